@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+#include "sys/worker.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct queue {
+	struct work *head, **tail;
+};
+
+struct worker_pool {
+	struct watch wake;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct queue todo, finished; /* under lock */
+	bool closing;                /* under lock */
+	unsigned nthreads;
+	pthread_t threads[];
+};
+
+static void
+queue_init(struct queue *q)
+{
+	q->head = NULL;
+	q->tail = &q->head;
+}
+
+static void
+queue_put(struct queue *q, struct work *w)
+{
+	w->next = NULL;
+	*q->tail = w;
+	q->tail = &w->next;
+}
+
+static struct work *
+queue_take(struct queue *q)
+{
+	struct work *w = q->head;
+
+	if (w && !(q->head = w->next))
+		q->tail = &q->head;
+	return w;
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct worker_pool *pool = arg;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	for (;;) {
+		struct work *w = queue_take(&pool->todo);
+		uint64_t one = 1;
+		bool first;
+
+		if (!w) {
+			if (pool->closing)
+				break;
+			(void)pthread_cond_wait(&pool->more, &pool->lock);
+			continue;
+		}
+		(void)pthread_mutex_unlock(&pool->lock);
+		w->run(w);
+		(void)pthread_mutex_lock(&pool->lock);
+		first = !pool->finished.head;
+		queue_put(&pool->finished, w);
+		if (first && write(pool->wake.fd, &one, sizeof(one)) < 0)
+			abort(); /* bug: an eventfd that cannot count to one */
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+static void
+finish(struct worker_pool *pool)
+{
+	struct queue done;
+	struct work *w;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	done = pool->finished;
+	queue_init(&pool->finished);
+	(void)pthread_mutex_unlock(&pool->lock);
+	while (done.head) {
+		w = done.head;
+		done.head = w->next;
+		w->done(w);
+	}
+}
+
+static void
+on_wake(struct watch *watch, unsigned ready)
+{
+	uint64_t count;
+
+	(void)ready;
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	finish(OWNER_OF(watch, struct worker_pool, wake));
+}
+
+struct worker_pool *
+worker_pool_new(struct loop *loop, unsigned threads)
+{
+	struct worker_pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pthread_t));
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (!pool || fd < 0) {
+		free(pool);
+		if (fd >= 0)
+			(void)close(fd);
+		return NULL;
+	}
+	watch_init(&pool->wake, loop, fd, on_wake);
+	(void)pthread_mutex_init(&pool->lock, NULL);
+	(void)pthread_cond_init(&pool->more, NULL);
+	queue_init(&pool->todo);
+	queue_init(&pool->finished);
+	while (pool->nthreads < threads && pthread_create(&pool->threads[pool->nthreads], NULL, thread_main, pool) == 0)
+		pool->nthreads++;
+	if (pool->nthreads == 0 || !watch_want(&pool->wake, WATCH_READ))
+		worker_pool_free(&pool);
+	return pool;
+}
+
+void
+worker_pool_free(struct worker_pool **at)
+{
+	struct worker_pool *pool = *at;
+
+	if (!pool)
+		return;
+	(void)pthread_mutex_lock(&pool->lock);
+	pool->closing = true;
+	(void)pthread_cond_broadcast(&pool->more);
+	(void)pthread_mutex_unlock(&pool->lock);
+	for (unsigned i = 0; i < pool->nthreads; i++)
+		(void)pthread_join(pool->threads[i], NULL);
+	finish(pool);
+	watch_stop(&pool->wake);
+	(void)close(pool->wake.fd);
+	(void)pthread_cond_destroy(&pool->more);
+	(void)pthread_mutex_destroy(&pool->lock);
+	free(pool);
+	*at = NULL;
+}
+
+void
+worker_submit(struct worker_pool *pool, struct work *w)
+{
+	(void)pthread_mutex_lock(&pool->lock);
+	queue_put(&pool->todo, w);
+	(void)pthread_cond_signal(&pool->more);
+	(void)pthread_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * worker: a few threads for what blocks (syncs, password hashing).  Work runs
+ * off the loop, its completion on the loop.  A thread touches nothing but
+ * what its work item owns.
+ */
+#ifndef SYS_WORKER_H
+#define SYS_WORKER_H
+
+#include "sys/loop.h"
+
+struct worker_pool;
+
+struct work {
+	void (*run)(struct work *w);  /* on a thread */
+	void (*done)(struct work *w); /* on the loop, once; may free the item */
+	struct work *next;            /* the pool's */
+};
+
+struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads); /* NULL: no threads to be had */
+void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
+void worker_submit(struct worker_pool *pool, struct work *w);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * dialog_file: the file side of dialogs: finding and reading them, the syntax
+ * of their lines, patterns.
+ */
+#ifndef DIALOG_DIALOG_FILE_H
+#define DIALOG_DIALOG_FILE_H
+
+#include "base/buf.h"
+
+struct dialog_files {
+	char **paths;
+	size_t n;
+};
+
+/* All of $srcdir/tests/dialog/NAME/ ending in .dlg, sorted; false when there are none. */
+bool dialog_find_files(const char *name, struct dialog_files *files);
+void dialog_free_files(struct dialog_files *files);
+bool dialog_read_file(const char *path, struct buf *text);
+const char *dialog_base_name(const char *path);
+
+/* A line that is exactly this word. */
+bool dialog_has_line(struct span text, struct span word);
+/* line begins with tag, or is exactly bare (when given): *rest is what follows. */
+bool dialog_tag(struct span line, struct span tag, struct span bare, struct span *rest);
+/* A client line (C:, C>, C*N:) appended to packet, which fails on a bad
+ * escape; false when line is none. */
+bool dialog_client_line(struct span line, struct buf *packet, uint64_t *times);
+/* 10ms, 300s, 5m, 2h. */
+bool dialog_time(struct span s, uint64_t *ms);
+/* POSIX extended expression over the whole line. */
+bool dialog_regex(struct span pattern, struct span text);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * tls: TLS contexts and connections. All that knows OpenSSL is net/tls*.c and
+ * keyd. Connections are driven by net/stream; daemons make contexts, hand
+ * them to stream_tls_accept() or stream_tls_connect() and read the facts.
+ *
+ * A server context has certificates but no private key: each signature is
+ * asked of the signer (keyd over the `sign` channel). TLS 1.2 and later, only
+ * suites with forward secrecy and AEAD first; RFC 9325.
+ */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "base/buf.h"
+#include "base/fail.h"
+
+/* A key is named by the SHA-256 of its public key (DER SubjectPublicKeyInfo). */
+enum { TLS_KEY_ID = 32, TLS_SIGNATURE_MAX = 1024, TLS_TBS_MAX = 1024 };
+
+enum tls_algorithm { TLS_SIGN_RSA_PKCS1, TLS_SIGN_RSA_PSS, TLS_SIGN_ECDSA, TLS_SIGN_ED25519 };
+enum tls_hash { TLS_HASH_NONE, TLS_HASH_SHA256, TLS_HASH_SHA384, TLS_HASH_SHA512, TLS_HASH_SHA1 };
+
+struct tls_sign_request {
+	uint8_t key_id[TLS_KEY_ID];
+	enum tls_algorithm algorithm;
+	enum tls_hash hash;  /* NONE for Ed25519, which signs the message itself */
+	struct span input;   /* the digest, or the message for Ed25519 */
+};
+
+/* Asks for one signature and waits for it (bounded, some milliseconds).
+ * PSS salt is as long as the digest; ECDSA signatures are DER. */
+struct tls_signer {
+	bool (*sign)(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struct fail *why);
+	void *ctx;
+};
+
+/* What is worth recording of a finished handshake. */
+struct tls_facts {
+	char version[12];   /* "TLSv1.3" */
+	char cipher[48];    /* "TLS_AES_256_GCM_SHA384" */
+	char group[24];     /* key exchange group, "" if unknown */
+	unsigned bits;      /* of the cipher */
+	char sni[256];      /* the name asked for, "" if none */
+	bool resumed;
+	bool verified;      /* the peer's chain is trusted and, where names were given, names the peer */
+	char verify_text[96]; /* why it is not, "" when verified or when there is no certificate */
+	char peer_subject[128]; /* common name of the peer's certificate, "" without one */
+};
+
+/* Server contexts. Reference counted: a connection keeps its context alive,
+ * so a reload just makes a new one and lets go of the old. */
+struct tls_server;
+struct tls_server *tls_server_new(const struct tls_signer *signer, struct fail *why);
+void tls_server_unref(struct tls_server **server);
+/* A PEM chain, leaf first. Served for the DNS names in the leaf (exact and
+ * one-label wildcards); the first one added also for every other name and
+ * for clients that send none. One bad chain harms only itself. */
+bool tls_server_add_chain(struct tls_server *server, struct span pem, struct fail *why);
+bool tls_server_add_chain_file(struct tls_server *server, const char *path, struct fail *why);
+/* The key id of the leaf of a chain, for asking keyd whether it holds the key. */
+bool tls_chain_key_id(struct span pem, uint8_t id[TLS_KEY_ID], struct fail *why);
+
+/* Client contexts, reference counted likewise. */
+struct tls_client;
+/* ca_file, ca_path: trust anchors, either may be NULL; both NULL: the system's. */
+struct tls_client *tls_client_new(const char *ca_file, const char *ca_path, struct fail *why);
+void tls_client_unref(struct tls_client **client);
+
+enum tls_level {
+	TLS_LEVEL_NONE,    /* no TLS */
+	TLS_LEVEL_MAY,     /* when offered; any certificate will do */
+	TLS_LEVEL_ENCRYPT, /* required; any certificate will do */
+	TLS_LEVEL_VERIFY,  /* required; trusted and for one of the names */
+};
+
+/* How a client connection shall be made. NONE is not for here. */
+struct tls_want {
+	enum tls_level level;
+	struct span sni;          /* server name to ask for; empty for none */
+	const struct span *names; /* acceptable names in the certificate; ".example.org" also below */
+	size_t nnames;
+};
+
+/* One connection; for net/stream. All calls are non-blocking. */
+struct tls_conn;
+enum tls_io {
+	TLS_IO_DONE,
+	TLS_IO_READ,  /* again when the descriptor is readable */
+	TLS_IO_WRITE, /* again when it is writable */
+	TLS_IO_END,   /* the peer closed its direction properly */
+	TLS_IO_FAIL,  /* the connection is dead */
+};
+struct tls_conn *tls_accept_new(struct tls_server *server, int fd, struct fail *why);
+struct tls_conn *tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, struct fail *why);
+void tls_conn_free(struct tls_conn **conn); /* does not close the descriptor */
+enum tls_io tls_handshake(struct tls_conn *conn, struct fail *why);
+enum tls_io tls_read(struct tls_conn *conn, char *to, size_t n, size_t *got, struct fail *why);
+/* May take less than n. After TLS_IO_WRITE the same bytes must be offered again (their address may differ). */
+enum tls_io tls_write(struct tls_conn *conn, struct span from, size_t *taken, struct fail *why);
+enum tls_io tls_bye(struct tls_conn *conn); /* sends close_notify, does not wait for the peer's */
+bool tls_pending(const struct tls_conn *conn); /* decrypted bytes wait inside */
+void tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out);
+
+#endif

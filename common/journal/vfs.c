@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: ISC */
+#include "journal/vfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/owner.h"
+
+struct posix {
+	struct vfs vfs;
+	int root;
+};
+
+static int
+root_of(struct vfs *v)
+{
+	return OWNER_OF(v, struct posix, vfs)->root;
+}
+
+static int
+posix_open(struct vfs *v, const char *name, enum vfs_open how)
+{
+	static const int flags[] = {
+		[VFS_READ] = O_RDONLY,
+		[VFS_WRITE] = O_RDWR,
+		[VFS_CREATE] = O_RDWR | O_CREAT | O_EXCL,
+	};
+
+	return openat(root_of(v), name, flags[how] | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+}
+
+static int
+posix_close(struct vfs *v, int fd)
+{
+	(void)v;
+	return close(fd);
+}
+
+static ssize_t
+posix_pread(struct vfs *v, int fd, void *to, size_t n, uint64_t at)
+{
+	(void)v;
+	return pread(fd, to, n, (off_t)at);
+}
+
+static ssize_t
+posix_pwritev(struct vfs *v, int fd, const struct iovec *iov, int niov, uint64_t at)
+{
+	(void)v;
+	return pwritev(fd, iov, niov, (off_t)at);
+}
+
+static int
+posix_sync(struct vfs *v, int fd)
+{
+	(void)v;
+	return fdatasync(fd);
+}
+
+static int
+open_dir(struct vfs *v, const char *dir)
+{
+	return openat(root_of(v), *dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static int
+posix_sync_dir(struct vfs *v, const char *dir)
+{
+	int fd = open_dir(v, dir), rc, err;
+
+	if (fd < 0)
+		return -1;
+	rc = fsync(fd);
+	err = errno;
+	(void)close(fd);
+	errno = err;
+	return rc;
+}
+
+static int
+posix_allocate(struct vfs *v, int fd, uint64_t size)
+{
+	int err;
+
+	(void)v;
+	do
+		err = posix_fallocate(fd, 0, (off_t)size);
+	while (err == EINTR);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+static int
+posix_truncate(struct vfs *v, int fd, uint64_t size)
+{
+	(void)v;
+	return ftruncate(fd, (off_t)size);
+}
+
+static int
+posix_rename(struct vfs *v, const char *from, const char *to)
+{
+	return renameat(root_of(v), from, root_of(v), to);
+}
+
+static int
+posix_unlink(struct vfs *v, const char *name)
+{
+	return unlinkat(root_of(v), name, 0);
+}
+
+static int
+posix_mkdir(struct vfs *v, const char *name)
+{
+	return mkdirat(root_of(v), name, 0700) == 0 || errno == EEXIST ? 0 : -1;
+}
+
+static int64_t
+posix_size(struct vfs *v, int fd)
+{
+	struct stat st;
+
+	(void)v;
+	return fstat(fd, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+static int
+posix_list(struct vfs *v, const char *dir, bool (*visit)(void *, const char *), void *arg)
+{
+	int fd = open_dir(v, dir);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	int err;
+
+	if (!d) {
+		err = errno;
+		if (fd >= 0)
+			(void)close(fd);
+		errno = err;
+		return -1;
+	}
+	errno = 0;
+	while ((e = readdir(d)) && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || visit(arg, e->d_name)))
+		errno = 0;
+	err = e ? 0 : errno;
+	(void)closedir(d);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+static int64_t
+posix_space(struct vfs *v)
+{
+	struct statvfs st;
+
+	return fstatvfs(root_of(v), &st) == 0 ? (int64_t)st.f_bavail * (int64_t)st.f_frsize : -1;
+}
+
+static const struct vfs_ops posix_ops = {
+	.open = posix_open,
+	.close = posix_close,
+	.pread = posix_pread,
+	.pwritev = posix_pwritev,
+	.sync = posix_sync,
+	.sync_dir = posix_sync_dir,
+	.allocate = posix_allocate,
+	.truncate = posix_truncate,
+	.rename = posix_rename,
+	.unlink = posix_unlink,
+	.mkdir = posix_mkdir,
+	.size = posix_size,
+	.list = posix_list,
+	.space = posix_space,
+};
+
+struct vfs *
+vfs_posix_at(int dirfd)
+{
+	struct posix *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	*p = (struct posix){ { &posix_ops }, dirfd };
+	return &p->vfs;
+}
+
+struct vfs *
+vfs_posix_new(const char *root, struct fail *why)
+{
+	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct vfs *v = fd < 0 ? NULL : vfs_posix_at(fd);
+
+	if (v)
+		return v;
+	(void)fail_errno(why, 0, "cannot open directory %s", root);
+	if (fd >= 0)
+		(void)close(fd);
+	return NULL;
+}
+
+void
+vfs_posix_free(struct vfs **v)
+{
+	struct posix *p;
+
+	if (!*v)
+		return;
+	p = OWNER_OF(*v, struct posix, vfs);
+	(void)close(p->root);
+	free(p);
+	*v = NULL;
+}
+
+bool
+vfs_read_all(struct vfs *v, int fd, void *to, size_t n, uint64_t at)
+{
+	char *p = to;
+
+	while (n > 0) {
+		ssize_t got = v->ops->pread(v, fd, p, n, at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got == 0)
+			errno = EIO;
+		if (got <= 0)
+			return false;
+		p += got;
+		n -= (size_t)got;
+		at += (uint64_t)got;
+	}
+	return true;
+}
+
+bool
+vfs_write_all(struct vfs *v, int fd, const void *from, size_t n, uint64_t at)
+{
+	const char *p = from;
+
+	while (n > 0) {
+		struct iovec iov = { (void *)(uintptr_t)p, n };
+		ssize_t put = v->ops->pwritev(v, fd, &iov, 1, at);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put == 0)
+			errno = EIO;
+		if (put <= 0)
+			return false;
+		p += put;
+		n -= (size_t)put;
+		at += (uint64_t)put;
+	}
+	return true;
+}

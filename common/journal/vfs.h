@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * vfs: every file operation of the journal, of blobs and of the queue as a
+ * small table of functions, so that tests can record, refuse and reorder each
+ * of them.  Names are relative to the root the vfs was made for and may hold
+ * one directory ("journal/00000001.seg").  All may be called from any thread.
+ *
+ * As the system calls they stand for: -1 and errno on failure.
+ */
+#ifndef JOURNAL_VFS_H
+#define JOURNAL_VFS_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/fail.h"
+
+struct vfs;
+
+enum vfs_open {
+	VFS_READ = 0,   /* an existing file, for reading */
+	VFS_WRITE = 1,  /* an existing file, for reading and writing */
+	VFS_CREATE = 2, /* a new file (it must not exist), for reading and writing */
+};
+
+struct vfs_ops {
+	int (*open)(struct vfs *v, const char *name, enum vfs_open how);
+	int (*close)(struct vfs *v, int fd);
+	ssize_t (*pread)(struct vfs *v, int fd, void *to, size_t n, uint64_t at);
+	ssize_t (*pwritev)(struct vfs *v, int fd, const struct iovec *iov, int niov, uint64_t at);
+	int (*sync)(struct vfs *v, int fd);                   /* data, and the size if it changed: fdatasync */
+	int (*sync_dir)(struct vfs *v, const char *dir);      /* "" is the root */
+	int (*allocate)(struct vfs *v, int fd, uint64_t size); /* the file has this size and its blocks */
+	int (*truncate)(struct vfs *v, int fd, uint64_t size);
+	int (*rename)(struct vfs *v, const char *from, const char *to); /* replaces */
+	int (*unlink)(struct vfs *v, const char *name);
+	int (*mkdir)(struct vfs *v, const char *name); /* an existing directory is success */
+	int64_t (*size)(struct vfs *v, int fd);
+	/* Every name in the directory but "." and ".."; stops when visit says false. */
+	int (*list)(struct vfs *v, const char *dir, bool (*visit)(void *arg, const char *name), void *arg);
+	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
+};
+
+struct vfs {
+	const struct vfs_ops *ops;
+};
+
+/* The real thing. root is a directory; NULL and *why when it cannot be opened. */
+struct vfs *vfs_posix_new(const char *root, struct fail *why);
+struct vfs *vfs_posix_at(int dirfd); /* takes dirfd over */
+void vfs_posix_free(struct vfs **v);
+
+/* Whole reads and writes over the table: short transfers and EINTR are gone
+ * on with; reading behind the end of the file is a failure (EIO). */
+bool vfs_read_all(struct vfs *v, int fd, void *to, size_t n, uint64_t at);
+bool vfs_write_all(struct vfs *v, int fd, const void *from, size_t n, uint64_t at);
+
+#endif

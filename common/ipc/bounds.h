@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * The bounds that the channel tables share.  A TEXT is one line.
+ */
+#ifndef IPC_BOUNDS_H
+#define IPC_BOUNDS_H
+
+enum {
+	IPC_PACKET_MAX = 65536, /* one send */
+	IPC_DATA_MAX = 61440,   /* content bytes in one message */
+	B_NAME = 64,            /* process, channel, listener, service, mechanism names */
+	B_HOST = 255,           /* RFC 1035 2.3.4 */
+	B_PEER = 320,           /* "host[address]:port" */
+	B_ADDRESS = 320,        /* RFC 5321 4.5.3.1: 64 + 1 + 255 */
+	B_LONG_ADDRESS = 640,   /* an ORCPT in xtext (RFC 3461 4.2: 500), a rewritten address */
+	B_NEXTHOP = 512,
+	B_PATH = 1024,
+	B_REPLY = 2048, /* a peer's or our reply text, lines joined by blanks */
+	B_TICKET = 16,
+};
+
+#endif

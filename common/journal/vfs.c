@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -163,6 +164,60 @@ posix_space(struct vfs *v)
 	return fstatvfs(root_of(v), &st) == 0 ? (int64_t)st.f_bavail * (int64_t)st.f_frsize : -1;
 }
 
+static int
+posix_start(struct vfs *v, int fd)
+{
+	(void)v;
+	return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+static int
+posix_stat(struct vfs *v, const char *name, struct vfs_stat *out)
+{
+	struct stat st;
+
+	if (fstatat(root_of(v), *name ? name : ".", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -1;
+	*out = (struct vfs_stat){
+		.dir = S_ISDIR(st.st_mode),
+		.size = (uint64_t)st.st_size,
+		.inode = (uint64_t)st.st_ino,
+		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+	};
+	return 0;
+}
+
+static int
+posix_touch(struct vfs *v, int fd, int64_t mtime)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = (time_t)mtime } };
+
+	(void)v;
+	return futimens(fd, times);
+}
+
+static int
+posix_link(struct vfs *v, const char *from, const char *to)
+{
+	return linkat(root_of(v), from, root_of(v), to, 0);
+}
+
+static void *
+posix_map(struct vfs *v, int fd, size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+
+	(void)v;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+posix_unmap(struct vfs *v, void *p, size_t n)
+{
+	(void)v;
+	(void)munmap(p, n);
+}
+
 static const struct vfs_ops posix_ops = {
 	.open = posix_open,
 	.close = posix_close,
@@ -178,6 +233,12 @@ static const struct vfs_ops posix_ops = {
 	.size = posix_size,
 	.list = posix_list,
 	.space = posix_space,
+	.start = posix_start,
+	.stat = posix_stat,
+	.touch = posix_touch,
+	.link = posix_link,
+	.map = posix_map,
+	.unmap = posix_unmap,
 };
 
 struct vfs *

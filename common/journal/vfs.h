@@ -23,6 +23,12 @@ enum vfs_open {
 	VFS_CREATE = 2, /* a new file (it must not exist), for reading and writing */
 };
 
+struct vfs_stat {
+	bool dir;
+	uint64_t size, inode;
+	int64_t mtime_ns;
+};
+
 struct vfs_ops {
 	int (*open)(struct vfs *v, const char *name, enum vfs_open how);
 	int (*close)(struct vfs *v, int fd);
@@ -39,6 +45,15 @@ struct vfs_ops {
 	/* Every name in the directory but "." and ".."; stops when visit says false. */
 	int (*list)(struct vfs *v, const char *dir, bool (*visit)(void *arg, const char *name), void *arg);
 	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
+	/* For mailboxes; a vfs that serves only journals may leave them NULL. */
+	int (*start)(struct vfs *v, int fd); /* begins to write out, so that a later sync waits less; promises nothing */
+	int (*stat)(struct vfs *v, const char *name, struct vfs_stat *out);
+	int (*touch)(struct vfs *v, int fd, int64_t mtime); /* Unix time */
+	int (*link)(struct vfs *v, const char *from, const char *to); /* EEXIST if to exists */
+	/* The first n bytes, private to the caller (who may change them) and freed by
+	 * unmap; NULL and errno. */
+	void *(*map)(struct vfs *v, int fd, size_t n);
+	void (*unmap)(struct vfs *v, void *p, size_t n);
 };
 
 struct vfs {

@@ -36,20 +36,19 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 #include "ipc/dispatch.h"
 
 static bool
-on_session_owner(struct channel *c, const struct ipc_session_owner *m, int fd)
+on_session_owner(struct channel *c, const struct ipc_session_owner *m)
 {
-	struct seen *seen = channel_owner(c);
-
-	(void)m;
-	seen->fds += fcntl(fd, F_GETFD) >= 0;
-	(void)close(fd);
+	(void)c, (void)m;
 	return true;
 }
 
 static bool
 on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 {
-	(void)c, (void)m;
+	struct seen *seen = channel_owner(c);
+
+	(void)m;
+	seen->fds += fcntl(fd, F_GETFD) >= 0;
 	(void)close(fd);
 	return true;
 }
@@ -157,7 +156,7 @@ static void
 test_descriptor_arrives_and_surplus_is_a_violation(void **state)
 {
 	struct pair p;
-	struct ipc_session_owner owner = { .user = SPAN("bob@example.test"), .home = SPAN("b") };
+	struct ipc_session_enter enter = { .service = SPAN("imap"), .pending = SPAN("a NOOP\r\n") };
 	struct ipc_session_stop stop = { .grace_ms = 1 };
 	struct buf packet;
 	bool full;
@@ -165,7 +164,7 @@ test_descriptor_arrives_and_surplus_is_a_violation(void **state)
 
 	(void)state;
 	pair_make(&p, &ipc_channel_session, &session_ops);
-	assert_true(channel_sync_send(p.client, IPC_session_owner, &owner, dup(0), 1000, NULL));
+	assert_true(channel_sync_send(p.client, IPC_session_enter, &enter, dup(0), 1000, NULL));
 	turns(&p);
 	assert_int_equal(p.seen.fds, 1);
 

@@ -139,7 +139,7 @@ stamp(void)
 		(void)gmtime_r(&now.tv_sec, &tm);
 		(void)strftime(logger.stamp, 20, "%Y-%m-%dT%H:%M:%S", &tm);
 	}
-	(void)snprintf(logger.stamp + 19, sizeof(logger.stamp) - 19, ".%03ldZ", now.tv_nsec / 1000000);
+	(void)snprintf(logger.stamp + 19, sizeof(logger.stamp) - 19, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000);
 	return logger.stamp;
 }
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * sandbox: what a daemon gives up for good before it reads a foreign byte.
+ * The walls of each program are a row of daemons/maild/processes.def.
+ */
+#ifndef SYS_SANDBOX_H
+#define SYS_SANDBOX_H
+
+#include "base/fail.h"
+
+enum { SANDBOX_PATHS = 8 };
+
+struct sandbox {
+	/* Directories (or files) that stay reachable, NULL-terminated. Ignored if files_open. */
+	const char *read[SANDBOX_PATHS];
+	const char *write[SANDBOX_PATHS];
+	bool files_open;   /* no file system walls (maild, userd) */
+	bool tcp_connect;  /* may connect to TCP ports */
+	bool tcp_bind;     /* may bind TCP ports */
+};
+
+/* What the kernel lacks, for the log and `mailctl status`. */
+struct sandbox_report {
+	bool no_new_privs, not_dumpable;
+	int landlock_abi; /* 0: none; 1..: version */
+	bool file_walls, net_walls;
+};
+
+/* no_new_privs, not dumpable, no core, Landlock. False: a wall that the kernel
+ * offers could not be raised. */
+bool sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why);
+
+#endif

@@ -71,8 +71,10 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 
 	if (!s->files_open)
 		attr.handled_access_fs = rights;
-	if (abi >= 4)
-		attr.handled_access_net = (s->tcp_bind ? 0u : LANDLOCK_ACCESS_NET_BIND_TCP) | (s->tcp_connect ? 0u : LANDLOCK_ACCESS_NET_CONNECT_TCP);
+	if (abi >= 4 && !s->tcp_bind)
+		attr.handled_access_net |= LANDLOCK_ACCESS_NET_BIND_TCP;
+	if (abi >= 4 && !s->tcp_connect)
+		attr.handled_access_net |= LANDLOCK_ACCESS_NET_CONNECT_TCP;
 	if (!attr.handled_access_fs && !attr.handled_access_net)
 		return true;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, abi >= 4 ? sizeof(attr) : sizeof(attr.handled_access_fs), 0);

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: ISC */
+#include "service/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/child.h"
+
+/* A control socket: the skeleton accepts, the daemon serves the channel. */
+struct control {
+	struct list node;
+	struct watch watch;
+	struct skeleton *skeleton;
+	const struct service_channel *channel;
+};
+
+struct skeleton {
+	struct service service;
+	const struct service_ops *ops;
+	struct channel *ctl;
+	struct arena arena; /* of service.conf */
+	struct list controls;
+	struct sandbox_report sandbox;
+	bool booted, started;
+	int status; /* exit status */
+};
+
+static bool
+give_up(struct skeleton *k, const struct fail *why)
+{
+	log_put(LOG_failure, "%s", why->text);
+	k->status = 1;
+	loop_stop(k->service.loop);
+	return true;
+}
+
+static const struct service_channel *
+find_channel(const struct skeleton *k, struct span name, enum channel_side side)
+{
+	for (size_t i = 0; i < k->ops->nchannels; i++)
+		if (k->ops->channels[i].side == side && span_eq(name, span_str(k->ops->channels[i].type->name)))
+			return &k->ops->channels[i];
+	return NULL;
+}
+
+static void
+open_channel(struct skeleton *k, const struct service_channel *sc, int fd, struct span peer, unsigned instance)
+{
+	struct channel *c = channel_new(k->service.loop, fd, sc->type, sc->side, sc->ops, &k->service);
+
+	if (c)
+		sc->on_open(&k->service, c, peer, instance);
+	else
+		log_put(LOG_failure, "channel %s: no memory", sc->type->name);
+}
+
+static void
+on_control_ready(struct watch *w, unsigned ready)
+{
+	struct control *control = OWNER_OF(w, struct control, watch);
+	struct ucred who = { .uid = (uid_t)-1 };
+	socklen_t len = sizeof(who);
+	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)ready;
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
+		(void)close(fd);
+		return;
+	}
+	open_channel(control->skeleton, control->channel, fd, SPAN("control"), who.uid);
+}
+
+static void
+close_controls(struct skeleton *k)
+{
+	struct list *node;
+
+	while ((node = list_shift(&k->controls))) {
+		struct control *control = OWNER_OF(node, struct control, node);
+
+		watch_stop(&control->watch);
+		(void)close(control->watch.fd);
+		free(control);
+	}
+}
+
+static void
+open_control(struct skeleton *k, const struct service_channel *sc, int fd)
+{
+	struct control *control = calloc(1, sizeof(*control));
+
+	if (!control) {
+		(void)close(fd);
+		return;
+	}
+	control->skeleton = k;
+	control->channel = sc;
+	watch_init(&control->watch, k->service.loop, fd, on_control_ready);
+	list_push(&k->controls, &control->node);
+	if (!watch_want(&control->watch, WATCH_READ))
+		log_put(LOG_failure, "control socket %s cannot be watched", sc->type->name);
+}
+
+/* Makes the configuration in fd the one in force; the old one is left in *old. */
+static bool
+take_config(struct skeleton *k, int fd, struct arena *old, struct fail *why)
+{
+	struct arena fresh;
+	const struct conf *conf = NULL;
+	bool ok;
+
+	arena_init(&fresh, CONF_ARENA_MAX);
+	ok = conf_load_fd(fd, &fresh, &conf, NULL, why);
+	(void)close(fd);
+	if (!ok) {
+		arena_free(&fresh);
+		return false;
+	}
+	*old = k->arena;
+	k->arena = fresh;
+	k->service.conf = conf;
+	log_set_level((enum log_level)(conf->log_level - CONF_LOG_DEBUG));
+	return true;
+}
+
+static bool
+on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+	struct fail why = { .text = "" };
+	struct arena none;
+
+	if (k->booted) {
+		(void)close(fd);
+		return false;
+	}
+	k->booted = true;
+	k->service.instance = m->instance;
+	k->service.instances = m->instances;
+	k->service.unprivileged = m->unprivileged;
+	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
+		return give_up(k, &why);
+	return true;
+}
+
+static bool
+on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+	const struct service_channel *sc = find_channel(k, m->channel, m->client ? CHANNEL_CLIENT : CHANNEL_SERVER);
+
+	if (!k->booted || !sc) {
+		log_put(LOG_channel, "no place for channel %.*s to %.*s", SPAN_ARG(m->channel), SPAN_ARG(m->name));
+		(void)close(fd);
+		return k->booted;
+	}
+	open_channel(k, sc, fd, m->name, m->instance);
+	return true;
+}
+
+static bool
+on_ctl_listener(struct channel *c, const struct ipc_ctl_listener *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+
+	if (m->control) {
+		const struct service_channel *sc = find_channel(k, m->name, CHANNEL_SERVER);
+
+		if (sc) {
+			open_control(k, sc, fd);
+			return true;
+		}
+	} else if (k->ops->on_listener && k->service.conf) {
+		const struct conf_listener *block = conf_listener_find(k->service.conf, m->name);
+
+		if (block) {
+			k->ops->on_listener(&k->service, block, fd);
+			return true;
+		}
+	}
+	log_put(LOG_failure, "no place for listener %.*s", SPAN_ARG(m->name));
+	(void)close(fd);
+	return true;
+}
+
+static bool
+on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+
+	if (span_eq(m->purpose, SPAN("log"))) {
+		log_flush();
+		if (dup2(fd, STDERR_FILENO) >= 0)
+			log_open(k->service.name, STDERR_FILENO, k->service.loop);
+		(void)close(fd);
+	} else if (k->ops->on_file) {
+		k->ops->on_file(&k->service, m->purpose, m->path, fd);
+	} else {
+		(void)close(fd);
+	}
+	return true;
+}
+
+static bool
+enter_sandbox(struct skeleton *k, struct fail *why)
+{
+	struct sandbox walls = { .files_open = false };
+
+	if (k->ops->on_sandbox)
+		k->ops->on_sandbox(&k->service, &walls);
+	return sandbox_enter(&walls, &k->sandbox, why);
+}
+
+static bool
+on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
+{
+	struct skeleton *k = channel_owner(c);
+	struct ipc_ctl_ready ready = { .generation = m->generation };
+	struct fail why = { .text = "" };
+
+	if (!k->booted)
+		return false;
+	if (!k->started && !enter_sandbox(k, &why))
+		return give_up(k, &why);
+	k->service.generation = m->generation;
+	if (k->ops->on_start && !k->ops->on_start(&k->service, &why))
+		return give_up(k, &why);
+	log_put(k->started ? LOG_reload : LOG_start, "instance=%u generation=%u", k->service.instance, m->generation);
+	k->started = true;
+	return ipc_send_ctl_ready(c, &ready);
+}
+
+static bool
+on_ctl_reload(struct channel *c, const struct ipc_ctl_reload *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+	const struct conf *before = k->service.conf;
+	struct fail why = { .text = "" };
+	struct arena old;
+
+	(void)m;
+	if (!k->booted) {
+		(void)close(fd);
+		return false;
+	}
+	if (!take_config(k, fd, &old, &why)) {
+		log_put(LOG_config, "reload refused: %s", why.text);
+		return true;
+	}
+	close_controls(k);
+	if (k->ops->on_reload)
+		k->ops->on_reload(&k->service, before);
+	arena_free(&old);
+	return true;
+}
+
+static void
+begin_stop(struct skeleton *k)
+{
+	if (k->service.stopping)
+		return;
+	k->service.stopping = true;
+	close_controls(k);
+	if (k->ops->on_stop && k->started)
+		k->ops->on_stop(&k->service);
+	else
+		service_exit(&k->service);
+}
+
+static bool
+on_ctl_stop(struct channel *c, const struct ipc_ctl_stop *m)
+{
+	(void)m;
+	begin_stop(channel_owner(c));
+	return true;
+}
+
+static bool
+on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
+{
+	struct skeleton *k = channel_owner(c);
+	struct buf text;
+	bool ok;
+
+	buf_init(&text, B_REPLY);
+	buf_printf(&text, "landlock=%d file_walls=%s net_walls=%s", k->sandbox.landlock_abi, k->sandbox.file_walls ? "yes" : "no",
+	    k->sandbox.net_walls ? "yes" : "no");
+	if (k->ops->on_state) {
+		buf_putc(&text, ' ');
+		k->ops->on_state(&k->service, &text);
+	}
+	ok = ipc_send_ctl_state(c, &(struct ipc_ctl_state){ .id = m->id, .text = buf_span(&text) });
+	buf_free(&text);
+	return ok;
+}
+
+#define DISPATCH_DEF "ipc/ctl.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+/* Without a parent nobody could wire or stop this daemon. */
+static void
+on_ctl_closed(struct channel *c, const struct fail *why)
+{
+	struct skeleton *k = channel_owner(c);
+
+	if (why->class == FAIL_PEER && !k->service.stopping)
+		log_put(LOG_stop, "the parent is gone");
+	begin_stop(k);
+}
+
+static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
+
+void
+service_exit(struct service *s)
+{
+	loop_stop(s->loop);
+}
+
+const char *
+service_data_path(const struct service *s, char *path)
+{
+	(void)snprintf(path, B_PATH, "%s/%s", s->conf->data_directory.p, s->name);
+	return path;
+}
+
+static bool
+ctl_is_there(void)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(CHILD_CTL, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+int
+service_main(const struct service_ops *ops, int argc, char **argv)
+{
+	struct skeleton k = { .ops = ops, .service = { .name = ops->name } };
+
+	(void)argc, (void)argv;
+	if (!ctl_is_there()) {
+		(void)fprintf(stderr, "%s is a part of pillarpost and is started by maild; see mailctl(8)\n", ops->name);
+		return 64;
+	}
+	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
+	(void)signal(SIGPIPE, SIG_IGN);
+	list_init(&k.controls);
+	k.service.loop = loop_new();
+	if (!k.service.loop)
+		return 71;
+	log_open(ops->name, STDERR_FILENO, k.service.loop);
+	k.ctl = channel_new(k.service.loop, CHILD_CTL, &ipc_channel_ctl, CHANNEL_SERVER, &ctl_ops, &k);
+	if (k.ctl) {
+		loop_run(k.service.loop);
+		(void)channel_drain(k.ctl, 100);
+	}
+	log_put(LOG_stop, "status=%d", k.status);
+	log_flush();
+	return k.ctl ? k.status : 71;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * service: the skeleton of every daemon but maild.  A daemon is a struct
+ * service_ops handed to service_main(); its parent (maild, or userd for mailboxd and
+ * deliverd) rules it through the ctl channel on descriptor 3.
+ *
+ * Order of calls: on_boot (configuration known, nothing else), then for each
+ * thing handed over on_open / on_listener / on_file, then on_start (inside
+ * the sandbox).  Peers that die come back later through on_open.  A reload is
+ * on_reload, listeners and files anew, then on_start again.
+ */
+#ifndef SERVICE_SERVICE_H
+#define SERVICE_SERVICE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "ipc/messages.h"
+#include "log/log.h"
+#include "sys/loop.h"
+#include "sys/sandbox.h"
+
+struct service {
+	struct loop *loop;
+	const struct conf *conf; /* in force; what this daemon may see of it */
+	const char *name;        /* program = user = log tag */
+	unsigned instance, instances;
+	unsigned generation; /* of the configuration */
+	bool unprivileged;   /* the whole suite runs under one ordinary user */
+	bool stopping;
+	void *state; /* the daemon's own; set in on_boot */
+};
+
+/* One kind of channel this daemon speaks.  ops->on_closed must channel_free(). */
+struct service_channel {
+	const struct ipc_channel *type;
+	enum channel_side side;
+	const struct channel_ops *ops;
+	/* A channel to this peer is open; its owner is the struct service until
+	 * channel_set_owner().  For a control socket the peer is "control" and instance its uid. */
+	void (*on_open)(struct service *s, struct channel *c, struct span peer, unsigned instance);
+};
+
+struct service_ops {
+	const char *name;
+	enum conf_daemon see; /* which options it parses: its bit */
+	const struct service_channel *channels;
+	size_t nchannels;
+	bool (*on_boot)(struct service *s, struct fail *why);
+	/* A socket to accept from, for the listener block of that name; the callee's.
+	 * NULL if this daemon has no listeners (control sockets are accepted by the skeleton). */
+	void (*on_listener)(struct service *s, const struct conf_listener *block, int fd);
+	/* A file opened by the parent; the callee's. May be NULL. "log" is handled by the skeleton. */
+	void (*on_file)(struct service *s, struct span purpose, struct span path, int fd);
+	/* What stays reachable in the sandbox; called just before on_start. NULL: nothing at all. */
+	void (*on_sandbox)(struct service *s, struct sandbox *walls);
+	bool (*on_start)(struct service *s, struct fail *why);
+	/* s->conf is the new configuration, `old` lives until this returns. Close listeners: they come anew. May be NULL. */
+	void (*on_reload)(struct service *s, const struct conf *old);
+	/* Finish what is being written, then service_exit(). NULL: exit at once. */
+	void (*on_stop)(struct service *s);
+	/* Words for `mailctl status`: name=value. May be NULL. */
+	void (*on_state)(struct service *s, struct buf *out);
+};
+
+/* The whole life of a daemon; returns the exit status for main(). */
+int service_main(const struct service_ops *ops, int argc, char **argv);
+void service_exit(struct service *s); /* leaves the loop; main() returns 0 */
+
+/* The directory of this daemon below data_directory, NUL-terminated, in buf of size B_PATH. */
+const char *service_data_path(const struct service *s, char *path);
+
+#endif

@@ -165,13 +165,6 @@ posix_space(struct vfs *v)
 }
 
 static int
-posix_start(struct vfs *v, int fd)
-{
-	(void)v;
-	return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
-static int
 posix_stat(struct vfs *v, const char *name, struct vfs_stat *out)
 {
 	struct stat st;
@@ -233,7 +226,6 @@ static const struct vfs_ops posix_ops = {
 	.size = posix_size,
 	.list = posix_list,
 	.space = posix_space,
-	.start = posix_start,
 	.stat = posix_stat,
 	.touch = posix_touch,
 	.link = posix_link,

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/command.h"
+
+#include "mail/address.h"
+#include "mail/status.h"
+
+static bool
+is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return false;
+	return true;
+}
+
+/* The common address is of atoms and dots only; all else must pass the grammar. */
+static bool
+path_safe(struct span s)
+{
+	struct address a;
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (!ascii_alnum(s.p[i]) && !(s.p[i] == '@' && i > 0) && s.p[i] != '.' && s.p[i] != '-' && s.p[i] != '_' && s.p[i] != '+' && s.p[i] != '=')
+			break;
+	if (i == s.n && s.n > 0 && s.n < 320)
+		return true;
+	return address_parse(&a, s, ADDRESS_UTF8 | ADDRESS_NO_DOMAIN | ADDRESS_LONG_LOCAL, NULL);
+}
+
+/* A parameter value: printable ASCII without blank and '='. */
+static bool
+value_safe(struct span s, bool equals)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] > '~' || (s.p[i] == '=' && !equals))
+			return false;
+	return s.n > 0 && s.n <= 640;
+}
+
+/* "type;xtext" (RFC 3461 4.2). */
+static bool
+orcpt_safe(struct span s)
+{
+	size_t semicolon = span_chr(s, ';');
+
+	return semicolon != SIZE_MAX && semicolon > 0 && value_safe(s, false);
+}
+
+struct verdict
+command_check(const struct client_settings *settings, const struct client_mail *mail, unsigned extensions, uint64_t size_limit)
+{
+	if (mail->sender.n && !path_safe(mail->sender))
+		return verdict_make(STATUS_BAD_SYNTAX_SENDER, mail->arena, "the sender's address cannot be sent by SMTP");
+	if (size_limit && mail->size > size_limit) /* RFC 1870 6.1 */
+		return verdict_make(STATUS_TOO_BIG, mail->arena, "message of %llu bytes exceeds the peer's limit of %llu",
+		    (unsigned long long)mail->size, (unsigned long long)size_limit);
+	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
+		return verdict_make(STATUS_UTF8_NEEDED, mail->arena, "message needs SMTPUTF8, which the peer does not offer");
+	if (mail->body8 && !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway && mail->is_8bit && mail->is_8bit(mail))
+		return verdict_make(STATUS_CONVERSION_REQUIRED, mail->arena,
+		    "message has 8-bit content, the peer does not offer 8BITMIME, and this version does not convert");
+	return (struct verdict){ .outcome = VERDICT_PENDING };
+}
+
+void
+command_mail(struct buf *out, const struct client_mail *mail, unsigned extensions)
+{
+	buf_put(out, SPAN("MAIL FROM:<"));
+	buf_put(out, mail->sender);
+	buf_putc(out, '>');
+	if (extensions & CLIENT_EXT(SIZE)) {
+		buf_put(out, SPAN(" SIZE="));
+		buf_put_u64(out, mail->size);
+	}
+	if (mail->body8 && (extensions & CLIENT_EXT(8BITMIME)))
+		buf_put(out, SPAN(" BODY=8BITMIME"));
+	if (mail->smtputf8)
+		buf_put(out, SPAN(" SMTPUTF8"));
+	if (extensions & CLIENT_EXT(DSN)) {
+		if (mail->ret == 1 || mail->ret == 2)
+			buf_puts(out, mail->ret == 1 ? " RET=FULL" : " RET=HDRS");
+		if (mail->envid.n) {
+			buf_put(out, SPAN(" ENVID="));
+			xtext_encode(out, mail->envid);
+		}
+	}
+	buf_put(out, SPAN("\r\n"));
+}
+
+bool
+command_rcpt_check(const struct client_mail *mail, struct client_rcpt *rcpt, unsigned extensions)
+{
+	if (!path_safe(rcpt->address))
+		rcpt->verdict = verdict_make(STATUS_BAD_SYNTAX_RECIPIENT, mail->arena, "this address cannot be sent by SMTP");
+	else if (!(extensions & CLIENT_EXT(SMTPUTF8)) && !is_ascii(rcpt->address))
+		rcpt->verdict = verdict_make(STATUS_UTF8_NEEDED, mail->arena, "the address needs SMTPUTF8, which the peer does not offer");
+	else
+		return true;
+	return false;
+}
+
+static void
+put_notify(struct buf *out, unsigned notify)
+{
+	static const char *const words[] = { "SUCCESS", "FAILURE", "DELAY" };
+	bool first = true;
+
+	buf_put(out, SPAN(" NOTIFY="));
+	if (notify & 8) {
+		buf_put(out, SPAN("NEVER"));
+		return;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		if (notify & 1u << i) {
+			if (!first)
+				buf_putc(out, ',');
+			buf_puts(out, words[i]);
+			first = false;
+		}
+}
+
+void
+command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extensions)
+{
+	buf_put(out, SPAN("RCPT TO:<"));
+	buf_put(out, rcpt->address);
+	buf_putc(out, '>');
+	if (extensions & CLIENT_EXT(DSN)) {
+		if (rcpt->notify & 15)
+			put_notify(out, rcpt->notify);
+		if (rcpt->orcpt.n && orcpt_safe(rcpt->orcpt)) {
+			buf_put(out, SPAN(" ORCPT="));
+			buf_put(out, rcpt->orcpt);
+		}
+	}
+	buf_put(out, SPAN("\r\n"));
+}
+
+unsigned
+command_extensions(const struct reply *reply, uint64_t *size_limit)
+{
+	static const struct {
+		struct span keyword;
+		unsigned bit;
+	} known[] = {
+#define X(name, keyword) { SPAN_INIT(keyword), CLIENT_EXT(name) },
+		CLIENT_EXTENSIONS(X)
+#undef X
+	};
+	struct span rest = buf_span(&reply->text);
+	unsigned found = 0;
+
+	*size_limit = 0;
+	(void)span_cut(&rest, '\n'); /* the peer's name and greeting */
+	while (rest.n) {
+		struct span line = span_cut(&rest, '\n'), word = span_word(&line);
+
+		for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+			if (span_caseeq(word, known[i].keyword)) {
+				found |= known[i].bit;
+				if (known[i].bit == CLIENT_EXT(SIZE) && !span_u64(span_word(&line), UINT64_MAX, size_limit))
+					*size_limit = 0;
+			}
+	}
+	return found;
+}

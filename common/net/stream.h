@@ -66,8 +66,8 @@ struct stream {
 	int64_t idle_ms;      /* of stream_timeout(); 0 with a deadline or none */
 	uint8_t state;        /* enum stream_state, stream.c */
 	uint8_t why;          /* enum stream_why */
-	bool paused, again, eof, eof_told, finishing, wants_drain, handshake_writes, tls_started;
-	struct { struct tls_server *server; struct tls_client *client; } tls_next;
+	uint8_t doom;         /* enum stream_why: close for this at the end of the turn */
+	bool paused, parked, again, eof, eof_told, finishing, lingering, half_closing, half_closed, wants_drain, crossed;
 };
 
 /* Takes over fd (made non-blocking and close-on-exec by its maker). Reading
@@ -89,7 +89,7 @@ static inline bool stream_is_open(const struct stream *s) { return s->state != 0
 const struct fail *stream_failure(const struct stream *s);
 
 static inline struct span stream_input(const struct stream *s) { return buf_span(&s->in); }
-static inline void stream_eat(struct stream *s, size_t n) { buf_eat(&s->in, n); }
+void stream_eat(struct stream *s, size_t n);
 /* No more fits: the owner waits in vain unless it eats. */
 static inline bool stream_input_full(const struct stream *s) { return buf_space(&s->in) == 0; }
 /* Offers what is unread again at the end of this turn. */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	ACCEPTS_PER_TURN = 64,
+	REST_MS = 200, /* when descriptors or memory ran out */
+};
+
+static void
+on_rested(struct timer *t)
+{
+	struct listener *l = OWNER_OF(t, struct listener, rest);
+
+	if (!l->paused)
+		(void)watch_want(&l->watch, WATCH_READ);
+}
+
+/* False when there is nothing more to take for now. */
+static bool
+accept_one(struct listener *l)
+{
+	struct sockaddr_storage from;
+	socklen_t n = sizeof(from);
+	int fd = accept4(l->watch.fd, (struct sockaddr *)&from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct netaddr peer;
+
+	if (fd >= 0) {
+		(void)netaddr_of(&from, n, &peer);
+		if (netaddr_family(&peer) == AF_UNSPEC) /* an unnamed UNIX socket */
+			peer = (struct netaddr){ .len = sizeof(sa_family_t), .u.sa.sa_family = AF_UNIX };
+		l->on_accept(l, fd, &peer);
+		return true;
+	}
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+		watch_stop(&l->watch);
+		(void)timer_set(&l->rest, REST_MS);
+		return false;
+	}
+	return errno == ECONNABORTED || errno == EINTR; /* that one is gone, the next may be fine */
+}
+
+static void
+on_ready(struct watch *w, unsigned ready)
+{
+	struct listener *l = OWNER_OF(w, struct listener, watch);
+
+	(void)ready;
+	for (int i = 0; i < ACCEPTS_PER_TURN && l->watch.fd >= 0 && !l->paused; i++)
+		if (!accept_one(l))
+			return;
+}
+
+bool
+listener_open(struct listener *l, struct loop *loop, int fd,
+              void (*on_accept)(struct listener *, int, const struct netaddr *))
+{
+	*l = (struct listener){ .on_accept = on_accept };
+	watch_init(&l->watch, loop, fd, on_ready);
+	timer_init(&l->rest, loop, on_rested);
+	return watch_want(&l->watch, WATCH_READ);
+}
+
+void
+listener_close(struct listener *l)
+{
+	if (!l->watch.loop)
+		return;
+	watch_stop(&l->watch);
+	timer_stop(&l->rest);
+	if (l->watch.fd >= 0)
+		(void)close(l->watch.fd);
+	l->watch.fd = -1;
+}
+
+void
+listener_pause(struct listener *l)
+{
+	l->paused = true;
+	watch_stop(&l->watch);
+}
+
+void
+listener_resume(struct listener *l)
+{
+	l->paused = false;
+	if (!timer_running(&l->rest))
+		(void)watch_want(&l->watch, WATCH_READ);
+}
+
+static bool
+prepare(int fd, const struct netaddr *at)
+{
+	int one = 1;
+
+	if (netaddr_family(at) == AF_UNIX) {
+		struct stat st;
+
+		/* A name left over by a program that is gone; nothing but a socket is removed. */
+		if (lstat(at->u.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
+			(void)unlink(at->u.un.sun_path);
+		return true;
+	}
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+		return false;
+	/* Accepted sockets inherit this: streams coalesce their output themselves. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return netaddr_family(at) != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) == 0;
+}
+
+int
+listener_bind(const struct netaddr *at, int backlog, struct fail *why)
+{
+	int fd = socket(netaddr_family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	char text[NETADDR_TEXT];
+
+	if (fd >= 0 && prepare(fd, at) && bind(fd, &at->u.sa, at->len) == 0 && listen(fd, backlog) == 0)
+		return fd;
+	(void)fail_errno(why, 0, "listening on %.*s", SPAN_ARG(netaddr_text_port(at, text)));
+	if (fd >= 0)
+		(void)close(fd);
+	return -1;
+}

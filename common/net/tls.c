@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/tls_private.h"
+
+struct tls_conn {
+	SSL *ssl;
+	struct tls_context *context; /* counted */
+	bool dead;                   /* after a fatal error OpenSSL wants no more calls */
+	bool more;                   /* a read may give something without a new event */
+};
+
+static struct tls_conn *
+conn_new(struct tls_context *context, SSL_CTX *ctx, int fd, struct fail *why)
+{
+	struct tls_conn *conn = calloc(1, sizeof(*conn));
+	BIO *bio = BIO_new(context->bio);
+
+	if (!conn || !bio || !(conn->ssl = SSL_new(ctx))) {
+		(void)tls_failed(why, FAIL_TEMP, "making a TLS connection");
+		BIO_free(bio);
+		free(conn);
+		return NULL;
+	}
+	BIO_set_data(bio, (void *)(intptr_t)fd);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(conn->ssl, bio, bio);
+	conn->context = context;
+	tls_context_ref(context);
+	return conn;
+}
+
+struct tls_conn *
+tls_accept_new(struct tls_server *server, int fd, struct fail *why)
+{
+	struct tls_conn *conn;
+
+	if (!server || !server->chains) {
+		(void)fail_set(why, FAIL_TEMP, 0, "no certificate is loaded");
+		return NULL;
+	}
+	conn = conn_new(&server->base, server->chains->ssl, fd, why);
+	if (!conn)
+		return NULL;
+	(void)SSL_set_app_data(conn->ssl, server);
+	SSL_set_accept_state(conn->ssl);
+	return conn;
+}
+
+static bool
+client_wants(SSL *ssl, const struct tls_want *want)
+{
+	char name[256];
+
+	SSL_set_connect_state(ssl);
+	SSL_set_verify(ssl, want->level == TLS_LEVEL_VERIFY ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	/* Where any certificate will do, a weak one is better than none at all. */
+	SSL_set_security_level(ssl, want->level == TLS_LEVEL_VERIFY ? 2 : 1);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	for (size_t i = 0; i < want->nnames; i++)
+		if (!span_cstr(want->names[i], name, sizeof(name)) || !SSL_add1_host(ssl, name))
+			return false;
+	if (want->sni.n == 0)
+		return true;
+	return span_cstr(want->sni, name, sizeof(name)) && SSL_set_tlsext_host_name(ssl, name);
+}
+
+struct tls_conn *
+tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, struct fail *why)
+{
+	struct tls_conn *conn;
+
+	if (want->level == TLS_LEVEL_VERIFY && want->nnames == 0) {
+		(void)fail_set(why, FAIL_PERM, 0, "no name to verify the certificate for");
+		return NULL;
+	}
+	conn = conn_new(&client->base, client->ssl, fd, why);
+	if (conn && !client_wants(conn->ssl, want)) {
+		(void)tls_failed(why, FAIL_PERM, "name for the certificate");
+		tls_conn_free(&conn);
+	}
+	return conn;
+}
+
+void
+tls_conn_free(struct tls_conn **conn)
+{
+	if (!*conn)
+		return;
+	SSL_free((*conn)->ssl);
+	tls_context_unref((*conn)->context);
+	free(*conn);
+	*conn = NULL;
+}
+
+static enum tls_io
+outcome(struct tls_conn *conn, int result, const char *doing, struct fail *why)
+{
+	int saved = errno;
+	long verify;
+
+	switch (SSL_get_error(conn->ssl, result)) {
+	case SSL_ERROR_NONE:
+		return TLS_IO_DONE;
+	case SSL_ERROR_WANT_READ:
+		return TLS_IO_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_IO_WRITE;
+	case SSL_ERROR_ZERO_RETURN:
+		return TLS_IO_END;
+	case SSL_ERROR_SYSCALL:
+		conn->dead = true;
+		errno = saved;
+		if (saved)
+			(void)fail_errno(why, 0, "%s", doing);
+		else
+			(void)fail_set(why, FAIL_PEER, 0, "%s: the peer closed the connection", doing);
+		ERR_clear_error();
+		return TLS_IO_FAIL;
+	default:
+		conn->dead = true;
+		verify = SSL_get_verify_result(conn->ssl);
+		if (verify != X509_V_OK && SSL_get_verify_mode(conn->ssl) != SSL_VERIFY_NONE) {
+			(void)fail_set(why, FAIL_PEER, 0, "%s: certificate not accepted: %s", doing, X509_verify_cert_error_string(verify));
+			ERR_clear_error();
+		} else {
+			(void)tls_failed(why, FAIL_PEER, doing);
+		}
+		return TLS_IO_FAIL;
+	}
+}
+
+static void
+start(void)
+{
+	ERR_clear_error();
+	errno = 0;
+}
+
+enum tls_io
+tls_handshake(struct tls_conn *conn, struct fail *why)
+{
+	enum tls_io io;
+
+	start();
+	io = outcome(conn, SSL_do_handshake(conn->ssl), "TLS handshake", why);
+	conn->more = true; /* the last flight may have brought data along */
+	if (io != TLS_IO_END)
+		return io;
+	conn->dead = true;
+	(void)fail_set(why, FAIL_PEER, 0, "TLS handshake: the peer closed the connection");
+	return TLS_IO_FAIL;
+}
+
+enum tls_io
+tls_read(struct tls_conn *conn, char *to, size_t n, size_t *got, struct fail *why)
+{
+	enum tls_io io = TLS_IO_DONE;
+	size_t total = 0, one;
+
+	if (conn->dead) {
+		(void)fail_set(why, FAIL_PEER, 0, "TLS read: the connection broke");
+		return TLS_IO_FAIL;
+	}
+	while (total < n) { /* records are small; the buffer takes several */
+		int result;
+
+		start();
+		result = SSL_read_ex(conn->ssl, to + total, n - total, &one);
+		if (result == 1) {
+			total += one;
+			continue;
+		}
+		io = outcome(conn, result, "TLS read", why);
+		break;
+	}
+	*got = total;
+	conn->more = total == n || io == TLS_IO_END || io == TLS_IO_FAIL;
+	return total > 0 ? TLS_IO_DONE : io;
+}
+
+enum tls_io
+tls_write(struct tls_conn *conn, struct span from, size_t *taken, struct fail *why)
+{
+	int result;
+
+	*taken = 0;
+	start();
+	result = SSL_write_ex(conn->ssl, from.p, from.n, taken);
+	return result == 1 ? TLS_IO_DONE : outcome(conn, result, "TLS write", why);
+}
+
+enum tls_io
+tls_bye(struct tls_conn *conn)
+{
+	if (conn->dead)
+		return TLS_IO_FAIL;
+	start();
+	(void)SSL_shutdown(conn->ssl);
+	ERR_clear_error();
+	return TLS_IO_DONE;
+}
+
+bool
+tls_pending(const struct tls_conn *conn)
+{
+	return conn->more;
+}
+
+static void
+copy(char *to, size_t cap, const char *from)
+{
+	(void)snprintf(to, cap, "%s", from ? from : "");
+}
+
+static void
+peer_facts(SSL *ssl, struct tls_facts *out)
+{
+	X509 *peer = SSL_get0_peer_certificate(ssl);
+	X509_NAME *subject = peer ? X509_get_subject_name(peer) : NULL;
+	long result = SSL_get_verify_result(ssl);
+
+	if (!peer)
+		return;
+	out->verified = result == X509_V_OK;
+	if (!out->verified)
+		copy(out->verify_text, sizeof(out->verify_text), X509_verify_cert_error_string(result));
+	if (!subject || X509_NAME_get_text_by_NID(subject, NID_commonName, out->peer_subject, sizeof(out->peer_subject)) < 0)
+		out->peer_subject[0] = '\0';
+	for (char *c = out->peer_subject; *c; c++)
+		if (!ascii_print(*c))
+			*c = '?';
+}
+
+void
+tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out)
+{
+	SSL *ssl = conn->ssl;
+	int bits = SSL_get_cipher_bits(ssl, NULL);
+	int group = (int)SSL_get_negotiated_group(ssl);
+
+	memset(out, 0, sizeof(*out));
+	copy(out->version, sizeof(out->version), SSL_get_version(ssl));
+	copy(out->cipher, sizeof(out->cipher), SSL_get_cipher_name(ssl));
+	copy(out->group, sizeof(out->group), group > 0 ? SSL_group_to_name(ssl, group) : "");
+	copy(out->sni, sizeof(out->sni), SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+	for (char *c = out->sni; *c; c++)
+		if (!ascii_print(*c))
+			*c = '?';
+	out->bits = bits > 0 ? (unsigned)bits : 0;
+	out->resumed = SSL_session_reused(ssl) != 0;
+	peer_facts(ssl, out);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/tls_private.h"
+
+#define SUITES_12                                                                     \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                  \
+	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                  \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                  \
+	"ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256"
+#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS "X25519:P-256:P-384:P-521"
+
+bool
+tls_failed(struct fail *why, enum fail_class class, const char *doing)
+{
+	unsigned long code = ERR_peek_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	char number[32];
+
+	if (code && !reason)
+		ERR_error_string_n(code, number, sizeof(number));
+	(void)fail_set(why, class, 0, "%s: %s", doing, reason ? reason : code ? number : "no reason given");
+	ERR_clear_error();
+	return false;
+}
+
+/* A socket BIO that does not raise SIGPIPE. */
+
+static int
+bio_write(BIO *bio, const char *from, int n)
+{
+	ssize_t sent = send((int)(intptr_t)BIO_get_data(bio), from, (size_t)n, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(bio);
+	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_write(bio);
+	return (int)sent;
+}
+
+static int
+bio_read(BIO *bio, char *to, int n)
+{
+	ssize_t got = read((int)(intptr_t)BIO_get_data(bio), to, (size_t)n);
+
+	BIO_clear_retry_flags(bio);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_read(bio);
+	if (got == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	return (int)got;
+}
+
+static long
+bio_ctrl(BIO *bio, int command, long number, void *arg)
+{
+	(void)number, (void)arg;
+	if (command == BIO_CTRL_EOF)
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
+}
+
+BIO_METHOD *
+tls_bio_method(void)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOCKET, "socket");
+
+	if (m && BIO_meth_set_write(m, bio_write) && BIO_meth_set_read(m, bio_read) && BIO_meth_set_ctrl(m, bio_ctrl))
+		return m;
+	BIO_meth_free(m);
+	return NULL;
+}
+
+bool
+tls_context_init(struct tls_context *context, struct fail *why)
+{
+	context->refs = 1;
+	context->libctx = OSSL_LIB_CTX_new();
+	context->bio = tls_bio_method();
+	if (!context->libctx || !context->bio)
+		return tls_failed(why, FAIL_TEMP, "making a TLS context");
+	return true;
+}
+
+void
+tls_context_done(struct tls_context *context)
+{
+	BIO_meth_free(context->bio);
+	OSSL_LIB_CTX_free(context->libctx);
+}
+
+void
+tls_context_unref(struct tls_context *context)
+{
+	if (--context->refs == 0)
+		context->destroy(context);
+}
+
+bool
+tls_context_tune(SSL_CTX *ssl)
+{
+	(void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+	                                   SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	(void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+	                                SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_read_ahead(ssl, 1);
+	(void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	return SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) && SSL_CTX_set_cipher_list(ssl, SUITES_12) &&
+	       SSL_CTX_set_ciphersuites(ssl, SUITES_13) && SSL_CTX_set1_groups_list(ssl, GROUPS);
+}
+
+static void
+client_destroy(struct tls_context *context)
+{
+	struct tls_client *client = OWNER_OF(context, struct tls_client, base);
+
+	SSL_CTX_free(client->ssl);
+	tls_context_done(context);
+	free(client);
+}
+
+static bool
+client_setup(struct tls_client *client, const char *ca_file, const char *ca_path, struct fail *why)
+{
+	if (!tls_context_init(&client->base, why))
+		return false;
+	client->base.destroy = client_destroy;
+	client->ssl = SSL_CTX_new_ex(client->base.libctx, NULL, TLS_client_method());
+	if (!client->ssl || !tls_context_tune(client->ssl))
+		return tls_failed(why, FAIL_TEMP, "making a TLS client context");
+	if (!ca_file && !ca_path)
+		return SSL_CTX_set_default_verify_paths(client->ssl) || tls_failed(why, FAIL_TEMP, "the system's trust anchors");
+	if (ca_file && !SSL_CTX_load_verify_file(client->ssl, ca_file))
+		return tls_failed(why, FAIL_PERM, ca_file);
+	if (ca_path && !SSL_CTX_load_verify_dir(client->ssl, ca_path))
+		return tls_failed(why, FAIL_PERM, ca_path);
+	return true;
+}
+
+struct tls_client *
+tls_client_new(const char *ca_file, const char *ca_path, struct fail *why)
+{
+	struct tls_client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+		return NULL;
+	}
+	if (!client_setup(client, ca_file, ca_path, why)) {
+		client_destroy(&client->base);
+		return NULL;
+	}
+	return client;
+}
+
+void
+tls_client_unref(struct tls_client **client)
+{
+	if (*client)
+		tls_context_unref(&(*client)->base);
+	*client = NULL;
+}

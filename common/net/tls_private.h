@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What the parts of net/tls share; for net/tls*.c alone.
+ *
+ * tls.c            connections
+ * tls_context.c    client contexts, what both kinds of context share
+ * tls_server.c     server contexts: chains by name, session tickets
+ * tls_provider.c   an OpenSSL provider whose keys sign by asking the signer
+ */
+#ifndef NET_TLS_PRIVATE_H
+#define NET_TLS_PRIVATE_H
+
+#include <openssl/ssl.h>
+
+#include "base/map.h"
+#include "net/tls.h"
+
+/* What a context of either kind begins with; refs counts connections and the owner. */
+struct tls_context {
+	size_t refs;
+	OSSL_LIB_CTX *libctx; /* owned; no configuration file of the system is read */
+	BIO_METHOD *bio;      /* owned */
+	void (*destroy)(struct tls_context *context);
+};
+
+struct tls_client {
+	struct tls_context base;
+	SSL_CTX *ssl;
+};
+
+struct tls_chain {
+	SSL_CTX *ssl;
+	char name[256]; /* first DNS name of the leaf */
+	struct tls_chain *next;
+};
+
+struct tls_name {
+	struct map_node node;
+	struct tls_chain *chain;
+	struct tls_name *next;
+	size_t n;
+	char text[];
+};
+
+struct tls_ticket_key {
+	unsigned char name[16], cipher[32], mac[32];
+	time_t made; /* 0: none */
+};
+
+struct tls_server {
+	struct tls_context base;
+	struct tls_signer signer;
+	OSSL_PROVIDER *fallback, *remote;
+	struct tls_chain *chains, **last; /* owned; the first is the default */
+	struct map names;
+	struct tls_name *name_list;        /* owned */
+	struct tls_ticket_key tickets[2];  /* the one in use and the one before */
+};
+
+bool tls_context_init(struct tls_context *context, struct fail *why);
+void tls_context_done(struct tls_context *context);
+static inline void tls_context_ref(struct tls_context *context) { context->refs++; }
+void tls_context_unref(struct tls_context *context);
+/* Versions, suites, options, modes that hold for both sides. */
+bool tls_context_tune(SSL_CTX *ssl);
+/* The first OpenSSL error as a fail; the queue is empty afterwards. */
+bool tls_failed(struct fail *why, enum fail_class class, const char *doing);
+
+BIO_METHOD *tls_bio_method(void);
+
+/* An EVP_PKEY that signs through signer, for the public key of a certificate.
+ * signer must outlive it. NULL and *why. */
+EVP_PKEY *tls_remote_key(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const struct tls_signer *signer, struct fail *why);
+bool tls_key_id(EVP_PKEY *public_key, uint8_t id[TLS_KEY_ID]);
+OSSL_provider_init_fn tls_provider_init;
+#define TLS_PROVIDER "pillarpost"
+
+#endif

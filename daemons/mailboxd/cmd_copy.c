@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * cmd_copy: COPY and MOVE (RFC 3501 6.4.7, RFC 6851), with COPYUID (RFC 4315 3).
+ */
+#include "daemons/mailboxd/imap.h"
+
+struct copying {
+	struct mailbox_op op;
+	struct cmd *c;
+	struct uidset uids;
+	bool move, done;
+	struct span copyuid; /* the response code, in the arena; empty when nothing was copied */
+};
+
+static void
+note_copyuid(struct copying *x)
+{
+	struct buf b;
+
+	if (!x->op.ok || uidset_empty(&x->op.to))
+		return;
+	buf_init(&b, 4 << 20);
+	buf_printf(&b, "[COPYUID %u ", (unsigned)x->op.uidvalidity);
+	uidset_text(&x->op.from, &b);
+	buf_putc(&b, ' ');
+	uidset_text(&x->op.to, &b);
+	buf_put(&b, SPAN("] "));
+	if (buf_ok(&b))
+		x->copyuid = arena_dup(x->c->arena, buf_span(&b));
+	buf_free(&b);
+}
+
+static void
+on_copied(struct mailbox_op *op)
+{
+	struct copying *x = OWNER_OF(op, struct copying, op);
+
+	note_copyuid(x);
+	x->done = true;
+	cmd_wake(x->c);
+}
+
+static enum cmd_result
+copied(struct cmd *c)
+{
+	struct copying *x = c->state;
+
+	if (!x->op.ok)
+		return cmd_failed(c, &x->op.why);
+	/* RFC 6851 4.3: before the EXPUNGEs, so untagged; a long code never fits a tagged line's text. */
+	if (x->copyuid.n && (x->move || x->copyuid.n > CMD_TEXT / 2)) {
+		buf_put(cmd_out(c), SPAN("* OK "));
+		buf_put(cmd_out(c), x->copyuid);
+		buf_put(cmd_out(c), SPAN("Copied UIDs.\r\n"));
+		return cmd_completed(c);
+	}
+	return cmd_ok(c, "%.*s%s completed.", SPAN_ARG(x->copyuid), x->move ? "Move" : "Copy");
+}
+
+static void
+copy_release(struct cmd *c)
+{
+	struct copying *x = c->state;
+
+	uidset_free(&x->uids);
+}
+
+enum cmd_result
+cmd_copy(struct cmd *c)
+{
+	struct copying *x = ARENA_NEW(c->arena, struct copying);
+
+	if (!x)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	if (!store_exists(cmd_home(c), c->arg[1]))
+		return cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[1]));
+	uidset_init(&x->uids);
+	c->state = x;
+	c->release = copy_release;
+	if (!view_uids(cmd_view(c), &c->seqs, &x->uids))
+		return cmd_no(c, "[LIMIT] Too many messages.");
+	if (uidset_empty(&x->uids))
+		return cmd_ok(c, "No messages found.");
+	x->c = c;
+	x->move = span_caseeq(c->def->name, SPAN("MOVE"));
+	x->op.on_done = on_copied;
+	mailbox_copy(cmd_view(c), &x->uids, c->arg[1], x->move, &x->op);
+	return x->done ? copied(c) : cmd_wait(c, copied);
+}

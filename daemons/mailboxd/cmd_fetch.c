@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * cmd_fetch: FETCH and UID FETCH (RFC 3501 6.4.5).
+ *
+ * Works message by message and item by item, stopping wherever the output is
+ * full; a large body leaves as a range of its file.
+ */
+#include <string.h>
+
+#include "daemons/mailboxd/fetch.h"
+#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/structure.h"
+#include "mail/date.h"
+
+struct fetch {
+	struct fetch_item *items;
+	bool sets_seen;
+	size_t range;           /* of c->seqs */
+	uint32_t seq;           /* next one, 0: begin the range */
+	bool open;              /* a message is begun and not ended */
+	struct fetch_item *at;  /* its next item */
+	struct text text;
+	struct message message; /* the one at work, as it was at its start */
+	struct uidset seen;     /* to be marked */
+	struct buf made;
+	bool any;               /* an item of this message is out */
+	bool gone;              /* some message is no longer there */
+};
+
+static struct fetch *
+fetch_of(struct cmd *c)
+{
+	return c->state;
+}
+
+/* ---- writers, one a kind.  False: the message cannot be read ---- */
+
+static bool
+put_uid(struct cmd *c, struct fetch_item *item)
+{
+	(void)item;
+	buf_put(cmd_out(c), SPAN("UID "));
+	buf_put_u64(cmd_out(c), fetch_of(c)->message.uid);
+	return true;
+}
+
+static bool
+put_flags(struct cmd *c, struct fetch_item *item)
+{
+	(void)item;
+	buf_put(cmd_out(c), SPAN("FLAGS "));
+	imap_put_flags(c->s, cmd_out(c), &fetch_of(c)->message);
+	return true;
+}
+
+static bool
+put_internaldate(struct cmd *c, struct fetch_item *item)
+{
+	struct message *m = &fetch_of(c)->message;
+	int64_t date = m->date ? m->date : mailbox_date(cmd_view(c)->mailbox, m->uid);
+	char text[DATE_SIZE];
+
+	(void)item;
+	buf_put(cmd_out(c), SPAN("INTERNALDATE \""));
+	buf_puts(cmd_out(c), date_format_imap(text, date, 0));
+	buf_putc(cmd_out(c), '"');
+	return true;
+}
+
+static bool
+put_size(struct cmd *c, struct fetch_item *item)
+{
+	uint64_t size;
+
+	(void)item;
+	if (!mailbox_size(cmd_view(c)->mailbox, fetch_of(c)->message.uid, &size))
+		return false;
+	buf_put(cmd_out(c), SPAN("RFC822.SIZE "));
+	buf_put_u64(cmd_out(c), size);
+	return true;
+}
+
+static bool
+put_envelope(struct cmd *c, struct fetch_item *item)
+{
+	const struct facts *facts;
+
+	(void)item;
+	if (!text_facts(&fetch_of(c)->text, &facts))
+		return false;
+	buf_put(cmd_out(c), SPAN("ENVELOPE "));
+	buf_put(cmd_out(c), facts->envelope);
+	return true;
+}
+
+static bool
+put_bodystructure(struct cmd *c, struct fetch_item *item)
+{
+	const struct facts *facts;
+
+	(void)item;
+	if (!text_facts(&fetch_of(c)->text, &facts))
+		return false;
+	buf_put(cmd_out(c), SPAN("BODYSTRUCTURE "));
+	buf_put(cmd_out(c), facts->structure);
+	return true;
+}
+
+static bool
+put_body(struct cmd *c, struct fetch_item *item)
+{
+	struct mime_part *root;
+
+	(void)item;
+	if (!text_root(&fetch_of(c)->text, &root))
+		return false;
+	buf_put(cmd_out(c), SPAN("BODY "));
+	structure_body(cmd_out(c), root, false);
+	return true;
+}
+
+static bool
+put_modseq(struct cmd *c, struct fetch_item *item)
+{
+	(void)item;
+	buf_printf(cmd_out(c), "MODSEQ (%llu)", (unsigned long long)fetch_of(c)->message.modseq);
+	return true;
+}
+
+/* A range of what was found, as a literal. */
+static bool
+put_found(struct cmd *c, struct section_found found, const struct fetch_item *item)
+{
+	struct fetch *f = fetch_of(c);
+	struct span made = buf_span(&f->made);
+	uint64_t at = 0, n = found.is_made ? made.n : found.n;
+
+	if (found.missing) {
+		buf_put(cmd_out(c), SPAN(" NIL"));
+		return true;
+	}
+	if (item->partial) {
+		at = item->from < n ? item->from : n;
+		n = item->count < n - at ? item->count : n - at;
+	}
+	buf_put(cmd_out(c), SPAN(" {"));
+	buf_put_u64(cmd_out(c), n);
+	buf_put(cmd_out(c), SPAN("}\r\n"));
+	if (found.is_made) {
+		buf_put(cmd_out(c), span_sub(made, (size_t)at, (size_t)n));
+		return true;
+	}
+	if (found.at + at + n <= f->text.front.n && n < OUTQ_FILE_MIN) {
+		buf_put(cmd_out(c), span_sub(f->text.front, (size_t)(found.at + at), (size_t)n));
+		return true;
+	}
+	if (!outq_put_file(&c->s->base.out, f->text.content.fd, found.at + at, n))
+		c->s->base.closing = true; /* the literal was announced: only the end of the connection is honest */
+	return true;
+}
+
+static bool
+put_named(struct cmd *c, struct fetch_item *item, struct span label, const struct section *section)
+{
+	struct fetch *f = fetch_of(c);
+	struct section_found found;
+
+	buf_reset(&f->made);
+	if (!section_find(&f->text, section, &found, &f->made) || !text_content(&f->text) || !buf_ok(&f->made))
+		return false;
+	buf_put(cmd_out(c), label);
+	return put_found(c, found, item);
+}
+
+static bool
+put_section(struct cmd *c, struct fetch_item *item)
+{
+	return put_named(c, item, item->label, &item->section);
+}
+
+static bool
+put_rfc822(struct cmd *c, struct fetch_item *item)
+{
+	static const struct section all = { .what = SECTION_ALL };
+
+	return put_named(c, item, SPAN("RFC822"), &all);
+}
+
+static bool
+put_rfc822_header(struct cmd *c, struct fetch_item *item)
+{
+	static const struct section header = { .what = SECTION_HEADER };
+
+	return put_named(c, item, SPAN("RFC822.HEADER"), &header);
+}
+
+static bool
+put_rfc822_text(struct cmd *c, struct fetch_item *item)
+{
+	static const struct section text = { .what = SECTION_TEXT };
+
+	return put_named(c, item, SPAN("RFC822.TEXT"), &text);
+}
+
+static bool (*const writers[])(struct cmd *, struct fetch_item *) = {
+	[FETCH_KIND_UID] = put_uid,
+	[FETCH_KIND_FLAGS] = put_flags,
+	[FETCH_KIND_INTERNALDATE] = put_internaldate,
+	[FETCH_KIND_SIZE] = put_size,
+	[FETCH_KIND_ENVELOPE] = put_envelope,
+	[FETCH_KIND_BODYSTRUCTURE] = put_bodystructure,
+	[FETCH_KIND_BODY] = put_body,
+	[FETCH_KIND_SECTION] = put_section,
+	[FETCH_KIND_RFC822] = put_rfc822,
+	[FETCH_KIND_RFC822_HEADER] = put_rfc822_header,
+	[FETCH_KIND_RFC822_TEXT] = put_rfc822_text,
+	[FETCH_KIND_MODSEQ] = put_modseq,
+};
+
+/* ---- one message ---- */
+
+static void
+begin_message(struct cmd *c, const struct message *m, uint32_t seq)
+{
+	struct fetch *f = fetch_of(c);
+
+	f->message = *m;
+	f->at = f->items;
+	f->open = true;
+	f->any = false;
+	text_open(&f->text, cmd_view(c)->mailbox, m->uid);
+	if (f->sets_seen && !(m->flags & FLAG_SEEN) && !cmd_view(c)->readonly) {
+		uidset_add(&f->seen, m->uid, m->uid);
+		f->message.flags |= FLAG_SEEN;
+	}
+	buf_put(cmd_out(c), SPAN("* "));
+	buf_put_u64(cmd_out(c), seq);
+	buf_put(cmd_out(c), SPAN(" FETCH ("));
+}
+
+/* RFC 3501 6.4.5: flags that change as a part of the FETCH are told in it. */
+static void
+end_message(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+	bool told = false;
+
+	for (struct fetch_item *i = f->items; i; i = i->next)
+		told = told || i->kind == FETCH_KIND_FLAGS;
+	if (!told && f->sets_seen && uidset_has(&f->seen, f->message.uid)) {
+		buf_put(cmd_out(c), f->any ? SPAN(" ") : SPAN(""));
+		(void)put_flags(c, NULL);
+	}
+	buf_put(cmd_out(c), SPAN(")\r\n"));
+	f->open = false;
+}
+
+/* Items until the message is done or the output is full. */
+static void
+put_items(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+
+	f->text.known = false; /* cached facts are good for one turn */
+	while (f->at && cmd_room(c)) {
+		size_t before = buf_len(cmd_out(c));
+
+		if (f->any)
+			buf_putc(cmd_out(c), ' ');
+		if (writers[f->at->kind](c, f->at)) {
+			f->any = true;
+		} else { /* gone meanwhile: the rest of it is left out */
+			buf_cut(cmd_out(c), before);
+			f->gone = true;
+		}
+		f->at = f->at->next;
+	}
+}
+
+/* ---- the command ---- */
+
+static void
+mark_seen(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+	struct flag_change change = { .op = FLAGS_ADD, .flags = FLAG_SEEN, .unchanged_since = UINT64_MAX };
+
+	if (!uidset_empty(&f->seen) && c->s->state == STATE_SELECTED)
+		(void)mailbox_flags(cmd_view(c), &f->seen, &change, NULL, NULL);
+	uidset_clear(&f->seen);
+}
+
+static bool
+next_seq(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+
+	if (f->range == c->seqs.n)
+		return false;
+	if (!f->seq)
+		f->seq = c->seqs.ranges[f->range].lo;
+	else if (f->seq < c->seqs.ranges[f->range].hi)
+		f->seq++;
+	else if (++f->range < c->seqs.n)
+		f->seq = c->seqs.ranges[f->range].lo;
+	return f->range < c->seqs.n;
+}
+
+static enum cmd_result
+fetch_step(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+
+	for (unsigned n = 0; n < BOUND_SLICE; n++) {
+		if (f->open) {
+			put_items(c);
+			if (f->at || !cmd_room(c)) /* nothing may be put behind a range of a file */
+				break;
+			end_message(c);
+		}
+		if (!next_seq(c)) {
+			mark_seen(c);
+			return f->gone ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
+		}
+		const struct message *m = view_message(cmd_view(c), f->seq);
+
+		if (m)
+			begin_message(c, m, f->seq);
+		else
+			f->gone = true;
+	}
+	mark_seen(c);
+	return CMD_MORE;
+}
+
+static void
+fetch_release(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+
+	mark_seen(c);
+	text_free(&f->text);
+	uidset_free(&f->seen);
+	buf_free(&f->made);
+}
+
+/* RFC 3501 6.4.8: UID FETCH always tells the UID. */
+static bool
+add_uid(struct cmd *c, struct fetch *f)
+{
+	struct fetch_item *uid;
+
+	for (struct fetch_item *i = f->items; i; i = i->next)
+		if (i->kind == FETCH_KIND_UID)
+			return true;
+	uid = ARENA_NEW(c->arena, struct fetch_item);
+	if (!uid)
+		return false;
+	*uid = (struct fetch_item){ .next = f->items, .kind = FETCH_KIND_UID, .flags = FETCH_PEEK };
+	f->items = uid;
+	return true;
+}
+
+enum cmd_result
+cmd_fetch(struct cmd *c)
+{
+	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+
+	if (!f)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	f->items = fetch_parse(&c->parse);
+	if (!f->items || !imap_take_end(&c->parse))
+		return cmd_syntax(c);
+	if (c->uid && !add_uid(c, f))
+		return cmd_no(c, "[LIMIT] Command too large.");
+	for (struct fetch_item *i = f->items; i; i = i->next)
+		if (!(i->flags & FETCH_PEEK))
+			f->sets_seen = true;
+	text_init(&f->text);
+	uidset_init(&f->seen);
+	buf_init(&f->made, 2 << 20);
+	c->state = f;
+	c->release = fetch_release;
+	return cmd_go(c, fetch_step);
+}

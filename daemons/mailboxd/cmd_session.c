@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * cmd_session: commands about the session itself.
+ */
+#include <string.h>
+
+#include "daemons/mailboxd/imap.h"
+
+void
+imap_put_capability(struct buf *out)
+{
+	static const char *const all[] = {
+#define CAPABILITY(text, section) text,
+#include "daemons/mailboxd/capability.def"
+#undef CAPABILITY
+	};
+
+	buf_puts(out, "CAPABILITY"); /* the word itself, as in the response code */
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		buf_putc(out, ' ');
+		buf_puts(out, all[i]);
+	}
+}
+
+enum cmd_result
+cmd_capability(struct cmd *c)
+{
+	buf_put(cmd_out(c), SPAN("* "));
+	imap_put_capability(cmd_out(c));
+	buf_put(cmd_out(c), SPAN("\r\n"));
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_noop(struct cmd *c)
+{
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_check(struct cmd *c)
+{
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_logout(struct cmd *c)
+{
+	imap_bye(c->s, "Logging out");
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_late_login(struct cmd *c)
+{
+	return cmd_bad(c, "Already logged in.");
+}
+
+/* RFC 2971 3.1: NIL or up to 30 pairs of string and nstring; nothing is done with them. */
+enum cmd_result
+cmd_id(struct cmd *c)
+{
+	struct imap_parse *p = &c->parse;
+	struct span field, value;
+
+	if (imap_try(p, '(')) {
+		for (unsigned n = 0; imap_ok(p) && !imap_try(p, ')'); n++) {
+			if (n > 0)
+				(void)imap_take_sp(p);
+			(void)imap_take_string(p, &field);
+			(void)imap_take_sp(p);
+			(void)imap_take_nstring(p, &value);
+			if (n >= 30)
+				(void)imap_bad(p, "Too many fields");
+		}
+	} else {
+		(void)imap_take_nstring(p, &value);
+		if (imap_ok(p) && value.p)
+			(void)imap_bad(p, "Expected NIL or a list");
+	}
+	if (!imap_take_end(p))
+		return cmd_syntax(c);
+	buf_put(cmd_out(c), SPAN("* ID (\"name\" \"Pillarpost\")\r\n"));
+	return cmd_completed(c);
+}
+
+/* RFC 5161 3.1: what is not known is ignored. */
+enum cmd_result
+cmd_enable(struct cmd *c)
+{
+	struct imap_parse *p = &c->parse;
+	struct span name;
+
+	do {
+		(void)imap_take_sp(p);
+		(void)imap_take_atom(p, &name);
+	} while (imap_ok(p) && !imap_at_end(p));
+	if (!imap_ok(p))
+		return cmd_syntax(c);
+	buf_put(cmd_out(c), SPAN("* ENABLED\r\n"));
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_namespace(struct cmd *c)
+{
+	buf_put(cmd_out(c), SPAN("* NAMESPACE ((\"\" \".\")) NIL NIL\r\n"));
+	return cmd_completed(c);
+}
+
+/* ---- IDLE ---- */
+
+static void
+idle_release(struct cmd *c)
+{
+	c->s->idling = false;
+}
+
+static enum cmd_result
+idle_step(struct cmd *c)
+{
+	struct imap *s = c->s;
+	struct span in = buf_span(&s->base.in);
+	size_t lf = span_chr(in, '\n');
+	struct span line = span_trim(span_sub(in, 0, lf));
+
+	imap_sync(s, true);
+	if (lf == SIZE_MAX) {
+		if (in.n <= 64)
+			return CMD_WAIT;
+		imap_bye(s, "DONE expected.");
+		return cmd_bad(c, "Expected DONE.");
+	}
+	buf_eat(&s->base.in, lf + 1);
+	if (!span_caseeq(line, SPAN("DONE")))
+		return cmd_bad(c, "Expected DONE.");
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_idle(struct cmd *c)
+{
+	cmd_take_input(c);
+	c->release = idle_release;
+	c->s->idling = true;
+	buf_put(cmd_out(c), SPAN("+ idling\r\n"));
+	return cmd_go(c, idle_step);
+}

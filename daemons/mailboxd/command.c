@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * command: the command table, the walk over a row's argument shape, replies.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemons/mailboxd/imap.h"
+#include "store/name.h"
+
+#define ANY (STATE_AUTH | STATE_SELECTED)
+#define AUTH (STATE_AUTH | STATE_SELECTED)
+#define SELECTED STATE_SELECTED
+
+static const struct command commands[] = {
+#define COMMAND(name, states, shape, flags, handler, section) { SPAN_INIT(#name), states, shape, flags, handler, section },
+#include "daemons/mailboxd/commands.def"
+#undef COMMAND
+};
+
+#undef ANY
+#undef AUTH
+#undef SELECTED
+
+const struct command *
+command_find(struct span name, bool uid)
+{
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+		const struct command *c = &commands[i];
+		struct span bare = c->name;
+
+		if (c->flags & CMD_UIDONLY) {
+			bare = span_from(bare, sizeof "UID " - 1);
+			if (!uid)
+				continue;
+		} else if (uid && !(c->flags & CMD_UID)) {
+			continue;
+		}
+		if (span_caseeq(bare, name))
+			return c;
+	}
+	return NULL;
+}
+
+static bool
+take_mailbox(struct cmd *c, struct span *out)
+{
+	if (!imap_take_astring(&c->parse, out))
+		return imap_bad(&c->parse, "Expected a mailbox name");
+	*out = name_fold(*out);
+	return true;
+}
+
+static bool
+is_set_char(char ch)
+{
+	return ascii_digit(ch) || ch == ':' || ch == ',' || ch == '*';
+}
+
+static bool
+take_set(struct cmd *c, struct span *out)
+{
+	*out = cursor_while(&c->parse.c, is_set_char);
+	if (!out->n)
+		return imap_bad(&c->parse, "Expected a message set");
+	return command_set(c, *out);
+}
+
+/* UIDs to the sequence numbers they have in this view. */
+static void
+uids_to_seqs(struct view *v, const struct uidset *uids, struct uidset *seqs)
+{
+	for (size_t i = 0; i < uids->n; i++) {
+		uint32_t lo = view_seq_from(v, uids->ranges[i].lo), hi = view_count(v);
+
+		if (uids->ranges[i].hi < UINT32_MAX)
+			hi = view_seq_from(v, uids->ranges[i].hi + 1) - 1;
+		if (lo <= hi)
+			uidset_add(seqs, lo, hi);
+	}
+}
+
+bool
+command_set(struct cmd *c, struct span text)
+{
+	struct view *v = cmd_view(c);
+	uint32_t count = view_count(v);
+	struct uidset uids;
+	bool ok;
+
+	uidset_clear(&c->seqs);
+	if (!c->uid) {
+		/* RFC 9051 9: numbers that are not in use, "*" in an empty mailbox too */
+		if (!count || !uidset_parse(&c->seqs, text, count) || c->seqs.ranges[c->seqs.n - 1].hi > count)
+			return imap_bad(&c->parse, "Invalid message set");
+		return true;
+	}
+	uidset_init(&uids);
+	ok = uidset_parse(&uids, text, count ? view_uid(v, count) : 1);
+	if (ok && count)
+		uids_to_seqs(v, &uids, &c->seqs);
+	uidset_free(&uids);
+	return ok || imap_bad(&c->parse, "Invalid UID set");
+}
+
+bool
+command_args(struct cmd *c)
+{
+	size_t n = 0;
+
+	for (const char *s = c->def->shape; *s; s++) {
+		struct span *arg = &c->arg[n];
+
+		switch (*s) {
+		case ' ': (void)imap_take_sp(&c->parse); continue;
+		case '*': return imap_ok(&c->parse);
+		case 'm': (void)take_mailbox(c, arg); break;
+		case 'a': (void)imap_take_astring(&c->parse, arg); break;
+		case 'p': (void)imap_take_list_mailbox(&c->parse, arg); break;
+		case 's': (void)take_set(c, arg); break;
+		default: return imap_bad(&c->parse, "Command cannot be parsed");
+		}
+		if (!imap_ok(&c->parse))
+			return false;
+		n++;
+	}
+	return imap_take_end(&c->parse);
+}
+
+static enum cmd_result
+reply(struct cmd *c, enum cmd_status status, const char *fmt, va_list ap)
+{
+	c->status = status;
+	(void)vsnprintf(c->text, sizeof c->text, fmt, ap);
+	return CMD_DONE;
+}
+
+#define REPLY(name, status)                       \
+	enum cmd_result                           \
+	name(struct cmd *c, const char *fmt, ...) \
+	{                                         \
+		va_list ap;                       \
+                                                  \
+		va_start(ap, fmt);                \
+		(void)reply(c, status, fmt, ap);  \
+		va_end(ap);                       \
+		return CMD_DONE;                  \
+	}
+REPLY(cmd_ok, CMD_OK)
+REPLY(cmd_no, CMD_NO)
+REPLY(cmd_bad, CMD_BAD)
+#undef REPLY
+
+enum cmd_result
+cmd_completed(struct cmd *c)
+{
+	bool prefixed = c->uid && !(c->def->flags & CMD_UIDONLY);
+
+	return cmd_ok(c, "%s%.*s completed.", prefixed ? "UID " : "", SPAN_ARG(c->def->name));
+}
+
+enum cmd_result
+cmd_failed(struct cmd *c, const struct fail *why)
+{
+	const char *code = why->class == FAIL_LIMIT ? "[LIMIT] " : why->class == FAIL_PERM ? "[CANNOT] " : "[UNAVAILABLE] ";
+
+	return cmd_no(c, "%s%s", code, why->text);
+}
+
+enum cmd_result
+cmd_syntax(struct cmd *c)
+{
+	return cmd_bad(c, "%s.", c->parse.bad ? c->parse.bad : "Syntax error");
+}
+
+enum cmd_result
+cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *))
+{
+	c->step = step;
+	return step(c);
+}
+
+enum cmd_result
+cmd_wait(struct cmd *c, enum cmd_result (*then)(struct cmd *))
+{
+	c->step = then;
+	c->s->base.waiting = true;
+	return CMD_WAIT;
+}
+
+void
+cmd_wake(struct cmd *c)
+{
+	c->s->base.waiting = false;
+	session_wake(&c->s->base);
+}

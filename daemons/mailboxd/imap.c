@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/imap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/loop.h"
+
+enum {
+	IN_CAP = BOUND_COMMAND + (64 << 10), /* a command, and what was pipelined behind it */
+	COMMANDS_A_TURN = 32,
+};
+
+static struct imap *
+imap_of(const struct session *s)
+{
+	return OWNER_OF(s, struct imap, base);
+}
+
+/* ---- what others changed ---- */
+
+static struct imap *
+view_session(struct view *v)
+{
+	return v->owner;
+}
+
+static void
+say_expunge(struct view *v, uint32_t seq, uint32_t uid)
+{
+	struct buf *out = &view_session(v)->base.out.mem;
+
+	(void)uid;
+	buf_put(out, SPAN("* "));
+	buf_put_u64(out, seq);
+	buf_put(out, SPAN(" EXPUNGE\r\n"));
+}
+
+static void
+say_exists(struct view *v, uint32_t count, uint32_t recent)
+{
+	struct buf *out = &view_session(v)->base.out.mem;
+
+	buf_put(out, SPAN("* "));
+	buf_put_u64(out, count);
+	buf_put(out, SPAN(" EXISTS\r\n* "));
+	buf_put_u64(out, recent);
+	buf_put(out, SPAN(" RECENT\r\n"));
+}
+
+static void
+say_flags(struct view *v, uint32_t seq, const struct message *m)
+{
+	struct imap *s = view_session(v);
+	struct buf *out = &s->base.out.mem;
+
+	buf_put(out, SPAN("* "));
+	buf_put_u64(out, seq);
+	buf_put(out, SPAN(" FETCH (UID "));
+	buf_put_u64(out, m->uid);
+	buf_put(out, SPAN(" FLAGS "));
+	imap_put_flags(s, out, m);
+	if (s->enabled & ENABLED_CONDSTORE) {
+		buf_put(out, SPAN(" MODSEQ ("));
+		buf_put_u64(out, m->modseq);
+		buf_putc(out, ')');
+	}
+	buf_put(out, SPAN(")\r\n"));
+}
+
+void
+imap_sync(struct imap *s, bool expunges)
+{
+	static const struct view_events events = { say_expunge, say_exists, say_flags };
+
+	if (s->state == STATE_SELECTED && s->view.pending)
+		view_sync(&s->view, &events, expunges);
+}
+
+static void
+on_pending(struct view *v)
+{
+	struct imap *s = view_session(v);
+
+	if (s->idling)
+		session_wake(&s->base);
+}
+
+void
+imap_unselect(struct imap *s)
+{
+	if (s->state == STATE_SELECTED)
+		view_close(&s->view);
+	s->view = (struct view){ .on_pending = on_pending, .owner = s };
+	s->state = STATE_AUTH;
+}
+
+void
+imap_put_flags(struct imap *s, struct buf *out, const struct message *m)
+{
+	static const struct {
+		unsigned bit;
+		struct span text;
+	} names[] = {
+		{ FLAG_ANSWERED, SPAN_INIT(" \\Answered") },
+		{ FLAG_FLAGGED, SPAN_INIT(" \\Flagged") },
+		{ FLAG_DELETED, SPAN_INIT(" \\Deleted") },
+		{ FLAG_SEEN, SPAN_INIT(" \\Seen") },
+		{ FLAG_DRAFT, SPAN_INIT(" \\Draft") },
+	};
+	bool any = false;
+
+	buf_putc(out, '(');
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		if (!(m->flags & names[i].bit))
+			continue;
+		buf_put(out, span_from(names[i].text, any ? 0 : 1));
+		any = true;
+	}
+	if (view_recent(&s->view, m->uid)) {
+		buf_put(out, any ? SPAN(" \\Recent") : SPAN("\\Recent"));
+		any = true;
+	}
+	for (uint64_t left = m->keywords; left; left &= left - 1) {
+		struct span name = mailbox_keyword(s->view.mailbox, (unsigned)__builtin_ctzll(left));
+
+		if (!name.n)
+			continue;
+		if (any)
+			buf_putc(out, ' ');
+		buf_put(out, name);
+		any = true;
+	}
+	buf_putc(out, ')');
+}
+
+/* ---- the end of a command ---- */
+
+static void
+put_tagged(struct imap *s, struct span tag, enum cmd_status status, const char *text)
+{
+	static const struct span words[] = { SPAN_INIT(" OK "), SPAN_INIT(" NO "), SPAN_INIT(" BAD ") };
+	struct buf *out = &s->base.out.mem;
+
+	if (tag.n)
+		imap_put_text(out, tag);
+	else
+		buf_putc(out, '*');
+	buf_put(out, words[status]);
+	imap_put_text(out, span_str(text));
+	buf_put(out, SPAN("\r\n"));
+}
+
+void
+imap_bye(struct imap *s, const char *text)
+{
+	if (!s->base.closing) {
+		buf_put(&s->base.out.mem, SPAN("* BYE "));
+		buf_puts(&s->base.out.mem, text);
+		buf_put(&s->base.out.mem, SPAN("\r\n"));
+	}
+	s->base.closing = true;
+}
+
+static void
+count_errors(struct imap *s, enum cmd_status status)
+{
+	s->bad = status == CMD_BAD ? s->bad + 1 : 0;
+	if (s->bad >= BOUND_BAD)
+		imap_bye(s, "Too many errors.");
+}
+
+static void
+release(struct cmd *c)
+{
+	if (c->release)
+		c->release(c);
+	c->release = NULL;
+	uidset_free(&c->seqs);
+	c->def = NULL;
+	c->step = NULL;
+	c->input = false;
+}
+
+static void
+finish(struct imap *s)
+{
+	struct cmd *c = &s->cmd;
+	unsigned flags = c->def ? c->def->flags : 0;
+
+	if (!(flags & CMD_QUIET) || c->status != CMD_OK)
+		imap_sync(s, !(flags & CMD_KEEP) || c->uid);
+	put_tagged(s, c->tag, c->status, c->text);
+	release(c);
+	if (!c->detached) { /* the text stayed in the buffer for the arguments' sake */
+		buf_eat(&s->base.in, s->reader.at);
+		imap_reader_reset(&s->reader);
+	}
+	arena_reset(&s->arena);
+	if (!buf_ok(&s->base.out.mem))
+		s->base.closing = true;
+	count_errors(s, c->status);
+}
+
+/* ---- the beginning of one ---- */
+
+static void
+prepare(struct imap *s, struct span text)
+{
+	struct cmd *c = &s->cmd;
+
+	*c = (struct cmd){ .s = s, .arena = &s->arena };
+	uidset_init(&c->seqs);
+	c->parse = imap_parse_of(text, &s->arena);
+}
+
+/* Tag, name, row. False: the reply is set. */
+static bool
+take_name(struct imap *s)
+{
+	struct cmd *c = &s->cmd;
+	struct span name;
+
+	if (!imap_take_tag(&c->parse, &c->tag)) {
+		c->tag = SPAN_NONE;
+		(void)cmd_bad(c, "Error in IMAP command: invalid tag.");
+		return false;
+	}
+	if (!imap_take_sp(&c->parse) || !imap_take_atom(&c->parse, &name)) {
+		(void)cmd_bad(c, "Error in IMAP command: no command given.");
+		return false;
+	}
+	if (span_caseeq(name, SPAN("UID"))) {
+		c->uid = true;
+		if (!imap_take_sp(&c->parse) || !imap_take_atom(&c->parse, &name)) {
+			(void)cmd_bad(c, "Error in IMAP command: UID of what?");
+			return false;
+		}
+	}
+	c->def = command_find(name, c->uid);
+	if (c->def)
+		return true;
+	(void)cmd_bad(c, "Error in IMAP command: unknown command%s.", c->uid ? " behind UID" : "");
+	return false;
+}
+
+static bool
+state_allows(struct cmd *c)
+{
+	if (!(c->def->states & c->s->state)) {
+		(void)cmd_bad(c, "No mailbox is selected.");
+		return false;
+	}
+	return true;
+}
+
+static enum cmd_result
+begin(struct cmd *c)
+{
+	if (!command_args(c))
+		return cmd_syntax(c);
+	if ((c->def->flags & CMD_WRITE) && c->s->view.readonly)
+		return cmd_no(c, "[READ-ONLY] Mailbox is opened read-only.");
+	c->step = c->def->handler;
+	return CMD_MORE;
+}
+
+static bool step_command(struct imap *s);
+
+/* A complete command stands at the front of the input. */
+static void
+start(struct imap *s)
+{
+	struct cmd *c = &s->cmd;
+
+	prepare(s, span_sub(buf_span(&s->base.in), 0, s->reader.at));
+	if (take_name(s) && state_allows(c) && begin(c) == CMD_MORE)
+		(void)step_command(s);
+	else
+		finish(s);
+}
+
+void
+cmd_take_input(struct cmd *c)
+{
+	struct imap *s = c->s;
+
+	c->tag = arena_dup(&s->arena, c->tag);
+	buf_eat(&s->base.in, s->reader.at);
+	imap_reader_reset(&s->reader);
+	c->input = c->detached = true;
+}
+
+/* The command so far ends with a literal that its handler will take itself:
+ * the text moves to the arena, the input goes on behind it. */
+static void
+start_stream(struct imap *s, const struct imap_literal *literal)
+{
+	struct cmd *c = &s->cmd;
+	struct span text = arena_dup(&s->arena, span_sub(buf_span(&s->base.in), 0, literal->start));
+
+	buf_eat(&s->base.in, s->reader.at);
+	imap_reader_reset(&s->reader);
+	prepare(s, text);
+	(void)take_name(s); /* it was there when the row was found */
+	c->literal = *literal;
+	c->input = c->detached = true;
+	(void)command_args(c); /* as above */
+	c->step = c->def->handler;
+	(void)step_command(s);
+}
+
+/* ---- literals ---- */
+
+/* Is this the message of a streaming command?  Its name may be a literal too;
+ * then nothing but the mailbox is missing so far. */
+static bool
+streams(struct imap *s, const struct imap_literal *literal)
+{
+	struct cmd *c = &s->cmd;
+	bool yes = false;
+
+	prepare(s, span_sub(buf_span(&s->base.in), 0, literal->start));
+	if (take_name(s) && (c->def->flags & CMD_STREAM) && (c->def->states & s->state))
+		yes = command_args(c);
+	release(c);
+	arena_reset(&s->arena);
+	return yes;
+}
+
+static void
+refuse(struct imap *s, const char *text)
+{
+	struct imap_parse p = imap_parse_of(buf_span(&s->base.in), &s->arena);
+	struct span tag;
+
+	if (!imap_take_tag(&p, &tag) || !span_cstr(tag, s->refused, sizeof s->refused))
+		(void)span_cstr(SPAN("*"), s->refused, sizeof s->refused);
+	put_tagged(s, span_str(s->refused), CMD_NO, text);
+	buf_eat(&s->base.in, s->reader.at);
+	imap_reader_reset(&s->reader);
+}
+
+/* A literal before it is read: taken, handed to its command, or refused. */
+static void
+meet_literal(struct imap *s, const struct imap_literal *literal)
+{
+	if (!s->refusing && streams(s, literal)) {
+		start_stream(s, literal);
+		return;
+	}
+	if (!s->refusing && !literal->too_big && literal->size <= BOUND_LITERAL &&
+	    s->reader.at + literal->size <= BOUND_COMMAND) {
+		imap_reader_accept(&s->reader, literal->size);
+		if (literal->sync)
+			buf_put(&s->base.out.mem, SPAN("+ OK\r\n"));
+		return;
+	}
+	/* RFC 7888 4: a synchronizing literal is simply not asked for; the
+	 * octets of another come whatever we say. */
+	if (!s->refusing)
+		refuse(s, "[TOOBIG] Literal too large.");
+	else
+		buf_eat(&s->base.in, s->reader.at);
+	imap_reader_reset(&s->reader);
+	s->refusing = !literal->sync;
+	if (!s->refusing)
+		return;
+	if (literal->too_big || literal->size > BOUND_SKIP)
+		imap_bye(s, "Literal too large.");
+	s->skip = literal->size;
+}
+
+static bool
+skip_literal(struct imap *s)
+{
+	size_t n = buf_len(&s->base.in);
+
+	if (n > s->skip)
+		n = (size_t)s->skip;
+	buf_eat(&s->base.in, n);
+	s->skip -= n;
+	return s->skip == 0;
+}
+
+/* False: nothing can be done without more input. */
+static bool
+next_command(struct imap *s)
+{
+	struct imap_literal literal = { 0 };
+
+	if (s->skip && !skip_literal(s))
+		return false;
+	if (!buf_len(&s->base.in))
+		return false;
+	switch (imap_read(&s->reader, buf_span(&s->base.in), &literal)) {
+	case IMAP_READ_MORE:
+		return false;
+	case IMAP_READ_LITERAL:
+		meet_literal(s, &literal);
+		return true;
+	case IMAP_READ_TOOLONG:
+		put_tagged(s, SPAN_NONE, CMD_BAD, "Command line too long.");
+		imap_bye(s, "Command line too long.");
+		return false;
+	case IMAP_READ_COMMAND:
+		if (s->refusing) {
+			buf_eat(&s->base.in, s->reader.at);
+			imap_reader_reset(&s->reader);
+			s->refusing = false;
+		} else {
+			start(s);
+		}
+		return true;
+	}
+	return false;
+}
+
+/* False: the command waits, for input, for the client to read, or for the store. */
+static bool
+step_command(struct imap *s)
+{
+	struct cmd *c = &s->cmd;
+
+	switch (c->step(c)) {
+	case CMD_DONE:
+		finish(s);
+		return true;
+	case CMD_MORE:
+		s->base.more = outq_room(&s->base.out);
+		return false;
+	case CMD_WAIT:
+		return false;
+	}
+	return false;
+}
+
+/* ---- as a session ---- */
+
+static void
+imap_run(struct session *base)
+{
+	struct imap *s = imap_of(base);
+
+	for (unsigned n = 0; n < COMMANDS_A_TURN; n++) {
+		if (base->waiting || base->closing || !outq_room(&base->out))
+			return;
+		if (s->cmd.def ? !step_command(s) : !next_command(s))
+			return;
+		if (s->cmd.def)
+			return;
+	}
+	base->more = true;
+}
+
+static bool
+imap_wants_input(const struct session *base)
+{
+	const struct imap *s = imap_of(base);
+
+	return !base->waiting && (!s->cmd.def || s->cmd.input) && outq_room(&base->out);
+}
+
+static void
+imap_eof(struct session *base)
+{
+	struct imap *s = imap_of(base);
+
+	base->closing = true;
+	s->dead = true;
+}
+
+static void
+imap_on_idle(struct session *base)
+{
+	struct imap *s = imap_of(base);
+
+	imap_bye(s, "Disconnected for inactivity.");
+}
+
+static void
+imap_shutdown(struct session *base)
+{
+	imap_bye(imap_of(base), "Server shutting down.");
+}
+
+static void
+imap_free(struct session *base)
+{
+	struct imap *s = imap_of(base);
+
+	release(&s->cmd);
+	imap_unselect(s);
+	arena_free(&s->arena);
+	buf_free(&base->in);
+	outq_free(&base->out);
+	free(s);
+}
+
+static const struct session_ops ops = {
+	.service = "imap",
+	.run = imap_run,
+	.wants_input = imap_wants_input,
+	.eof = imap_eof,
+	.idle = imap_on_idle,
+	.shutdown = imap_shutdown,
+	.free = imap_free,
+};
+
+struct session *
+imap_new(struct user *user, struct span tag)
+{
+	struct imap *s = calloc(1, sizeof *s);
+	struct buf *out;
+
+	if (!s)
+		return NULL;
+	s->base.ops = &ops;
+	s->base.idle_ms = user->imap_idle_ms;
+	buf_init(&s->base.in, IN_CAP);
+	outq_init(&s->base.out);
+	s->user = user;
+	arena_init(&s->arena, BOUND_ARENA);
+	imap_reader_init(&s->reader, BOUND_LINE);
+	imap_unselect(s);
+	out = &s->base.out.mem;
+	if (tag.n) {
+		imap_put_text(out, tag);
+		buf_put(out, SPAN(" OK [CAPABILITY "));
+		imap_put_capability(out);
+		buf_put(out, SPAN("] Logged in\r\n"));
+	} else {
+		buf_put(out, SPAN("* PREAUTH [CAPABILITY "));
+		imap_put_capability(out);
+		buf_put(out, SPAN("] Ready.\r\n"));
+	}
+	return &s->base;
+}

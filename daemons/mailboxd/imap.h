@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * imap: one IMAP session after login (RFC 3501), and the command it is at.
+ *
+ * One command at a time.  While it runs no input is read, so the spans of its
+ * arguments stay where they are in the receive buffer; a command that takes
+ * input itself (IDLE, APPEND) has its arguments copied first.
+ */
+#ifndef MAILBOXD_IMAP_H
+#define MAILBOXD_IMAP_H
+
+#include "daemons/mailboxd/user.h"
+#include "net/imapsyntax.h"
+
+enum { STATE_AUTH = 1, STATE_SELECTED = 2 };
+
+enum { /* of a row of commands.def */
+	CMD_UID = 1,
+	CMD_UIDONLY = 2,
+	CMD_KEEP = 4,
+	CMD_QUIET = 8,
+	CMD_WRITE = 16,
+	CMD_STREAM = 32,
+};
+
+enum cmd_result {
+	CMD_DONE, /* the reply is set */
+	CMD_MORE, /* call again: when the output has room, or at once if it has */
+	CMD_WAIT, /* call again after session_wake(), or with new input where cmd.input is set */
+};
+
+enum cmd_status { CMD_OK, CMD_NO, CMD_BAD };
+
+struct cmd;
+struct imap;
+
+struct command {
+	struct span name;
+	unsigned states;
+	const char *shape;
+	unsigned flags;
+	enum cmd_result (*handler)(struct cmd *c);
+	const char *section;
+};
+
+enum { CMD_ARGS = 3, CMD_TEXT = 480 };
+
+struct cmd {
+	struct imap *s;
+	const struct command *def; /* NULL: no command runs */
+	struct span tag;
+	bool uid;                  /* UID in front of it */
+	struct arena *arena;       /* of this command */
+	struct imap_parse parse;   /* stands behind the arguments of the shape */
+	struct span arg[CMD_ARGS]; /* m, p, a: the text; s: the set as written */
+	struct uidset seqs;        /* of the shape's s: sequence numbers in this view */
+	struct imap_literal literal; /* STREAM: what the text ended with; size counts down */
+
+	enum cmd_result (*step)(struct cmd *c);  /* called until CMD_DONE */
+	void (*release)(struct cmd *c);          /* gives back what state holds; also when the session ends */
+	void *state;                             /* in the arena */
+	bool input;                              /* step takes input */
+	bool detached;                           /* its text is no longer in the receive buffer */
+
+	enum cmd_status status;
+	char text[CMD_TEXT]; /* of the tagged response */
+};
+
+enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8 };
+
+struct imap {
+	struct session base;
+	struct user *user;
+	struct arena arena;
+	struct imap_reader reader;
+	struct cmd cmd;
+	struct view view; /* open while state is STATE_SELECTED */
+	unsigned state;
+	unsigned enabled;
+	unsigned bad;     /* errors in a row */
+	uint64_t skip;    /* octets of a refused literal still to come */
+	bool refusing;    /* the rest of the present command is thrown away */
+	bool idling;
+	bool dead;        /* the client is gone */
+	char refused[64]; /* the tag to refuse it with */
+};
+
+/* NULL: no memory.  tag: of the command that logged in; its OK is the first
+ * thing said.  Empty: PREAUTH greeting instead. */
+struct session *imap_new(struct user *user, struct span tag);
+
+/* ---- for handlers ---- */
+
+static inline struct buf *cmd_out(struct cmd *c) { return &c->s->base.out.mem; }
+static inline bool cmd_room(struct cmd *c) { return outq_room(&c->s->base.out); }
+static inline struct view *cmd_view(struct cmd *c) { return &c->s->view; }
+static inline struct store *cmd_home(struct cmd *c) { return c->s->user->store; }
+
+/* Each sets the tagged reply and returns CMD_DONE; a code in brackets may
+ * stand in front of the text. */
+enum cmd_result cmd_ok(struct cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum cmd_result cmd_no(struct cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum cmd_result cmd_bad(struct cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum cmd_result cmd_completed(struct cmd *c);                         /* OK NAME completed. */
+enum cmd_result cmd_failed(struct cmd *c, const struct fail *why);    /* NO with a code for the class */
+enum cmd_result cmd_syntax(struct cmd *c);                            /* BAD with what the parser expected */
+/* Goes on in step, at once. */
+enum cmd_result cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *));
+/* Waits for the store; the op's callback calls cmd_wake(). */
+enum cmd_result cmd_wait(struct cmd *c, enum cmd_result (*then)(struct cmd *));
+void cmd_wake(struct cmd *c);
+/* From now on step reads the input itself; the arguments must have been taken. */
+void cmd_take_input(struct cmd *c);
+
+/* Untagged responses for what others changed; expunges: they may be told. */
+void imap_sync(struct imap *s, bool expunges);
+void imap_unselect(struct imap *s); /* gives up the view */
+void imap_bye(struct imap *s, const char *text);
+void imap_put_capability(struct buf *out);
+void imap_put_flags(struct imap *s, struct buf *out, const struct message *m); /* "(\Seen ...)" */
+
+/* ---- command.c ---- */
+
+/* The row for a name, UID prefix included; NULL: none. */
+const struct command *command_find(struct span name, bool uid);
+/* Walks the row's shape.  False: the syntax reply is set in the parse. */
+bool command_args(struct cmd *c);
+/* c->seqs from text, in UIDs or sequence numbers as the command has it. */
+bool command_set(struct cmd *c, struct span text);
+
+#define COMMAND(name, states, shape, flags, handler, section) enum cmd_result handler(struct cmd *c);
+#include "daemons/mailboxd/commands.def"
+#undef COMMAND
+
+#endif

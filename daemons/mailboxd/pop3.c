@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/pop3.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "mail/header.h"
+
+enum {
+	POP3_IN_CAP = 16 << 10,
+	CHUNK = 32 << 10, /* of a message, between two looks at the output */
+	POP3_ARGS = 2,
+};
+
+/* A multi-line response that is being written. */
+enum sending { SEND_NOTHING, SEND_LIST, SEND_UIDL, SEND_MESSAGE };
+
+struct pop3 {
+	struct session base;
+	struct user *user;
+	struct view view;
+	struct uidset deleted;  /* message numbers */
+	uint64_t total;         /* octets of all messages */
+	unsigned bad;
+	enum sending sending;
+	uint32_t next;          /* SEND_LIST, SEND_UIDL: the number to go on with */
+	struct content content; /* SEND_MESSAGE */
+	uint64_t at;            /* of the content, already taken */
+	uint64_t lines;         /* TOP: body lines left; UINT64_MAX for RETR */
+	bool in_body;
+	bool dot;               /* the next octet begins a line */
+};
+
+struct pop3_command {
+	struct span name;
+	unsigned fewest, most;
+	void (*handler)(struct pop3 *s, const struct span *arg, unsigned n);
+};
+
+static struct pop3 *
+pop3_of(const struct session *s)
+{
+	return OWNER_OF(s, struct pop3, base);
+}
+
+static struct buf *
+out(struct pop3 *s)
+{
+	return &s->base.out.mem;
+}
+
+/* Texts that differ between the profiles: plain and as the textbooks have it. */
+static void
+say(struct pop3 *s, const char *usual, const char *textbook)
+{
+	buf_put(out(s), SPAN("+OK"));
+	usual = s->user->textbook_replies ? textbook : usual;
+	if (*usual)
+		buf_putc(out(s), ' ');
+	buf_puts(out(s), usual);
+	buf_put(out(s), SPAN("\r\n"));
+}
+
+static void
+err(struct pop3 *s, const char *text)
+{
+	buf_put(out(s), SPAN("-ERR "));
+	buf_puts(out(s), text);
+	buf_put(out(s), SPAN("\r\n"));
+	if (++s->bad >= BOUND_BAD)
+		s->base.closing = true;
+}
+
+static uint64_t
+size_of(struct pop3 *s, uint32_t number)
+{
+	uint64_t size;
+
+	return mailbox_size(s->view.mailbox, view_uid(&s->view, number), &size) ? size : 0;
+}
+
+/* The message an argument names; 0 after an error reply. */
+static uint32_t
+number_of(struct pop3 *s, struct span arg)
+{
+	uint64_t n;
+
+	if (!span_u64(arg, UINT32_MAX, &n))
+		err(s, "Invalid message number.");
+	else if (n < 1 || n > view_count(&s->view))
+		err(s, "No such message.");
+	else if (uidset_has(&s->deleted, (uint32_t)n))
+		err(s, "Message is deleted.");
+	else
+		return (uint32_t)n;
+	return 0;
+}
+
+/* ---- listings ---- */
+
+static void
+pop3_stat(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	uint64_t gone = 0;
+
+	(void)arg;
+	(void)n;
+	for (size_t i = 0; i < s->deleted.n; i++)
+		for (uint32_t k = s->deleted.ranges[i].lo; k <= s->deleted.ranges[i].hi; k++)
+			gone += size_of(s, k);
+	buf_printf(out(s), "+OK %llu %llu\r\n", (unsigned long long)(view_count(&s->view) - uidset_count(&s->deleted)),
+	    (unsigned long long)(s->total - gone));
+}
+
+static void
+put_line(struct pop3 *s, uint32_t number, bool uidl)
+{
+	buf_put_u64(out(s), number);
+	buf_putc(out(s), ' ');
+	if (uidl) {
+		const struct message *m = view_message(&s->view, number);
+
+		if (m)
+			mailbox_uidl(s->view.mailbox, m, out(s));
+		else /* removed by another session: the name it had */
+			buf_printf(out(s), "%08x%08x", (unsigned)mailbox_uidvalidity(s->view.mailbox),
+			    (unsigned)view_uid(&s->view, number));
+	} else {
+		buf_put_u64(out(s), size_of(s, number));
+	}
+	buf_put(out(s), SPAN("\r\n"));
+}
+
+static void
+list(struct pop3 *s, const struct span *arg, unsigned n, bool uidl)
+{
+	uint32_t number;
+
+	if (n) {
+		number = number_of(s, arg[0]);
+		if (!number)
+			return;
+		buf_put(out(s), SPAN("+OK "));
+		put_line(s, number, uidl);
+		return;
+	}
+	if (uidl || s->user->textbook_replies)
+		buf_put(out(s), SPAN("+OK\r\n"));
+	else
+		buf_printf(out(s), "+OK %llu messages:\r\n",
+		    (unsigned long long)(view_count(&s->view) - uidset_count(&s->deleted)));
+	s->sending = uidl ? SEND_UIDL : SEND_LIST;
+	s->next = 1;
+}
+
+static void
+pop3_list(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	list(s, arg, n, false);
+}
+
+static void
+pop3_uidl(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	list(s, arg, n, true);
+}
+
+static void
+send_lines(struct pop3 *s)
+{
+	for (; outq_room(&s->base.out) && s->next <= view_count(&s->view); s->next++)
+		if (!uidset_has(&s->deleted, s->next))
+			put_line(s, s->next, s->sending == SEND_UIDL);
+	if (s->next <= view_count(&s->view))
+		return;
+	buf_put(out(s), SPAN(".\r\n"));
+	s->sending = SEND_NOTHING;
+}
+
+/* ---- messages ---- */
+
+static void
+begin_message(struct pop3 *s, struct span arg, uint64_t lines)
+{
+	uint32_t number = number_of(s, arg);
+	struct fail why;
+
+	if (!number)
+		return;
+	if (!mailbox_content(s->view.mailbox, view_uid(&s->view, number), &s->content, &why)) {
+		err(s, "Message is no longer there.");
+		return;
+	}
+	if (s->user->textbook_replies || lines != UINT64_MAX)
+		buf_put(out(s), SPAN("+OK\r\n"));
+	else
+		buf_printf(out(s), "+OK %llu octets\r\n", (unsigned long long)s->content.size);
+	s->sending = SEND_MESSAGE;
+	s->at = 0;
+	s->lines = lines;
+	s->in_body = false;
+	s->dot = true;
+}
+
+static void
+pop3_retr(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	(void)n;
+	begin_message(s, arg[0], UINT64_MAX);
+}
+
+static void
+pop3_top(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	uint64_t lines;
+
+	(void)n;
+	if (!span_u64(arg[1], UINT32_MAX, &lines))
+		err(s, "Invalid number of lines.");
+	else
+		begin_message(s, arg[0], lines);
+}
+
+/* Lines with a dot in front get another one (RFC 1939 3).  False: TOP has all it wants. */
+static bool
+stuff(struct pop3 *s, struct span in)
+{
+	while (in.n) {
+		size_t lf = span_chr(in, '\n');
+		size_t n = lf == SIZE_MAX ? in.n : lf + 1;
+		bool blank = s->dot && (in.p[0] == '\n' || (n >= 2 && in.p[0] == '\r' && in.p[1] == '\n'));
+
+		if (s->dot && s->in_body && s->lines != UINT64_MAX && s->lines-- == 0)
+			return false;
+		if (s->dot && in.p[0] == '.')
+			buf_putc(out(s), '.');
+		buf_put(out(s), span_sub(in, 0, n));
+		s->in_body = s->in_body || blank;
+		s->dot = lf != SIZE_MAX;
+		in = span_from(in, n);
+	}
+	return true;
+}
+
+static void
+end_message(struct pop3 *s)
+{
+	buf_put(out(s), s->dot ? SPAN(".\r\n") : SPAN("\r\n.\r\n"));
+	content_close(&s->content);
+	s->sending = SEND_NOTHING;
+}
+
+static void
+send_message(struct pop3 *s)
+{
+	char chunk[CHUNK];
+
+	while (outq_room(&s->base.out)) {
+		uint64_t left = s->content.size - s->at;
+		ssize_t got = pread(s->content.fd, chunk, left < CHUNK ? (size_t)left : CHUNK, (off_t)s->at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 || (got == 0 && left)) { /* there is no honest way to go on */
+			content_close(&s->content);
+			s->sending = SEND_NOTHING;
+			s->base.closing = true;
+			return;
+		}
+		s->at += (uint64_t)got;
+		if (got == 0 || !stuff(s, span_of(chunk, (size_t)got))) {
+			end_message(s);
+			return;
+		}
+	}
+}
+
+/* ---- the rest ---- */
+
+static void
+pop3_dele(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	uint32_t number = number_of(s, arg[0]);
+
+	(void)n;
+	if (!number)
+		return;
+	uidset_add(&s->deleted, number, number);
+	say(s, "Marked to be deleted.", "");
+}
+
+static void
+pop3_noop(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	(void)arg;
+	(void)n;
+	say(s, "", "");
+}
+
+static void
+pop3_rset(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	(void)arg;
+	(void)n;
+	uidset_clear(&s->deleted);
+	say(s, "", "");
+}
+
+static void
+pop3_late(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	(void)arg;
+	(void)n;
+	err(s, "Already logged in.");
+}
+
+static void
+pop3_capa(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	(void)arg;
+	(void)n;
+	buf_put(out(s), SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"
+	                     "IMPLEMENTATION Pillarpost\r\n.\r\n"));
+}
+
+/* The UPDATE state (RFC 1939 6). */
+static void
+pop3_quit(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	struct uidset uids;
+	struct fail why;
+	bool ok;
+
+	(void)arg;
+	(void)n;
+	uidset_init(&uids);
+	ok = uidset_empty(&s->deleted) ||
+	     (view_uids(&s->view, &s->deleted, &uids) && mailbox_remove(&s->view, &uids, &why));
+	uidset_free(&uids);
+	if (ok)
+		say(s, "Logging out.", "POP3 server signing off");
+	else
+		buf_put(out(s), SPAN("-ERR [SYS/TEMP] Some deleted messages were not removed.\r\n"));
+	s->base.closing = true;
+}
+
+/* ---- commands ---- */
+
+static const struct pop3_command commands[] = {
+#define POP3_COMMAND(name, fewest, most, handler, section) { SPAN_INIT(#name), fewest, most, handler },
+#include "daemons/mailboxd/pop3_commands.def"
+#undef POP3_COMMAND
+};
+
+static void
+execute(struct pop3 *s, struct span line)
+{
+	struct span name = span_word(&line), arg[POP3_ARGS];
+	unsigned n = 0;
+
+	for (struct span word = span_word(&line); word.n; word = span_word(&line)) {
+		if (n == POP3_ARGS) {
+			err(s, "Too many arguments.");
+			return;
+		}
+		arg[n++] = word;
+	}
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+		if (!span_caseeq(commands[i].name, name))
+			continue;
+		if (n < commands[i].fewest || n > commands[i].most) {
+			err(s, n < commands[i].fewest ? "Argument missing." : "Too many arguments.");
+			return;
+		}
+		commands[i].handler(s, arg, n);
+		return;
+	}
+	err(s, "Unknown command.");
+}
+
+/* False: no complete line. */
+static bool
+take_line(struct pop3 *s)
+{
+	struct span in = buf_span(&s->base.in), line;
+	size_t lf = span_chr(in, '\n');
+	unsigned before = s->bad;
+
+	if (lf == SIZE_MAX && in.n <= BOUND_POP3_LINE)
+		return false;
+	if (lf == SIZE_MAX || lf > BOUND_POP3_LINE) {
+		err(s, "Line too long.");
+		s->base.closing = true;
+		return false;
+	}
+	line = span_sub(in, 0, lf);
+	if (line.n && line.p[line.n - 1] == '\r')
+		line.n--;
+	execute(s, line);
+	buf_eat(&s->base.in, lf + 1);
+	if (s->bad == before)
+		s->bad = 0;
+	return true;
+}
+
+static void
+pop3_run(struct session *base)
+{
+	struct pop3 *s = pop3_of(base);
+
+	for (unsigned n = 0; n < BOUND_SLICE; n++) {
+		if (base->closing || !outq_room(&base->out))
+			return;
+		if (s->sending == SEND_MESSAGE)
+			send_message(s);
+		else if (s->sending)
+			send_lines(s);
+		else if (!take_line(s))
+			return;
+	}
+	base->more = true;
+}
+
+static bool
+pop3_wants_input(const struct session *base)
+{
+	const struct pop3 *s = pop3_of(base);
+
+	return !s->sending && outq_room(&base->out) && buf_len(&base->in) <= BOUND_POP3_LINE;
+}
+
+static void
+pop3_eof(struct session *base)
+{
+	base->closing = true;
+}
+
+static void
+pop3_on_idle(struct session *base)
+{
+	/* RFC 1939 3: closes without removing anything and without a word */
+	base->closing = true;
+}
+
+static void
+pop3_shutdown(struct session *base)
+{
+	buf_put(&base->out.mem, SPAN("-ERR [SYS/TEMP] Server shutting down.\r\n"));
+	base->closing = true;
+}
+
+static void
+pop3_free(struct session *base)
+{
+	struct pop3 *s = pop3_of(base);
+
+	if (s->sending == SEND_MESSAGE)
+		content_close(&s->content);
+	view_close(&s->view);
+	uidset_free(&s->deleted);
+	buf_free(&base->in);
+	outq_free(&base->out);
+	free(s);
+}
+
+static const struct session_ops ops = {
+	.service = "pop3",
+	.run = pop3_run,
+	.wants_input = pop3_wants_input,
+	.eof = pop3_eof,
+	.idle = pop3_on_idle,
+	.shutdown = pop3_shutdown,
+	.free = pop3_free,
+};
+
+struct session *
+pop3_new(struct user *user, struct fail *why)
+{
+	struct pop3 *s = calloc(1, sizeof *s);
+
+	if (!s) {
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+		return NULL;
+	}
+	s->base.ops = &ops;
+	s->base.idle_ms = user->pop3_idle_ms;
+	s->user = user;
+	s->view.owner = s;
+	/* as EXAMINE does: downloading takes no \Recent from IMAP clients; the
+	 * removal at QUIT is this session's right all the same */
+	if (!view_open(&s->view, user->store, SPAN("INBOX"), true, why)) {
+		free(s);
+		return NULL;
+	}
+	buf_init(&s->base.in, POP3_IN_CAP);
+	outq_init(&s->base.out);
+	uidset_init(&s->deleted);
+	for (uint32_t n = 1; n <= view_count(&s->view); n++)
+		s->total += size_of(s, n);
+	say(s, "Logged in.", "user successfully logged on");
+	return &s->base;
+}

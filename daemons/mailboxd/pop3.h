@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * pop3: one POP3 session after login (RFC 1939 5 and 6).
+ *
+ * It works on the INBOX as it was at login; other sessions go on meanwhile.
+ * What DELE marked is removed at QUIT and not otherwise: a connection that
+ * just ends deletes nothing.
+ */
+#ifndef MAILBOXD_POP3_H
+#define MAILBOXD_POP3_H
+
+#include "daemons/mailboxd/user.h"
+
+/* NULL and *why: no memory, or the INBOX cannot be opened. The first thing it
+ * says is the reply to the command that logged in. */
+struct session *pop3_new(struct user *user, struct fail *why);
+
+#endif

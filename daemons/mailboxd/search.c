@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * search: the tests, one a kind of key.
+ */
+#include "daemons/mailboxd/search.h"
+
+#include "daemons/mailboxd/fold.h"
+#include "mail/charset.h"
+#include "mail/header.h"
+#include "mail/word.h"
+
+/* What the tests look at. */
+struct subject {
+	struct search *s;
+	struct view *v;
+	uint32_t seq;
+	const struct message *m;
+	struct text *t;
+};
+
+static bool fits(struct subject *x, const struct search_key *k);
+
+static struct text *
+opened(struct subject *x)
+{
+	if (x->t->uid != x->m->uid || x->t->mailbox != x->v->mailbox)
+		text_open(x->t, x->v->mailbox, x->m->uid);
+	return x->t;
+}
+
+static bool
+contains(struct search *s, struct span utf8, struct span needle)
+{
+	buf_reset(&s->folded);
+	fold_text(utf8, &s->folded);
+	return buf_ok(&s->folded) && span_find(buf_span(&s->folded), needle) != SIZE_MAX;
+}
+
+/* Header text with its encoded words. */
+static bool
+decoded_contains(struct search *s, struct span raw, struct span needle)
+{
+	buf_reset(&s->scratch);
+	return word_decode(raw, &s->scratch) && contains(s, buf_span(&s->scratch), needle);
+}
+
+/* ---- the index ---- */
+
+static int64_t
+received_day(struct subject *x)
+{
+	int64_t date = x->m->date ? x->m->date : mailbox_date(x->v->mailbox, x->m->uid);
+
+	return date / 86400;
+}
+
+static uint64_t
+size_of(struct subject *x)
+{
+	uint64_t size;
+
+	return mailbox_size(x->v->mailbox, x->m->uid, &size) ? size : 0;
+}
+
+static int64_t
+sent_day(struct subject *x)
+{
+	const struct facts *f;
+
+	return text_facts(opened(x), &f) ? f->sent_day : INT64_MIN;
+}
+
+/* ---- the envelope, as it is kept ---- */
+
+static bool
+take_address(struct imap_parse *p, struct buf *out)
+{
+	struct span name, route, local, domain;
+
+	if (!imap_take_nstring(p, &name) || !imap_take_sp(p) || !imap_take_nstring(p, &route) || !imap_take_sp(p) ||
+	    !imap_take_nstring(p, &local) || !imap_take_sp(p) || !imap_take_nstring(p, &domain) || !imap_take_char(p, ')'))
+		return false;
+	(void)word_decode(name, out);
+	buf_put(out, SPAN(" <"));
+	buf_put(out, local);
+	if (domain.p)
+		buf_putc(out, '@');
+	buf_put(out, domain);
+	buf_put(out, SPAN(">\n"));
+	return true;
+}
+
+/* One list of addresses as text. */
+static bool
+take_list(struct imap_parse *p, struct buf *out)
+{
+	struct span none;
+
+	buf_reset(out);
+	if (!imap_try(p, '('))
+		return imap_take_nstring(p, &none);
+	while (imap_try(p, '('))
+		if (!take_address(p, out))
+			return false;
+	return imap_take_char(p, ')');
+}
+
+static bool
+envelope_begin(struct subject *x, struct imap_parse *p, struct span *subject)
+{
+	const struct facts *f;
+	struct span date;
+
+	if (!text_facts(opened(x), &f))
+		return false;
+	*p = imap_parse_of(f->envelope, &x->t->arena);
+	return imap_take_char(p, '(') && imap_take_nstring(p, &date) && imap_take_sp(p) && imap_take_nstring(p, subject);
+}
+
+static bool
+subject_fits(struct subject *x, const struct search_key *k)
+{
+	struct imap_parse p;
+	struct span subject;
+
+	return envelope_begin(x, &p, &subject) && subject.p && decoded_contains(x->s, subject, k->text);
+}
+
+static bool
+address_fits(struct subject *x, const struct search_key *k)
+{
+	struct imap_parse p;
+	struct span subject;
+
+	if (!envelope_begin(x, &p, &subject))
+		return false;
+	for (uint64_t i = 0; i <= k->number; i++)
+		if (!imap_take_sp(&p) || !take_list(&p, &x->s->scratch))
+			return false;
+	return buf_len(&x->s->scratch) && contains(x->s, buf_span(&x->s->scratch), k->text);
+}
+
+/* ---- the text ---- */
+
+static bool
+header_fits(struct subject *x, const struct search_key *k)
+{
+	struct header_field field;
+	struct header_walk w;
+	struct span header;
+
+	if (!text_header(opened(x), &header))
+		return false;
+	w = header_walk(header);
+	while (header_next(&w, &field))
+		if (span_caseeq(field.name, k->field) && (!k->text.n || decoded_contains(x->s, field.value, k->text)))
+			return true;
+	return false;
+}
+
+static bool
+all_fields_contain(struct search *s, struct span header, struct span needle)
+{
+	struct header_walk w = header_walk(header);
+	struct header_field field;
+
+	while (header_next(&w, &field)) {
+		buf_reset(&s->scratch);
+		buf_put(&s->scratch, field.name);
+		buf_put(&s->scratch, SPAN(": "));
+		if (word_decode(field.value, &s->scratch) && contains(s, buf_span(&s->scratch), needle))
+			return true;
+	}
+	return false;
+}
+
+static bool
+leaf_contains(struct search *s, struct span all, const struct mime_part *p, struct span needle)
+{
+	struct span charset = SPAN_NONE, body = mime_span(all, &p->body);
+	struct buf utf8;
+	bool found;
+
+	if (!mime_is(p, SPAN("text"), SPAN("")))
+		return false;
+	(void)param_raw(&p->params, SPAN("charset"), &charset);
+	buf_reset(&s->scratch);
+	if (p->encoding == ENCODING_QP || p->encoding == ENCODING_BASE64) {
+		(void)encoding_decode(p->encoding, body, &s->scratch);
+		body = buf_span(&s->scratch);
+	}
+	if (!charset.n || span_caseeq(charset, SPAN("utf-8")) || span_caseeq(charset, SPAN("us-ascii")))
+		return contains(s, body, needle);
+	buf_init(&utf8, 64 << 20);
+	found = contains(s, charset_to_utf8(charset, body, &utf8) ? buf_span(&utf8) : body, needle);
+	buf_free(&utf8);
+	return found;
+}
+
+/* Bounded by the parser's depth. */
+static bool
+part_contains(struct search *s, struct span all, const struct mime_part *p, struct span needle)
+{
+	if (p->kind == MIME_LEAF)
+		return leaf_contains(s, all, p, needle);
+	for (const struct mime_part *c = p->children; c; c = c->next) {
+		if (p->kind == MIME_MESSAGE && all_fields_contain(s, mime_span(all, &c->header), needle))
+			return true;
+		if (part_contains(s, all, c, needle))
+			return true;
+	}
+	return false;
+}
+
+static bool
+body_fits(struct subject *x, const struct search_key *k)
+{
+	struct mime_part *root;
+	struct span all;
+
+	if (!k->text.n)
+		return true;
+	return text_root(opened(x), &root) && text_all(x->t, &all) && part_contains(x->s, all, root, k->text);
+}
+
+static bool
+text_fits(struct subject *x, const struct search_key *k)
+{
+	struct span header;
+
+	if (!k->text.n || (text_header(opened(x), &header) && all_fields_contain(x->s, header, k->text)))
+		return true;
+	return body_fits(x, k);
+}
+
+/* ---- the tree ---- */
+
+static bool
+any_fits(struct subject *x, const struct search_key *list, bool wanted)
+{
+	for (; list; list = list->next)
+		if (fits(x, list) == wanted)
+			return true;
+	return false;
+}
+
+static bool
+fits(struct subject *x, const struct search_key *k)
+{
+	const struct message *m = x->m;
+
+	switch (k->kind) {
+	case SEARCH_ALL: return true;
+	case SEARCH_AND: return !any_fits(x, k->children, false);
+	case SEARCH_OR: return any_fits(x, k->children, true);
+	case SEARCH_NOT: return !fits(x, k->children);
+	case SEARCH_FLAG: return m->flags & k->number;
+	case SEARCH_UNFLAG: return !(m->flags & k->number);
+	case SEARCH_KEYWORD: return m->keywords & k->number;
+	case SEARCH_UNKEYWORD: return !(m->keywords & k->number);
+	case SEARCH_RECENT: return view_recent(x->v, m->uid);
+	case SEARCH_NEW: return view_recent(x->v, m->uid) && !(m->flags & FLAG_SEEN);
+	case SEARCH_OLD: return !view_recent(x->v, m->uid);
+	case SEARCH_SEQ: return uidset_has(&k->set, x->seq);
+	case SEARCH_UID: return uidset_has(&k->set, m->uid);
+	case SEARCH_LARGER: return size_of(x) > k->number;
+	case SEARCH_SMALLER: return size_of(x) < k->number;
+	case SEARCH_BEFORE: return received_day(x) < k->day;
+	case SEARCH_ON: return received_day(x) == k->day;
+	case SEARCH_SINCE: return received_day(x) >= k->day;
+	case SEARCH_SENTBEFORE: return sent_day(x) != INT64_MIN && sent_day(x) < k->day;
+	case SEARCH_SENTON: return sent_day(x) == k->day;
+	case SEARCH_SENTSINCE: return sent_day(x) >= k->day;
+	case SEARCH_SUBJECT: return subject_fits(x, k);
+	case SEARCH_ADDRESS: return address_fits(x, k);
+	case SEARCH_HEADER: return header_fits(x, k);
+	case SEARCH_BODY: return body_fits(x, k);
+	case SEARCH_TEXT: return text_fits(x, k);
+	}
+	return false;
+}
+
+bool
+search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t)
+{
+	struct message copy = *m; /* a test may let the index move */
+	struct subject x = { s, v, seq, &copy, t };
+
+	t->known = false;
+	return fits(&x, s->root);
+}

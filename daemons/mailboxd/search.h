@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * search: a search program as a tree, and whether a message fits it.
+ */
+#ifndef MAILBOXD_SEARCH_H
+#define MAILBOXD_SEARCH_H
+
+#include "daemons/mailboxd/text.h"
+#include "net/imapsyntax.h"
+
+enum search_kind {
+	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT,
+	SEARCH_FLAG, SEARCH_UNFLAG, SEARCH_KEYWORD, SEARCH_UNKEYWORD, SEARCH_NEW, SEARCH_OLD, SEARCH_RECENT,
+	SEARCH_SEQ, SEARCH_UID, SEARCH_LARGER, SEARCH_SMALLER, SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,
+	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
+	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
+};
+
+struct search_key {
+	struct search_key *next;     /* of an AND */
+	struct search_key *children; /* AND, OR, NOT */
+	enum search_kind kind;
+	unsigned cost;
+	struct span field, text;     /* text is folded */
+	uint64_t number;             /* flag, keyword bit, size, list of addresses */
+	int64_t day;
+	struct uidset set;
+	struct search_key *with_set; /* the search's keys that own a set */
+};
+
+struct search {
+	struct search_key *root;
+	struct search_key *with_set;
+	struct span charset;     /* of the strings, empty for UTF-8 */
+	bool bad_charset;
+	struct buf scratch, folded;
+	unsigned keys;
+};
+
+void search_init(struct search *s);
+void search_free(struct search *s);
+/* [CHARSET name SP] key *(SP key), behind whatever stands in front.  False: a
+ * syntax error in p, or bad_charset. */
+bool search_parse(struct search *s, struct imap_parse *p, struct view *v);
+/* t: not yet opened for this message; opened when a test needs it. */
+bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/bounds.h"
+#include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/search.h"
+#include "mail/charset.h"
+#include "mail/date.h"
+
+enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER, SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO };
+
+struct row {
+	struct span name;
+	enum search_kind kind;
+	enum shape shape;
+	unsigned number, cost;
+};
+
+static const struct row rows[] = {
+#define SEARCH_KEY(text, kind, shape, number, cost) { SPAN_INIT(text), SEARCH_##kind, SHAPE_##shape, number, cost },
+#include "daemons/mailboxd/search.def"
+#undef SEARCH_KEY
+};
+
+struct ctx {
+	struct search *s;
+	struct imap_parse *p;
+	struct view *v;
+};
+
+static struct search_key *take_key(struct ctx *x, unsigned depth);
+
+void
+search_init(struct search *s)
+{
+	*s = (struct search){ .root = NULL };
+	buf_init(&s->scratch, 64 << 20);
+	buf_init(&s->folded, 64 << 20);
+}
+
+void
+search_free(struct search *s)
+{
+	for (struct search_key *k = s->with_set; k; k = k->with_set)
+		uidset_free(&k->set);
+	s->with_set = NULL;
+	buf_free(&s->scratch);
+	buf_free(&s->folded);
+}
+
+static struct search_key *
+fail(struct ctx *x, const char *what)
+{
+	(void)imap_bad(x->p, what);
+	return NULL;
+}
+
+static struct search_key *
+new_key(struct ctx *x, enum search_kind kind, unsigned cost)
+{
+	struct search_key *k = ++x->s->keys <= BOUND_SEARCH_KEYS ? ARENA_NEW(x->p->arena, struct search_key) : NULL;
+
+	if (!k)
+		return fail(x, "Too many search keys");
+	k->kind = kind;
+	k->cost = cost;
+	return k;
+}
+
+static bool
+is_set_char(char c)
+{
+	return ascii_digit(c) || c == ':' || c == ',' || c == '*';
+}
+
+static bool
+take_set(struct ctx *x, struct search_key *k, uint32_t star)
+{
+	struct span text = cursor_while(&x->p->c, is_set_char);
+
+	uidset_init(&k->set);
+	k->with_set = x->s->with_set;
+	x->s->with_set = k;
+	return uidset_parse(&k->set, text, star ? star : 1) || imap_bad(x->p, "Invalid message set");
+}
+
+/* A string as folded UTF-8 in the arena. */
+static bool
+take_text(struct ctx *x, struct span *out)
+{
+	struct search *s = x->s;
+	struct span raw, utf8;
+
+	if (!imap_take_astring(x->p, &raw))
+		return false;
+	buf_reset(&s->scratch);
+	buf_reset(&s->folded);
+	utf8 = raw;
+	if (s->charset.n) {
+		if (!charset_to_utf8(s->charset, raw, &s->scratch))
+			return imap_bad(x->p, "String is not of its character set");
+		utf8 = buf_span(&s->scratch);
+	}
+	fold_text(utf8, &s->folded);
+	*out = arena_dup(x->p->arena, buf_span(&s->folded));
+	return (buf_ok(&s->folded) && (out->p || !buf_len(&s->folded))) || imap_bad(x->p, "Command too large");
+}
+
+static bool
+take_date(struct ctx *x, struct search_key *k)
+{
+	struct span text;
+
+	return imap_take_astring(x->p, &text) && (date_parse_day(&k->day, text) || imap_bad(x->p, "Invalid date"));
+}
+
+static bool
+take_keyword(struct ctx *x, struct search_key *k)
+{
+	struct span name;
+	int bit;
+
+	if (!imap_take_atom(x->p, &name))
+		return false;
+	bit = mailbox_keyword_find(x->v->mailbox, name, false);
+	k->number = bit < 0 ? 0 : UINT64_C(1) << bit;
+	return true;
+}
+
+static bool
+take_children(struct ctx *x, struct search_key *k, unsigned n, unsigned depth)
+{
+	struct search_key **end = &k->children;
+
+	while (n--) {
+		if (!imap_take_sp(x->p))
+			return false;
+		*end = take_key(x, depth + 1);
+		if (!*end)
+			return false;
+		if ((*end)->cost > k->cost)
+			k->cost = (*end)->cost;
+		end = &(*end)->next;
+	}
+	return true;
+}
+
+static bool
+take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned depth)
+{
+	k->number = row->number;
+	if (row->shape == SHAPE_KEY || row->shape == SHAPE_TWO)
+		return take_children(x, k, row->shape == SHAPE_TWO ? 2 : 1, depth);
+	if (row->shape != SHAPE_NONE && !imap_take_sp(x->p))
+		return false;
+	switch (row->shape) {
+	case SHAPE_KEYWORD: return take_keyword(x, k);
+	case SHAPE_STRING: return take_text(x, &k->text);
+	case SHAPE_DATE: return take_date(x, k);
+	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, UINT32_MAX, &k->number);
+	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_text(x, &k->text);
+	case SHAPE_SET: return take_set(x, k, view_count(x->v) ? view_uid(x->v, view_count(x->v)) : 0);
+	default: return true;
+	}
+}
+
+/* Puts k in front of the first dearer one, so that cheap tests decide first. */
+static void
+insert(struct search_key **list, struct search_key *k)
+{
+	while (*list && (*list)->cost <= k->cost)
+		list = &(*list)->next;
+	k->next = *list;
+	*list = k;
+}
+
+static struct search_key *
+take_and(struct ctx *x, unsigned depth)
+{
+	struct search_key *all = new_key(x, SEARCH_AND, 0);
+
+	if (!all)
+		return NULL;
+	do {
+		struct search_key *k = take_key(x, depth + 1);
+
+		if (!k)
+			return NULL;
+		if (k->cost > all->cost)
+			all->cost = k->cost;
+		insert(&all->children, k);
+	} while (imap_try(x->p, ' '));
+	return all;
+}
+
+static struct search_key *
+take_named(struct ctx *x, unsigned depth)
+{
+	struct span word;
+
+	if (!imap_take_atom(x->p, &word))
+		return NULL;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct search_key *k;
+
+		if (!span_caseeq(rows[i].name, word))
+			continue;
+		k = new_key(x, rows[i].kind, rows[i].cost);
+		return k && take_shape(x, &rows[i], k, depth) ? k : NULL;
+	}
+	return fail(x, "Unknown search key");
+}
+
+static struct search_key *
+take_key(struct ctx *x, unsigned depth)
+{
+	struct search_key *k;
+
+	if (depth > BOUND_SEARCH_DEPTH)
+		return fail(x, "Search keys nested too deep");
+	if (is_set_char(cursor_peek(&x->p->c))) {
+		k = new_key(x, SEARCH_SEQ, 0);
+		return k && take_set(x, k, view_count(x->v)) ? k : NULL;
+	}
+	if (!imap_try(x->p, '('))
+		return take_named(x, depth);
+	k = take_and(x, depth);
+	return k && imap_take_char(x->p, ')') ? k : NULL;
+}
+
+static bool
+take_charset(struct ctx *x)
+{
+	struct search *s = x->s;
+
+	if (!cursor_word(&x->p->c, SPAN("CHARSET ")))
+		return true;
+	if (!imap_take_astring(x->p, &s->charset) || !imap_take_sp(x->p))
+		return false;
+	if (span_caseeq(s->charset, SPAN("UTF-8")) || span_caseeq(s->charset, SPAN("US-ASCII")))
+		s->charset = SPAN_NONE;
+	s->bad_charset = s->charset.n && !charset_known(s->charset);
+	return !s->bad_charset;
+}
+
+bool
+search_parse(struct search *s, struct imap_parse *p, struct view *v)
+{
+	struct ctx x = { s, p, v };
+
+	if (!take_charset(&x))
+		return false;
+	s->root = take_and(&x, 0);
+	return s->root && imap_take_end(p);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * session: what IMAP and POP3 sessions have in common: bytes in, bytes out.
+ *
+ * A session does no I/O of its own.  The rim (client.c, or a test) puts bytes
+ * into `in` while session_wants_input() says so, calls session_run(), and
+ * takes bytes from `out`.  session_run() works until it lacks input, room in
+ * `out` or an answer of the store; it returns early with `more` set when it
+ * has worked long enough and others shall have their turn.
+ */
+#ifndef MAILBOXD_SESSION_H
+#define MAILBOXD_SESSION_H
+
+#include "base/list.h"
+#include "daemons/mailboxd/bounds.h"
+#include "daemons/mailboxd/outq.h"
+
+struct session;
+
+struct session_ops {
+	const char *service; /* "imap", "pop3" */
+	void (*run)(struct session *s);
+	bool (*wants_input)(const struct session *s);
+	void (*eof)(struct session *s);     /* the client is gone: drop what is not acknowledged */
+	void (*idle)(struct session *s);    /* no input for idle_ms */
+	void (*shutdown)(struct session *s); /* the server goes down: say so and close */
+	void (*free)(struct session *s);
+};
+
+struct session {
+	const struct session_ops *ops;
+	struct buf in;
+	struct outq out;
+	struct list node;    /* of its user's sessions */
+	int64_t idle_ms;     /* when to call ops->idle */
+	bool more;           /* run again without new input */
+	bool closing;        /* close when out is empty */
+	bool waiting;        /* for the store; session_wake() ends it */
+	void (*on_wake)(struct session *s); /* the rim: run soon; never runs at once */
+};
+
+static inline void session_run(struct session *s) { s->more = false; s->ops->run(s); }
+static inline bool session_wants_input(const struct session *s) { return !s->closing && s->ops->wants_input(s); }
+/* Something happened that the session may want to say or go on with. */
+static inline void session_wake(struct session *s) { if (s->on_wake) s->on_wake(s); }
+
+#endif

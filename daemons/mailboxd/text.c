@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemons/mailboxd/structure.h"
+#include "mail/date.h"
+#include "mail/header.h"
+
+enum {
+	FACTS_VERSION = 1,
+	FRONT = 8 << 10,        /* most headers end within */
+	MAP_MIN = 256 << 10,    /* shorter ones are read: cheaper, and safe against truncation by others */
+	PARSE_CAP = 64 << 20,   /* memory of one message's structure */
+	FACTS_CAP = 2 << 20,
+};
+
+static const struct desc_field fact_fields[] = {
+#define FACT(kind, name, bound, meaning) { #name, DESC_##kind, bound, offsetof(struct facts, name), meaning },
+	FACTS(FACT)
+#undef FACT
+};
+
+static const struct desc fact_desc = {
+	"facts", fact_fields, sizeof fact_fields / sizeof *fact_fields, sizeof(struct facts), "what is kept of a parsed message",
+};
+
+void
+text_init(struct text *t)
+{
+	*t = (struct text){ 0 };
+	arena_init(&t->arena, PARSE_CAP);
+}
+
+void
+text_open(struct text *t, struct mailbox *mb, uint32_t uid)
+{
+	text_close(t);
+	t->mailbox = mb;
+	t->uid = uid;
+}
+
+void
+text_close(struct text *t)
+{
+	if (t->map)
+		munmap(t->map, t->map_n);
+	free(t->mem);
+	if (t->open)
+		content_close(&t->content);
+	if (t->parsed || t->known)
+		arena_reset(&t->arena);
+	t->map = NULL;
+	t->mem = NULL;
+	t->front = SPAN_NONE;
+	t->root = NULL;
+	t->open = t->whole = t->parsed = t->known = false;
+}
+
+void
+text_free(struct text *t)
+{
+	text_close(t);
+	arena_free(&t->arena);
+}
+
+bool
+text_content(struct text *t)
+{
+	if (!t->open)
+		t->open = mailbox_content(t->mailbox, t->uid, &t->content, NULL);
+	return t->open;
+}
+
+/* The first n octets into memory. */
+static bool
+load(struct text *t, size_t n)
+{
+	char *mem = realloc(t->mem, n ? n : 1);
+	size_t have = t->front.n;
+
+	if (!mem)
+		return false;
+	t->mem = mem;
+	while (have < n) {
+		ssize_t got = pread(t->content.fd, mem + have, n - have, (off_t)have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		have += (size_t)got;
+	}
+	t->front = span_of(mem, n);
+	t->whole = n == t->content.size;
+	return true;
+}
+
+bool
+text_all(struct text *t, struct span *out)
+{
+	if (!t->whole) {
+		if (!text_content(t))
+			return false;
+		if (t->content.size < MAP_MIN) {
+			if (!load(t, (size_t)t->content.size))
+				return false;
+		} else {
+			t->map_n = (size_t)t->content.size;
+			t->map = mmap(NULL, t->map_n, PROT_READ, MAP_PRIVATE, t->content.fd, 0);
+			if (t->map == MAP_FAILED) {
+				t->map = NULL;
+				return false;
+			}
+			t->front = span_of(t->map, t->map_n);
+			t->whole = true;
+		}
+	}
+	*out = t->front;
+	return true;
+}
+
+bool
+text_header(struct text *t, struct span *out)
+{
+	size_t n;
+
+	if (!t->front.n) {
+		if (!text_content(t) || !load(t, t->content.size < FRONT ? (size_t)t->content.size : FRONT))
+			return false;
+	}
+	n = header_size(t->front, NULL);
+	if (n == t->front.n && !t->whole) { /* it may go on */
+		if (!text_all(t, out))
+			return false;
+		n = header_size(t->front, NULL);
+	}
+	*out = span_sub(t->front, 0, n);
+	return true;
+}
+
+bool
+text_root(struct text *t, struct mime_part **out)
+{
+	struct span all;
+
+	if (!t->parsed) {
+		if (!text_all(t, &all))
+			return false;
+		t->root = mime_parse(all, &t->arena);
+		t->parsed = true;
+	}
+	*out = t->root;
+	return t->root != NULL;
+}
+
+static void
+sent_date(struct facts *f, const struct envelope *e)
+{
+	struct date d;
+
+	f->sent_day = INT64_MIN;
+	if (!e->date.p || !date_parse(&d, e->date))
+		return;
+	f->sent = d.time;
+	/* RFC 3501 6.4.4 SENTON: disregarding time and zone, so the day as it is written */
+	f->sent_day = d.time + (int64_t)d.zone * 60;
+	f->sent_day = f->sent_day >= 0 ? f->sent_day / 86400 : -((86399 - f->sent_day) / 86400);
+}
+
+static bool
+make_facts(struct text *t)
+{
+	struct mime_part *root;
+	struct buf text, packed;
+	size_t envelope_n;
+	bool ok;
+
+	if (!text_root(t, &root) || !root->envelope)
+		return false;
+	buf_init(&text, FACTS_CAP);
+	buf_init(&packed, FACTS_CAP);
+	t->facts = (struct facts){ .version = FACTS_VERSION, .header_n = (uint32_t)root->header.n };
+	sent_date(&t->facts, root->envelope);
+	structure_envelope(&text, root->envelope);
+	envelope_n = buf_len(&text);
+	structure_body(&text, root, true);
+	t->facts.envelope = arena_dup(&t->arena, span_sub(buf_span(&text), 0, envelope_n));
+	t->facts.structure = arena_dup(&t->arena, span_from(buf_span(&text), envelope_n));
+	ok = buf_ok(&text) && t->facts.envelope.p && t->facts.structure.p;
+	if (ok && desc_encode(&fact_desc, &t->facts, &packed))
+		mailbox_facts_put(t->mailbox, t->uid, buf_span(&packed));
+	buf_free(&text);
+	buf_free(&packed);
+	return ok;
+}
+
+bool
+text_facts(struct text *t, const struct facts **out)
+{
+	if (!t->known) {
+		struct span packed = mailbox_facts(t->mailbox, t->uid);
+
+		if (!packed.n || !desc_decode(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION)
+			if (!make_facts(t))
+				return false;
+		t->known = true;
+	}
+	*out = &t->facts;
+	return true;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * text: one message while a command works on it: its octets, its header, its
+ * structure, and the facts kept of it, each fetched on first need only.
+ */
+#ifndef MAILBOXD_TEXT_H
+#define MAILBOXD_TEXT_H
+
+#include "desc/desc.h"
+#include "mail/mime.h"
+#include "store/mailbox.h"
+
+/* What is kept of every message that was ever parsed (store's cache).
+ * FACT(kind, name, bound, meaning) */
+#define FACTS(FACT)                                                                       \
+	FACT(U8, version, 0, "of this table")                                             \
+	FACT(U32, header_n, 0, "octets of the header with its empty line")                \
+	FACT(I64, sent, 0, "the Date field, Unix time")                                   \
+	FACT(I64, sent_day, 0, "its day as written, since 1970; INT64_MIN: no date")      \
+	FACT(BYTES, envelope, 1 << 20, "ENVELOPE as it is sent")                          \
+	FACT(BYTES, structure, 1 << 20, "BODYSTRUCTURE as it is sent")
+
+struct facts {
+#define FACT(kind, name, bound, meaning) desc_##kind##_type name;
+	FACTS(FACT)
+#undef FACT
+};
+
+struct text {
+	struct mailbox *mailbox;
+	uint32_t uid;
+	bool open, whole, parsed, known; /* content, all, root, facts are there */
+	struct content content;
+	struct span front;       /* the first octets; all of them when whole */
+	void *map;               /* when mapped instead of read */
+	size_t map_n;
+	char *mem;               /* owned, when read */
+	struct arena arena;      /* of root and facts */
+	struct mime_part *root;
+	struct facts facts;
+};
+
+/* Nothing is read yet.  A text may be used for one message after another. */
+void text_init(struct text *t);
+void text_open(struct text *t, struct mailbox *mb, uint32_t uid);
+void text_close(struct text *t);
+void text_free(struct text *t);
+
+/* Each false: the message is gone or cannot be read. */
+bool text_content(struct text *t);                        /* t->content is open */
+bool text_all(struct text *t, struct span *out);
+bool text_header(struct text *t, struct span *out);       /* with its empty line */
+bool text_root(struct text *t, struct mime_part **out);
+bool text_facts(struct text *t, const struct facts **out); /* cached, else made and cached */
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * user: the one user this process serves: the store, the settings that
+ * sessions need, and the list of sessions.
+ */
+#ifndef MAILBOXD_USER_H
+#define MAILBOXD_USER_H
+
+#include "daemons/mailboxd/session.h"
+#include "store/mailbox.h"
+
+struct user {
+	struct loop *loop;
+	struct store *store;   /* owned */
+	struct span name;      /* user@domain, for texts and logs */
+	struct span hostname;  /* for greetings */
+	struct list sessions;  /* struct session.node */
+	unsigned nsessions;
+	int64_t imap_idle_ms;  /* autologout, RFC 3501 5.4: at least 30 minutes */
+	int64_t pop3_idle_ms;  /* RFC 1939 3: at least 10 minutes */
+	int64_t keepalive_ms;  /* a word to idling clients this often */
+	bool textbook_replies; /* POP3 texts as the textbooks print them */
+};
+
+#endif

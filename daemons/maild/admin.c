@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * maild's control socket: status, reload, stop, for mailctl.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemons/maild/suite.h"
+#include "log/log.h"
+
+struct admin_request {
+	struct suite *suite;
+	struct channel *channel;
+	uint64_t stop_id;
+};
+
+static bool
+answer(struct channel *c, uint64_t id, bool ok, const char *text)
+{
+	return ipc_send_suite_admin_done(c, &(struct ipc_suite_admin_done){ .id = id, .ok = ok, .text = span_str(text) });
+}
+
+const char *
+suite_user(const struct suite *s, const struct process_row *row, char *name, size_t size)
+{
+	if (s->unprivileged)
+		(void)snprintf(name, size, "uid %u", (unsigned)getuid());
+	else if (row->root)
+		(void)snprintf(name, size, "root");
+	else
+		(void)snprintf(name, size, "%s%s", s->conf->daemon_user_prefix.p, row->name);
+	return name;
+}
+
+static bool
+on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
+{
+	const struct suite *s = ((struct admin_request *)channel_owner(c))->suite;
+
+	for (unsigned i = 0; i < s->nprocesses; i++) {
+		const struct process *p = &s->processes[i];
+		char user[B_NAME];
+		struct ipc_suite_admin_process row = { .id = m->id, .name = span_str(p->row->name), .instance = p->instance, .pid = (uint32_t)p->pid,
+			.user = span_str(suite_user(s, p->row, user, sizeof(user))), .restarts = p->restarts,
+			.since_ms = (uint64_t)p->since_wall_ms, .ready = p->ready };
+
+		if (!ipc_send_suite_admin_process(c, &row))
+			return false;
+	}
+	return answer(c, m->id, true, "");
+}
+
+static bool
+on_suite_admin_reload(struct channel *c, const struct ipc_suite_admin_reload *m)
+{
+	struct suite *s = ((struct admin_request *)channel_owner(c))->suite;
+	struct conf_errors *errors = calloc(1, sizeof(*errors));
+	struct fail why = { .text = "" };
+	bool ok = errors && suite_reload(s, errors, &why);
+
+	for (size_t i = 0; errors && i < errors->n; i++) {
+		char text[512];
+
+		(void)snprintf(text, sizeof(text), "%s:%u:%u: %s", s->config_path, errors->items[i].line, errors->items[i].column, errors->items[i].text);
+		(void)ipc_send_suite_admin_error(c, &(struct ipc_suite_admin_error){ .id = m->id, .text = span_str(text) });
+	}
+	free(errors);
+	return answer(c, m->id, ok, why.text);
+}
+
+static bool
+on_suite_admin_stop(struct channel *c, const struct ipc_suite_admin_stop *m)
+{
+	struct admin_request *r = channel_owner(c);
+
+	r->stop_id = m->id;
+	r->suite->stopper = r;
+	suite_stop(r->suite);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/suite_admin.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	struct admin_request *r = channel_owner(c);
+
+	(void)why;
+	if (r->suite->stopper == r)
+		r->suite->stopper = NULL;
+	channel_free(&r->channel);
+	free(r);
+}
+
+static const struct channel_ops admin_ops = { dispatch_suite_admin, on_closed, NULL };
+
+static void
+on_admin(struct watch *w, unsigned ready)
+{
+	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct admin_request *r = fd >= 0 ? calloc(1, sizeof(*r)) : NULL;
+
+	(void)ready;
+	if (fd < 0)
+		return;
+	if (!r) {
+		(void)close(fd);
+		return;
+	}
+	r->suite = OWNER_OF(w, struct suite, admin);
+	r->channel = channel_new(w->loop, fd, &ipc_channel_suite_admin, CHANNEL_SERVER, &admin_ops, r);
+	if (!r->channel)
+		free(r);
+}
+
+void
+admin_stopped(struct suite *s)
+{
+	if (!s->stopper)
+		return;
+	(void)answer(s->stopper->channel, s->stopper->stop_id, true, "");
+	(void)channel_drain(s->stopper->channel, 1000);
+}
+
+bool
+admin_open(struct suite *s, struct fail *why)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int n = snprintf(at.sun_path, sizeof(at.sun_path), "%s/suite_admin", s->conf->run_directory.p);
+	mode_t mask = umask(0177);
+	bool ok;
+
+	if (n > 0 && (size_t)n < sizeof(at.sun_path))
+		(void)unlink(at.sun_path);
+	ok = fd >= 0 && n > 0 && (size_t)n < sizeof(at.sun_path) && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 16) == 0;
+	if (!ok)
+		(void)fail_errno(why, 0, "control socket %s", at.sun_path);
+	(void)umask(mask);
+	watch_init(&s->admin, s->loop, fd, on_admin);
+	return ok && watch_want(&s->admin, WATCH_READ);
+}

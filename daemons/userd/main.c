@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * userd: becomes a mailbox owner, and nothing else: starts one mailboxd for
+ * each active user and one deliverd for each owning uid.  Reads no network
+ * byte and no mail.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "service/launch.h"
+#include "service/service.h"
+
+enum { TICKETS_MAX = 10000, STOP_GRACE_MS = 10000 };
+
+struct userd {
+	struct service *service;
+	struct child_reaper reaper;
+	struct map tickets;  /* struct ticket by its bytes */
+	struct map children; /* struct child by user, or by "uid:gid" */
+	struct list order;   /* tickets, oldest first */
+	struct timer stop_limit;
+};
+
+struct ticket {
+	struct map_node node;
+	struct list order;
+	int64_t until_ms;
+	struct ipc_ticket_grant grant;
+	char bytes[B_TICKET], service[B_NAME], user[B_ADDRESS], home[B_PATH];
+};
+
+/* One mailboxd or deliverd. */
+struct child {
+	struct map_node node;
+	struct userd *userd;
+	char key[B_ADDRESS + 1];
+	pid_t pid;
+	struct channel *ctl;
+	struct channel *session; /* mailboxd */
+	uint64_t entered;        /* sessions given to it */
+	bool stopping;
+};
+
+/* tickets */
+
+static void
+ticket_drop(struct userd *u, struct ticket *t)
+{
+	map_remove(&u->tickets, &t->node);
+	list_remove(&t->order);
+	explicit_bzero(t, sizeof(*t));
+	free(t);
+}
+
+static struct span
+keep(char *to, struct span s)
+{
+	if (s.n)
+		memcpy(to, s.p, s.n);
+	return span_of(to, s.n);
+}
+
+static bool
+on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
+{
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+	int64_t now = loop_now_ms(u->service->loop);
+	struct ticket *t;
+
+	while (!list_empty(&u->order) && (t = OWNER_OF(u->order.next, struct ticket, order)) &&
+	    (t->until_ms < now || u->tickets.count >= TICKETS_MAX))
+		ticket_drop(u, t);
+	if (m->ticket.n != B_TICKET || map_get(&u->tickets, m->ticket))
+		return false;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return true; /* the login will fail, and say so */
+	t->until_ms = now + u->service->conf->auth_ticket_lifetime;
+	t->grant = *m;
+	t->grant.service = keep(t->service, m->service);
+	t->grant.user = keep(t->user, m->user);
+	t->grant.home = keep(t->home, m->home);
+	t->grant.ticket = keep(t->bytes, m->ticket);
+	if (!map_put(&u->tickets, &t->node, t->grant.ticket)) {
+		free(t);
+		return true;
+	}
+	list_push(&u->order, &t->order);
+	return true;
+}
+
+/* children */
+
+static bool
+on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/ctl.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_ctl_closed(struct channel *c, const struct fail *why)
+{
+	struct child *child = channel_owner(c);
+
+	(void)why; /* the reaper tells the rest; without ctl it ends by itself */
+	child->stopping = true;
+	channel_free(&child->ctl);
+}
+
+static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
+
+static void
+child_stop(struct child *child)
+{
+	if (!child->stopping && child->ctl)
+		(void)ipc_send_ctl_stop(child->ctl, &(struct ipc_ctl_stop){ .grace_ms = STOP_GRACE_MS });
+	child->stopping = true;
+}
+
+static bool
+on_session_idle(struct channel *c, const struct ipc_session_idle *m)
+{
+	struct child *child = channel_owner(c);
+
+	if (m->entered == child->entered)
+		child_stop(child);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/session.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_session_closed(struct channel *c, const struct fail *why)
+{
+	struct child *child = channel_owner(c);
+
+	(void)why;
+	channel_free(&child->session);
+	child_stop(child);
+}
+
+static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
+
+static struct child *
+child_of(struct userd *u, const char *key)
+{
+	struct map_node *node = map_get(&u->children, span_str(key));
+
+	return node ? OWNER_OF(node, struct child, node) : NULL;
+}
+
+static bool
+find_identity(const struct service *s, uint32_t uid, uint32_t gid, struct priv_identity *id, struct fail *why)
+{
+	*id = (struct priv_identity){ .uid = uid, .gid = gid };
+	if (uid == 0 && !priv_lookup(s->conf->virtual_mailbox_user.p, id, why))
+		return false;
+	return (id->uid != 0 && id->gid != 0) || fail_set(why, FAIL_PERM, 0, "a mailbox may not belong to root");
+}
+
+/* Starts `program` for an owner and makes it known under key; NULL and *why. */
+static struct child *
+child_launch(struct userd *u, const char *program, enum conf_daemon see, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
+{
+	struct service *s = u->service;
+	struct launch what = { .directory = s->conf->daemon_directory.p, .name = program, .label = key, .instances = 1,
+		.unprivileged = s->unprivileged, .log = STDERR_FILENO };
+	struct child *child = calloc(1, sizeof(*child));
+	struct priv_identity id;
+	bool ok = child != NULL;
+
+	if (ok && !s->unprivileged) {
+		ok = find_identity(s, uid, gid, &id, why);
+		what.become = &id;
+	}
+	what.config = ok ? launch_config(s->conf, see, why) : -1;
+	if (what.config >= 0) {
+		child->userd = u;
+		(void)snprintf(child->key, sizeof(child->key), "%s", key);
+		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, &child->pid, why);
+		(void)close(what.config);
+		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
+			log_put(LOG_child, "%s %s pid=%d started", program, key, (int)child->pid);
+			return child;
+		}
+		channel_free(&child->ctl);
+	}
+	free(child);
+	return NULL;
+}
+
+/* Gives a child its end of a new channel; returns the other end, or -1. */
+static int
+child_peer(struct child *child, const char *channel, const char *client)
+{
+	struct ipc_ctl_peer peer = { .channel = span_str(channel), .name = span_str(client) };
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -1;
+	if (ipc_send_ctl_peer(child->ctl, &peer, fds[1]))
+		return fds[0];
+	(void)close(fds[0]);
+	return -1;
+}
+
+/* logins */
+
+static struct child *
+mailboxd_for(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
+{
+	struct ipc_session_owner owner = { .user = grant->user, .quota = grant->quota };
+	char user[B_ADDRESS + 1], path[B_PATH];
+	struct child *child;
+	int fd;
+
+	if (!span_cstr(grant->user, user, sizeof(user)))
+		return NULL;
+	child = child_of(u, user);
+	if (child)
+		return child;
+	child = child_launch(u, "mailboxd", CONF_MAILBOXD, user, grant->uid, grant->gid, why);
+	if (!child || (fd = child_peer(child, "session", "userd")) < 0)
+		return NULL;
+	child->session = channel_new(u->service->loop, fd, &ipc_channel_session, CHANNEL_CLIENT, &session_ops, child);
+	(void)snprintf(path, sizeof(path), "%s/%.*s", u->service->conf->virtual_mailbox_base.p, SPAN_ARG(grant->home));
+	owner.home = span_str(path);
+	if (child->session)
+		(void)ipc_send_session_owner(child->session, &owner);
+	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = u->service->generation });
+	return child;
+}
+
+static bool
+enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why)
+{
+	struct map_node *node = map_get(&u->tickets, m->ticket);
+	struct ticket *t = node ? OWNER_OF(node, struct ticket, node) : NULL;
+	struct ipc_session_enter session = { .service = m->service, .client_addr = m->client_addr, .tls = m->tls, .tag = m->tag, .pending = m->pending };
+	struct child *child = NULL;
+	bool ok = t && t->until_ms >= loop_now_ms(u->service->loop) && span_eq(t->grant.service, m->service);
+
+	if (!ok)
+		(void)fail_set(why, FAIL_PERM, 0, "no such ticket");
+	else
+		ok = (child = mailboxd_for(u, &t->grant, why)) != NULL;
+	if (ok && (child->stopping || !child->session)) /* the next one starts when this one is gone: one writer at a time */
+		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox is being closed; try again");
+	if (ok)
+		log_put(LOG_login, "user=%.*s service=%.*s client=%.*s tls=%d", SPAN_ARG(t->grant.user), SPAN_ARG(m->service), SPAN_ARG(m->client_addr), m->tls);
+	if (t)
+		ticket_drop(u, t);
+	if (!ok) {
+		(void)close(fd);
+		return false;
+	}
+	child->entered++;
+	return ipc_send_session_enter(child->session, &session, fd) || fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
+}
+
+static bool
+on_login_enter(struct channel *c, const struct ipc_login_enter *m, int fd)
+{
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+	struct fail why = { .text = "" };
+	struct ipc_login_result result = { .id = m->id };
+
+	result.ok = enter(u, m, fd, &why);
+	result.why = fail_text(&why);
+	if (!result.ok)
+		log_put(LOG_login, "refused service=%.*s client=%.*s: %s", SPAN_ARG(m->service), SPAN_ARG(m->client_addr), why.text);
+	return ipc_send_login_result(c, &result);
+}
+
+/* deliveries */
+
+static bool
+on_owner_ask(struct channel *c, const struct ipc_owner_ask *m)
+{
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+	struct fail why = { .text = "its deliverd is being closed" };
+	struct child *child;
+	char key[32];
+	int fd = -1;
+
+	(void)snprintf(key, sizeof(key), "%u:%u", m->uid, m->gid);
+	child = child_of(u, key);
+	if (!child) {
+		child = child_launch(u, "deliverd", CONF_DELIVERD, key, m->uid, m->gid, &why);
+		if (child)
+			(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = u->service->generation });
+	}
+	if (child && !child->stopping)
+		fd = child_peer(child, "mailbox", "locald");
+	if (fd >= 0)
+		return ipc_send_owner_child(c, &(struct ipc_owner_child){ .id = m->id }, fd);
+	return ipc_send_owner_refused(c, &(struct ipc_owner_refused){ .id = m->id, .why = fail_text(&why) });
+}
+
+#define DISPATCH_DEF "ipc/ticket.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/login.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/owner.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+/* life */
+
+static void
+on_peer_closed(struct channel *c, const struct fail *why)
+{
+	(void)why;
+	channel_free(&c);
+}
+
+static void
+on_peer(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)s, (void)c, (void)peer, (void)instance; /* the service owns them all: requests carry what is needed */
+}
+
+static const struct channel_ops ticket_ops = { dispatch_ticket, on_peer_closed, NULL };
+static const struct channel_ops login_ops = { dispatch_login, on_peer_closed, NULL };
+static const struct channel_ops owner_ops = { dispatch_owner, on_peer_closed, NULL };
+static const struct service_channel channels[] = {
+	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, on_peer },
+	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_peer },
+	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
+};
+
+struct search {
+	pid_t pid;
+	struct child *found;
+};
+
+static void
+match_pid(struct map_node *node, void *arg)
+{
+	struct search *search = arg;
+	struct child *child = OWNER_OF(node, struct child, node);
+
+	if (child->pid == search->pid)
+		search->found = child;
+}
+
+static void
+on_child_exit(struct child_reaper *r, pid_t pid, int status)
+{
+	struct userd *u = OWNER_OF(r, struct userd, reaper);
+	struct search search = { .pid = pid };
+	char text[64];
+
+	map_each(&u->children, match_pid, &search);
+	if (!search.found)
+		return;
+	child_status_text(status, text, sizeof(text));
+	log_put(LOG_child, "%s pid=%d ended: %s", search.found->key, (int)pid, text);
+	map_remove(&u->children, &search.found->node);
+	channel_free(&search.found->ctl);
+	channel_free(&search.found->session);
+	free(search.found);
+	if (u->service->stopping && u->children.count == 0)
+		service_exit(u->service);
+}
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	struct userd *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return fail_errno(why, 0, "userd");
+	u->service = s;
+	s->state = u;
+	map_init(&u->tickets);
+	map_init(&u->children);
+	list_init(&u->order);
+	return child_reaper_start(&u->reaper, s->loop, on_child_exit, why);
+}
+
+static void
+on_sandbox(struct service *s, struct sandbox *walls)
+{
+	(void)s;
+	walls->files_open = true; /* its children need theirs; they raise their own walls */
+}
+
+static void
+stop_one(struct map_node *node, void *arg)
+{
+	(void)arg;
+	child_stop(OWNER_OF(node, struct child, node));
+}
+
+static void
+on_stop_limit(struct timer *t)
+{
+	service_exit(OWNER_OF(t, struct userd, stop_limit)->service);
+}
+
+static void
+on_stop(struct service *s)
+{
+	struct userd *u = s->state;
+
+	map_each(&u->children, stop_one, NULL);
+	timer_init(&u->stop_limit, s->loop, on_stop_limit);
+	if (u->children.count == 0 || !timer_set(&u->stop_limit, STOP_GRACE_MS))
+		service_exit(s);
+}
+
+static void
+on_state(struct service *s, struct buf *out)
+{
+	const struct userd *u = s->state;
+
+	buf_printf(out, "children=%zu tickets=%zu", u->children.count, u->tickets.count);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct service_ops ops = { .name = "userd", .see = CONF_USERD, .channels = channels,
+		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_sandbox = on_sandbox, .on_stop = on_stop, .on_state = on_state };
+
+	return service_main(&ops, argc, argv);
+}

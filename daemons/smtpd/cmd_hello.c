@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * HELO, EHLO, LHLO, STARTTLS: how a session begins, and begins anew.
+ */
+#include "command.h"
+
+static bool
+plaintext_auth_fine(const struct session *s)
+{
+	return s->tls.n || !s->policy->conf->disable_plaintext_auth;
+}
+
+/* What may be announced now. */
+static unsigned
+extensions(const struct session *s)
+{
+	unsigned set = s->policy->extensions;
+
+	if (s->tls.n)
+		set &= ~EXT(STARTTLS);
+	if (s->user.n || !plaintext_auth_fine(s))
+		set &= ~EXT(AUTH);
+	if (!s->may_xclient)
+		set &= ~EXT(XCLIENT);
+	return set;
+}
+
+static void
+put_extension(const struct session *s, enum smtpd_extension bit, struct buf *line)
+{
+	static const char *const keywords[] = {
+#define X(name, keyword) keyword,
+		SMTPD_EXTENSIONS(X)
+#undef X
+	};
+
+	buf_puts(line, keywords[bit]);
+	if (bit == EXT_BIT_SIZE && s->policy->listener->message_size_limit)
+		buf_printf(line, " %llu", (unsigned long long)s->policy->listener->message_size_limit);
+	else if (bit == EXT_BIT_AUTH)
+		buf_puts(line, " PLAIN LOGIN");
+	else if (bit == EXT_BIT_XCLIENT)
+		buf_puts(line, " NAME ADDR PORT PROTO HELO LOGIN");
+}
+
+/* The brackets of `EHLO <abc.com>` are a book's notation; who wants to can have them tolerated. */
+static bool
+take_name(struct session *s, struct span args)
+{
+	struct span name = span_word(&args);
+
+	if (s->policy->conf->smtpd_helo_brackets && name.n > 2 && name.p[0] == '<' && name.p[name.n - 1] == '>')
+		name = span_sub(name, 1, name.n - 2);
+	for (size_t i = 0; i < name.n; i++)
+		if (!ascii_print(name.p[i]) || name.p[i] == '<' || name.p[i] == '>')
+			return false;
+	return name.n <= B_HOST && session_set(s, &s->helo, name);
+}
+
+static bool
+hello(struct session *s, struct span args, bool extended)
+{
+	if (!take_name(s, args)) {
+		reply_status(s, STATUS_BAD_ARGUMENT, SPAN("That is not a host name"));
+		return false;
+	}
+	transaction_end(s); /* RFC 5321 4.1.4: as RSET */
+	s->state = SESSION_READY;
+	s->extended = extended;
+	return true;
+}
+
+void
+cmd_helo(struct session *s, struct span args)
+{
+	if (hello(s, args, false))
+		reply(s, REPLY_HELO, SPAN_NONE);
+}
+
+void
+cmd_ehlo(struct session *s, struct span args)
+{
+	unsigned set;
+	struct buf line;
+
+	if (!hello(s, args, true))
+		return;
+	set = extensions(s);
+	buf_init(&line, 1024);
+	reply_words(s, &line, REPLY_EHLO, SPAN_NONE);
+	reply_part(s, 250, set != 0, buf_span(&line));
+	for (unsigned bit = 0; bit < EXT_BIT_COUNT; bit++) {
+		if (!(set & (1u << bit)))
+			continue;
+		set &= ~(1u << bit);
+		buf_reset(&line);
+		put_extension(s, (enum smtpd_extension)bit, &line);
+		reply_part(s, 250, set != 0, buf_span(&line));
+	}
+	buf_free(&line);
+}
+
+void
+session_forget(struct session *s)
+{
+	transaction_end(s);
+	s->helo = s->user = SPAN_NONE;
+	s->extended = false;
+	s->state = SESSION_START;
+}
+
+/* RFC 3207 4. */
+void
+cmd_starttls(struct session *s, struct span args)
+{
+	(void)args;
+	if (s->tls.n)
+		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("TLS is on already"));
+	else if (!(s->policy->extensions & EXT(STARTTLS)))
+		reply_status(s, STATUS_NOT_IMPLEMENTED, SPAN("TLS is not offered here"));
+	else {
+		reply(s, REPLY_START_TLS, SPAN_NONE);
+		s->wait = WAIT_TLS;
+		s->ports->start_tls(s->owner);
+	}
+}

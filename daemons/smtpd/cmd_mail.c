@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * MAIL, RCPT, DATA, RSET: the transaction's dialogue.
+ */
+#include <string.h>
+
+#include "command.h"
+
+/* "FROM:<path> params". Blanks behind the colon and a path without brackets are errors of old
+ * clients (and of a book: S03) that hurt nobody; the address must be one all the same. */
+static bool
+take_path(struct span args, struct span keyword, unsigned flags, struct address *a, struct span *params)
+{
+	struct fail why;
+	size_t used = 0;
+
+	if (!span_casestarts(args, keyword))
+		return false;
+	args = span_from(args, keyword.n);
+	while (args.n && ascii_blank(args.p[0]))
+		args = span_from(args, 1);
+	flags |= ADDRESS_NO_DOMAIN | ADDRESS_LONG_LOCAL;
+	if (args.n && args.p[0] == '<') {
+		if (!address_parse_path(a, args, flags, &used, &why))
+			return false;
+	} else {
+		while (used < args.n && !ascii_blank(args.p[used]))
+			used++;
+		if (!address_parse(a, span_sub(args, 0, used), flags & ~(unsigned)ADDRESS_NULL, &why))
+			return false;
+	}
+	*params = span_from(args, used);
+	return !params->n || ascii_blank(params->p[0]);
+}
+
+static bool
+has_8bit(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 0x7e)
+			return true;
+	return false;
+}
+
+/* Addresses of this host may come without their domain. */
+static struct span
+qualified(struct session *s, const struct address *a)
+{
+	if (a->has_domain || address_null(a))
+		return arena_dup(&s->mail_mem, address_text(a));
+	return arena_printf(&s->mail_mem, "%.*s@%.*s", SPAN_ARG(address_text(a)), SPAN_ARG(s->policy->conf->myorigin));
+}
+
+/* Why MAIL may not come now; 0 when it may. */
+static unsigned
+mail_refusal(const struct session *s, struct span *text)
+{
+	*text = SPAN_NONE;
+	if (s->policy->submission && !s->user.n && !s->trusted)
+		return STATUS_AUTH_REQUIRED; /* RFC 6409 4.3 */
+	if (s->state == SESSION_START && (s->policy->conf->smtpd_helo_required || s->policy->lmtp)) {
+		*text = s->policy->lmtp ? SPAN("Send LHLO first") : SPAN("Send HELO or EHLO first");
+		return STATUS_BAD_SEQUENCE;
+	}
+	if (s->mail) {
+		*text = SPAN("MAIL was given already; RSET begins anew");
+		return STATUS_BAD_SEQUENCE;
+	}
+	return 0;
+}
+
+void
+cmd_mail(struct session *s, struct span args)
+{
+	struct address a;
+	struct span params, text;
+	unsigned status = mail_refusal(s, &text);
+	struct transaction *t;
+
+	if (status) {
+		reply_status(s, status, text);
+		return;
+	}
+	if (!take_path(args, SPAN("FROM:"), ADDRESS_NULL, &a, &params)) {
+		reply_status(s, has_8bit(args) ? STATUS_UTF8_NEEDED : STATUS_BAD_SYNTAX_SENDER, SPAN_NONE);
+		return;
+	}
+	t = transaction_begin(s);
+	if (!t)
+		return;
+	t->sender = qualified(s, &a);
+	if (t->sender.n > B_ADDRESS)
+		status = STATUS_BAD_SYNTAX_SENDER;
+	if (status || !esmtp_mail_params(s, t, params, &status)) {
+		transaction_end(s);
+		reply_status(s, status, SPAN_NONE);
+		return;
+	}
+	s->state = SESSION_MAIL;
+	reply(s, REPLY_SENDER_OK, t->sender);
+}
+
+static unsigned
+rcpt_refusal(struct session *s, struct span *text)
+{
+	*text = SPAN_NONE;
+	if (!s->mail) {
+		*text = SPAN("Need MAIL first");
+		return STATUS_BAD_SEQUENCE;
+	}
+	if (s->mail->tried >= s->policy->conf->smtpd_recipient_limit)
+		return STATUS_TOO_MANY_RECIPIENTS; /* RFC 5321 4.5.3.1.10 */
+	return 0;
+}
+
+/* Fills r; 0, or why not. */
+static unsigned
+take_recipient(struct session *s, struct recipient *r, struct span args)
+{
+	struct address a;
+	struct span params;
+	unsigned status = 0;
+
+	if (!take_path(args, SPAN("TO:"), ADDRESS_POSTMASTER, &a, &params))
+		return has_8bit(args) ? STATUS_UTF8_NEEDED : STATUS_BAD_SYNTAX_RECIPIENT;
+	r->address = qualified(s, &a);
+	if (!r->address.n || r->address.n > B_ADDRESS)
+		return r->address.n ? STATUS_BAD_SYNTAX_RECIPIENT : STATUS_SYSTEM_LOCAL_TEMP;
+	return esmtp_rcpt_params(s, r, params, &status) ? 0 : status;
+}
+
+static bool
+ask_routed(struct session *s, struct recipient *r)
+{
+	struct ipc_rcpt_ask ask = {
+		.address = r->address,
+		.sender = s->mail->sender,
+		.client_addr = s->address,
+		.sasl_user = s->user,
+		.may_relay = s->trusted || s->user.n || s->policy->local,
+	};
+
+	if (!s->ports->ask_rcpt(s->owner, &ask))
+		return false;
+	r->ask_id = ask.id;
+	return true;
+}
+
+void
+cmd_rcpt(struct session *s, struct span args)
+{
+	struct span text;
+	unsigned status = rcpt_refusal(s, &text);
+	struct recipient *r;
+
+	if (status) {
+		reply_status(s, status, text);
+		return;
+	}
+	s->mail->tried++;
+	s->state = SESSION_RCPT;
+	r = transaction_add(s);
+	if (!r) { /* must_wait() leaves none unsaid only at the limit; the cap is far above that */
+		reply_status(s, STATUS_TOO_MANY_RECIPIENTS, SPAN_NONE);
+		return;
+	}
+	status = take_recipient(s, r, args);
+	if (!status && !ask_routed(s, r))
+		status = STATUS_SYSTEM_LOCAL_TEMP;
+	if (!status) {
+		s->mail->asked++;
+		return;
+	}
+	r->state = RECIPIENT_REFUSED;
+	r->reply = reply_status_text(s, &s->mail_mem, status, SPAN_NONE);
+	transaction_say(s);
+}
+
+void
+cmd_data(struct session *s, struct span args)
+{
+	const struct transaction *t = s->mail;
+
+	(void)args;
+	/* RFC 2920 3.1: DATA ends its group. Content sent before the 354 would be
+	 * commands if DATA were refused: that is how mail is smuggled. */
+	if (s->more) {
+		s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("content before 354"));
+		reply_status_code(s, STATUS_PROTOCOL, 503, SPAN("Improper pipelining: wait for the reply to DATA"));
+		reply_close(s);
+	} else if (!t)
+		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need MAIL first"));
+	else if (!t->tried)
+		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need RCPT first"));
+	else if (!t->good) /* RFC 5321 3.3, RFC 2033 4.2 */
+		reply_status_code(s, STATUS_NO_RECIPIENTS, s->policy->lmtp ? 503 : 554, SPAN_NONE);
+	else {
+		data_begin(s);
+		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+	}
+}
+
+void
+cmd_rset(struct session *s, struct span args)
+{
+	(void)args;
+	transaction_end(s);
+	reply(s, REPLY_OK, SPAN_NONE);
+	if (s->draining)
+		session_shutdown(s);
+}

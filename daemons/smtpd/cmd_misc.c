@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * NOOP, VRFY, EXPN, HELP, QUIT, XCLIENT, and what is no mail at all.
+ */
+#include "command.h"
+
+void
+cmd_noop(struct session *s, struct span args)
+{
+	(void)args;
+	reply(s, REPLY_OK, SPAN_NONE);
+}
+
+void
+cmd_quit(struct session *s, struct span args)
+{
+	(void)args;
+	reply(s, REPLY_BYE, SPAN_NONE);
+	reply_close(s);
+}
+
+void
+cmd_refused(struct session *s, struct span args)
+{
+	(void)args;
+	reply_status(s, STATUS_NOT_IMPLEMENTED, SPAN_NONE);
+}
+
+void
+cmd_foreign(struct session *s, struct span args)
+{
+	(void)args;
+	s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("speaks HTTP"));
+	reply_status_code(s, STATUS_PROTOCOL, 554, SPAN("This is a mail server"));
+	reply_close(s);
+}
+
+/* RFC 5321 7.3: no more than RCPT would tell. */
+void
+cmd_vrfy(struct session *s, struct span args)
+{
+	struct ipc_rcpt_ask ask = { .client_addr = s->address, .sasl_user = s->user, .may_relay = s->trusted || s->user.n || s->policy->local };
+	struct address a;
+	struct fail why;
+	size_t used;
+	bool good;
+
+	if (s->policy->conf->disable_vrfy_command) {
+		reply_status(s, STATUS_NOT_IMPLEMENTED, SPAN("VRFY is switched off"));
+		return;
+	}
+	if (s->policy->submission && !s->user.n && !s->trusted) {
+		reply_status(s, STATUS_AUTH_REQUIRED, SPAN_NONE);
+		return;
+	}
+	if (args.p[0] == '<')
+		good = address_parse_path(&a, args, ADDRESS_NO_DOMAIN, &used, &why) && used == args.n;
+	else
+		good = address_parse(&a, args, ADDRESS_NO_DOMAIN, &why);
+	if (!good) {
+		reply_status(s, STATUS_BAD_SYNTAX_RECIPIENT, SPAN_NONE);
+		return;
+	}
+	good = session_set(s, &s->subject, address_text(&a));
+	ask.address = s->subject;
+	if (!good || !s->ports->ask_rcpt(s->owner, &ask)) {
+		reply_status(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+		return;
+	}
+	s->ask_id = ask.id;
+	s->wait = WAIT_VRFY;
+}
+
+static bool
+shown(const struct session *s, const struct command *c)
+{
+	return c->syntax[0] && c->run != cmd_refused && c->run != cmd_xclient &&
+	    !(c->flags & (s->policy->lmtp ? COMMAND_SMTP : COMMAND_LMTP));
+}
+
+void
+cmd_help(struct session *s, struct span args)
+{
+	struct span topic = span_word(&args);
+	struct buf line;
+
+	buf_init(&line, 1024);
+	for (size_t i = 0; i < commands_count; i++) {
+		if (!shown(s, &commands[i]))
+			continue;
+		if (topic.n && span_caseeq(commands[i].verb, topic)) {
+			reply_part(s, 214, false, span_str(commands[i].syntax));
+			buf_free(&line);
+			return;
+		}
+		buf_printf(&line, " %.*s", SPAN_ARG(commands[i].verb));
+	}
+	reply_part(s, 214, true, SPAN("Commands:"));
+	reply_part(s, 214, true, span_from(buf_span(&line), 1));
+	reply_part(s, 214, false, SPAN("HELP and a command shows how it is written"));
+	buf_free(&line);
+}
+
+/* A value of XCLIENT, decoded; empty for the two words that say there is none. */
+static bool
+xclient_value(struct buf *out, struct span value)
+{
+	buf_reset(out);
+	if (span_caseeq(value, SPAN("[UNAVAILABLE]")) || span_caseeq(value, SPAN("[TEMPUNAVAIL]")))
+		return true;
+	if (!xtext_decode(out, value) || buf_len(out) > B_HOST)
+		return false;
+	for (size_t i = 0; i < buf_len(out); i++)
+		if (!ascii_print(buf_span(out).p[i]) || buf_span(out).p[i] == ' ')
+			return false;
+	return true;
+}
+
+static bool
+xclient_take(struct session *s, struct span name, struct span value)
+{
+	struct span v = span_casestarts(value, SPAN("IPV6:")) ? span_from(value, 5) : value;
+
+	if (span_caseeq(name, SPAN("NAME")))
+		return session_set(s, &s->name, value);
+	if (span_caseeq(name, SPAN("LOGIN")))
+		return session_set(s, &s->user, value);
+	if (span_caseeq(name, SPAN("ADDR"))) {
+		s->trusted = s->ports->trusted(s->owner, v);
+		return v.n <= B_NAME && session_set(s, &s->address, v);
+	}
+	/* HELO comes again behind the new greeting; the others change nothing here. */
+	return span_caseeq(name, SPAN("HELO")) || span_caseeq(name, SPAN("PORT")) || span_caseeq(name, SPAN("PROTO")) ||
+	    span_caseeq(name, SPAN("DESTADDR")) || span_caseeq(name, SPAN("DESTPORT"));
+}
+
+/* A proxy that we trust says for whom it speaks; then all begins anew, as Postfix has it. */
+void
+cmd_xclient(struct session *s, struct span args)
+{
+	struct buf value;
+	struct span word;
+	bool good = true;
+
+	if (!s->may_xclient) {
+		reply_status(s, STATUS_DENIED, SPAN("XCLIENT is not for you"));
+		return;
+	}
+	buf_init(&value, 1024);
+	session_forget(s);
+	while (good && (word = span_word(&args)).n) {
+		struct span name = span_cut(&word, '=');
+
+		good = word.p && xclient_value(&value, word) && xclient_take(s, name, buf_span(&value));
+	}
+	buf_free(&value);
+	if (!good)
+		reply_status(s, STATUS_BAD_PARAMETER, SPAN_NONE);
+	else
+		session_greet(s);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * command: the table of commands (commands.def) as a type, and the handlers'
+ * declarations; each family of commands has a file of its own.
+ */
+#ifndef SMTPD_COMMAND_H
+#define SMTPD_COMMAND_H
+
+#include "reply.h"
+#include "session.h"
+#include "transaction.h"
+
+enum command_args { ARGS_NONE, ARGS_OPTIONAL, ARGS_REQUIRED };
+
+enum {
+	COMMAND_PLAIN = 1, /* fine where TLS must come first (RFC 3207 4) */
+	COMMAND_JUNK = 2,  /* does not advance: counted */
+	COMMAND_SMTP = 4,  /* not in LMTP */
+	COMMAND_LMTP = 8,  /* only there */
+};
+
+typedef void command_handler(struct session *s, struct span args);
+
+struct command {
+	struct span verb;
+	unsigned states; /* set of enum session_state */
+	enum command_args args;
+	unsigned flags;
+	const char *syntax;
+	command_handler *run;
+};
+
+#define COMMAND(verb, states, args, flags, rfc, syntax, handler) command_handler handler;
+#include "commands.def"
+
+extern const struct command commands[];
+extern const size_t commands_count;
+
+/* cmd_auth.c: one line of the client within AUTH. */
+void auth_line(struct session *s, struct span line);
+/* cmd_hello.c: what a session forgets when it begins anew (EHLO, STARTTLS, XCLIENT). */
+void session_forget(struct session *s);
+
+/* esmtp.c: parameters behind the path of MAIL and RCPT. False: refused, and *status says why. */
+bool esmtp_mail_params(struct session *s, struct transaction *t, struct span params, unsigned *status);
+bool esmtp_rcpt_params(struct session *s, struct recipient *r, struct span params, unsigned *status);
+
+#endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * data: content from DATA to the final dot: checked, given its trace field,
+ * streamed to queued frame by frame.  The first frame waits until it is full
+ * or the message is whole, so that a small message is one packet.
+ */
+#include "base/queueid.h"
+#include "mail/date.h"
+#include "mail/header.h"
+#include "mail/received.h"
+#include "mail/submission.h"
+#include "reply.h"
+#include "transaction.h"
+
+enum { FRAME_FIRST = 6144 }; /* most messages fit: one allocation */
+
+static bool
+fixes_header(const struct session *s)
+{
+	return s->policy->submission || s->policy->local;
+}
+
+/* RFC 5321 4.4; `for` only where it tells nobody of another recipient. */
+static void
+put_received(struct session *s)
+{
+	struct transaction *t = s->mail;
+	char id[QUEUEID_TEXT + 1];
+	const struct recipient *only = t->first;
+	int64_t now = s->ports->time(s->owner);
+	bool local = s->policy->local;
+
+	while (only && only->state != RECIPIENT_GOOD)
+		only = only->next;
+	received_build(&t->frame, &(struct received_new){
+	    .helo = s->helo.n ? s->helo : s->literal,
+	    .client_name = s->name,
+	    .client_ip = local ? SPAN_NONE : s->address,
+	    .by = s->policy->conf->myhostname,
+	    .via = local ? SPAN("UNIX") : SPAN_NONE,
+	    .protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, false),
+	    .tls = s->tls,
+	    .auth_user = s->user,
+	    .id = queueid_text(t->id, id),
+	    .recipient = t->good == 1 && only ? only->address : SPAN_NONE,
+	    .time = now,
+	    .zone = date_local_zone(now),
+	});
+}
+
+void
+data_begin(struct session *s)
+{
+	struct transaction *t = s->mail;
+	const struct conf *conf = s->policy->conf;
+
+	t->id = s->ports->new_queue_id(s->owner);
+	content_init(&t->content, &(struct content_limits){
+	    .size = s->policy->listener->message_size_limit,
+	    .line = (unsigned)conf->line_length_limit,
+	    .hops = (unsigned)conf->hopcount_limit,
+	    .header = (size_t)conf->header_size_limit,
+	});
+	(void)buf_room(&t->frame, FRAME_FIRST);
+	put_received(s);
+	s->state = SESSION_DATA;
+}
+
+/* Nothing more goes to queued; the rest of the content is only looked through for its end. */
+static void
+give_up(struct session *s, unsigned status)
+{
+	struct transaction *t = s->mail;
+
+	if (t->opened && !t->over)
+		s->ports->intake_abort(s->owner, t->id);
+	t->over = true;
+	if (!t->status)
+		t->status = status;
+	buf_free(&t->frame);
+	buf_free(&t->header);
+}
+
+static bool
+send_envelope(struct session *s)
+{
+	struct transaction *t = s->mail;
+	const struct ipc_intake_open open = {
+		.id = t->id,
+		.sender = t->sender,
+		.client_name = s->name.n ? s->name : SPAN("unknown"),
+		.client_addr = s->address,
+		.helo = span_sub(s->helo, 0, B_HOST),
+		.protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, false),
+		.sasl_user = s->user,
+		.ret = t->ret,
+		.envid = t->envid,
+		.body8 = t->body8 || t->content.eightbit,
+		.size = t->size,
+		.hops = (uint8_t)(t->content.received < UINT8_MAX ? t->content.received : UINT8_MAX),
+	};
+
+	if (!s->ports->intake_open(s->owner, &open))
+		return false;
+	t->opened = true;
+	for (const struct recipient *r = t->first; r; r = r->next) {
+		const struct ipc_intake_rcpt m = { .id = t->id, .address = r->address, .orcpt = r->orcpt, .notify = r->notify };
+
+		if (r->state == RECIPIENT_GOOD && !s->ports->intake_rcpt(s->owner, &m))
+			return false;
+	}
+	return true;
+}
+
+static void
+send_frame(struct session *s)
+{
+	struct transaction *t = s->mail;
+	const struct ipc_intake_data m = { .id = t->id, .bytes = buf_span(&t->frame) };
+
+	if (t->over || !m.bytes.n)
+		return;
+	if ((!t->opened && !send_envelope(s)) || !s->ports->intake_data(s->owner, &m)) {
+		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		return;
+	}
+	t->sent += m.bytes.n;
+	buf_reset(&t->frame);
+}
+
+static void
+put_content(struct session *s, struct span bytes)
+{
+	struct transaction *t = s->mail;
+
+	while (bytes.n && !t->over) {
+		struct span part = span_sub(bytes, 0, buf_space(&t->frame));
+
+		buf_put(&t->frame, part);
+		if (!buf_ok(&t->frame)) {
+			give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+			return;
+		}
+		bytes = span_from(bytes, part.n);
+		if (buf_space(&t->frame) == 0)
+			send_frame(s);
+	}
+}
+
+/* For the log line and the trace of a message; a header beyond the first frame goes without. */
+static void
+find_message_id(struct session *s, struct span header)
+{
+	struct transaction *t = s->mail;
+	struct header_field field;
+	struct span value;
+
+	if (!header_find(header, SPAN("Message-ID"), &field))
+		return;
+	value = span_trim(field.value);
+	for (size_t i = 0; i < value.n; i++)
+		if (!ascii_print(value.p[i]))
+			return;
+	if (value.n <= 998)
+		t->message_id = arena_dup(&s->mail_mem, value);
+}
+
+/* RFC 6409 8: what a submitted message lacks; Bcc goes. */
+static void
+fix_header(struct session *s)
+{
+	struct transaction *t = s->mail;
+	int64_t now = s->ports->time(s->owner);
+	char id[QUEUEID_TEXT + 1];
+	struct buf fixed;
+
+	buf_init(&fixed, t->header.cap * 2 + 8192);
+	if (!submission_fix(&fixed, buf_span(&t->header), &(struct submission){
+	    .sender = t->sender,
+	    .domain = s->policy->conf->myhostname,
+	    .unique = queueid_text(t->id, id),
+	    .time = now,
+	    .zone = date_local_zone(now),
+	}))
+		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+	find_message_id(s, buf_span(&fixed));
+	put_content(s, buf_span(&fixed));
+	buf_free(&fixed);
+	buf_free(&t->header);
+}
+
+static void
+header_done(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	if (t->over)
+		return;
+	if (fixes_header(s))
+		fix_header(s);
+	else if (!t->opened)
+		find_message_id(s, buf_span(&t->frame));
+	if (t->content.need_blank)
+		put_content(s, SPAN("\r\n"));
+}
+
+static void
+put_run(struct session *s, struct span run)
+{
+	struct transaction *t = s->mail;
+
+	if (t->over)
+		return;
+	if (!fixes_header(s) || t->content.header_done) {
+		put_content(s, run);
+		return;
+	}
+	buf_put(&t->header, run);
+	if (!buf_ok(&t->header))
+		give_up(s, STATUS_HEADER_TOO_LARGE);
+}
+
+/* Behind CRLF.CRLF. */
+static void
+content_ended(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	s->progress++;
+	if (!t->content.header_done)
+		header_done(s);
+	if (!t->over)
+		send_frame(s);
+	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
+	    .id = t->id, .size = t->sent, .message_id = t->message_id }))
+		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+	if (t->over)
+		data_verdict(s, t->status, t->status_text);
+	else
+		s->wait = WAIT_COMMIT;
+}
+
+size_t
+data_input(struct session *s, struct span bytes)
+{
+	struct transaction *t = s->mail;
+	struct span in = bytes, run;
+
+	for (;;) {
+		enum content_step step = content_next(&t->content, &in, &run);
+
+		if (t->content.status && !t->over)
+			give_up(s, t->content.status);
+		if (step == CONTENT_RUN)
+			put_run(s, run);
+		else if (step == CONTENT_HEADER)
+			header_done(s);
+		else if (step == CONTENT_END) {
+			content_ended(s);
+			break;
+		} else
+			break;
+		if (!t->over && s->ports->intake_full(s->owner)) {
+			s->wait = WAIT_ROOM;
+			break;
+		}
+	}
+	if (in.n < bytes.n)
+		s->progress++;
+	return bytes.n - in.n;
+}
+
+static void
+say_verdict(struct session *s, unsigned status, struct span text, struct span id)
+{
+	if (status == STATUS_OK)
+		reply(s, REPLY_QUEUED, id);
+	else
+		reply_status(s, status, text);
+}
+
+void
+data_verdict(struct session *s, unsigned status, struct span text)
+{
+	struct transaction *t = s->mail;
+	char mem[QUEUEID_TEXT + 1];
+	struct span id = queueid_text(t->id, mem);
+
+	t->over = true;
+	s->wait = WAIT_CLIENT;
+	s->ports->note(s->owner, status == STATUS_OK ? SESSION_NOTE_ACCEPTED : SESSION_NOTE_REFUSED, id);
+	if (status == STATUS_OK) {
+		s->messages++;
+		s->errors = s->junk = 0;
+	}
+	if (!s->policy->lmtp)
+		say_verdict(s, status, text, id);
+	else /* RFC 2033 4.2 */
+		for (const struct recipient *r = t->first; r; r = r->next)
+			if (r->state == RECIPIENT_GOOD)
+				say_verdict(s, status, text, id);
+	transaction_end(s);
+	if (s->draining)
+		session_shutdown(s);
+}
+
+void
+session_on_accepted(struct session *s, uint64_t id)
+{
+	if (s->wait == WAIT_COMMIT && s->mail && s->mail->id == id)
+		data_verdict(s, STATUS_OK, SPAN_NONE);
+}
+
+void
+session_on_refused(struct session *s, const struct ipc_intake_refused *m)
+{
+	struct transaction *t = s->mail;
+	unsigned status = status_get(m->status)->class == FAIL_NONE ? STATUS_SYSTEM_LOCAL_TEMP : m->status;
+
+	if (!t || t->id != m->id || !t->opened || t->over)
+		return;
+	t->over = true; /* queued has forgotten it: no abort */
+	if (s->wait == WAIT_COMMIT) {
+		data_verdict(s, status, m->text);
+		return;
+	}
+	t->status_text = arena_dup(&s->mail_mem, m->text);
+	give_up(s, status);
+	if (s->wait == WAIT_ROOM)
+		s->wait = WAIT_CLIENT;
+}

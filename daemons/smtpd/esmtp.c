@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * esmtp: the parameters of MAIL and RCPT (RFC 5321 4.1.2).
+ */
+#include "command.h"
+
+enum {
+	ENVID_MAX = 100, /* RFC 3461 4.4, encoded */
+	ORCPT_MAX = 500, /* RFC 3461 4.2, encoded */
+	AUTH_MAX = 500,  /* RFC 4954 5 */
+};
+
+enum param_command { PARAM_MAIL, PARAM_RCPT };
+
+/* What a handler may fill. */
+struct target {
+	struct session *s;
+	struct transaction *t;
+	struct recipient *r; /* RCPT only */
+};
+
+/* False: *status is the refusal, BAD_PARAMETER unless set. */
+typedef bool param_handler(struct target *to, struct span value, unsigned *status);
+
+#define PARAM(command, keyword, ext, rfc, handler) static param_handler handler;
+#include "params.def"
+
+static const struct param_row {
+	enum param_command command;
+	struct span keyword;
+	unsigned extension;
+	param_handler *take;
+} rows[] = {
+#define PARAM(command, keyword, ext, rfc, handler) { PARAM_##command, SPAN_INIT(keyword), ext, handler },
+#include "params.def"
+};
+enum { NROWS = sizeof(rows) / sizeof(*rows) };
+
+static bool
+mail_size(struct target *to, struct span value, unsigned *status)
+{
+	uint64_t limit = to->s->policy->listener->message_size_limit;
+
+	if (value.n > 20 || !span_u64(value, UINT64_MAX, &to->t->size))
+		return false;
+	if (!limit || to->t->size <= limit)
+		return true;
+	*status = STATUS_TOO_BIG; /* RFC 1870 6.1 (2) */
+	return false;
+}
+
+static bool
+mail_body(struct target *to, struct span value, unsigned *status)
+{
+	(void)status;
+	to->t->body8 = span_caseeq(value, SPAN("8BITMIME"));
+	return to->t->body8 || span_caseeq(value, SPAN("7BIT"));
+}
+
+static bool
+mail_ret(struct target *to, struct span value, unsigned *status)
+{
+	(void)status;
+	to->t->ret = span_caseeq(value, SPAN("FULL")) ? 1 : span_caseeq(value, SPAN("HDRS")) ? 2 : 0;
+	return to->t->ret != 0;
+}
+
+/* Decoded xtext that is printable ASCII, as RFC 3461 4.2 and 4.4 have it; copied. */
+static bool
+take_xtext(struct session *s, struct span value, size_t max, struct span *copy)
+{
+	struct buf raw;
+	bool good;
+
+	buf_init(&raw, 1024);
+	good = value.n > 0 && value.n <= max && xtext_decode(&raw, value) && buf_len(&raw) > 0;
+	for (size_t i = 0; good && i < buf_len(&raw); i++)
+		good = ascii_print(buf_span(&raw).p[i]);
+	if (good) {
+		*copy = arena_dup(&s->mail_mem, buf_span(&raw));
+		good = copy->p != NULL;
+	}
+	buf_free(&raw);
+	return good;
+}
+
+static bool
+mail_envid(struct target *to, struct span value, unsigned *status)
+{
+	(void)status;
+	return take_xtext(to->s, value, ENVID_MAX, &to->t->envid);
+}
+
+/* Checked and put aside: we trust nobody's word on who wrote a message. */
+static bool
+mail_auth(struct target *to, struct span value, unsigned *status)
+{
+	struct span ignored;
+
+	(void)status;
+	return take_xtext(to->s, value, AUTH_MAX, &ignored);
+}
+
+static bool
+rcpt_notify(struct target *to, struct span value, unsigned *status)
+{
+	static const struct {
+		struct span word;
+		uint8_t bit;
+	} words[] = { { SPAN_INIT("SUCCESS"), 1 }, { SPAN_INIT("FAILURE"), 2 }, { SPAN_INIT("DELAY"), 4 }, { SPAN_INIT("NEVER"), 8 } };
+	uint8_t set = 0;
+
+	(void)status;
+	while (value.p) {
+		struct span word = span_cut(&value, ',');
+		uint8_t bit = 0;
+
+		for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+			if (span_caseeq(word, words[i].word))
+				bit = words[i].bit;
+		if (!bit)
+			return false;
+		set |= bit;
+	}
+	to->r->notify = set;
+	return set != 0 && (!(set & 8) || set == 8); /* NEVER stands alone */
+}
+
+static bool
+rcpt_orcpt(struct target *to, struct span value, unsigned *status)
+{
+	size_t semicolon = span_chr(value, ';');
+	struct span decoded;
+
+	(void)status;
+	if (value.n > ORCPT_MAX || semicolon == SIZE_MAX || semicolon == 0)
+		return false;
+	for (size_t i = 0; i < semicolon; i++)
+		if (!ascii_alnum(value.p[i]) && value.p[i] != '-')
+			return false;
+	if (!take_xtext(to->s, span_from(value, semicolon + 1), ORCPT_MAX, &decoded))
+		return false;
+	to->r->orcpt = arena_dup(&to->s->mail_mem, value);
+	return to->r->orcpt.p != NULL;
+}
+
+static const struct param_row *
+find(enum param_command command, struct span keyword)
+{
+	for (size_t i = 0; i < NROWS; i++)
+		if (rows[i].command == command && span_caseeq(rows[i].keyword, keyword))
+			return &rows[i];
+	return NULL;
+}
+
+static bool
+take_params(struct target *to, enum param_command command, struct span params, unsigned *status)
+{
+	unsigned seen = 0;
+	struct span word;
+
+	while ((word = span_word(&params)).n) {
+		struct span value = word, keyword = span_cut(&value, '=');
+		const struct param_row *row = find(command, keyword);
+
+		if (!row || !(to->s->policy->extensions & row->extension)) {
+			*status = STATUS_UNKNOWN_PARAMETER; /* RFC 5321 4.1.1.11 */
+			return false;
+		}
+		*status = STATUS_BAD_PARAMETER;
+		if (seen & (1u << (row - rows)) || !row->take(to, value, status))
+			return false;
+		seen |= 1u << (row - rows);
+	}
+	return true;
+}
+
+bool
+esmtp_mail_params(struct session *s, struct transaction *t, struct span params, unsigned *status)
+{
+	return take_params(&(struct target){ .s = s, .t = t }, PARAM_MAIL, params, status);
+}
+
+bool
+esmtp_rcpt_params(struct session *s, struct recipient *r, struct span params, unsigned *status)
+{
+	return take_params(&(struct target){ .s = s, .t = s->mail, .r = r }, PARAM_RCPT, params, status);
+}

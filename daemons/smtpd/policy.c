@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+#include "policy.h"
+
+static unsigned
+without(unsigned set, const struct conf_list *discard)
+{
+	static const struct span keywords[] = {
+#define X(name, keyword) SPAN_INIT(keyword),
+		SMTPD_EXTENSIONS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < discard->n; i++)
+		for (unsigned bit = 0; bit < EXT_BIT_COUNT; bit++)
+			if (span_caseeq(discard->items[i], keywords[bit]))
+				set &= ~(1u << bit);
+	return set;
+}
+
+void
+policy_init(struct policy *p, const struct conf *conf, const struct conf_listener *l, bool have_certificate)
+{
+	*p = (struct policy){
+		.conf = conf,
+		.listener = l,
+		.lmtp = l->service == CONF_SERVICE_LMTP,
+		.local = l->service == CONF_SERVICE_SUBMIT,
+		.submission = l->service == CONF_SERVICE_SUBMISSION || l->service == CONF_SERVICE_SUBMISSIONS,
+		.wrapper = l->tls == CONF_MODE_WRAPPER,
+		.tls = have_certificate && (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT),
+		.tls_first = l->tls == CONF_MODE_ENCRYPT,
+		.auth = l->auth,
+		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
+	};
+	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(ENHANCEDSTATUSCODES);
+	if (p->tls)
+		p->extensions |= EXT(STARTTLS);
+	if (p->auth)
+		p->extensions |= EXT(AUTH);
+	if (l->xclient_hosts.n)
+		p->extensions |= EXT(XCLIENT);
+	/* The wordings of the textbooks have no such codes, and RFC 2034 4 wants them in all replies or none. */
+	if (p->profile)
+		p->extensions &= ~EXT(ENHANCEDSTATUSCODES);
+	p->extensions = without(p->extensions, &conf->smtpd_discard_ehlo_keywords);
+}

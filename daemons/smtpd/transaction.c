@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+#include "transaction.h"
+
+#include "reply.h"
+
+struct transaction *
+transaction_begin(struct session *s)
+{
+	struct transaction *t;
+
+	s->mail_mem.cap = 65536 + (size_t)s->policy->conf->smtpd_recipient_limit * RCPT_MEMORY;
+	t = ARENA_NEW(&s->mail_mem, struct transaction);
+	if (!t) {
+		reply_status(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+		return NULL;
+	}
+	t->end = &t->first;
+	buf_init(&t->frame, IPC_DATA_MAX);
+	buf_init(&t->header, (size_t)s->policy->conf->header_size_limit + 1024);
+	s->mail = t;
+	return t;
+}
+
+void
+transaction_end(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	if (t) {
+		if (t->opened && !t->over)
+			s->ports->intake_abort(s->owner, t->id);
+		buf_free(&t->frame);
+		buf_free(&t->header);
+		s->mail = NULL;
+	}
+	arena_free(&s->mail_mem);
+	if (s->state & (SESSION_MAIL | SESSION_RCPT | SESSION_DATA))
+		s->state = s->helo.n ? SESSION_READY : SESSION_START;
+}
+
+struct recipient *
+transaction_add(struct session *s)
+{
+	struct transaction *t = s->mail;
+	struct recipient *r = ARENA_NEW(&s->mail_mem, struct recipient);
+
+	if (!r)
+		return NULL;
+	*t->end = r;
+	t->end = &r->next;
+	if (!t->unsaid)
+		t->unsaid = r;
+	return r;
+}
+
+void
+transaction_say(struct session *s)
+{
+	struct transaction *t = s->mail;
+	struct recipient *r;
+
+	while ((r = t->unsaid) && r->state != RECIPIENT_ASKED && s->state != SESSION_CLOSED) {
+		t->unsaid = r->next;
+		reply_line(s, r->reply);
+		r->reply = SPAN_NONE;
+	}
+	if (s->wait == WAIT_RCPT && t->asked < RCPT_ASKED_MAX)
+		s->wait = WAIT_CLIENT;
+}
+
+static void
+settle(struct session *s, struct recipient *r, unsigned status, struct span text)
+{
+	struct transaction *t = s->mail;
+
+	t->asked--;
+	if (status_get(status)->class == FAIL_NONE) {
+		r->state = RECIPIENT_GOOD;
+		r->reply = reply_text(s, &s->mail_mem, REPLY_RECIPIENT_OK, r->address);
+		t->good++;
+	} else {
+		r->state = RECIPIENT_REFUSED;
+		r->reply = reply_status_text(s, &s->mail_mem, status, text);
+	}
+}
+
+/* A sibling's status may be any number; and 2xx in a refusal would be a lie. */
+static unsigned
+known_status(unsigned status)
+{
+	return status_get(status)->reply ? status : STATUS_SYSTEM_LOCAL_TEMP;
+}
+
+void
+session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
+{
+	if (s->wait == WAIT_VRFY && m->id == s->ask_id) {
+		s->wait = WAIT_CLIENT;
+		if (status_get(m->status)->class == FAIL_NONE && status_get(m->status)->reply)
+			reply(s, REPLY_VRFY, s->subject);
+		else
+			reply_status(s, known_status(m->status), m->text);
+		return;
+	}
+	if (!s->mail)
+		return;
+	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
+		if (r->state == RECIPIENT_ASKED && r->ask_id == m->id) {
+			settle(s, r, known_status(m->status), m->text);
+			transaction_say(s);
+			return;
+		}
+}
+
+void
+transaction_routed_lost(struct session *s)
+{
+	if (!s->mail || !s->mail->asked)
+		return;
+	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
+		if (r->state == RECIPIENT_ASKED)
+			settle(s, r, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+	transaction_say(s);
+}

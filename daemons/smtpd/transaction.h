@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * transaction: one message from MAIL to the reply after its data.  Lives in
+ * the session's mail arena and goes with it.
+ */
+#ifndef SMTPD_TRANSACTION_H
+#define SMTPD_TRANSACTION_H
+
+#include "mail/address.h"
+#include "mail/content.h"
+#include "session.h"
+
+enum {
+	RCPT_ASKED_MAX = 64, /* questions under way for one session */
+	RCPT_MEMORY = 1400,  /* most arena bytes of one recipient: address, ORCPT, reply, struct */
+};
+
+enum recipient_state { RECIPIENT_ASKED, RECIPIENT_GOOD, RECIPIENT_REFUSED };
+
+struct recipient {
+	struct recipient *next;
+	struct span address, orcpt; /* ORCPT as given, type and xtext */
+	struct span reply;          /* until said */
+	uint64_t ask_id;
+	uint8_t state, notify;      /* DSN bits of ipc intake rcpt */
+};
+
+struct transaction {
+	struct span sender, envid; /* sender empty: null */
+	uint64_t size;             /* declared, 0 when not */
+	uint8_t ret;
+	bool body8;
+	struct recipient *first, **end;
+	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */
+	unsigned tried, good, asked;
+	/* content */
+	uint64_t id;               /* queue id, 0 before DATA */
+	bool opened;               /* queued knows of it */
+	bool over;                 /* nothing more goes to queued */
+	unsigned status;           /* why not, a row of status.def */
+	struct span status_text;
+	struct content content;
+	struct buf frame;          /* next data message */
+	struct buf header;         /* submission: the header until it is whole */
+	uint64_t sent;
+	struct span message_id;
+};
+
+/* NULL: no memory, and the client has been told. */
+struct transaction *transaction_begin(struct session *s);
+/* Forgets the message, telling queued if it knows of it. Fine without one. */
+void transaction_end(struct session *s);
+
+/* Adds a recipient whose reply is already known, or that waits for routed's. */
+struct recipient *transaction_add(struct session *s);
+/* Says what is due, in order; lets the session go on when nothing is waited for. */
+void transaction_say(struct session *s);
+/* All that waits for routed is refused for now. */
+void transaction_routed_lost(struct session *s);
+
+/* data.c: DATA has been accepted; the 354 is the caller's. */
+void data_begin(struct session *s);
+size_t data_input(struct session *s, struct span bytes);
+/* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
+void data_verdict(struct session *s, unsigned status, struct span text);
+
+#endif

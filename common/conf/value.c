@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: ISC */
+#include "conf/value.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- quotes and lists ---- */
+
+static bool
+unquote_at(struct span *rest, struct buf *out)
+{
+	size_t i = 1;
+
+	for (; i < rest->n && rest->p[i] != '"'; i++) {
+		if (rest->p[i] == '\\' && i + 1 < rest->n)
+			i++;
+		buf_putc(out, rest->p[i]);
+	}
+	if (i >= rest->n)
+		return false;
+	*rest = span_from(*rest, i + 1);
+	return true;
+}
+
+static bool
+dup_text(struct arena *arena, struct span s, struct span *out, struct fail *why)
+{
+	char *copy = arena_cstr(arena, s);
+
+	if (!copy)
+		return fail_set(why, FAIL_LIMIT, 0, "no memory for the value");
+	*out = span_of(copy, s.n);
+	return true;
+}
+
+bool
+conf_value_unquote(struct span raw, struct arena *arena, struct span *out, struct fail *why)
+{
+	struct buf b;
+	bool ok;
+
+	if (raw.n == 0 || raw.p[0] != '"')
+		return dup_text(arena, raw, out, why);
+	buf_init(&b, raw.n);
+	if (!unquote_at(&raw, &b))
+		ok = fail_set(why, FAIL_PERM, 0, "the quote is not closed");
+	else if (raw.n > 0)
+		ok = fail_set(why, FAIL_PERM, 0, "text behind the closing quote");
+	else
+		ok = dup_text(arena, buf_span(&b), out, why);
+	buf_free(&b);
+	return ok;
+}
+
+static bool
+bare_char(char c)
+{
+	return ascii_print(c) && !strchr(" ,;{}\"\\#", c);
+}
+
+void
+conf_value_quote(struct buf *out, struct span s)
+{
+	bool bare = s.n > 0;
+
+	for (size_t i = 0; i < s.n; i++)
+		bare = bare && bare_char(s.p[i]);
+	if (bare) {
+		buf_put(out, s);
+		return;
+	}
+	buf_putc(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_putc(out, '\\');
+		buf_putc(out, s.p[i]);
+	}
+	buf_putc(out, '"');
+}
+
+static bool
+separates(char c)
+{
+	return ascii_blank(c) || c == ',';
+}
+
+bool
+conf_value_item(struct span *rest, struct arena *arena, struct span *out, struct fail *why)
+{
+	struct buf b;
+	size_t n = 0, depth = 0;
+	bool ok;
+
+	why->class = FAIL_NONE;
+	while (rest->n > 0 && separates(rest->p[0]))
+		*rest = span_from(*rest, 1);
+	if (rest->n == 0)
+		return false;
+	if (rest->p[0] == '"') {
+		buf_init(&b, rest->n);
+		ok = unquote_at(rest, &b);
+		if (ok && rest->n > 0 && !separates(rest->p[0]))
+			ok = fail_set(why, FAIL_PERM, 0, "text behind the closing quote");
+		else if (!ok)
+			fail_set(why, FAIL_PERM, 0, "the quote is not closed");
+		ok = ok && dup_text(arena, buf_span(&b), out, why);
+		buf_free(&b);
+		return ok;
+	}
+	for (; n < rest->n && (depth > 0 || !separates(rest->p[n])); n++) {
+		if (rest->p[n] == '{')
+			depth++;
+		else if (rest->p[n] == '}' && depth > 0)
+			depth--;
+	}
+	if (depth > 0)
+		return fail_set(why, FAIL_PERM, 0, "the { is not closed");
+	ok = dup_text(arena, span_sub(*rest, 0, n), out, why);
+	*rest = span_from(*rest, n);
+	return ok;
+}
+
+/* ---- numbers ---- */
+
+static const struct unit {
+	struct span text;
+	uint64_t factor;
+} times[] = {
+	{ SPAN_INIT("ms"), 1 },
+	{ SPAN_INIT("s"), 1000 },
+	{ SPAN_INIT("m"), 60 * 1000 },
+	{ SPAN_INIT("h"), 60 * 60 * 1000 },
+	{ SPAN_INIT("d"), 24ULL * 60 * 60 * 1000 },
+	{ SPAN_INIT("w"), 7 * 24ULL * 60 * 60 * 1000 },
+	{ SPAN_INIT(""), 1000 },
+}, sizes[] = {
+	{ SPAN_INIT(""), 1 },
+	{ SPAN_INIT("k"), 1024 },
+	{ SPAN_INIT("m"), 1024 * 1024 },
+	{ SPAN_INIT("g"), 1024ULL * 1024 * 1024 },
+};
+
+/* Takes one number with its unit off the front. */
+static bool
+take_unit(struct span *s, const struct unit *units, size_t nunits, uint64_t *out)
+{
+	size_t digits = 0, letters;
+	uint64_t v;
+
+	while (digits < s->n && ascii_digit(s->p[digits]))
+		digits++;
+	letters = digits;
+	while (letters < s->n && ascii_alpha(s->p[letters]))
+		letters++;
+	if (!span_u64(span_sub(*s, 0, digits), UINT64_MAX / 2, &v))
+		return false;
+	for (size_t i = 0; i < nunits; i++) {
+		if (!span_caseeq(span_sub(*s, digits, letters - digits), units[i].text))
+			continue;
+		if (v > (UINT64_MAX / 4) / units[i].factor)
+			return false;
+		*out = v * units[i].factor;
+		*s = span_from(*s, letters);
+		return true;
+	}
+	return false;
+}
+
+bool
+conf_value_duration(struct span s, int64_t *ms)
+{
+	uint64_t part, sum = 0;
+
+	do {
+		if (!take_unit(&s, times, sizeof(times) / sizeof(times[0]), &part) || sum > UINT64_MAX / 4)
+			return false;
+		sum += part;
+	} while (s.n > 0);
+	*ms = (int64_t)sum;
+	return sum <= INT64_MAX;
+}
+
+bool
+conf_value_size(struct span s, uint64_t *bytes)
+{
+	return take_unit(&s, sizes, sizeof(sizes) / sizeof(sizes[0]), bytes) && s.n == 0;
+}
+
+static void
+duration_text(uint64_t ms, char *out, size_t cap)
+{
+	struct buf b;
+	size_t best = 0;
+
+	/* the largest unit that leaves no rest */
+	for (size_t i = 0; i + 1 < sizeof(times) / sizeof(times[0]); i++)
+		if (ms % times[i].factor == 0 && ms > 0)
+			best = i;
+	buf_init(&b, cap - 1);
+	buf_put_u64(&b, ms / times[best].factor);
+	buf_put(&b, ms ? times[best].text : SPAN(""));
+	(void)span_cstr(buf_span(&b), out, cap);
+	buf_free(&b);
+}
+
+static bool
+in_range(const struct conf_option *row, uint64_t v, struct fail *why)
+{
+	char lo[32], hi[32];
+
+	if (v >= row->min && v <= row->max)
+		return true;
+	if (row->kind == CONF_KIND_DURATION) {
+		duration_text(row->min, lo, sizeof(lo));
+		duration_text(row->max, hi, sizeof(hi));
+		return fail_set(why, FAIL_PERM, 0, "must be from %s to %s", lo, hi);
+	}
+	return fail_set(why, FAIL_PERM, 0, "must be from %" PRIu64 " to %" PRIu64, row->min, row->max);
+}
+
+static bool
+set_number(const struct conf_option *row, struct span s, void *field, struct fail *why)
+{
+	uint64_t v = 0;
+	int64_t ms = 0;
+	bool ok;
+
+	if (row->kind == CONF_KIND_DURATION) {
+		ok = conf_value_duration(s, &ms);
+		v = (uint64_t)ms;
+	} else if (row->kind == CONF_KIND_SIZE) {
+		ok = conf_value_size(s, &v);
+	} else {
+		ok = span_u64(s, UINT64_MAX, &v);
+	}
+	if (!ok)
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a %s", SPAN_ARG(s), conf_kind_name(row->kind));
+	if (!in_range(row, v, why))
+		return false;
+	if (row->kind == CONF_KIND_DURATION)
+		memcpy(field, &ms, sizeof(ms));
+	else
+		memcpy(field, &v, sizeof(v));
+	return true;
+}
+
+static bool
+set_bool(struct span s, bool *field, struct fail *why)
+{
+	*field = span_caseeq(s, SPAN("yes"));
+	if (*field || span_caseeq(s, SPAN("no")))
+		return true;
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither yes nor no", SPAN_ARG(s));
+}
+
+static bool
+set_word(const struct conf_option *row, struct span s, enum conf_word *field, struct fail *why)
+{
+	struct buf known;
+
+	for (uint64_t w = row->min; w <= row->max; w++) {
+		if (span_caseeq(s, conf_word_text((enum conf_word)w))) {
+			*field = (enum conf_word)w;
+			return true;
+		}
+	}
+	buf_init(&known, 200);
+	for (uint64_t w = row->min; w <= row->max; w++) {
+		buf_puts(&known, w == row->min ? "" : w == row->max ? " or " : ", ");
+		buf_put(&known, conf_word_text((enum conf_word)w));
+	}
+	fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not known here: must be %.*s", SPAN_ARG(s), SPAN_ARG(buf_span(&known)));
+	buf_free(&known);
+	return false;
+}
+
+/* ---- texts ---- */
+
+static bool
+host_ok(struct span s)
+{
+	size_t label = 0;
+
+	if (s.n == 0 || s.n > 255)
+		return false;
+	if (s.p[0] == '[') /* an address literal */
+		return s.n > 2 && s.p[s.n - 1] == ']';
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '.') {
+			if (label == 0)
+				return false;
+			label = 0;
+		} else if (ascii_alnum((char)c) || c == '-' || c == '_' || c >= 0x80) {
+			if (++label > 63)
+				return false;
+		} else {
+			return false;
+		}
+	}
+	return label > 0;
+}
+
+static bool
+set_text(const struct conf_option *row, struct span s, struct span *field, struct fail *why)
+{
+	if (s.n < row->min || s.n > row->max) {
+		if (s.n == 0)
+			return fail_set(why, FAIL_PERM, 0, "must not be empty");
+		return fail_set(why, FAIL_PERM, 0, "must have %" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
+	}
+	if (row->kind == CONF_KIND_HOST && !host_ok(s))
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a host name", SPAN_ARG(s));
+	if (row->kind == CONF_KIND_PATH && s.n > 0 && s.p[0] != '/')
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" must be a whole path, from /", SPAN_ARG(s));
+	if (row->kind == CONF_KIND_NEXTHOP && span_chr(s, '[') == 0 && span_chr(s, ']') == SIZE_MAX)
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" has no closing ]", SPAN_ARG(s));
+	*field = s;
+	return true;
+}
+
+static const struct span table_types[] = { SPAN_INIT("db"), SPAN_INIT("hash"), SPAN_INIT("btree"), SPAN_INIT("file"), SPAN_INIT("texthash"),
+	SPAN_INIT("pcre"), SPAN_INIT("cidr"), SPAN_INIT("inline"), SPAN_INIT("static"), SPAN_INIT("regexp") };
+
+static bool
+table_ok(struct span s, struct fail *why)
+{
+	size_t colon = span_chr(s, ':');
+
+	for (size_t i = 0; i < sizeof(table_types) / sizeof(table_types[0]); i++)
+		if (colon != SIZE_MAX && colon + 1 < s.n && span_eq(span_sub(s, 0, colon), table_types[i]))
+			return true;
+	if (colon == SIZE_MAX)
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a table: tables are written type:name", SPAN_ARG(s));
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is no type of table: there are db, hash, btree, file, pcre, regexp, cidr, inline, static",
+	    SPAN_ARG(span_sub(s, 0, colon)));
+}
+
+static bool
+domain_ok(struct span s, struct fail *why)
+{
+	struct span host = s.n > 1 && s.p[0] == '.' ? span_from(s, 1) : s;
+
+	if (host_ok(host))
+		return true;
+	if (span_chr(s, ':') != SIZE_MAX)
+		return table_ok(s, why);
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither a domain nor a table", SPAN_ARG(s));
+}
+
+/* ---- lists ---- */
+
+static bool
+item_ok(const struct conf_option *row, struct span item, struct conf_net *net, struct fail *why)
+{
+	switch (row->kind) {
+	case CONF_KIND_TABLES:
+		return table_ok(item, why);
+	case CONF_KIND_DOMAINS:
+		return domain_ok(item, why);
+	case CONF_KIND_NETS:
+		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
+	default:
+		return true;
+	}
+}
+
+static bool
+count_items(const struct conf_option *row, struct span raw, struct arena *arena, size_t *n, struct fail *why)
+{
+	struct span item;
+
+	for (*n = 0; conf_value_item(&raw, arena, &item, why); ++*n)
+		if (*n >= row->max)
+			return fail_set(why, FAIL_LIMIT, 0, "more than %" PRIu64 " items", row->max);
+	if (why->class != FAIL_NONE)
+		return false;
+	return *n >= row->min || fail_set(why, FAIL_PERM, 0, "must have %" PRIu64 " items or more", row->min);
+}
+
+static bool
+set_list(const struct conf_option *row, struct span raw, void *field, struct arena *arena, struct buf *normal, struct fail *why)
+{
+	size_t n;
+	struct span *items;
+	struct conf_net *nets;
+
+	if (!count_items(row, raw, arena, &n, why))
+		return false;
+	items = arena_alloc(arena, n * sizeof(*items) + 1);
+	nets = arena_alloc(arena, (row->kind == CONF_KIND_NETS ? n * sizeof(*nets) : 0) + 1);
+	if (!items || !nets)
+		return fail_set(why, FAIL_LIMIT, 0, "no memory for the list");
+	for (size_t i = 0; i < n; i++) {
+		if (!conf_value_item(&raw, arena, &items[i], why))
+			return false;
+		if (!item_ok(row, items[i], row->kind == CONF_KIND_NETS ? &nets[i] : nets, why))
+			return false;
+		buf_puts(normal, i ? ", " : "");
+		conf_value_quote(normal, items[i]);
+	}
+	if (row->kind == CONF_KIND_NETS)
+		*(struct conf_nets *)field = (struct conf_nets){ nets, n };
+	else
+		*(struct conf_list *)field = (struct conf_list){ items, n };
+	return true;
+}
+
+bool
+conf_value_set(const struct conf_option *row, struct span raw, void *base, struct arena *arena, struct span *text, struct fail *why)
+{
+	void *field = (char *)base + row->offset;
+	struct buf normal;
+	bool ok;
+
+	buf_init(&normal, CONF_FILE_MAX);
+	*text = SPAN("");
+	switch (row->kind) {
+	case CONF_KIND_LIST:
+	case CONF_KIND_DOMAINS:
+	case CONF_KIND_TABLES:
+	case CONF_KIND_NETS:
+		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);
+		buf_free(&normal);
+		return ok;
+	default:
+		break;
+	}
+	if (!conf_value_unquote(raw, arena, text, why))
+		return false;
+	switch (row->kind) {
+	case CONF_KIND_BOOL:
+		return set_bool(*text, field, why);
+	case CONF_KIND_WORD:
+		return set_word(row, *text, field, why);
+	case CONF_KIND_NUMBER:
+	case CONF_KIND_SIZE:
+	case CONF_KIND_DURATION:
+		return set_number(row, *text, field, why);
+	case CONF_KIND_ADDR:
+		return conf_value_addr(*text, field, why);
+	default:
+		return set_text(row, *text, field, why);
+	}
+}

@@ -156,7 +156,7 @@ computed_default(struct builder *b, const struct conf_option *row)
 			return SPAN("localhost");
 		return arena_dup(b->arena, span_str(name));
 	}
-	if (row->offset == offsetof(struct conf, mydomain) && b->conf->myhostname.n > 0) {
+	if (row->offset == offsetof(struct conf, mydomain)) {
 		dot = span_chr(b->conf->myhostname, '.');
 		return dot == SIZE_MAX || dot + 1 >= b->conf->myhostname.n ? SPAN("localdomain") : span_from(b->conf->myhostname, dot + 1);
 	}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * check: every error of the configuration at once, then what would fail at
+ * run time: users, directories, programs, certificates and keys, ports, tables.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/netaddr.h"
+#include "sys/priv.h"
+#include "tools/mailctl/mailctl.h"
+
+static const struct {
+	const char *name;
+	bool root;
+} processes[] = {
+#define ROOT true
+#define OWN false
+#define PROCESS(name, bit, user, count, caps, job) { #name, user },
+#include "daemons/maild/processes.def"
+	{ "mailboxd", true },
+	{ "deliverd", true },
+#undef ROOT
+#undef OWN
+};
+
+struct check {
+	const struct conf *conf;
+	bool unprivileged, running;
+	unsigned problems;
+};
+
+static void problem(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+problem(struct check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->problems++;
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	(void)putchar('\n');
+}
+
+static void
+check_user(struct check *c, const char *user)
+{
+	struct priv_identity id;
+	struct fail why = { .text = "" };
+
+	if (!priv_lookup(user, &id, &why))
+		problem(c, "%s (make it with: useradd --system --no-create-home --shell /usr/sbin/nologin %s)", why.text, user);
+	else if (id.uid == 0)
+		problem(c, "user %s is root; it must not be", user);
+}
+
+static void
+check_processes(struct check *c)
+{
+	char text[B_PATH];
+
+	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++) {
+		(void)snprintf(text, sizeof(text), "%s/%s", c->conf->daemon_directory.p, processes[i].name);
+		if (access(text, X_OK) < 0)
+			problem(c, "program %s: %s (daemon_directory)", text, strerror(errno));
+		(void)snprintf(text, sizeof(text), "%s%s", c->conf->daemon_user_prefix.p, processes[i].name);
+		if (!processes[i].root && !c->unprivileged)
+			check_user(c, text);
+	}
+	if (!c->unprivileged)
+		check_user(c, c->conf->virtual_mailbox_user.p);
+}
+
+/* The nearest ancestor that exists must be writable, or the directory itself. */
+static void
+check_directory(struct check *c, const char *option, struct span path)
+{
+	char at[B_PATH];
+	char *slash;
+
+	if (path.p[0] != '/') {
+		problem(c, "%s = %s is not an absolute path", option, path.p);
+		return;
+	}
+	(void)snprintf(at, sizeof(at), "%s", path.p);
+	while (access(at, F_OK) < 0 && (slash = strrchr(at, '/')) && slash != at)
+		*slash = '\0';
+	if (access(at, W_OK) < 0)
+		problem(c, "%s = %s: %s: %s", option, path.p, at, strerror(errno));
+}
+
+static void
+check_file(struct check *c, const char *option, struct span path)
+{
+	int fd;
+
+	if (!path.n)
+		return;
+	fd = open(path.p, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		problem(c, "%s = %s: %s", option, path.p, strerror(errno));
+	else
+		(void)close(fd);
+}
+
+static void
+check_listener(struct check *c, const struct conf_listener *l)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&l->address.sa;
+	int fd, one = 1;
+
+	check_file(c, "cert_file", l->cert_file);
+	check_file(c, "key_file", l->key_file);
+	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && !l->cert_file.n)
+		problem(c, "listener %s: tls = %.*s needs a certificate (smtpd_tls_cert_file)", l->name.p, SPAN_ARG(conf_word_text(l->tls)));
+	if (c->running || sa->sa_family == AF_UNIX)
+		return; /* the suite has its ports; a stale UNIX socket is replaced */
+	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 && l->address.any)
+		return; /* no IPv6 here; IPv4 alone will be used */
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd < 0 || bind(fd, sa, l->address.len) < 0 || listen(fd, 1) < 0)
+		problem(c, "listener %s: %s: %s", l->name.p, l->address.text.p, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* A table's text source; db: has it beside the built file. */
+static void
+check_tables(struct check *c, const char *option, const struct conf_list *tables)
+{
+	for (size_t i = 0; i < tables->n; i++) {
+		struct span rest = tables->items[i], type = span_cut(&rest, ':');
+
+		if (span_starts(rest, SPAN("hash:")) || span_starts(rest, SPAN("btree:")))
+			rest = span_from(rest, span_chr(rest, ':') + 1);
+		if (!span_eq(type, SPAN("inline")) && access(rest.p, R_OK) < 0)
+			problem(c, "%s: %.*s: %s", option, SPAN_ARG(tables->items[i]), strerror(errno));
+	}
+}
+
+static bool
+suite_runs(const struct conf *conf)
+{
+	char path[B_PATH];
+	int fd;
+	bool runs;
+
+	(void)snprintf(path, sizeof(path), "%s/maild.pid", conf->run_directory.p);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	runs = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+	if (fd >= 0)
+		(void)close(fd);
+	return runs;
+}
+
+static void
+check_all(struct check *c)
+{
+	const struct conf *conf = c->conf;
+
+	check_processes(c);
+	check_directory(c, "queue_directory", conf->queue_directory);
+	check_directory(c, "data_directory", conf->data_directory);
+	check_directory(c, "run_directory", conf->run_directory);
+	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
+	check_file(c, "smtpd_tls_cert_file", conf->smtpd_tls_cert_file);
+	check_file(c, "smtpd_tls_key_file", conf->smtpd_tls_key_file);
+	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
+		check_file(c, "smtpd_tls_chain_files", conf->smtpd_tls_chain_files.items[i]);
+	check_tables(c, "alias_maps", &conf->alias_maps);
+	check_tables(c, "virtual_alias_maps", &conf->virtual_alias_maps);
+	check_tables(c, "transport_maps", &conf->transport_maps);
+	check_tables(c, "relay_recipient_maps", &conf->relay_recipient_maps);
+	for (size_t i = 0; i < conf->nlisteners; i++)
+		check_listener(c, &conf->listeners[i]);
+}
+
+int
+check_cmd(struct mailctl *m)
+{
+	static struct conf_errors errors;
+	struct check c = { .unprivileged = geteuid() != 0 };
+	struct fail why = { .text = "" };
+	struct buf text;
+
+	arena_init(&m->arena, CONF_ARENA_MAX);
+	if (!conf_load(m->config_path, &m->arena, &c.conf, &errors, &why)) {
+		buf_init(&text, 1 << 20);
+		conf_errors_print(&errors, m->config_path, &text);
+		if (errors.n == 0)
+			buf_printf(&text, "%s\n", why.text);
+		(void)printf("%.*s", SPAN_ARG(buf_span(&text)));
+		buf_free(&text);
+		return EX_CONFIG_;
+	}
+	c.running = suite_runs(c.conf);
+	check_all(&c);
+	if (c.unprivileged)
+		(void)printf("note: not root: every process will run as uid %u, and ports below 1024 are out of reach\n", (unsigned)geteuid());
+	if (c.problems)
+		(void)printf("%u problem%s\n", c.problems, c.problems == 1 ? "" : "s");
+	else
+		(void)printf("%s: no errors\n", m->config_path);
+	return c.problems ? EX_FAILED : 0;
+}

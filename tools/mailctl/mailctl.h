@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * mailctl: one program for all administration; each group of commands is a
+ * file, each command a row of commands.def.
+ */
+#ifndef MAILCTL_MAILCTL_H
+#define MAILCTL_MAILCTL_H
+
+#include "base/arena.h"
+#include "conf/conf.h"
+#include "ipc/channel_sync.h"
+#include "ipc/messages.h"
+
+enum { EX_OK_ = 0, EX_FAILED = 1, EX_USAGE_ = 64, EX_UNAVAILABLE_ = 69, EX_CONFIG_ = 78 };
+enum { ANSWER_MS = 60000 };
+
+struct mailctl {
+	const char *program, *config_path;
+	const char *verb;
+	char **args; /* behind the verb, options taken out */
+	int nargs;
+	bool json, dry_run, password_stdin;
+	const char *sort, *sender;
+	uint64_t limit;
+	struct arena arena;
+	const struct conf *conf; /* NULL only for check, which reads it itself */
+};
+
+#define COMMAND(group, verb, function, arguments, doc) int function(struct mailctl *m);
+#include "tools/mailctl/commands.def"
+
+/* Connects to a control socket in run_directory; NULL with the reason printed. */
+struct channel_sync *mailctl_connect(const struct mailctl *m, const struct ipc_channel *type);
+/* Prints "mailctl: text" and returns status. */
+int mailctl_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The next message of an answer; false with the reason printed. */
+bool mailctl_recv(struct channel_sync *c, unsigned *type, const void **m);
+/* Sends a request; false with the reason printed. */
+bool mailctl_send(struct channel_sync *c, unsigned type, const void *request);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * start, stop, reload, status.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/mailctl/mailctl.h"
+
+/* maild goes into the background by itself and its foreground end waits
+ * until every process serves, so mailctl simply becomes it. */
+int
+suite_cmd_start(struct mailctl *m)
+{
+	char program[B_PATH];
+
+	(void)snprintf(program, sizeof(program), "%s/maild", m->conf->daemon_directory.p);
+	(void)execl(program, "maild", "-c", m->config_path, (char *)NULL);
+	return mailctl_fail(EX_UNAVAILABLE_, "%s: %s", program, strerror(errno));
+}
+
+static int
+wait_done(struct channel_sync *c)
+{
+	const void *m;
+	unsigned type;
+
+	while (mailctl_recv(c, &type, &m)) {
+		if (type == IPC_suite_admin_error) {
+			const struct ipc_suite_admin_error *e = m;
+
+			(void)fprintf(stderr, "%.*s\n", SPAN_ARG(e->text));
+		} else if (type == IPC_suite_admin_done) {
+			const struct ipc_suite_admin_done *d = m;
+
+			return d->ok ? 0 : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
+		}
+	}
+	return EX_FAILED;
+}
+
+int
+suite_cmd_stop(struct mailctl *m)
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
+	int status = EX_UNAVAILABLE_;
+
+	if (c && mailctl_send(c, IPC_suite_admin_stop, &(struct ipc_suite_admin_stop){ .id = 1 }))
+		status = wait_done(c);
+	channel_sync_free(&c);
+	return status;
+}
+
+int
+suite_cmd_reload(struct mailctl *m)
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
+	int status = EX_UNAVAILABLE_;
+
+	if (c && mailctl_send(c, IPC_suite_admin_reload, &(struct ipc_suite_admin_reload){ .id = 1 }))
+		status = wait_done(c);
+	channel_sync_free(&c);
+	return status;
+}
+
+static void
+print_process(const struct mailctl *m, const struct ipc_suite_admin_process *p)
+{
+	time_t since = (time_t)(p->since_ms / 1000);
+	char when[32] = "";
+	struct tm tm;
+
+	if (m->json) {
+		(void)printf("{\"name\":\"%.*s\",\"instance\":%u,\"pid\":%u,\"user\":\"%.*s\",\"restarts\":%u,\"since\":%llu,\"ready\":%s}\n",
+		    SPAN_ARG(p->name), p->instance, p->pid, SPAN_ARG(p->user), p->restarts, (unsigned long long)(p->since_ms / 1000),
+		    p->ready ? "true" : "false");
+		return;
+	}
+	if (localtime_r(&since, &tm))
+		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	(void)printf("%-10.*s %8u  %7u  %-14.*s  %-8s  %8u  %s\n", SPAN_ARG(p->name), p->instance, p->pid, SPAN_ARG(p->user),
+	    p->ready ? "serving" : p->pid ? "starting" : "down", p->restarts, when);
+}
+
+int
+suite_cmd_status(struct mailctl *m)
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
+	unsigned type = 0, down = 0;
+	const void *answer;
+
+	if (!c)
+		return EX_UNAVAILABLE_;
+	if (!m->json)
+		(void)printf("%-10s %8s  %7s  %-14s  %-8s  %8s  %s\n", "PROCESS", "INSTANCE", "PID", "USER", "STATE", "RESTARTS", "SINCE");
+	if (mailctl_send(c, IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = 1 }))
+		while (mailctl_recv(c, &type, &answer) && type == IPC_suite_admin_process) {
+			print_process(m, answer);
+			down += !((const struct ipc_suite_admin_process *)answer)->ready;
+		}
+	channel_sync_free(&c);
+	if (type != IPC_suite_admin_done)
+		return EX_UNAVAILABLE_;
+	return down ? EX_FAILED : 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * user add, passwd, delete, list: through authd, or on the database itself
+ * while no authd has it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "tools/mailctl/mailctl.h"
+#include "tools/mailctl/user_offline.h"
+
+enum { PASSWORD_MAX = 1024 };
+
+static bool
+read_line(char *line, size_t size, size_t *n)
+{
+	size_t used = 0;
+	char c;
+
+	while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n') {
+		if (used + 1 == size)
+			return false;
+		line[used++] = c;
+	}
+	if (used && line[used - 1] == '\r')
+		used--;
+	*n = used;
+	return true;
+}
+
+/* Asks twice on a terminal, without echo; reads one line otherwise. */
+static bool
+ask_password(const struct mailctl *m, char *password, size_t *n)
+{
+	char again[PASSWORD_MAX];
+	struct termios old, quiet;
+	size_t again_n = 0;
+	bool ok;
+
+	if (m->password_stdin || !isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &old) < 0)
+		return (read_line(password, PASSWORD_MAX, n) && *n > 0) || mailctl_fail(0, "no password on standard input, or one over %d bytes", PASSWORD_MAX - 1);
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	(void)fputs("New password: ", stderr);
+	ok = read_line(password, PASSWORD_MAX, n);
+	(void)fputs("\nAgain: ", stderr);
+	ok = ok && read_line(again, sizeof(again), &again_n);
+	(void)fputc('\n', stderr);
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+	ok = ok && *n > 0 && *n == again_n && memcmp(password, again, *n) == 0;
+	explicit_bzero(again, sizeof(again));
+	return ok || mailctl_fail(0, "the passwords are empty or differ");
+}
+
+static void
+print_user(const struct mailctl *m, const struct ipc_user_admin_user *u)
+{
+	if (m->json)
+		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
+		    u->uid, u->gid, (unsigned long long)u->quota, u->login ? "true" : "false");
+	else
+		(void)printf("%-40.*s %s  %.*s\n", SPAN_ARG(u->user), u->login ? "login" : "-----", SPAN_ARG(u->home));
+}
+
+/* Sends the request to authd and prints its answer. */
+static int
+ask_authd(struct mailctl *m, struct channel_sync *c, unsigned type, const void *request)
+{
+	const void *answer;
+
+	if (!mailctl_send(c, type, request))
+		return EX_UNAVAILABLE_;
+	while (mailctl_recv(c, &type, &answer)) {
+		if (type == IPC_user_admin_user) {
+			print_user(m, answer);
+		} else if (type == IPC_user_admin_done) {
+			const struct ipc_user_admin_done *d = answer;
+
+			return d->ok ? 0 : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
+		}
+	}
+	return EX_UNAVAILABLE_;
+}
+
+static int
+carry_out(struct mailctl *m, unsigned type, const void *request)
+{
+	struct fail why = { .text = "" };
+	char path[B_PATH];
+	struct channel_sync *c;
+	int status;
+
+	(void)snprintf(path, sizeof(path), "%s/user_admin", m->conf->run_directory.p);
+	c = channel_sync_connect(path, &ipc_channel_user_admin, &why);
+	if (!c && (why.err == ENOENT || why.err == ECONNREFUSED))
+		return user_offline(m, type, request);
+	if (!c)
+		return mailctl_fail(EX_UNAVAILABLE_, "%s", why.text);
+	status = ask_authd(m, c, type, request);
+	channel_sync_free(&c);
+	return status;
+}
+
+static int
+set_user(struct mailctl *m, bool create)
+{
+	struct ipc_user_admin_set set = { .id = 1, .create = create };
+	char password[PASSWORD_MAX];
+	size_t n = 0;
+	int status = EX_FAILED;
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl user %s NAME@DOMAIN [--password-stdin]", m->verb);
+	set.user = span_str(m->args[0]);
+	if (ask_password(m, password, &n)) {
+		set.password = span_of(password, n);
+		status = carry_out(m, IPC_user_admin_set, &set);
+	}
+	explicit_bzero(password, sizeof(password));
+	return status;
+}
+
+int
+user_cmd_add(struct mailctl *m)
+{
+	return set_user(m, true);
+}
+
+int
+user_cmd_passwd(struct mailctl *m)
+{
+	return set_user(m, false);
+}
+
+int
+user_cmd_delete(struct mailctl *m)
+{
+	struct ipc_user_admin_remove remove = { .id = 1 };
+	struct ipc_user_admin_list list = { .id = 1 };
+
+	if (m->nargs != 1)
+		return mailctl_fail(EX_USAGE_, "usage: mailctl user delete NAME@DOMAIN [--dry-run]");
+	remove.user = list.match = span_str(m->args[0]);
+	if (!m->dry_run)
+		return carry_out(m, IPC_user_admin_remove, &remove);
+	(void)printf("would delete (the mail stays):\n");
+	return carry_out(m, IPC_user_admin_list, &list);
+}
+
+int
+user_cmd_list(struct mailctl *m)
+{
+	struct ipc_user_admin_list list = { .id = 1, .match = span_str(m->nargs ? m->args[0] : "") };
+
+	return carry_out(m, IPC_user_admin_list, &list);
+}

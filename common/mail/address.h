@@ -4,7 +4,7 @@
  *
  * What it accepts it has proven; whatever else happens, parsing fails closed and
  * *a is the empty (null) address.  The result is canonical: domain in lower
- * case, local part without quotes where it needs none and minimally quoted where
+ * case and as A-labels, local part without quotes where it needs none and minimally quoted where
  * it does, source route dropped.  Held by value: no memory to own.
  */
 #ifndef MAIL_ADDRESS_H
@@ -29,7 +29,7 @@ struct address {
 	uint16_t local_n;        /* bytes of the local part; text[local_n] is '@' unless there is no domain */
 	bool has_domain;
 	bool literal;            /* the domain is an address literal */
-	bool utf8;               /* has bytes beyond ASCII: needs SMTPUTF8 unless only the domain has (address_ascii) */
+	bool utf8;               /* the local part has bytes beyond ASCII: needs SMTPUTF8 */
 };
 
 /* The whole of s is an address without angle brackets ("a@b", "\"a b\"@c").
@@ -58,9 +58,6 @@ struct span address_local_raw(const struct address *a, char out[ADDRESS_SIZE]);
 /* Splits at the first of the delimiters that is neither first nor last byte of the raw local part ("user+detail").
  * False: no subaddress; *user is then the whole local part. Spans into raw. */
 bool address_subaddress(struct span raw, struct span delimiters, struct span *user, struct span *detail);
-
-/* The same address with its domain as A-labels; false if the local part is beyond ASCII or it does not fit. */
-bool address_ascii(struct address *to, const struct address *from);
 
 /* Local parts byte by byte, domains are canonical already. */
 static inline bool address_eq(const struct address *a, const struct address *b) { return span_eq(address_text(a), address_text(b)); }

@@ -34,7 +34,12 @@ void charset_close(struct charset *c);
 bool charset_to_utf8(struct span name, struct span in, struct buf *out);
 bool charset_known(struct span name);
 
-/* Loads the usual converters before a sandbox closes the file system. */
-void charset_warm(void);
+/* Loads the usual converters before a sandbox closes the file system; they stay as long as *w is held. */
+enum { CHARSET_WARM = 28 };
+struct charset_warm {
+	struct charset kept[CHARSET_WARM];
+};
+void charset_warm(struct charset_warm *w);
+void charset_warm_end(struct charset_warm *w);
 
 #endif

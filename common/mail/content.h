@@ -17,6 +17,7 @@ struct content_limits {
 	unsigned line;    /* bytes of a line without CRLF; 0: LIMIT_LINE */
 	unsigned hops;    /* Received fields; 0: no limit */
 	size_t header;    /* bytes of the header; 0: LIMIT_HEADER_SIZE */
+	bool by_length;   /* the end comes from outside (BDAT): no dots; set content.last before the last input */
 };
 
 /* Fields a receiver wants to know of; bits of content.fields. field, name */
@@ -54,17 +55,19 @@ struct content {
 	bool eightbit;          /* has bytes beyond ASCII */
 	bool header_8bit;       /* has them in the header */
 	bool header_done;
-	bool need_blank;        /* at CONTENT_HEADER: the line that ended the header is no empty line; write a CRLF in between */
-	bool ended;
+	bool need_blank;        /* at CONTENT_HEADER: no empty line follows the header; write a CRLF in between */
+	bool last;              /* by_length: nothing comes behind this input */
 	/* within a line */
 	uint64_t line_n;        /* bytes of the current line already taken */
-	bool in_field;          /* the current header line is proven to be one */
+	bool unstuffed;         /* its leading dot is gone */
+	bool in_field;          /* a field has begun, so that a continuation may follow */
 };
 
 enum content_step {
 	CONTENT_RUN,    /* *run is content to keep */
-	CONTENT_HEADER, /* given once: all of the header has been put out; the empty line (or need_blank) is next */
-	CONTENT_MORE,   /* give more; up to LIMIT_FIELD_NAME + 4 bytes may be left in *in and must be given again, in front */
+	CONTENT_HEADER, /* given once unless the status was set before: all of the header has been put out; the empty line (or
+	                 * need_blank) is next */
+	CONTENT_MORE,   /* give more; up to LIMIT_FIELD_NAME + 4 bytes may be left in *in: give them again, in front of more */
 	CONTENT_END,    /* behind CRLF.CRLF; *in is what the client sent after it */
 };
 
@@ -72,16 +75,11 @@ void content_init(struct content *c, const struct content_limits *limits);
 /* Takes bytes from the front of *in. */
 enum content_step content_next(struct content *c, struct span *in, struct span *run);
 
-/* For content that came by length rather than by a final dot (BDAT, LMTP-less tools): the same checks without dots. */
-enum content_step content_next_raw(struct content *c, struct span *in, struct span *run);
-/* At the end of raw content: sets the status if it ends within a line. */
-void content_end_raw(struct content *c);
-
 /* Dot-stuffing for a client: canonical CRLF content in, runs out; the state crosses inputs.
  * After the last: write stuff_tail(). */
 struct stuff {
-	char last[2]; /* the last two bytes put out, "\r\n" at the start */
-	bool dot;     /* an extra dot is due before the next run */
+	char last[2]; /* the last two bytes of content put out, "\r\n" at the start */
+	bool dot;     /* the extra dot of this line has been put out */
 };
 void stuff_init(struct stuff *s);
 /* False when *in is exhausted. */

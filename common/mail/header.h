@@ -10,6 +10,7 @@
 #ifndef MAIL_HEADER_H
 #define MAIL_HEADER_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 
 struct header_field {
@@ -37,9 +38,10 @@ bool header_find(struct span message, struct span name, struct header_field *f);
 bool header_find_last(struct span message, struct span name, struct header_field *f);
 unsigned header_count(struct span message, struct span name);
 
-/* Value on one line: line ends in front of blanks dropped, trimmed. A value without
- * folding costs no copy: the result points into raw, else into out (which it appends to). */
-struct span header_unfold(struct span raw, struct buf *out);
+/* Value on one line: line ends dropped, blanks at both ends too. A value without folding costs no copy: the result points
+ * into raw, else into the arena. Never p == NULL unless the arena is exhausted. */
+struct span header_unfold(struct span raw, struct arena *arena);
+void header_unfold_put(struct buf *out, struct span raw);
 
 /* Appends "name: value" folded softly at blanks before column 78 where it can be; CR, LF and NUL in value become blanks. */
 void header_put(struct buf *out, struct span name, struct span value);

@@ -28,7 +28,7 @@ enum mime_kind {
 };
 
 struct mime_part {
-	struct mime_part *parent, *next, *children;
+	struct mime_part *parent, *next, *children, *last; /* last child */
 	unsigned nchildren;
 	unsigned depth;
 	enum mime_kind kind;
@@ -49,12 +49,13 @@ struct mime_part {
 	struct envelope *envelope; /* of the root and of each child of MIME_MESSAGE */
 };
 
-/* The root part; NULL only when the arena is exhausted. Spans point into message or the arena. */
+/* The root part; NULL only when the arena has no room for even that: where it runs out later, the rest belongs to the last part,
+ * as behind LIMIT_MIME_PARTS. Spans point into message or the arena. A multipart never has no children. */
 struct mime_part *mime_parse(struct span message, struct arena *arena);
 
-/* Number n (from 1) of IMAP's section path below part; NULL if there is none. For a multipart its n-th child; for a message
- * part the n-th of its content; for a leaf that is a whole message, 1 is its text. */
-struct mime_part *mime_child(struct mime_part *part, unsigned n);
+/* The part that IMAP's section path names (RFC 3501 6.4.5): "2.1" is { 2, 1 }, n == 0 the root. NULL if there is none.
+ * HEADER and TEXT of a part are those of its message: the child's header and body where kind is MIME_MESSAGE. */
+const struct mime_part *mime_find(const struct mime_part *root, const unsigned *path, size_t n);
 
 static inline bool mime_is(const struct mime_part *p, struct span type, struct span subtype) { return span_caseeq(p->type, type) && (!subtype.n || span_caseeq(p->subtype, subtype)); }
 static inline struct span mime_span(struct span message, const struct mime_extent *e) { return span_sub(message, e->at, e->n); }

@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/dnsd/resolver.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unbound.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "daemons/dnsd/hosts.h"
+#include "log/log.h"
+
+enum { PARTS = 2, SERVERS = 10, KEY = 300, ANSWER_ARENA = 1024 * 1024 };
+
+/* The types of the wire; RFC 1035, RFC 3596, RFC 6698. */
+enum { RR_A = 1, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
+
+struct question;
+
+/* One query of the wire; ADDR makes two. */
+struct part {
+	struct question *question;
+	int rrtype;
+	int async_id;
+	bool asked, done;
+	enum dns_result result;
+	bool secure;
+	uint32_t ttl;
+};
+
+struct question {
+	struct resolver *resolver;
+	struct map_node node; /* resolver.questions, by key */
+	struct list by_age;   /* resolver.aging */
+	struct list waiters;
+	int64_t due_ms;
+	enum dns_type type;
+	struct part parts[PARTS];
+	unsigned pending;
+	struct arena arena; /* of the answer */
+	struct answer answer;
+	struct rdata records[RESOLVER_RECORDS];
+	char key[KEY]; /* type digit, name in lower case, NUL */
+	char wire_name[RDATA_NAME];
+};
+
+struct resolver {
+	struct loop *loop;
+	struct ub_ctx *ctx;
+	struct watch watch;
+	struct timer timer;
+	struct map questions;
+	struct list aging; /* oldest first; all have the same time */
+	struct hosts hosts;
+	char servers[SERVERS][64];
+	size_t nservers, cache_size;
+	int64_t timeout_ms;
+	bool v4, v6, own_servers, validates;
+};
+
+/* --- settings ------------------------------------------------------------ */
+
+static bool
+read_text(const char *path, struct buf *text)
+{
+	FILE *f = path ? fopen(path, "re") : NULL;
+	char chunk[8192];
+	size_t n;
+
+	if (!f)
+		return false;
+	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		buf_put(text, span_of(chunk, n));
+	(void)fclose(f);
+	return buf_ok(text);
+}
+
+static bool
+add_server(struct resolver *r, struct span server)
+{
+	return r->nservers < SERVERS && span_cstr(server, r->servers[r->nservers], sizeof(r->servers[0])) && ++r->nservers;
+}
+
+static void
+servers_of_resolv_conf(struct resolver *r, const char *path)
+{
+	struct buf text;
+	struct span rest;
+
+	buf_init(&text, 65536);
+	if (read_text(path, &text))
+		for (rest = buf_span(&text); rest.n;) {
+			struct span line = span_cut(&rest, '\n');
+
+			if (span_eq(span_word(&line), SPAN("nameserver")))
+				(void)add_server(r, span_trim(span_word(&line)));
+		}
+	buf_free(&text);
+}
+
+static bool
+option(struct ub_ctx *ctx, const char *name, const char *value, struct fail *why)
+{
+	int err = ub_ctx_set_option(ctx, name, value);
+
+	return err == 0 || fail_set(why, FAIL_TEMP, 0, "libunbound: %s %s: %s", name, value, ub_strerror(err));
+}
+
+static bool
+set_options(struct resolver *r, struct ub_ctx *ctx, struct fail *why)
+{
+	char msg[32], rrset[32];
+
+	(void)snprintf(msg, sizeof(msg), "%zu", r->cache_size / 3);
+	(void)snprintf(rrset, sizeof(rrset), "%zu", r->cache_size / 3 * 2);
+	return option(ctx, "msg-cache-size:", msg, why) && option(ctx, "rrset-cache-size:", rrset, why) &&
+	    option(ctx, "do-not-query-localhost:", "no", why) && option(ctx, "outgoing-range:", "256", why) &&
+	    option(ctx, "num-queries-per-thread:", "1024", why) && option(ctx, "infra-host-ttl:", "60", why) &&
+	    option(ctx, "infra-keep-probing:", "yes", why) && option(ctx, "use-syslog:", "no", why) &&
+	    /* Who asks a server of their own knows its private zones. */
+	    (!r->nservers || (option(ctx, "unblock-lan-zones:", "yes", why) && option(ctx, "insecure-lan-zones:", "yes", why)));
+}
+
+/* The last call makes libunbound read its files, so that it can start in the sandbox. */
+static struct ub_ctx *
+make_context(struct resolver *r, const char *trust_anchor, struct fail *why)
+{
+	struct ub_ctx *ctx = ub_ctx_create();
+	int err = 0;
+
+	if (!ctx) {
+		(void)fail_set(why, FAIL_TEMP, 0, "libunbound: no memory");
+		return NULL;
+	}
+	(void)ub_ctx_debuglevel(ctx, 0);
+	if (!set_options(r, ctx, why)) {
+		ub_ctx_delete(ctx);
+		return NULL;
+	}
+	for (size_t i = 0; i < r->nservers && err == 0; i++)
+		err = ub_ctx_set_fwd(ctx, r->servers[i]);
+	if (err == 0 && trust_anchor)
+		err = ub_ctx_add_ta_file(ctx, trust_anchor);
+	if (err == 0)
+		err = ub_ctx_async(ctx, 1);
+	if (err == 0)
+		err = ub_ctx_zone_remove(ctx, r->nservers ? "test." : "none.invalid.");
+	if (err == 0 && r->own_servers)
+		err = ub_ctx_zone_remove(ctx, "127.in-addr.arpa.");
+	if (err == 0)
+		return ctx;
+	(void)fail_set(why, FAIL_TEMP, 0, "libunbound: %s", ub_strerror(err));
+	ub_ctx_delete(ctx);
+	return NULL;
+}
+
+/* --- answers --------------------------------------------------------------- */
+
+static void
+answer_and_free(struct question *q)
+{
+	struct resolver *r = q->resolver;
+	struct list *node;
+
+	map_remove(&r->questions, &q->node);
+	list_remove(&q->by_age);
+	q->answer.records = q->records;
+	while ((node = list_shift(&q->waiters))) {
+		struct resolver_waiter *w = OWNER_OF(node, struct resolver_waiter, node);
+
+		w->on_answer(w, &q->answer);
+	}
+	arena_free(&q->arena);
+	free(q);
+}
+
+static void
+take_record(struct question *q, struct span wire)
+{
+	struct answer *a = &q->answer;
+
+	if (a->nrecords < RESOLVER_RECORDS && rdata_parse(q->type, wire, &q->arena, &q->records[a->nrecords]))
+		a->nrecords++;
+}
+
+static void
+take_canonical(struct question *q, const struct ub_result *result)
+{
+	struct span name = span_str(result->canonname);
+
+	if (span_ends(name, SPAN(".")))
+		name.n--;
+	for (size_t i = 0; i < name.n; i++)
+		if (!ascii_alnum(name.p[i]) && name.p[i] != '-' && name.p[i] != '_' && name.p[i] != '.')
+			return;
+	if (name.n && name.n <= 253 && !q->answer.canonical.n)
+		q->answer.canonical = arena_dup(&q->arena, name);
+}
+
+static void
+explain(struct question *q, const char *why)
+{
+	char line[200];
+	size_t n = 0;
+
+	if (q->answer.why.n || !why)
+		return;
+	for (; why[n] && n < sizeof(line); n++)
+		line[n] = ascii_print(why[n]) ? why[n] : '?';
+	q->answer.why = arena_dup(&q->arena, span_of(line, n));
+}
+
+static void
+take_result(struct part *p, int err, const struct ub_result *result)
+{
+	struct question *q = p->question;
+
+	p->result = DNS_LATER;
+	if (err != 0 || !result) {
+		explain(q, err ? ub_strerror(err) : "no result");
+		return;
+	}
+	p->secure = result->secure;
+	p->ttl = result->ttl > 0 ? (uint32_t)result->ttl : 0;
+	if (result->bogus) {
+		p->result = DNS_BOGUS;
+		explain(q, result->why_bogus ? result->why_bogus : "validation failed");
+	} else if (result->havedata) {
+		p->result = DNS_OK;
+		take_canonical(q, result);
+		for (size_t i = 0; result->data[i] && i < RESOLVER_RECORDS; i++)
+			take_record(q, span_of(result->data[i], result->len[i] > 0 ? (size_t)result->len[i] : 0));
+	} else if (result->nxdomain) {
+		p->result = DNS_NO_NAME;
+	} else if (result->rcode == 0) {
+		p->result = DNS_NO_DATA;
+	} else {
+		explain(q, result->rcode == 2 ? "the name servers failed (SERVFAIL)" : result->rcode == 5 ? "refused by the name servers" : "the name servers answered with an error");
+	}
+}
+
+/* Of A and AAAA: data counts first, then what may yet bring some, then that
+ * there is none. */
+static void
+join_parts(struct question *q)
+{
+	static const uint8_t rank[] = { [DNS_OK] = 0, [DNS_BOGUS] = 1, [DNS_LATER] = 2, [DNS_NO_NAME] = 3, [DNS_NO_DATA] = 4 };
+	struct answer *a = &q->answer;
+	bool first = true;
+
+	for (size_t i = 0; i < PARTS; i++) {
+		const struct part *p = &q->parts[i];
+
+		if (!p->asked)
+			continue;
+		if (first || rank[p->result] < rank[a->result]) {
+			a->result = p->result;
+			a->secure = p->secure;
+			a->ttl = p->ttl;
+		} else if (p->result == a->result) {
+			a->secure = a->secure && p->secure;
+			a->ttl = p->ttl < a->ttl ? p->ttl : a->ttl;
+		}
+		first = false;
+	}
+	if (a->result == DNS_OK && a->nrecords == 0 && q->type != DNS_MX)
+		a->result = DNS_NO_DATA;
+}
+
+static void
+on_result(void *arg, int err, struct ub_result *result)
+{
+	struct part *p = arg;
+	struct question *q = p->question;
+
+	p->done = true;
+	take_result(p, err, result);
+	ub_resolve_free(result);
+	if (--q->pending == 0) {
+		join_parts(q);
+		answer_and_free(q);
+	}
+}
+
+static void
+on_readable(struct watch *w, unsigned ready)
+{
+	struct resolver *r = OWNER_OF(w, struct resolver, watch);
+
+	(void)ready;
+	(void)ub_process(r->ctx);
+}
+
+static void
+expire(struct question *q)
+{
+	for (size_t i = 0; i < PARTS; i++)
+		if (q->parts[i].asked && !q->parts[i].done)
+			(void)ub_cancel(q->resolver->ctx, q->parts[i].async_id);
+	if (q->answer.nrecords) { /* one family of two came in time */
+		q->answer.result = DNS_OK;
+	} else {
+		q->answer.result = DNS_LATER;
+		explain(q, "no answer in time");
+	}
+	answer_and_free(q);
+}
+
+static void
+on_timer(struct timer *t)
+{
+	struct resolver *r = OWNER_OF(t, struct resolver, timer);
+	int64_t now = loop_now_ms(r->loop);
+
+	while (!list_empty(&r->aging)) {
+		struct question *q = OWNER_OF(r->aging.next, struct question, by_age);
+
+		if (q->due_ms > now) {
+			(void)timer_set(t, q->due_ms - now);
+			return;
+		}
+		expire(q);
+	}
+}
+
+/* --- questions ---------------------------------------------------------------- */
+
+static void
+give(struct resolver_waiter *w, enum dns_result result, const char *why)
+{
+	struct answer a = { .result = result, .why = span_str(why) };
+
+	w->on_answer(w, &a);
+}
+
+static bool
+from_hosts(struct resolver *r, enum dns_type type, struct span name, struct resolver_waiter *w)
+{
+	struct rdata records[HOSTS_ADDRESSES] = { { .type = DNS_ADDR } };
+	struct answer a = { .result = DNS_OK, .records = records };
+	unsigned char raw[16];
+	char cstr[64];
+
+	if (type == DNS_ADDR) {
+		const struct hosts_address *h = hosts_addresses(&r->hosts, name);
+
+		for (; h && a.nrecords < HOSTS_ADDRESSES; h = h->next)
+			if (h->bytes.n == 4 ? r->v4 : r->v6)
+				records[a.nrecords++] = (struct rdata){ .type = DNS_ADDR, .data = h->bytes };
+	} else if (type == DNS_PTR && span_cstr(name, cstr, sizeof(cstr))) {
+		size_t n = inet_pton(AF_INET, cstr, raw) == 1 ? 4 : inet_pton(AF_INET6, cstr, raw) == 1 ? 16 : 0;
+		struct span host = hosts_name(&r->hosts, span_of(raw, n));
+
+		if (host.n)
+			records[a.nrecords++] = (struct rdata){ .type = DNS_PTR, .name = host };
+	}
+	if (!a.nrecords)
+		return false;
+	w->on_answer(w, &a);
+	return true;
+}
+
+/* False: no name that can be asked for. */
+static bool
+make_names(struct question *q, enum dns_type type, struct span name)
+{
+	size_t label = 0;
+
+	if (span_ends(name, SPAN(".")))
+		name.n--;
+	if (type == DNS_PTR)
+		return rdata_reverse(name, q->wire_name) && snprintf(q->key, KEY, "%u%s", type, q->wire_name) > 0;
+	if (name.n == 0 || name.n > 253)
+		return false;
+	q->key[0] = (char)('0' + type);
+	for (size_t i = 0; i < name.n; i++) {
+		char c = ascii_lower(name.p[i]);
+
+		if (c == '.' ? label == 0 : !ascii_alnum(c) && c != '-' && c != '_')
+			return false;
+		label = c == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+		q->key[i + 1] = q->wire_name[i] = c;
+	}
+	q->key[name.n + 1] = q->wire_name[name.n] = '\0';
+	return label > 0;
+}
+
+static void
+ask_part(struct question *q, size_t i, int rrtype)
+{
+	struct part *p = &q->parts[i];
+	int err;
+
+	*p = (struct part){ .question = q, .rrtype = rrtype, .asked = true };
+	q->pending++;
+	err = ub_resolve_async(q->resolver->ctx, q->wire_name, rrtype, CLASS_IN, p, on_result, &p->async_id);
+	if (err != 0) {
+		p->done = true;
+		q->pending--;
+		take_result(p, err, NULL);
+	}
+}
+
+static void
+ask_parts(struct question *q)
+{
+	static const int types[] = { [DNS_MX] = RR_MX, [DNS_PTR] = RR_PTR, [DNS_TXT] = RR_TXT, [DNS_TLSA] = RR_TLSA };
+
+	if (q->type != DNS_ADDR) {
+		ask_part(q, 0, types[q->type]);
+		return;
+	}
+	if (q->resolver->v4)
+		ask_part(q, 0, RR_A);
+	if (q->resolver->v6)
+		ask_part(q, 1, RR_AAAA);
+}
+
+static struct question *
+question_new(struct resolver *r, enum dns_type type, struct question *named)
+{
+	struct question *q = malloc(sizeof(*q));
+
+	if (!q)
+		return NULL;
+	*q = *named;
+	if (!map_put(&r->questions, &q->node, span_str(q->key))) {
+		free(q);
+		return NULL;
+	}
+	q->resolver = r;
+	q->type = type;
+	q->due_ms = loop_now_ms(r->loop) + r->timeout_ms;
+	list_init(&q->waiters);
+	list_push(&r->aging, &q->by_age);
+	arena_init(&q->arena, ANSWER_ARENA);
+	if (!timer_running(&r->timer))
+		(void)timer_set(&r->timer, r->timeout_ms);
+	return q;
+}
+
+void
+resolver_ask(struct resolver *r, enum dns_type type, struct span name, struct resolver_waiter *w)
+{
+	struct question named = { .pending = 0 };
+	struct map_node *node;
+	struct question *q;
+
+	list_remove(&w->node);
+	if (from_hosts(r, type, name, w))
+		return;
+	if (!make_names(&named, type, name)) {
+		give(w, DNS_NO_NAME, "not a domain name");
+		return;
+	}
+	node = map_get(&r->questions, span_str(named.key));
+	if (node) {
+		list_push(&OWNER_OF(node, struct question, node)->waiters, &w->node);
+		return;
+	}
+	q = r->questions.count < RESOLVER_QUESTIONS ? question_new(r, type, &named) : NULL;
+	if (!q) {
+		give(w, DNS_LATER, "too many questions at once");
+		return;
+	}
+	list_push(&q->waiters, &w->node);
+	ask_parts(q);
+	if (q->pending == 0) {
+		join_parts(q);
+		answer_and_free(q);
+	}
+}
+
+void
+resolver_cancel(struct resolver_waiter *w)
+{
+	list_remove(&w->node);
+}
+
+/* --- life ------------------------------------------------------------------------ */
+
+struct resolver *
+resolver_new(struct loop *loop, const struct resolver_settings *settings, struct fail *why)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	struct buf text;
+
+	if (!r) {
+		(void)fail_set(why, FAIL_TEMP, 0, "no memory");
+		return NULL;
+	}
+	r->loop = loop;
+	r->timeout_ms = settings->timeout_ms;
+	r->cache_size = settings->cache_size;
+	r->v4 = settings->v4;
+	r->v6 = settings->v6;
+	map_init(&r->questions);
+	list_init(&r->aging);
+	timer_init(&r->timer, loop, on_timer);
+	buf_init(&text, HOSTS_FILE_MAX);
+	(void)read_text(settings->hosts, &text);
+	hosts_init(&r->hosts, buf_span(&text));
+	buf_free(&text);
+	for (size_t i = 0; i < settings->nservers; i++)
+		r->own_servers = add_server(r, settings->servers[i]) || r->own_servers;
+	if (!r->nservers)
+		servers_of_resolv_conf(r, settings->resolv_conf);
+	r->validates = settings->trust_anchor != NULL;
+	r->ctx = make_context(r, settings->trust_anchor, why);
+	if (!r->ctx)
+		resolver_free(&r);
+	return r;
+}
+
+static bool
+watch_context(struct resolver *r, struct fail *why)
+{
+	int fd = ub_fd(r->ctx);
+
+	watch_init(&r->watch, r->loop, fd, on_readable);
+	return (fd >= 0 && watch_want(&r->watch, WATCH_READ)) || fail_set(why, FAIL_TEMP, 0, "libunbound's answers cannot be watched");
+}
+
+/* What the old context was asked, the new one is asked again. */
+static void
+move_questions(struct resolver *r, struct ub_ctx *to)
+{
+	LIST_EACH(&r->aging, node) {
+		struct question *q = OWNER_OF(node, struct question, by_age);
+
+		for (size_t i = 0; i < PARTS; i++) {
+			struct part *p = &q->parts[i];
+
+			if (!p->asked || p->done)
+				continue;
+			(void)ub_cancel(r->ctx, p->async_id);
+			p->async_id = 0; /* if it cannot be asked its time runs out */
+			(void)ub_resolve_async(to, q->wire_name, p->rrtype, CLASS_IN, p, on_result, &p->async_id);
+		}
+	}
+	r->ctx = to;
+}
+
+/* Many a forwarder strips signatures: then validation would turn every answer
+ * into a forgery and stop all mail.  Told apart by the root's own keys. */
+static void
+on_probe(void *arg, int err, struct ub_result *result)
+{
+	struct resolver *r = arg;
+	struct fail why = { .text = "" };
+	bool bogus = err == 0 && result && result->bogus;
+	struct ub_ctx *plain;
+
+	ub_resolve_free(result);
+	if (!bogus)
+		return;
+	log_put(LOG_dns, "the name servers do not pass DNSSEC signatures: answers are not validated");
+	plain = make_context(r, NULL, &why);
+	if (!plain) {
+		log_put(LOG_failure, "%s", why.text);
+		return;
+	}
+	r->validates = false;
+	/* The old context is inside this callback; it ends with the process. */
+	watch_stop(&r->watch);
+	move_questions(r, plain);
+	if (!watch_context(r, &why))
+		log_put(LOG_failure, "%s", why.text);
+}
+
+bool
+resolver_start(struct resolver *r, struct fail *why)
+{
+	if (r->watch.wants)
+		return true;
+	if (r->validates && r->nservers)
+		(void)ub_resolve_async(r->ctx, ".", RR_DNSKEY, CLASS_IN, r, on_probe, NULL);
+	return watch_context(r, why);
+}
+
+static void
+forget(struct map_node *node, void *arg)
+{
+	struct question *q = OWNER_OF(node, struct question, node);
+
+	(void)arg;
+	while (list_shift(&q->waiters))
+		;
+	arena_free(&q->arena);
+	free(q);
+}
+
+void
+resolver_free(struct resolver **at)
+{
+	struct resolver *r = *at;
+
+	if (!r)
+		return;
+	watch_stop(&r->watch);
+	timer_stop(&r->timer);
+	if (r->ctx)
+		ub_ctx_delete(r->ctx);
+	map_each(&r->questions, forget, NULL);
+	map_free(&r->questions);
+	hosts_free(&r->hosts);
+	free(r);
+	*at = NULL;
+}
+
+size_t
+resolver_pending(const struct resolver *r)
+{
+	return r->questions.count;
+}
+
+bool
+resolver_validates(const struct resolver *r)
+{
+	return r->validates;
+}

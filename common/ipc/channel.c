@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -209,6 +210,15 @@ channel_free(struct channel **at)
 	(void)close(c->watch.fd);
 	free(c->in);
 	free(c);
+}
+
+int
+channel_take_fd(struct channel **c)
+{
+	int fd = fcntl((*c)->watch.fd, F_DUPFD_CLOEXEC, 0);
+
+	channel_free(c);
+	return fd;
 }
 
 void *

@@ -66,6 +66,9 @@ enum {
 struct channel *channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum channel_side side,
     const struct channel_ops *ops, void *owner);
 void channel_free(struct channel **c); /* what was not sent is dropped; allowed within its own handlers */
+/* Frees a channel that has neither sent nor received yet, and gives its
+ * descriptor back: for a channel_sync. -1: no descriptor to be had. */
+int channel_take_fd(struct channel **c);
 void *channel_owner(const struct channel *c);
 void channel_set_owner(struct channel *c, void *owner);
 struct loop *channel_loop(const struct channel *c);

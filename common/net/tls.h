@@ -52,6 +52,7 @@ struct tls_facts {
 struct tls_server;
 struct tls_server *tls_server_new(const struct tls_signer *signer, struct fail *why);
 void tls_server_unref(struct tls_server **server);
+void tls_server_only13(struct tls_server *server); /* before chains are added */
 /* A PEM chain, leaf first. Served for the DNS names in the leaf (exact and
  * one-label wildcards); the first one added also for every other name and
  * for clients that send none. One bad chain harms only itself. */
@@ -64,6 +65,7 @@ bool tls_chain_key_id(struct span pem, uint8_t id[TLS_KEY_ID], struct fail *why)
 struct tls_client;
 /* ca_file, ca_path: trust anchors, either may be NULL; both NULL: the system's. */
 struct tls_client *tls_client_new(const char *ca_file, const char *ca_path, struct fail *why);
+void tls_client_only13(struct tls_client *client);
 void tls_client_unref(struct tls_client **client);
 
 enum tls_level {

@@ -159,6 +159,12 @@ tls_client_new(const char *ca_file, const char *ca_path, struct fail *why)
 }
 
 void
+tls_client_only13(struct tls_client *client)
+{
+	(void)SSL_CTX_set_min_proto_version(client->ssl, TLS1_3_VERSION);
+}
+
+void
 tls_client_unref(struct tls_client **client)
 {
 	if (*client)

@@ -50,6 +50,7 @@ struct tls_ticket_key {
 struct tls_server {
 	struct tls_context base;
 	struct tls_signer signer;
+	bool only13;
 	OSSL_PROVIDER *fallback, *remote;
 	struct tls_chain *chains, **last; /* owned; the first is the default */
 	struct map names;

@@ -234,7 +234,7 @@ server_ctx(struct tls_server *server)
 {
 	SSL_CTX *ssl = SSL_CTX_new_ex(server->base.libctx, NULL, TLS_server_method());
 
-	if (!ssl || !tls_context_tune(ssl) || !SSL_CTX_set_num_tickets(ssl, 1) ||
+	if (!ssl || !tls_context_tune(ssl) || (server->only13 && !SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION)) || !SSL_CTX_set_num_tickets(ssl, 1) ||
 	    !SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, on_ticket) ||
 	    !SSL_CTX_set_session_id_context(ssl, (const unsigned char *)TLS_PROVIDER, sizeof(TLS_PROVIDER) - 1)) {
 		SSL_CTX_free(ssl);
@@ -391,6 +391,12 @@ tls_server_new(const struct tls_signer *signer, struct fail *why)
 		return NULL;
 	}
 	return server;
+}
+
+void
+tls_server_only13(struct tls_server *server)
+{
+	server->only13 = true;
 }
 
 void

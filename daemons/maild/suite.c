@@ -146,7 +146,8 @@ hand_file(struct process *p, const char *purpose, const char *path)
 		(void)ipc_send_ctl_file(p->ctl, &file, fd);
 }
 
-/* keyd alone gets private keys, as open files: it needs no path to them. */
+/* keyd alone gets private keys, as open files: it needs no path to them. It
+ * gets the certificates too, which the others fetch from it; the first file is that of clients that name no host. */
 static void
 hand_keys(struct process *p)
 {
@@ -154,10 +155,15 @@ hand_keys(struct process *p)
 
 	if (strcmp(p->row->name, "keyd") != 0)
 		return;
-	if (conf->smtpd_tls_key_file.n)
+	if (conf->smtpd_tls_cert_file.n)
+		hand_file(p, "cert", conf->smtpd_tls_cert_file.p);
+	if (conf->smtpd_tls_key_file.n && !span_eq(conf->smtpd_tls_key_file, conf->smtpd_tls_cert_file))
 		hand_file(p, "key", conf->smtpd_tls_key_file.p);
 	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
 		hand_file(p, "key", conf->smtpd_tls_chain_files.items[i].p);
+	for (size_t i = 0; i < conf->nlisteners; i++)
+		if (conf->listeners[i].cert_file.n && !span_eq(conf->listeners[i].cert_file, conf->smtpd_tls_cert_file))
+			hand_file(p, "cert", conf->listeners[i].cert_file.p);
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		if (conf->listeners[i].key_file.n && !span_eq(conf->listeners[i].key_file, conf->smtpd_tls_key_file))
 			hand_file(p, "key", conf->listeners[i].key_file.p);

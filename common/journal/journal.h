@@ -81,7 +81,10 @@ enum journal_flags {
 };
 
 struct journal *journal_open(const struct journal_options *o, struct fail *why);
-/* Writes and syncs what is pending, seals; tickets are told. */
+/* The worker pool is gone (it has been waited for): from here on everything
+ * happens at once, in journal_sync() and journal_close(). */
+void journal_unthread(struct journal *j);
+/* Writes and syncs what is pending; tickets are told. */
 void journal_close(struct journal **j);
 
 /* Gives every record in order; body is read where it comes without cost, else
@@ -110,6 +113,9 @@ void journal_live(struct journal *j, journal_pos pos, int by);
 /* The record at `record` is needed as long as the segment of `about` exists:
  * a removal must outlast what it removes. */
 void journal_depend(struct journal *j, journal_pos record, journal_pos about);
+/* All that is needed of a segment has been appended again: it is recycled as
+ * soon as what was appended until now is durable. */
+void journal_moved(struct journal *j, uint64_t segment);
 /* Whether the segment of pos has not been recycled. */
 bool journal_exists(const struct journal *j, journal_pos pos);
 uint64_t journal_segment(journal_pos pos);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: ISC */
+#include "journal/batch.h"
+
+#include <stdlib.h>
+
+enum { PAGE = 4096 };
+
+struct batch *
+batch_new(struct slots *slots, struct slot *slot, uint64_t number, size_t max)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	*b = (struct batch){ .slots = slots, .slot = slot, .number = number, .at = slot->end };
+	b->tail = &b->tickets;
+	buf_init(&b->data, max);
+	return b;
+}
+
+void
+batch_free(struct batch *b)
+{
+	buf_free(&b->data);
+	free(b);
+}
+
+bool
+batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket *t)
+{
+	if (!segment_put(&b->data, b->slot->head.mark, (uint32_t)(b->number - b->slot->head.stamp), r))
+		return false;
+	b->bytes = buf_len(&b->data);
+	if (t) {
+		t->next = NULL;
+		*b->tail = t;
+		b->tail = &t->next;
+	}
+	return true;
+}
+
+/* Whole pages are written, so that the kernel never has to read the rest of a
+ * recycled page first; the next batch writes over the zeros. */
+static size_t
+pad(struct batch *b)
+{
+	size_t n = buf_len(&b->data), end = b->at + n, room = -end & (PAGE - 1);
+	char *p = end + room <= b->slots->segment_size ? buf_room(&b->data, room) : NULL;
+
+	if (!p)
+		return n;
+	for (size_t i = 0; i < room; i++)
+		p[i] = 0;
+	return n + room;
+}
+
+void
+batch_write(struct batch *b)
+{
+	struct vfs *v = b->slots->vfs;
+	char block[SEGMENT_HEADER], name[120];
+
+	slots_name(b->slots, b->slot->number, "seg", name);
+	if (b->slot->header_due) {
+		segment_header_put(&b->slot->head, b->slots->kind, block);
+		if (!vfs_write_all(v, b->slot->fd, block, sizeof(block), 0)) {
+			(void)fail_errno(&b->why, 0, "cannot write %s", name);
+			return;
+		}
+	}
+	if (!vfs_write_all(v, b->slot->fd, buf_span(&b->data).p, pad(b), b->at))
+		(void)fail_errno(&b->why, 0, "cannot write %s", name);
+	else if (v->ops->sync(v, b->slot->fd) < 0)
+		(void)fail_errno(&b->why, 0, "cannot sync %s", name);
+}
+
+void
+batch_tell(struct batch *b, const struct fail *why)
+{
+	struct journal_ticket *t = b->tickets;
+
+	b->tickets = NULL;
+	b->tail = &b->tickets;
+	while (t) {
+		struct journal_ticket *next = t->next; /* its owner may free it */
+
+		t->on_durable(t, why);
+		t = next;
+	}
+}
+
+void
+job_make(struct work *w)
+{
+	struct job *job = OWNER_OF(w, struct job, work);
+
+	job->fd = slots_make_file(job->slots, job->number, job->fill, &job->why);
+}
+
+void
+job_retire(struct work *w)
+{
+	struct job *job = OWNER_OF(w, struct job, work);
+	char name[120];
+
+	if (!slots_write_free(job->slots, job->slot, job->stamp, &job->why))
+		return;
+	slots_name(job->slots, job->slot->number, "idx", name);
+	(void)job->slots->vfs->ops->unlink(job->slots->vfs, name);
+}
+
+/* Not synced: an index that did not survive is not believed, and done without. */
+void
+job_index(struct work *w)
+{
+	struct job *job = OWNER_OF(w, struct job, work);
+	struct vfs *v = job->slots->vfs;
+	struct span s = buf_span(&job->content);
+	char name[120];
+	int fd;
+
+	slots_name(job->slots, job->slot->number, "idx", name);
+	(void)v->ops->unlink(v, name);
+	fd = v->ops->open(v, name, VFS_CREATE);
+	if (fd < 0 || !vfs_write_all(v, fd, s.p, s.n, 0)) {
+		(void)fail_errno(&job->why, 0, "cannot write %s", name);
+		(void)v->ops->unlink(v, name);
+	}
+	if (fd >= 0)
+		(void)v->ops->close(v, fd);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: ISC */
+#include "journal/journal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/impl.h"
+
+enum {
+	LAZY_MS = 100,
+	MAX_PENDING_DEFAULT = 16 * 1024 * 1024,
+};
+
+static void commit(struct journal *j);
+
+static void
+on_turn(struct turn *t)
+{
+	commit(OWNER_OF(t, struct journal, turn));
+}
+
+static void
+on_lazy(struct timer *t)
+{
+	struct journal *j = OWNER_OF(t, struct journal, lazy);
+
+	LIST_EACH(&j->batches, it)
+		OWNER_OF(it, struct batch, node)->urgent = true;
+	commit(j);
+}
+
+struct journal *
+journal_open(const struct journal_options *o, struct fail *why)
+{
+	struct journal *j = calloc(1, sizeof(*j));
+
+	if (!j) {
+		(void)fail_set(why, FAIL_TEMP, 0, "no memory for a journal");
+		return NULL;
+	}
+	j->o = *o;
+	if (j->o.segment_size == 0)
+		j->o.segment_size = SEGMENT_SIZE_DEFAULT;
+	if (j->o.max_pending == 0)
+		j->o.max_pending = MAX_PENDING_DEFAULT;
+	list_init(&j->batches);
+	j->slots = (struct slots){ .vfs = o->vfs, .segment_size = j->o.segment_size, .read_only = o->read_only,
+		.on_event = o->on_event, .arg = o->arg };
+	memcpy(j->slots.kind, o->kind, 4);
+	turn_init(&j->turn, on_turn);
+	if (o->loop)
+		timer_init(&j->lazy, o->loop, on_lazy);
+	if (j->o.segment_size < 2 * SEGMENT_HEADER || j->o.segment_size > SEGMENT_SIZE_MAX)
+		(void)fail_set(why, FAIL_PERM, 0, "segment size %zu is out of range", j->o.segment_size);
+	else if (!span_cstr(span_str(o->dir), j->slots.dir, sizeof(j->slots.dir)))
+		(void)fail_set(why, FAIL_PERM, 0, "journal directory name is too long");
+	else if (slots_open(&j->slots, why))
+		return j;
+	else
+		slots_close(&j->slots);
+	free(j);
+	return NULL;
+}
+
+bool
+journal_replay(struct journal *j, bool (*on_record)(void *, const struct journal_record *), void *arg, unsigned *damaged,
+    struct fail *why)
+{
+	bool complete = true;
+
+	if (damaged)
+		*damaged = 0;
+	LIST_EACH(&j->slots.used, it) {
+		bool last = it->next == &j->slots.used;
+
+		if (!slots_walk(&j->slots, OWNER_OF(it, struct slot, node), last, false, on_record, arg, &complete,
+		        damaged, why))
+			return false;
+		if (!complete)
+			return fail_set(why, FAIL_PERM, 0, "replay was stopped");
+	}
+	j->stamp = j->durable = j->slots.last_stamp;
+	j->replayed = true;
+	if (!j->o.read_only)
+		upkeep_indexes(j);
+	return true;
+}
+
+/* ---- appending ---- */
+
+static struct batch *
+newest_batch(const struct journal *j)
+{
+	return list_empty(&j->batches) ? j->writing : OWNER_OF(j->batches.prev, struct batch, node);
+}
+
+static void
+seal(struct journal *j, struct slot *slot)
+{
+	struct batch *b = newest_batch(j);
+
+	slot->state = SLOT_SEALED;
+	slot->end_known = true;
+	if (b && b->slot == slot)
+		b->last = true;
+	else
+		upkeep_index(j, slot);
+}
+
+static bool
+roll(struct journal *j, unsigned flags, struct fail *why)
+{
+	struct slot *prev = j->active, *next;
+
+	if (!prev && !list_empty(&j->slots.used))
+		prev = OWNER_OF(j->slots.used.prev, struct slot, node);
+	if (!upkeep_find_free(j, flags, why))
+		return false;
+	next = slots_use(&j->slots, prev, j->stamp + 1);
+	if (!next)
+		return fail_set(why, FAIL_TEMP, 0, "no memory for a segment");
+	if (!slots_fd(&j->slots, next, why)) {
+		next->state = SLOT_SEALED; /* empty: tidy will free it */
+		return false;
+	}
+	if (prev)
+		seal(j, prev);
+	j->active = next;
+	upkeep_spare(j);
+	return true;
+}
+
+static struct batch *
+open_batch(struct journal *j, struct fail *why)
+{
+	struct batch *b = list_empty(&j->batches) ? NULL : OWNER_OF(j->batches.prev, struct batch, node);
+
+	if (b && b->slot == j->active)
+		return b;
+	b = batch_new(&j->slots, j->active, ++j->stamp, j->o.segment_size);
+	if (b)
+		list_push(&j->batches, &b->node);
+	else
+		(void)fail_set(why, FAIL_TEMP, 0, "no memory for the journal");
+	return b;
+}
+
+static void
+schedule(struct journal *j, struct batch *b, unsigned flags)
+{
+	if (!(flags & JOURNAL_LAZY)) {
+		LIST_EACH(&j->batches, it) /* what is older has to go first */
+			OWNER_OF(it, struct batch, node)->urgent = true;
+		if (j->o.loop && !j->writing)
+			turn_later(&j->turn, j->o.loop);
+	} else if (j->o.loop && !b->urgent && !timer_running(&j->lazy)) {
+		(void)timer_set(&j->lazy, LAZY_MS);
+	}
+}
+
+bool
+journal_append(struct journal *j, const struct journal_record *r, unsigned flags, struct journal_ticket *t, journal_pos *pos,
+    struct fail *why)
+{
+	size_t n = segment_record_size(r->head.n, r->body.n);
+	struct batch *b;
+
+	if (j->dead) {
+		if (why)
+			*why = j->why_dead;
+		return false;
+	}
+	if (!j->replayed || j->o.read_only || r->type > JOURNAL_TYPE_MAX)
+		return fail_set(why, FAIL_PERM, 0, "the journal is not open for writing");
+	if (r->head.n + r->body.n > JOURNAL_RECORD_MAX || n > (j->o.segment_size - SEGMENT_HEADER) / 2)
+		return fail_set(why, FAIL_PERM, 0, "a record of %zu bytes is too large for the journal", n);
+	if (j->pending + n > j->o.max_pending && j->pending > 0 && !(flags & JOURNAL_INTERNAL))
+		return fail_set(why, FAIL_LIMIT, 0, "too much waits for the disk");
+	if ((!j->active || j->active->end + n > j->o.segment_size) && !roll(j, flags, why))
+		return false;
+	b = open_batch(j, why);
+	if (!b)
+		return false;
+	if (!batch_put(b, r, t))
+		return fail_set(why, FAIL_TEMP, 0, "no memory for the journal");
+	if (pos)
+		*pos = segment_pos(j->active->head.seq, j->active->end);
+	segment_index_add(&j->active->index, j->active->end, r);
+	j->active->records++;
+	j->active->end += (uint32_t)n;
+	j->pending += n;
+	j->stats.records++;
+	j->stats.bytes += n;
+	schedule(j, b, flags);
+	return true;
+}
+
+/* ---- committing ---- */
+
+static void
+die(struct journal *j, const struct fail *why)
+{
+	struct list *node;
+
+	if (!j->dead) {
+		j->dead = true;
+		j->why_dead = *why;
+		slots_event(&j->slots, why);
+	}
+	while ((node = list_shift(&j->batches))) {
+		struct batch *b = OWNER_OF(node, struct batch, node);
+
+		batch_tell(b, &j->why_dead);
+		batch_free(b);
+	}
+	j->pending = 0;
+}
+
+static void
+batch_done(struct work *w)
+{
+	struct batch *b = OWNER_OF(w, struct batch, work);
+	struct journal *j = OWNER_OF(b->slots, struct journal, slots);
+
+	j->writing = NULL;
+	j->stats.syncs++;
+	b->slot->busy = false;
+	if (b->why.class != FAIL_NONE) {
+		batch_tell(b, &b->why);
+		die(j, &b->why);
+	} else {
+		j->pending -= b->bytes;
+		j->durable = b->number;
+		b->slot->header_due = false;
+		if (b->last)
+			upkeep_index(j, b->slot);
+		batch_tell(b, NULL);
+		if (j->o.loop && !list_empty(&j->batches))
+			turn_later(&j->turn, j->o.loop);
+	}
+	batch_free(b);
+}
+
+static void
+batch_run(struct work *w)
+{
+	batch_write(OWNER_OF(w, struct batch, work));
+}
+
+/* Starts the oldest waiting batch if nothing is being written. */
+static void
+commit(struct journal *j)
+{
+	struct batch *b;
+
+	if (j->writing || j->dead || list_empty(&j->batches))
+		return;
+	b = OWNER_OF(j->batches.next, struct batch, node);
+	if (!b->urgent)
+		return;
+	list_remove(&b->node);
+	j->writing = b;
+	b->slot->busy = true;
+	b->work = (struct work){ .run = batch_run, .done = batch_done };
+	if (j->o.pool) {
+		worker_submit(j->o.pool, &b->work);
+		return;
+	}
+	b->work.run(&b->work);
+	b->work.done(&b->work);
+}
+
+bool
+journal_sync(struct journal *j, struct fail *why)
+{
+	if (j->writing)
+		return fail_set(why, FAIL_TEMP, 0, "a sync is under way");
+	while (!j->dead && !list_empty(&j->batches) && !j->writing) {
+		OWNER_OF(j->batches.next, struct batch, node)->urgent = true;
+		commit(j);
+	}
+	if (j->dead && why)
+		*why = j->why_dead;
+	return !j->dead;
+}
+
+void
+journal_unthread(struct journal *j)
+{
+	j->o.pool = NULL;
+	j->o.loop = NULL;
+	turn_cancel(&j->turn);
+	if (j->lazy.loop)
+		timer_stop(&j->lazy);
+}
+
+void
+journal_close(struct journal **at)
+{
+	struct journal *j = *at;
+
+	if (!j)
+		return;
+	journal_unthread(j);
+	if (!j->o.read_only)
+		(void)journal_sync(j, NULL);
+	slots_close(&j->slots);
+	free(j);
+	*at = NULL;
+}
+

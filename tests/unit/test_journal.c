@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crash/memfs.h"
+#include "journal/journal.h"
+#include "sys/crc32c.h"
+#include "sys/loop.h"
+#include "sys/worker.h"
+
+enum { SEGMENT = 64 * 1024 };
+
+struct seen {
+	struct journal *j;
+	unsigned n, damaged, events;
+	char heads[4096];
+	journal_pos last;
+};
+
+static void
+on_event(void *arg, const struct fail *what)
+{
+	(void)what;
+	((struct seen *)arg)->events++;
+}
+
+static bool
+on_record(void *arg, const struct journal_record *r)
+{
+	struct seen *s = arg;
+	size_t n = strlen(s->heads);
+
+	s->n++;
+	if (s->j)
+		journal_live(s->j, r->pos, 1);
+	s->last = r->pos;
+	if (n + r->head.n + 2 < sizeof(s->heads))
+		(void)snprintf(s->heads + n, sizeof(s->heads) - n, "%.*s ", SPAN_ARG(r->head));
+	return true;
+}
+
+static struct journal *
+open_on(struct memfs *fs, struct seen *seen)
+{
+	struct journal_options o = { .vfs = &fs->vfs, .dir = "j", .kind = "test", .segment_size = SEGMENT, .on_event = on_event, .arg = seen };
+	struct fail why = { 0 };
+	struct journal *j;
+
+	*seen = (struct seen){ 0 };
+	j = journal_open(&o, &why);
+	if (!j)
+		fail_msg("%s", why.text);
+	seen->j = j;
+	if (!journal_replay(j, on_record, seen, &seen->damaged, &why))
+		fail_msg("%s", why.text);
+	return j;
+}
+
+static journal_pos
+add_dead(struct journal *j, const char *head, size_t body)
+{
+	static char bytes[SEGMENT];
+	struct journal_record r = { .type = 1, .head = span_str(head), .body = span_of(bytes, body) };
+	struct fail why;
+	journal_pos pos;
+
+	memset(bytes, 'b', sizeof(bytes));
+	if (!journal_append(j, &r, 0, NULL, &pos, &why))
+		fail_msg("%s", why.text);
+	return pos;
+}
+
+static journal_pos
+add(struct journal *j, const char *head, size_t body)
+{
+	journal_pos pos = add_dead(j, head, body);
+
+	journal_live(j, pos, 1);
+	return pos;
+}
+
+static void
+checksum_is_castagnoli(void **state)
+{
+	char bytes[1000];
+
+	(void)state;
+	assert_int_equal(crc32c(0, SPAN("123456789")), 0xe3069283u);
+	assert_int_equal(crc32c_portable(0, SPAN("123456789")), 0xe3069283u);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7);
+	for (size_t n = 0; n < sizeof(bytes); n += 13)
+		assert_int_equal(crc32c(5, span_of(bytes + n % 3, n)), crc32c_portable(5, span_of(bytes + n % 3, n)));
+}
+
+static void
+appended_records_come_back(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	struct journal_record r;
+	struct buf b;
+	journal_pos pos;
+
+	(void)state;
+	assert_int_equal(seen.n, 0);
+	(void)add(j, "one", 0);
+	pos = add(j, "two", 5000);
+	(void)add(j, "three", 1);
+	assert_true(journal_sync(j, NULL));
+	buf_init(&b, SEGMENT);
+	assert_true(journal_read(j, pos, &b, &r, NULL));
+	assert_int_equal(r.body.n, 5000);
+	assert_true(span_eq(r.head, SPAN("two")));
+	buf_free(&b);
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one two three ");
+	(void)add(j, "four", 3);
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one two three four ");
+	assert_int_equal(seen.damaged, 0);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+many_segments_keep_order_and_use_indexes(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	uint64_t size;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		char head[8];
+
+		(void)snprintf(head, sizeof(head), "%d", i);
+		(void)add(j, head, 4096);
+		assert_true(journal_sync(j, NULL));
+	}
+	journal_close(&j);
+	assert_non_null(memfs_bytes(fs, "j/00000000.idx", &size));
+	assert_int_equal(fs->syncs > 100, 1);
+	j = open_on(fs, &seen);
+	assert_int_equal(seen.n, 100);
+	assert_memory_equal(seen.heads, "0 1 2 3 ", 8);
+	journal_close(&j);
+	/* A broken index is done without. */
+	memfs_bytes(fs, "j/00000000.idx", &size)[40] ^= 1;
+	j = open_on(fs, &seen);
+	assert_int_equal(seen.n, 100);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+damage_in_the_middle_is_skipped_and_told(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	uint64_t size;
+
+	(void)state;
+	(void)add(j, "one", 0);
+	assert_true(journal_sync(j, NULL));
+	(void)add(j, "two", 3000);
+	assert_true(journal_sync(j, NULL));
+	(void)add(j, "three", 10);
+	(void)add(j, "four", 10);
+	journal_close(&j);
+	memfs_bytes(fs, "j/00000000.seg", &size)[4096 + 500] ^= 1;
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one three four ");
+	assert_int_equal(seen.damaged, 1);
+	assert_int_equal(seen.events, 1);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+torn_tail_ends_the_replay_silently(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	uint64_t size;
+
+	(void)state;
+	(void)add(j, "one", 0);
+	assert_true(journal_sync(j, NULL));
+	(void)add(j, "two", 3000);
+	(void)add(j, "three", 10); /* the same batch: was never reported durable */
+	journal_close(&j);
+	memfs_bytes(fs, "j/00000000.seg", &size)[4096 + 500] ^= 1;
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one ");
+	assert_int_equal(seen.damaged, 0);
+	/* and what is appended now is not followed by what was given up */
+	(void)add(j, "new", 0);
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one new ");
+	assert_int_equal(seen.damaged, 0);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+dead_segments_are_recycled_in_dependency_order(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	journal_pos first = add_dead(j, "envelope", 0), last;
+
+	(void)state;
+	journal_live(j, first, 1);
+	for (int i = 0; i < 40; i++)
+		(void)add_dead(j, "filler", 10000);
+	last = add_dead(j, "removed", 0);
+	journal_depend(j, last, first);
+	for (int i = 0; i < 10; i++)
+		(void)add_dead(j, "filler", 10000);
+	assert_true(journal_sync(j, NULL));
+	journal_tidy(j);
+	assert_true(journal_exists(j, first));
+	assert_true(journal_exists(j, last));
+	assert_int_equal(journal_stats(j).segments, 3);
+	journal_live(j, first, -1);
+	journal_tidy(j);
+	assert_false(journal_exists(j, first));
+	assert_false(journal_exists(j, last));
+	assert_int_equal(journal_stats(j).segments, 1);
+	/* Recycled files are used again. */
+	for (int i = 0; i < 30; i++)
+		(void)add_dead(j, "again", 10000);
+	assert_true(journal_sync(j, NULL));
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_null(strstr(seen.heads, "envelope"));
+	assert_null(strstr(seen.heads, "removed"));
+	assert_int_equal(seen.damaged, 0);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static struct fail told;
+static int tickets;
+
+static void
+on_durable(struct journal_ticket *t, const struct fail *why)
+{
+	(void)t;
+	tickets++;
+	told = why ? *why : (struct fail){ .class = FAIL_NONE };
+}
+
+static void
+failed_sync_kills_the_journal(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	struct journal_record r = { .type = 1, .head = SPAN("x") };
+	struct journal_ticket t = { .on_durable = on_durable };
+	struct fail why;
+
+	(void)state;
+	(void)add(j, "one", 0);
+	assert_true(journal_sync(j, NULL));
+	fs->fail_kinds = 1u << MEMFS_SYNC;
+	fs->fail_at = 0;
+	fs->fail_errno = EIO;
+	tickets = 0;
+	assert_true(journal_append(j, &r, 0, &t, NULL, &why));
+	assert_false(journal_sync(j, &why));
+	assert_int_equal(tickets, 1);
+	assert_int_equal(told.class, FAIL_TEMP);
+	assert_int_equal(told.err, EIO);
+	/* The next sync would succeed, but nobody may believe it. */
+	assert_false(journal_append(j, &r, 0, &t, NULL, &why));
+	assert_false(journal_sync(j, &why));
+	assert_false(journal_alive(j));
+	assert_int_equal(seen.events, 1);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+full_disk_refuses_but_lives(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	struct journal_record r = { .type = 1, .head = SPAN("x") };
+	struct fail why;
+	char body[10000] = { 0 };
+	int n = 0;
+
+	(void)state;
+	r.body = span_of(body, sizeof(body));
+	(void)add(j, "one", 0);
+	fs->space = 0;
+	while (n < 1000 && journal_append(j, &r, 0, NULL, NULL, &why))
+		n++;
+	assert_in_range(n, 3, 6);
+	assert_int_equal(why.class, FAIL_LIMIT);
+	assert_true(journal_append(j, &r, JOURNAL_INTERNAL, NULL, NULL, &why));
+	fs->space = INT64_MAX / 2;
+	assert_true(journal_append(j, &r, 0, NULL, NULL, &why));
+	assert_true(journal_sync(j, NULL));
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+group_commit_shares_syncs_and_keeps_order(void **state)
+{
+	char dir[] = "/tmp/test_journal.XXXXXX";
+	struct loop *loop = loop_new();
+	struct worker_pool *pool = worker_pool_new(loop, 2);
+	struct seen seen = { 0 };
+	struct journal_ticket t[200];
+	struct journal *j;
+	struct vfs *v;
+	struct journal_record r = { .type = 7, .head = SPAN("h") };
+	char cmd[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	v = vfs_posix_new(dir, NULL);
+	j = journal_open(&(struct journal_options){ .vfs = v, .dir = "j", .kind = "test", .segment_size = SEGMENT, .spares = 1,
+	    .loop = loop, .pool = pool, .on_event = on_event, .arg = &seen }, NULL);
+	assert_non_null(j);
+	assert_true(journal_replay(j, on_record, &seen, NULL, NULL));
+	tickets = 0;
+	for (int i = 0; i < 200; i++) {
+		t[i] = (struct journal_ticket){ .on_durable = on_durable };
+		assert_true(journal_append(j, &r, 0, &t[i], NULL, NULL));
+		if (i % 50 == 0)
+			(void)loop_turn(loop, 0);
+	}
+	for (int i = 0; i < 1000 && tickets < 200; i++)
+		(void)loop_turn(loop, 100);
+	assert_int_equal(tickets, 200);
+	assert_true(journal_stats(j).syncs < 10);
+	assert_int_equal(journal_pending(j), 0);
+	/* lazily: within a moment, by itself */
+	assert_true(journal_append(j, &r, JOURNAL_LAZY, &t[0], NULL, NULL));
+	for (int i = 0; i < 20 && tickets < 201; i++)
+		(void)loop_turn(loop, 50);
+	assert_int_equal(tickets, 201);
+	worker_pool_free(&pool);
+	journal_close(&j);
+	vfs_posix_free(&v);
+	loop_free(&loop);
+	(void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void
+foreign_and_newer_segments_are_left_alone(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	struct journal_options o = { .vfs = &fs->vfs, .dir = "j", .kind = "othr", .segment_size = SEGMENT, .on_event = on_event, .arg = &seen };
+
+	(void)state;
+	(void)add(j, "one", 0);
+	journal_close(&j);
+	j = journal_open(&o, NULL);
+	assert_non_null(j);
+	assert_true(journal_replay(j, on_record, &seen, NULL, NULL));
+	assert_int_equal(seen.n, 0);
+	assert_int_equal(seen.events, 1);
+	(void)add(j, "other", 0);
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_string_equal(seen.heads, "one ");
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(checksum_is_castagnoli),
+		cmocka_unit_test(appended_records_come_back),
+		cmocka_unit_test(many_segments_keep_order_and_use_indexes),
+		cmocka_unit_test(damage_in_the_middle_is_skipped_and_told),
+		cmocka_unit_test(torn_tail_ends_the_replay_silently),
+		cmocka_unit_test(dead_segments_are_recycled_in_dependency_order),
+		cmocka_unit_test(failed_sync_kills_the_journal),
+		cmocka_unit_test(full_disk_refuses_but_lives),
+		cmocka_unit_test(group_commit_shares_syncs_and_keeps_order),
+		cmocka_unit_test(foreign_and_newer_segments_are_left_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -195,9 +195,11 @@ check_comment(struct reader *r, const struct conf_item *item)
 	bool quoted = false;
 
 	for (size_t i = 0; i < item->value.n; i++) {
-		if (item->value.p[i] == '"')
+		if (quoted && item->value.p[i] == '\\')
+			i++;
+		else if (item->value.p[i] == '"')
 			quoted = !quoted;
-		if (!quoted && item->value.p[i] == '#' && i > 0 && ascii_blank(item->value.p[i - 1])) {
+		else if (!quoted && item->value.p[i] == '#' && i > 0 && ascii_blank(item->value.p[i - 1])) {
 			conf_error(r->errors, item->value_at, "a comment needs a line of its own; if the # belongs to the value of %.*s, quote it",
 			    SPAN_ARG(item->name));
 			return;

@@ -321,7 +321,7 @@ set_text(const struct conf_option *row, struct span s, struct span *field, struc
 }
 
 static const struct span table_types[] = { SPAN_INIT("db"), SPAN_INIT("hash"), SPAN_INIT("btree"), SPAN_INIT("file"), SPAN_INIT("texthash"),
-	SPAN_INIT("pcre"), SPAN_INIT("cidr"), SPAN_INIT("inline"), SPAN_INIT("static"), SPAN_INIT("regexp") };
+	SPAN_INIT("pcre"), SPAN_INIT("cidr"), SPAN_INIT("inline"), SPAN_INIT("static") };
 
 static bool
 table_ok(struct span s, struct fail *why)
@@ -333,7 +333,7 @@ table_ok(struct span s, struct fail *why)
 			return true;
 	if (colon == SIZE_MAX)
 		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a table: tables are written type:name", SPAN_ARG(s));
-	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is no type of table: there are db, hash, btree, file, pcre, regexp, cidr, inline, static",
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is no type of table: there are db, hash, btree, file, pcre, cidr, inline, static",
 	    SPAN_ARG(span_sub(s, 0, colon)));
 }
 

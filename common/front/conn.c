@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: ISC */
+#include "front/conn.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct conn *
+conn_of(struct stream *s)
+{
+	return OWNER_OF(s, struct conn, stream);
+}
+
+static void talk(struct conn *c);
+
+/* ---- end ---- */
+
+void
+conn_free(struct conn *c)
+{
+	struct front *f = c->front;
+
+	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
+		map_remove(&f->asked, &c->node);
+	stream_close(&c->stream);
+	relay_stop(&c->relay);
+	if (c->inner >= 0)
+		close(c->inner);
+	if (c->kept >= 0)
+		close(c->kept);
+	if (c->login)
+		c->login->ops->free(c->login);
+	list_remove(&c->list);
+	free(c);
+	f->nconns--;
+	if (f->service->stopping && f->nconns == 0)
+		service_exit(f->service);
+	if (f->paused && f->nconns < f->protocol->session_limit(f->service->conf)) {
+		f->paused = false;
+		for (size_t i = 0; i < f->nlisteners; i++)
+			if (f->listeners[i].open)
+				listener_resume(&f->listeners[i].listener);
+	}
+}
+
+static void
+last_words(struct conn *c)
+{
+	c->phase = CONN_LAST;
+	stream_finish(&c->stream);
+}
+
+void
+conn_finish(struct conn *c)
+{
+	if (c->phase == CONN_RELAY || c->phase == CONN_LAST || c->kept >= 0)
+		return;
+	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
+		map_remove(&c->front->asked, &c->node);
+	c->login->out = stream_out(&c->stream);
+	c->login->ops->timeout(c->login);
+	last_words(c);
+}
+
+/* ---- asking ---- */
+
+static bool
+ask(struct conn *c, enum conn_phase phase)
+{
+	c->id = ++c->front->last_id;
+	if (!map_put_u64(&c->front->asked, &c->node, c->id))
+		return false;
+	c->phase = phase;
+	return true;
+}
+
+static void
+answered(struct conn *c)
+{
+	map_remove(&c->front->asked, &c->node);
+	c->phase = CONN_TALK;
+}
+
+struct conn *
+conn_asked(struct front *f, uint64_t id)
+{
+	struct map_node *node = map_get_u64(&f->asked, id);
+
+	return node ? OWNER_OF(node, struct conn, node) : NULL;
+}
+
+static void
+refuse(struct conn *c, enum login_verdict verdict)
+{
+	struct login *l = c->login;
+
+	c->phase = CONN_TALK;
+	l->want = LOGIN_INPUT;
+	l->out = stream_out(&c->stream);
+	l->ops->refused(l, verdict);
+	stream_resume(&c->stream);
+	if (l->want == LOGIN_CLOSE)
+		last_words(c);
+}
+
+static void
+check(struct conn *c)
+{
+	struct front *f = c->front;
+	struct login *l = c->login;
+	struct ipc_auth_ask m = {
+		.service = span_str(f->protocol->service),
+		.mechanism = span_str(l->mechanism),
+		.client_addr = span_str(c->addr),
+		.tls = c->tls,
+		.authzid = span_str(l->authzid),
+		.user = span_str(l->user),
+		.password = span_str(l->password),
+	};
+
+	stream_pause(&c->stream);
+	if (!f->auth || !ask(c, CONN_CHECK)) {
+		refuse(c, LOGIN_TEMPORARY);
+		return;
+	}
+	m.id = c->id;
+	if (!ipc_send_auth_ask(f->auth, &m)) {
+		answered(c);
+		refuse(c, LOGIN_TEMPORARY);
+	}
+}
+
+/* What userd gets: the socket itself in the clear, else one end of a new pair.
+ * The unread input goes with it in the message. */
+static int
+hand_out(struct conn *c, struct buf *unread)
+{
+	int pair[2], fd;
+
+	stream_flush(&c->stream);
+	fd = c->tls ? -1 : stream_take_fd(&c->stream, unread);
+	if (fd >= 0) {
+		c->kept = fd;
+		return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -1;
+	buf_put(unread, stream_input(&c->stream));
+	stream_eat(&c->stream, buf_len(unread));
+	c->inner = pair[0];
+	return pair[1];
+}
+
+static void
+enter(struct conn *c, struct span ticket)
+{
+	struct front *f = c->front;
+	struct ipc_login_enter m = {
+		.ticket = ticket,
+		.service = span_str(f->protocol->service),
+		.client_addr = span_str(c->addr),
+		.tls = c->tls,
+		.tag = span_str(c->login->tag),
+	};
+	struct buf unread;
+	int fd = -1;
+	bool ok = f->login && ask(c, CONN_ENTER);
+
+	buf_init(&unread, FRONT_IN);
+	if (ok) {
+		fd = hand_out(c, &unread);
+		m.id = c->id;
+		m.pending = buf_span(&unread);
+		ok = fd >= 0 && ipc_send_login_enter(f->login, &m, fd);
+	}
+	buf_free(&unread);
+	if (!ok)
+		conn_unanswered(c);
+}
+
+void
+conn_checked(struct conn *c, const struct ipc_auth_answer *m)
+{
+	if (c->phase != CONN_CHECK)
+		return;
+	answered(c);
+	log_put(LOG_auth, "client=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->login->user,
+	    c->front->protocol->service, c->login->mechanism, c->tls, m->ok ? "ok" : "failed: ", SPAN_ARG(m->why));
+	login_forget(c->login);
+	if (!m->ok)
+		refuse(c, m->temporary ? LOGIN_TEMPORARY : LOGIN_WRONG);
+	else
+		enter(c, m->ticket);
+}
+
+void
+conn_entered(struct conn *c, const struct ipc_login_result *m)
+{
+	if (c->phase != CONN_ENTER)
+		return;
+	if (!m->ok) {
+		log_put(LOG_failure, "client=%s: mailbox not opened: %.*s", c->addr, SPAN_ARG(m->why));
+		conn_unanswered(c);
+		return;
+	}
+	answered(c);
+	if (c->kept >= 0) { /* userd has it */
+		conn_free(c);
+		return;
+	}
+	c->phase = CONN_RELAY;
+	c->login->ops->free(c->login);
+	c->login = NULL;
+	stream_timeout(&c->stream, 0);
+	if (relay_start(&c->relay, &c->stream, c->inner, c->front->service->loop))
+		c->inner = -1;
+	else
+		conn_free(c);
+}
+
+/* The socket of a plain connection is already taken out of its stream: it gets
+ * a new one, for the refusal and for what follows. */
+static bool
+reopen(struct conn *c);
+
+void
+conn_unanswered(struct conn *c)
+{
+	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
+		answered(c);
+	if (c->inner >= 0)
+		close(c->inner);
+	c->inner = -1;
+	if (c->kept < 0) {
+		refuse(c, LOGIN_TEMPORARY);
+	} else if (reopen(c)) {
+		/* what was read ahead went with the message, so the dialogue cannot go on */
+		refuse(c, LOGIN_TEMPORARY);
+		if (c->phase != CONN_LAST)
+			last_words(c);
+	} else {
+		conn_free(c);
+	}
+}
+
+/* ---- the stream ---- */
+
+static void
+start_tls(struct conn *c)
+{
+	struct fail why = { .text = "no certificate" };
+	struct tls_server *server = signer_context(c->front->signer, &why);
+
+	c->phase = CONN_TLS;
+	if (server && stream_tls_accept(&c->stream, server, &why))
+		return;
+	log_put(LOG_tls, "client=%s failed: %s", c->addr, why.text);
+	conn_free(c);
+}
+
+static void
+greet(struct conn *c)
+{
+	c->phase = CONN_TALK;
+	c->login->out = stream_out(&c->stream);
+	c->login->ops->greet(c->login);
+}
+
+/* Lets the core work on what has come, and does what it wants. */
+static void
+talk(struct conn *c)
+{
+	struct login *l = c->login;
+
+	l->out = stream_out(&c->stream);
+	stream_eat(&c->stream, l->ops->input(l, stream_input(&c->stream)));
+	switch (l->want) {
+	case LOGIN_INPUT:
+		if (stream_input_full(&c->stream))
+			conn_finish(c);
+		return;
+	case LOGIN_STARTTLS:
+		l->want = LOGIN_INPUT;
+		start_tls(c);
+		return;
+	case LOGIN_CHECK:
+		check(c);
+		return;
+	case LOGIN_CLOSE:
+		last_words(c);
+		return;
+	}
+}
+
+static void
+on_input(struct stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	if (c->phase == CONN_RELAY)
+		relay_outer_input(&c->relay);
+	else if (c->phase == CONN_TALK)
+		talk(c);
+}
+
+static void
+on_eof(struct stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	if (c->phase == CONN_RELAY)
+		relay_outer_eof(&c->relay);
+	else if (c->phase == CONN_TALK)
+		last_words(c);
+}
+
+static void
+on_drain(struct stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	if (c->phase == CONN_RELAY)
+		relay_outer_drain(&c->relay);
+}
+
+static void
+on_tls(struct stream *s, const struct tls_facts *facts)
+{
+	struct conn *c = conn_of(s);
+
+	log_put(LOG_tls, "client=%s protocol=%s cipher=%s bits=%u", c->addr, facts->version, facts->cipher, facts->bits);
+	c->tls = c->login->tls = true;
+	if (c->tls_wanted)
+		greet(c);
+	c->phase = CONN_TALK;
+}
+
+static void
+on_timeout(struct stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	if (c->phase == CONN_TLS || c->phase == CONN_LAST || c->phase == CONN_RELAY)
+		conn_free(c);
+	else
+		conn_finish(c);
+}
+
+static void
+on_closed(struct stream *s, enum stream_why why)
+{
+	struct conn *c = conn_of(s);
+
+	log_put(LOG_disconnect, "client=%s%s%s", c->addr, why == STREAM_TLS ? " tls: " : "",
+	    why == STREAM_TLS ? stream_failure(s)->text : "");
+	conn_free(c);
+}
+
+static const struct stream_events events = {
+	.on_input = on_input,
+	.on_eof = on_eof,
+	.on_drain = on_drain,
+	.on_tls = on_tls,
+	.on_timeout = on_timeout,
+	.on_closed = on_closed,
+};
+static const struct stream_limits limits = { FRONT_IN, FRONT_OUT };
+
+static bool
+reopen(struct conn *c)
+{
+	if (!stream_open(&c->stream, c->front->service->loop, c->kept, &events, &limits))
+		return false;
+	c->kept = -1;
+	return true;
+}
+
+static void
+configure(struct conn *c, const struct front_listener *l, const struct netaddr *peer)
+{
+	const struct conf *conf = c->front->service->conf;
+	const struct front_protocol *p = c->front->protocol;
+
+	c->login->set = (struct login_settings){
+		.banner = span_sub(l->block->banner, 0, sizeof c->banner),
+		.disable_plaintext = conf->disable_plaintext_auth,
+		.tls_required = l->block->tls == CONF_MODE_ENCRYPT,
+		.auth = l->block->auth,
+		.textbook = p->textbook && p->textbook(conf),
+		.attempts = (unsigned)conf->auth_attempt_limit,
+	};
+	memcpy(c->banner, c->login->set.banner.p, c->login->set.banner.n);
+	c->login->set.banner.p = c->banner; /* the configuration may change before it is said */
+	c->login->loopback = netaddr_loopback(peer);
+	c->login->tls_offered = l->block->tls >= CONF_MODE_MAY && signer_context(c->front->signer, NULL);
+	c->tls_wanted = l->block->tls == CONF_MODE_WRAPPER;
+}
+
+void
+conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
+{
+	struct front *f = l->front;
+	struct conn *c = calloc(1, sizeof *c);
+
+	if (!c || !(c->login = f->protocol->login_new()) ||
+	    !stream_open(&c->stream, f->service->loop, fd, &events, &limits)) {
+		if (c && c->login)
+			c->login->ops->free(c->login);
+		free(c);
+		close(fd);
+		return;
+	}
+	c->front = f;
+	c->inner = c->kept = -1;
+	list_push(&f->conns, &c->list);
+	f->nconns++;
+	(void)netaddr_text(peer, c->addr);
+	log_put(LOG_connect, "client=%s listener=%.*s", c->addr, SPAN_ARG(l->block->name));
+	configure(c, l, peer);
+	stream_deadline(&c->stream, f->service->conf->login_timeout);
+	if (c->tls_wanted)
+		start_tls(c);
+	else
+		greet(c);
+	if (f->nconns >= f->protocol->session_limit(f->service->conf) && !f->paused) {
+		log_put(LOG_limit, "sessions=%u", f->nconns);
+		f->paused = true;
+		for (size_t i = 0; i < f->nlisteners; i++)
+			listener_pause(&f->listeners[i].listener);
+	}
+}

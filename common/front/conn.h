@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * conn: one client connection of a front, from accept to hand-over or end.
+ */
+#ifndef FRONT_CONN_H
+#define FRONT_CONN_H
+
+#include "base/map.h"
+#include "front/front.h"
+#include "front/relay.h"
+#include "ipc/messages.h"
+#include "net/listener.h"
+#include "net/signer.h"
+#include "service/service.h"
+
+enum { FRONT_IN = 16 << 10, FRONT_OUT = 64 << 10, FRONT_LISTENERS = 16 };
+
+struct front;
+
+struct front_listener {
+	struct listener listener;
+	struct front *front;
+	const struct conf_listener *block; /* of the configuration in force */
+	bool open;
+};
+
+struct front {
+	const struct front_protocol *protocol;
+	struct service *service;
+	struct front_listener listeners[FRONT_LISTENERS];
+	size_t nlisteners;
+	struct signer *signer;
+	struct channel *auth, *login; /* NULL while the peer is away */
+	struct map asked;             /* struct conn.node by id, while something is asked for it */
+	struct list conns;
+	unsigned nconns;
+	bool paused;
+	struct timer stopping;
+	uint64_t last_id;
+};
+
+enum conn_phase {
+	CONN_TALK,  /* the login core has the word */
+	CONN_TLS,   /* handshake */
+	CONN_CHECK, /* authd is asked */
+	CONN_ENTER, /* userd is asked */
+	CONN_RELAY,
+	CONN_LAST,  /* last words are on their way */
+};
+
+struct conn {
+	struct list list;
+	struct map_node node; /* by id, in CHECK and ENTER */
+	struct front *front;
+	struct login *login; /* owned; NULL in RELAY */
+	struct stream stream;
+	struct relay relay;
+	enum conn_phase phase;
+	int inner;           /* ENTER under TLS: our end of the pair, else -1 */
+	int kept;            /* ENTER in the clear: the client's socket, until userd has it */
+	uint64_t id;
+	bool tls;
+	bool tls_wanted;     /* from the first byte */
+	char addr[NETADDR_TEXT]; /* of the client, for logs and authd */
+	char banner[400];
+};
+
+/* fd is taken. */
+void conn_accept(struct front_listener *l, int fd, const struct netaddr *peer);
+void conn_free(struct conn *c);
+/* For a connection that asked: NULL if it is gone meanwhile. */
+struct conn *conn_asked(struct front *f, uint64_t id);
+void conn_checked(struct conn *c, const struct ipc_auth_answer *m);
+void conn_entered(struct conn *c, const struct ipc_login_result *m);
+/* The peer that was asked is away. */
+void conn_unanswered(struct conn *c);
+/* Every login in front of its end gets its last words. */
+void conn_finish(struct conn *c);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * login: a protocol before login, as a core without I/O: bytes in, bytes out,
+ * and what the rim (front.c) shall do next.
+ *
+ * The core of a protocol (imapd, pop3d) embeds struct login.  It parses no
+ * further than the command that logs in.
+ */
+#ifndef FRONT_LOGIN_H
+#define FRONT_LOGIN_H
+
+#include "net/sasl.h"
+
+enum {
+	LOGIN_USER_MAX = 320,
+	LOGIN_PASSWORD_MAX = 1024,
+	LOGIN_TAG_MAX = 128,
+	LOGIN_ERRORS_MAX = 20, /* in all, before login; then the connection ends */
+};
+
+enum login_want {
+	LOGIN_INPUT,    /* more bytes */
+	LOGIN_STARTTLS, /* TLS, behind what was put out */
+	LOGIN_CHECK,    /* the credentials in struct login */
+	LOGIN_CLOSE,    /* the end, behind what was put out */
+};
+
+enum login_verdict {
+	LOGIN_WRONG,     /* name or password */
+	LOGIN_TEMPORARY, /* cannot be checked, or the mailbox cannot be opened, just now */
+};
+
+struct login_settings {
+	struct span banner;
+	bool disable_plaintext; /* a password needs TLS (or loopback) */
+	bool tls_required;      /* even on loopback */
+	bool auth;              /* logging in is possible at all */
+	bool textbook;          /* POP3 reply texts */
+	unsigned attempts;      /* failed logins, then the connection ends */
+};
+
+struct login;
+
+struct login_ops {
+	void (*greet)(struct login *l);
+	/* Takes bytes from the front of in until something is wanted; returns how many. */
+	size_t (*input)(struct login *l, struct span in);
+	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK */
+	void (*timeout)(struct login *l); /* last words */
+	void (*free)(struct login *l);
+};
+
+struct login {
+	const struct login_ops *ops;
+	struct login_settings set;
+	struct buf *out;      /* the rim's */
+	enum login_want want;
+	bool tls;             /* is on */
+	bool tls_offered;     /* could be */
+	bool loopback;
+	unsigned failures, errors;
+	struct sasl sasl;     /* the exchange that goes on */
+	/* LOGIN_CHECK; wiped by login_forget() */
+	char mechanism[32];
+	char authzid[LOGIN_USER_MAX + 1], user[LOGIN_USER_MAX + 1], password[LOGIN_PASSWORD_MAX + 1];
+	char tag[LOGIN_TAG_MAX + 1]; /* IMAP */
+};
+
+/* May a password be sent on this connection?  Loopback counts as secure. */
+static inline bool
+login_secure(const struct login *l)
+{
+	return l->tls || (!l->set.tls_required && (!l->set.disable_plaintext || l->loopback));
+}
+
+/* Name and password as a command gave them.  False: too long, or NUL inside. */
+bool login_user(struct login *l, struct span user);
+bool login_password(struct login *l, struct span password);
+/* Wants LOGIN_CHECK with what is there. */
+void login_check(struct login *l, struct span mechanism);
+/* The same with what a SASL exchange has given; false as above. */
+bool login_sasl(struct login *l);
+void login_forget(struct login *l);
+/* Counts a failed login; true: that was one too many. */
+bool login_failed(struct login *l);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * pop3d: the front of POP3: TLS, greeting, login; then the session is the
+ * user's mailboxd's.
+ */
+#include "daemons/pop3d/pop3_login.h"
+#include "front/front.h"
+
+static unsigned
+session_limit(const struct conf *conf)
+{
+	return (unsigned)conf->pop3_session_limit;
+}
+
+static bool
+textbook(const struct conf *conf)
+{
+	return conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
+}
+
+static const struct front_protocol protocol = {
+	.program = "pop3d", .service = "pop3", .see = CONF_POP3D, .login_new = pop3_login_new,
+	.session_limit = session_limit, .textbook = textbook,
+};
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	return front_boot(s, &protocol, why);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct service_ops ops = front_service(&protocol, on_boot);
+
+	return service_main(&ops, argc, argv);
+}

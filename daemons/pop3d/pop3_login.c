@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/pop3d/pop3_login.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/owner.h"
+
+enum { MAX_LINE = 4 << 10 }; /* RFC 2449 4 allows 255; an initial response of AUTH is longer */
+
+struct pop3_login {
+	struct login base;
+	bool answering; /* the next line is an answer within AUTH */
+	bool named;     /* USER was given */
+};
+
+static struct pop3_login *
+of(struct login *l)
+{
+	return OWNER_OF(l, struct pop3_login, base);
+}
+
+static void
+ok(struct login *l, const char *usual, const char *textbook)
+{
+	usual = l->set.textbook ? textbook : usual;
+	buf_puts(l->out, *usual ? "+OK " : "+OK");
+	buf_puts(l->out, usual);
+	buf_put(l->out, SPAN("\r\n"));
+}
+
+static void
+err(struct login *l, const char *text)
+{
+	buf_put(l->out, SPAN("-ERR "));
+	buf_puts(l->out, text);
+	buf_put(l->out, SPAN("\r\n"));
+	if (++l->errors >= LOGIN_ERRORS_MAX)
+		l->want = LOGIN_CLOSE;
+}
+
+static bool
+may_log_in(struct login *l)
+{
+	if (l->set.auth && login_secure(l))
+		return true;
+	err(l, l->set.auth ? "Plaintext authentication disallowed on non-secure (TLS) connections."
+	                   : "Logging in is not possible here.");
+	return false;
+}
+
+static void
+do_user(struct login *l, struct span arg)
+{
+	if (!may_log_in(l))
+		return;
+	if (!login_user(l, arg)) {
+		err(l, "Invalid user name.");
+		return;
+	}
+	of(l)->named = true;
+	ok(l, "", "");
+}
+
+/* The password may hold blanks, so it is the whole rest of the line (RFC 1939 7). */
+static void
+do_pass(struct login *l, struct span arg)
+{
+	if (!of(l)->named)
+		err(l, "No user name given.");
+	else if (!login_password(l, arg))
+		err(l, "Invalid password.");
+	else {
+		of(l)->named = false;
+		login_check(l, SPAN("USER"));
+	}
+}
+
+static void
+go_on(struct login *l, enum sasl_result result)
+{
+	of(l)->answering = result == SASL_CHALLENGE;
+	if (result == SASL_CHALLENGE) {
+		buf_put(l->out, SPAN("+ "));
+		buf_put(l->out, sasl_challenge(&l->sasl));
+		buf_put(l->out, SPAN("\r\n"));
+	} else if (result == SASL_CHECK && login_sasl(l)) {
+		of(l)->named = false;
+	} else {
+		sasl_end(&l->sasl);
+		err(l, result == SASL_CANCELLED ? "Authentication cancelled." : "Malformed authentication data.");
+	}
+}
+
+static void
+do_auth(struct login *l, struct span arg)
+{
+	struct span name = span_word(&arg), initial = span_word(&arg);
+	const struct sasl_mechanism *m = sasl_find(name);
+	struct fail why;
+
+	if (!name.n) /* what old clients ask; not in RFC 5034 */
+		buf_put(l->out, login_secure(l) ? SPAN("+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n") : SPAN("+OK\r\n.\r\n"));
+	else if (!m)
+		err(l, "Unsupported authentication mechanism.");
+	else if (may_log_in(l))
+		go_on(l, sasl_begin(&l->sasl, m, initial.n > 0, initial, &why));
+}
+
+static void
+do_capa(struct login *l, struct span arg)
+{
+	(void)arg;
+	buf_put(l->out, SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"));
+	if (l->tls_offered && !l->tls)
+		buf_put(l->out, SPAN("STLS\r\n"));
+	if (l->set.auth && login_secure(l)) {
+		buf_put(l->out, SPAN("USER\r\nSASL "));
+		sasl_list(l->out, "");
+		buf_put(l->out, SPAN("\r\n"));
+	}
+	buf_put(l->out, SPAN(".\r\n"));
+}
+
+static void
+do_stls(struct login *l, struct span arg)
+{
+	if (arg.n)
+		err(l, "STLS takes no argument.");
+	else if (l->tls)
+		err(l, "TLS is already active.");
+	else if (!l->tls_offered)
+		err(l, "TLS support isn't enabled.");
+	else {
+		ok(l, "Begin TLS negotiation now.", "Begin TLS negotiation now.");
+		of(l)->named = false;
+		l->want = LOGIN_STARTTLS;
+	}
+}
+
+static void
+do_quit(struct login *l, struct span arg)
+{
+	(void)arg;
+	ok(l, "Logging out.", "POP3 server signing off");
+	l->want = LOGIN_CLOSE;
+}
+
+static const struct {
+	struct span name;
+	void (*handler)(struct login *l, struct span arg);
+} commands[] = {
+#define COMMAND(name, handler, section) { SPAN_INIT(#name), handler },
+#include "daemons/pop3d/commands.def"
+#undef COMMAND
+};
+
+static void
+execute(struct login *l, struct span line)
+{
+	size_t blank = span_chr(line, ' ');
+	struct span name = span_sub(line, 0, blank), arg = blank == SIZE_MAX ? SPAN("") : span_from(line, blank + 1);
+
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+		if (span_caseeq(commands[i].name, name)) {
+			commands[i].handler(l, arg);
+			return;
+		}
+	}
+	err(l, "Unknown command, or log in first.");
+}
+
+static size_t
+pop3_input(struct login *l, struct span in)
+{
+	size_t eaten = 0;
+	struct fail why;
+
+	while (l->want == LOGIN_INPUT && eaten < in.n) {
+		struct span rest = span_from(in, eaten);
+		size_t lf = span_chr(rest, '\n');
+		struct span line = span_sub(rest, 0, lf);
+
+		if (line.n > (of(l)->answering ? SASL_LINE_MAX : MAX_LINE)) {
+			err(l, "Line too long.");
+			l->want = LOGIN_CLOSE;
+			return in.n;
+		}
+		if (lf == SIZE_MAX)
+			break;
+		if (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		eaten += lf + 1;
+		if (of(l)->answering)
+			go_on(l, sasl_step(&l->sasl, line, &why));
+		else
+			execute(l, line);
+	}
+	return eaten;
+}
+
+static void
+pop3_greet(struct login *l)
+{
+	buf_put(l->out, SPAN("+OK "));
+	buf_put(l->out, l->set.textbook ? SPAN("POP3 server ready") : l->set.banner);
+	buf_put(l->out, SPAN("\r\n"));
+}
+
+static void
+pop3_refused(struct login *l, enum login_verdict v)
+{
+	login_forget(l);
+	err(l, v == LOGIN_TEMPORARY ? "[SYS/TEMP] Temporary failure, try again later." : "[AUTH] Authentication failed.");
+	if (login_failed(l))
+		l->want = LOGIN_CLOSE;
+}
+
+static void
+pop3_timeout(struct login *l)
+{
+	err(l, "Disconnected for inactivity.");
+	l->want = LOGIN_CLOSE;
+}
+
+static void
+pop3_free(struct login *l)
+{
+	login_forget(l);
+	free(of(l));
+}
+
+struct login *
+pop3_login_new(void)
+{
+	static const struct login_ops ops = { pop3_greet, pop3_input, pop3_refused, pop3_timeout, pop3_free };
+	struct pop3_login *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->base.ops = &ops;
+	return &s->base;
+}

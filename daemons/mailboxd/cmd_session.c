@@ -114,6 +114,7 @@ static void
 idle_release(struct cmd *c)
 {
 	c->s->idling = false;
+	c->s->base.idle_ms = c->s->user->imap_idle_ms;
 }
 
 static enum cmd_result
@@ -143,6 +144,8 @@ cmd_idle(struct cmd *c)
 	cmd_take_input(c);
 	c->release = idle_release;
 	c->s->idling = true;
+	c->s->silent_ms = 0;
+	c->s->base.idle_ms = c->s->user->keepalive_ms;
 	buf_put(cmd_out(c), SPAN("+ idling\r\n"));
 	return cmd_go(c, idle_step);
 }

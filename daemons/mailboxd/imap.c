@@ -390,6 +390,7 @@ next_command(struct imap *s)
 {
 	struct imap_literal literal = { 0 };
 
+	s->silent_ms = 0;
 	if (s->skip && !skip_literal(s))
 		return false;
 	if (!buf_len(&s->base.in))
@@ -476,7 +477,11 @@ imap_on_idle(struct session *base)
 {
 	struct imap *s = imap_of(base);
 
-	imap_bye(s, "Disconnected for inactivity.");
+	s->silent_ms += base->idle_ms;
+	if (s->idling && s->silent_ms < s->user->imap_idle_ms)
+		buf_put(&base->out.mem, SPAN("* OK Still here\r\n"));
+	else
+		imap_bye(s, "Disconnected for inactivity.");
 }
 
 static void

@@ -81,6 +81,7 @@ struct imap {
 	uint64_t skip;    /* octets of a refused literal still to come */
 	bool refusing;    /* the rest of the present command is thrown away */
 	bool idling;
+	int64_t silent_ms; /* since the client last said something */
 	bool dead;        /* the client is gone */
 	char refused[64]; /* the tag to refuse it with */
 };

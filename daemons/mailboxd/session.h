@@ -22,7 +22,7 @@ struct session_ops {
 	void (*run)(struct session *s);
 	bool (*wants_input)(const struct session *s);
 	void (*eof)(struct session *s);     /* the client is gone: drop what is not acknowledged */
-	void (*idle)(struct session *s);    /* no input for idle_ms */
+	void (*idle)(struct session *s);    /* no input for idle_ms; again after each further idle_ms */
 	void (*shutdown)(struct session *s); /* the server goes down: say so and close */
 	void (*free)(struct session *s);
 };
@@ -36,6 +36,7 @@ struct session {
 	bool more;           /* run again without new input */
 	bool closing;        /* close when out is empty */
 	bool waiting;        /* for the store; session_wake() ends it */
+	void *rim;                          /* who drives it */
 	void (*on_wake)(struct session *s); /* the rim: run soon; never runs at once */
 };
 

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/loop.h"
+
+enum {
+	READ_SIZE = 16 << 10,
+	READ_BULK = 128 << 10, /* when the last read was full */
+	ROUNDS = 4,            /* of run and send in one turn */
+	LINGER_MS = 1000,
+};
+
+struct client {
+	struct session *session; /* owned */
+	struct user *user;
+	int fd;
+	struct watch watch;
+	struct timer timer;
+	struct turn turn;
+	int64_t timer_ms; /* what the timer was last set to */
+	bool bulk, eof, gone, lingering;
+	void (*on_gone)(struct user *);
+};
+
+static struct client *
+client_of(struct session *s)
+{
+	return s->rim;
+}
+
+static void
+client_free(struct client *c)
+{
+	struct user *user = c->user;
+	void (*on_gone)(struct user *) = c->on_gone;
+
+	watch_stop(&c->watch);
+	timer_stop(&c->timer);
+	turn_cancel(&c->turn);
+	list_remove(&c->session->node);
+	user->nsessions--;
+	c->session->ops->free(c->session);
+	close(c->fd);
+	free(c);
+	on_gone(user);
+}
+
+/* The connection is dead.  A session that waits for the store is freed when
+ * the store has answered. */
+static void
+drop(struct client *c)
+{
+	if (!c->gone)
+		c->session->ops->eof(c->session);
+	c->gone = true;
+	watch_stop(&c->watch);
+	if (!c->session->waiting)
+		client_free(c);
+}
+
+static void
+set_timer(struct client *c)
+{
+	c->timer_ms = c->session->idle_ms;
+	(void)timer_set(&c->timer, c->timer_ms);
+}
+
+/* Runs and sends until there is nothing to do without the peer or a turn of others. */
+static void
+pump(struct client *c)
+{
+	struct session *s = c->session;
+	unsigned wants = 0;
+
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		bool full;
+
+		session_run(s);
+		full = !outq_room(&s->out);
+		if (!outq_empty(&s->out) && !outq_send(&s->out, c->fd)) {
+			drop(c);
+			return;
+		}
+		if (!s->more && !(full && outq_room(&s->out))) /* what stopped it is still so */
+			break;
+		s->more = s->more || full;
+	}
+	if (s->closing || (c->eof && !s->more && !s->waiting)) {
+		if (outq_empty(&s->out)) {
+			drop(c);
+			return;
+		}
+	}
+	if (s->more)
+		turn_later(&c->turn, c->user->loop);
+	if (!c->eof && session_wants_input(s) && buf_space(&s->in))
+		wants |= WATCH_READ;
+	if (!outq_empty(&s->out))
+		wants |= WATCH_WRITE;
+	if (c->timer_ms != s->idle_ms)
+		set_timer(c);
+	if (!watch_want(&c->watch, wants))
+		drop(c);
+}
+
+static void
+read_some(struct client *c)
+{
+	struct buf *in = &c->session->in;
+	size_t n = c->bulk ? READ_BULK : READ_SIZE;
+	char *room;
+	ssize_t got;
+
+	if (n > buf_space(in))
+		n = buf_space(in);
+	room = n ? buf_room(in, n) : NULL;
+	if (!room)
+		return;
+	got = recv(c->fd, room, n, MSG_DONTWAIT);
+	if (got > 0) {
+		buf_added(in, (size_t)got);
+		c->bulk = (size_t)got == n;
+		set_timer(c);
+	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+		c->eof = true;
+	}
+}
+
+static void
+on_ready(struct watch *w, unsigned ready)
+{
+	struct client *c = OWNER_OF(w, struct client, watch);
+
+	if (ready & WATCH_READ)
+		read_some(c);
+	pump(c);
+}
+
+static void
+on_turn(struct turn *t)
+{
+	struct client *c = OWNER_OF(t, struct client, turn);
+
+	if (c->gone)
+		drop(c);
+	else
+		pump(c);
+}
+
+static void
+on_wake(struct session *s)
+{
+	struct client *c = client_of(s);
+
+	turn_later(&c->turn, c->user->loop);
+}
+
+static void
+on_timer(struct timer *t)
+{
+	struct client *c = OWNER_OF(t, struct client, timer);
+
+	if (c->lingering || c->session->closing) {
+		drop(c);
+		return;
+	}
+	c->session->ops->idle(c->session);
+	set_timer(c);
+	pump(c);
+}
+
+bool
+client_new(struct user *user, int fd, struct session *session, struct span pending, void (*on_gone)(struct user *))
+{
+	struct client *c = calloc(1, sizeof *c);
+
+	buf_put(&session->in, pending);
+	if (!c || !buf_ok(&session->in)) {
+		free(c);
+		session->ops->free(session);
+		close(fd);
+		return false;
+	}
+	c->session = session;
+	c->user = user;
+	c->fd = fd;
+	c->on_gone = on_gone;
+	session->rim = c;
+	session->on_wake = on_wake;
+	list_push(&user->sessions, &session->node);
+	user->nsessions++;
+	watch_init(&c->watch, user->loop, fd, on_ready);
+	timer_init(&c->timer, user->loop, on_timer);
+	turn_init(&c->turn, on_turn);
+	set_timer(c);
+	turn_later(&c->turn, user->loop);
+	return true;
+}
+
+void
+clients_shutdown(struct user *user)
+{
+	LIST_EACH(&user->sessions, node) {
+		struct session *s = OWNER_OF(node, struct session, node);
+		struct client *c = client_of(s);
+
+		if (!s->closing)
+			s->ops->shutdown(s);
+		c->lingering = true;
+		(void)timer_set(&c->timer, LINGER_MS);
+		turn_later(&c->turn, user->loop);
+	}
+}

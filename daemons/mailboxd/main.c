@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * mailboxd: one user's mailboxes and all of that user's IMAP and POP3 sessions.
+ * userd starts it as the mailboxes' owner and hands it connections behind
+ * login; whatever a client can do to it, it can do to this user only (law 4).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemons/mailboxd/client.h"
+#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/pop3.h"
+#include "mail/charset.h"
+#include "service/service.h"
+
+enum { THREADS = 2 };
+
+struct mailboxd {
+	struct service *service;
+	struct user user;
+	struct worker_pool *pool;
+	struct channel *session;
+	struct timer idle;
+	uint64_t entered;
+	char name[B_ADDRESS + 1], home[B_PATH];
+};
+
+static struct mailboxd *
+mailboxd_of(struct channel *c)
+{
+	return ((struct service *)channel_owner(c))->state;
+}
+
+/* ---- the mailboxes ---- */
+
+/* The directory and what is missing above it. */
+static int
+open_home(const char *path, struct fail *why)
+{
+	char part[B_PATH];
+	int fd;
+
+	for (size_t i = 1; path[i]; i++) {
+		if (path[i] != '/' || !span_cstr(span_of(path, i), part, sizeof part))
+			continue;
+		(void)mkdir(part, 0700); /* what matters is whether the last one opens */
+	}
+	(void)mkdir(path, 0700);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		(void)fail_errno(why, 0, "%s", path);
+	return fd;
+}
+
+static void
+create_folders(struct mailboxd *d)
+{
+	const struct conf_list *names = &d->service->conf->mailbox_autocreate;
+	struct fail why;
+
+	for (size_t i = 0; i < names->n; i++) {
+		if (store_exists(d->user.store, names->items[i]))
+			continue;
+		if (!store_create(d->user.store, names->items[i], &why) ||
+		    !store_subscribe(d->user.store, names->items[i], true, &why))
+			log_put(LOG_failure, "user=%s folder=%.*s: %s", d->name, SPAN_ARG(names->items[i]), why.text);
+	}
+}
+
+/* Behind this user's own walls, before anything foreign is read.  Threads are
+ * made inside, for the walls hold for the thread that raised them and its own. */
+static bool
+open_store(struct mailboxd *d, struct fail *why)
+{
+	struct service *s = d->service;
+	struct sandbox walls = { .write = { d->home } };
+	struct sandbox_report report;
+	struct store_config config = { .loop = s->loop, .host = s->conf->myhostname };
+
+	config.base = open_home(d->home, why);
+	if (config.base < 0)
+		return false;
+	charset_warm();
+	if (!sandbox_enter(&walls, &report, why)) {
+		close(config.base);
+		return false;
+	}
+	d->pool = worker_pool_new(s->loop, THREADS);
+	if (!d->pool) {
+		close(config.base);
+		return fail_set(why, FAIL_TEMP, 0, "no threads");
+	}
+	config.pool = d->pool;
+	d->user.store = store_new(&config, why);
+	return d->user.store != NULL;
+}
+
+/* As soon as the owner is known, for connections may follow in the same packet. */
+static void
+open_user(struct mailboxd *d)
+{
+	struct fail why = { .text = "" };
+
+	if (open_store(d, &why))
+		create_folders(d);
+	else
+		log_put(LOG_failure, "user=%s: %s", d->name, why.text);
+}
+
+/* ---- sessions ---- */
+
+static void
+start_idle(struct mailboxd *d)
+{
+	if (d->user.nsessions == 0)
+		(void)timer_set(&d->idle, d->service->conf->mailbox_idle_time + 1);
+}
+
+static void
+on_gone(struct user *user)
+{
+	struct mailboxd *d = OWNER_OF(user, struct mailboxd, user);
+
+	start_idle(d);
+	if (d->service->stopping && user->nsessions == 0)
+		service_exit(d->service);
+}
+
+static void
+on_idle(struct timer *t)
+{
+	struct mailboxd *d = OWNER_OF(t, struct mailboxd, idle);
+
+	if (d->user.nsessions == 0 && d->session)
+		(void)ipc_send_session_idle(d->session, &(struct ipc_session_idle){ .entered = d->entered });
+}
+
+static bool
+on_session_owner(struct channel *c, const struct ipc_session_owner *m)
+{
+	struct mailboxd *d = mailboxd_of(c);
+
+	if (d->home[0] || !m->home.n || m->home.p[0] != '/' || !span_cstr(m->user, d->name, sizeof d->name) ||
+	    !span_cstr(m->home, d->home, sizeof d->home))
+		return false;
+	d->user.name = span_str(d->name);
+	open_user(d);
+	return true;
+}
+
+static void
+turn_away(int fd, const struct ipc_session_enter *m, const char *text)
+{
+	struct buf b;
+	ssize_t n;
+
+	buf_init(&b, 2048);
+	if (span_eq(m->service, SPAN("pop3")))
+		buf_printf(&b, "-ERR [SYS/TEMP] %s\r\n", text);
+	else
+		buf_printf(&b, "%.*s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n", SPAN_ARG(m->tag), text, text);
+	n = write(fd, buf_span(&b).p, buf_len(&b)); /* what does not fit is not worth waiting for */
+	(void)n;
+	buf_free(&b);
+	close(fd);
+}
+
+static struct session *
+new_session(struct mailboxd *d, const struct ipc_session_enter *m, struct fail *why)
+{
+	struct session *s;
+
+	if (span_eq(m->service, SPAN("pop3")))
+		return pop3_new(&d->user, why);
+	s = imap_new(&d->user, m->tag);
+	if (!s)
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+	return s;
+}
+
+static bool
+on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
+{
+	struct mailboxd *d = mailboxd_of(c);
+	struct fail why = { .text = "" };
+	struct session *s;
+
+	d->entered++;
+	if (!d->user.store || d->service->stopping) {
+		turn_away(fd, m, "The mailbox cannot be opened now.");
+		start_idle(d);
+		return true;
+	}
+	if (d->user.nsessions >= d->service->conf->mailbox_session_limit) {
+		log_put(LOG_limit, "user=%s sessions=%u", d->name, d->user.nsessions);
+		turn_away(fd, m, "Too many connections of this user.");
+		return true;
+	}
+	s = new_session(d, m, &why);
+	if (!s) {
+		log_put(LOG_failure, "user=%s: %s", d->name, why.text);
+		turn_away(fd, m, "The mailbox cannot be opened now.");
+		start_idle(d);
+		return true;
+	}
+	timer_stop(&d->idle);
+	log_put(LOG_session, "user=%s service=%.*s client=%.*s", d->name, SPAN_ARG(m->service), SPAN_ARG(m->client_addr));
+	if (!client_new(&d->user, fd, s, m->pending, on_gone))
+		start_idle(d);
+	return true;
+}
+
+static void
+stop(struct mailboxd *d)
+{
+	if (d->user.nsessions == 0)
+		service_exit(d->service);
+	else
+		clients_shutdown(&d->user);
+}
+
+static bool
+on_session_stop(struct channel *c, const struct ipc_session_stop *m)
+{
+	struct mailboxd *d = mailboxd_of(c);
+
+	(void)m;
+	d->service->stopping = true;
+	stop(d);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/session.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_session_closed(struct channel *c, const struct fail *why)
+{
+	struct mailboxd *d = mailboxd_of(c);
+
+	if (why->class == FAIL_PEER)
+		log_put(LOG_channel, "session: %s", why->text);
+	d->session = NULL;
+	channel_free(&c);
+}
+
+static void
+on_session_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct mailboxd *d = s->state;
+
+	(void)peer;
+	(void)instance;
+	d->session = c;
+}
+
+/* ---- life ---- */
+
+static void
+take_settings(struct mailboxd *d)
+{
+	const struct conf *conf = d->service->conf;
+
+	d->user.hostname = conf->myhostname;
+	d->user.imap_idle_ms = conf->imap_timeout;
+	d->user.pop3_idle_ms = conf->pop3_timeout;
+	d->user.keepalive_ms = conf->imap_idle_notify_interval;
+	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
+}
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	struct mailboxd *d = calloc(1, sizeof *d);
+
+	if (!d)
+		return fail_errno(why, 0, "mailboxd");
+	d->service = s;
+	d->user.loop = s->loop;
+	list_init(&d->user.sessions);
+	timer_init(&d->idle, s->loop, on_idle);
+	s->state = d;
+	take_settings(d);
+	return true;
+}
+
+static void
+on_sandbox(struct service *s, struct sandbox *walls)
+{
+	(void)s;
+	walls->files_open = true; /* open_store() raises them, when it is known for whom */
+}
+
+static bool
+on_start(struct service *s, struct fail *why)
+{
+	(void)why;
+	start_idle(s->state);
+	return true;
+}
+
+static void
+on_reload(struct service *s, const struct conf *old)
+{
+	(void)old;
+	take_settings(s->state);
+}
+
+static void
+on_stop(struct service *s)
+{
+	stop(s->state);
+}
+
+static void
+on_state(struct service *s, struct buf *out)
+{
+	const struct mailboxd *d = s->state;
+
+	buf_printf(out, "user=%s sessions=%u", d->name, d->user.nsessions);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
+	static const struct service_channel channels[] = {
+		{ &ipc_channel_session, CHANNEL_SERVER, &session_ops, on_session_open },
+	};
+	static const struct service_ops ops = {
+		.name = "mailboxd", .see = CONF_MAILBOXD, .channels = channels, .nchannels = 1, .on_boot = on_boot,
+		.on_sandbox = on_sandbox, .on_start = on_start, .on_reload = on_reload, .on_stop = on_stop, .on_state = on_state,
+	};
+
+	return service_main(&ops, argc, argv);
+}

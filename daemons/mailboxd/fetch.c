@@ -240,17 +240,6 @@ fetch_parse(struct imap_parse *p)
 
 /* ---- finding ---- */
 
-/* RFC 3501 6.4.5: the part a path names; a message part's content takes its place on the way. */
-static struct mime_part *
-walk(struct mime_part *root, const struct section *s)
-{
-	struct mime_part *p = root;
-
-	for (size_t i = 0; p && i < s->npath; i++)
-		p = mime_child(p, s->path[i]);
-	return p;
-}
-
 static bool
 wanted(const struct section *s, struct span name)
 {
@@ -309,7 +298,8 @@ find_top(struct text *t, const struct section *s, struct section_found *out, str
 bool
 section_find(struct text *t, const struct section *s, struct section_found *out, struct buf *made)
 {
-	struct mime_part *root, *p;
+	struct mime_part *root;
+	const struct mime_part *p;
 	struct span all;
 
 	*out = (struct section_found){ 0 };
@@ -317,7 +307,7 @@ section_find(struct text *t, const struct section *s, struct section_found *out,
 		return find_top(t, s, out, made);
 	if (!text_root(t, &root) || !text_all(t, &all))
 		return false;
-	p = walk(root, s);
+	p = mime_find(root, s->path, s->npath);
 	out->missing = !p;
 	if (!p)
 		return true;

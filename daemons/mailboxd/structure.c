@@ -122,8 +122,6 @@ put_multipart(struct buf *out, const struct mime_part *p, bool extended)
 {
 	for (const struct mime_part *child = p->children; child; child = child->next)
 		structure_body(out, child, extended);
-	if (!p->children) /* the grammar wants one: an empty text */
-		buf_put(out, SPAN("(\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0)"));
 	put_sp(out);
 	imap_put_string(out, p->subtype);
 	if (!extended)

@@ -52,13 +52,8 @@ find_channel(const struct skeleton *k, struct span name, enum channel_side side)
 static void
 open_channel(struct skeleton *k, const struct service_channel *sc, int fd, struct span peer, unsigned instance)
 {
-	struct channel *c;
+	struct channel *c = channel_new(k->service.loop, fd, sc->type, sc->side, sc->ops, &k->service);
 
-	if (sc->on_fd) {
-		sc->on_fd(&k->service, fd, peer, instance);
-		return;
-	}
-	c = channel_new(k->service.loop, fd, sc->type, sc->side, sc->ops, &k->service);
 	if (c)
 		sc->on_open(&k->service, c, peer, instance);
 	else

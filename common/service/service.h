@@ -39,8 +39,6 @@ struct service_channel {
 	/* A channel to this peer is open; its owner is the struct service until
 	 * channel_set_owner().  For a control socket the peer is "control" and instance its uid. */
 	void (*on_open)(struct service *s, struct channel *c, struct span peer, unsigned instance);
-	/* Instead of on_open where the loop shall not read it (net/signer.h): the bare descriptor, the callee's. */
-	void (*on_fd)(struct service *s, int fd, struct span peer, unsigned instance);
 };
 
 struct service_ops {

@@ -16,7 +16,7 @@ extensions(const struct session *s)
 {
 	unsigned set = s->policy->extensions;
 
-	if (s->tls.n)
+	if (s->tls.n || !s->may_tls)
 		set &= ~EXT(STARTTLS);
 	if (s->user.n || !plaintext_auth_fine(s))
 		set &= ~EXT(AUTH);
@@ -116,7 +116,7 @@ cmd_starttls(struct session *s, struct span args)
 	(void)args;
 	if (s->tls.n)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("TLS is on already"));
-	else if (!(s->policy->extensions & EXT(STARTTLS)))
+	else if (!(s->policy->extensions & EXT(STARTTLS)) || !s->may_tls)
 		reply_status(s, STATUS_NOT_IMPLEMENTED, SPAN("TLS is not offered here"));
 	else {
 		reply(s, REPLY_START_TLS, SPAN_NONE);

@@ -18,7 +18,7 @@ without(unsigned set, const struct conf_list *discard)
 }
 
 void
-policy_init(struct policy *p, const struct conf *conf, const struct conf_listener *l, bool have_certificate)
+policy_init(struct policy *p, const struct conf *conf, const struct conf_listener *l)
 {
 	*p = (struct policy){
 		.conf = conf,
@@ -27,13 +27,12 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.local = l->service == CONF_SERVICE_SUBMIT,
 		.submission = l->service == CONF_SERVICE_SUBMISSION || l->service == CONF_SERVICE_SUBMISSIONS,
 		.wrapper = l->tls == CONF_MODE_WRAPPER,
-		.tls = have_certificate && (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT),
 		.tls_first = l->tls == CONF_MODE_ENCRYPT,
 		.auth = l->auth,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
 	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(ENHANCEDSTATUSCODES);
-	if (p->tls)
+	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
 	if (p->auth)
 		p->extensions |= EXT(AUTH);

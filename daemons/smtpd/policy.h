@@ -35,14 +35,12 @@ struct policy {
 	bool local;      /* the submit socket: the peer is a user of this host */
 	bool submission; /* mail needs a login, headers are completed (RFC 6409) */
 	bool wrapper;    /* TLS from the first byte */
-	bool tls;        /* STARTTLS can be offered: it is wanted and there is a certificate */
 	bool tls_first;  /* nothing but NOOP, EHLO, STARTTLS, QUIT before TLS (RFC 3207 4) */
 	bool auth;       /* AUTH is offered */
 	unsigned profile;    /* column of replies.def: 0 standard, 1 textbook, 2 plain */
 	unsigned extensions; /* EXT() bits that may be announced at all */
 };
 
-/* have_certificate: a TLS context could be made. */
-void policy_init(struct policy *p, const struct conf *conf, const struct conf_listener *listener, bool have_certificate);
+void policy_init(struct policy *p, const struct conf *conf, const struct conf_listener *listener);
 
 #endif

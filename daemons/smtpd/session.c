@@ -38,7 +38,7 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 {
 	*s = (struct session){
 		.ports = ports, .owner = owner, .policy = policy, .state = SESSION_START,
-		.trusted = peer->trusted, .may_xclient = peer->xclient,
+		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_tls = peer->tls,
 	};
 	arena_init(&s->mem, SESSION_MEMORY);
 	arena_init(&s->mail_mem, 0);

@@ -83,6 +83,7 @@ struct session_peer {
 	struct span literal; /* as RFC 5321 4.1.3, for names that are not known */
 	bool trusted;        /* in mynetworks: may relay */
 	bool xclient;        /* may use XCLIENT */
+	bool tls;            /* there is a certificate to do TLS with */
 };
 
 enum session_peer_daemon { PEER_ROUTED = 1, PEER_QUEUED = 2, PEER_AUTHD = 4 };
@@ -94,7 +95,7 @@ struct session {
 	struct arena mem;    /* the facts below */
 	struct span address, literal, name, helo, user, tls;
 	uint8_t state, wait; /* enum session_state, session_wait */
-	bool trusted, may_xclient;
+	bool trusted, may_xclient, may_tls;
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */

@@ -34,7 +34,7 @@ struct script {
 	const struct conf *conf;
 	struct arena mem;
 	struct buf settings, listener;
-	bool certificate, started, closed, full;
+	bool started, closed, full;
 	bool away[SIBLINGS];
 	struct rule rcpt[RULES], auth[RULES];
 	size_t nrcpt, nauth;
@@ -291,7 +291,7 @@ script_start(void *core)
 		x->closed = true;
 		return;
 	}
-	policy_init(&x->policy, x->conf, &x->conf->listeners[0], x->certificate);
+	policy_init(&x->policy, x->conf, &x->conf->listeners[0]);
 	session_init(&x->session, &x->policy, &x->peer, &ports, x);
 	x->started = true;
 	session_greet(&x->session);
@@ -463,7 +463,7 @@ static bool
 do_certificate(struct script *x, struct span rest)
 {
 	(void)rest;
-	x->certificate = true;
+	x->peer.tls = true;
 	return !x->started;
 }
 

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "smtpd.h"
+#include "transaction.h"
+
+enum {
+	IN_CAP = 65536,
+	OUT_CAP = 65536,
+	GROUP_MAX = 256, /* commands taken before others get their turn */
+};
+_Static_assert((int)IN_CAP > (int)SESSION_LINE_MAX, "the longest line must fit the input buffer");
+
+struct span
+client_label(const struct client *c, char text[400])
+{
+	const struct session *s = &c->session;
+	int n = snprintf(text, 400, "%.*s[%.*s]", SPAN_ARG(s->name.n ? s->name : SPAN("unknown")), SPAN_ARG(s->address));
+
+	return span_of(text, n > 0 && n < 400 ? (size_t)n : 0);
+}
+
+/* Numbers of clients. */
+
+static bool
+take_slot(struct smtpd *d, struct client *c)
+{
+	if (!d->nfree) {
+		size_t n = d->nslots ? d->nslots * 2 : 64;
+		struct client **slots = realloc(d->slots, n * sizeof(*slots));
+		uint32_t *free_slots;
+
+		if (!slots)
+			return false;
+		d->slots = slots;
+		free_slots = realloc(d->free_slots, n * sizeof(*free_slots));
+		if (!free_slots)
+			return false;
+		d->free_slots = free_slots;
+		for (size_t i = n; i > d->nslots; i--) {
+			d->slots[i - 1] = NULL;
+			d->free_slots[d->nfree++] = (uint32_t)(i - 1);
+		}
+		d->nslots = n;
+	}
+	c->slot = d->free_slots[--d->nfree];
+	d->slots[c->slot] = c;
+	return true;
+}
+
+struct client *
+client_of_id(struct smtpd *d, uint64_t id)
+{
+	uint64_t slot = id >> 32;
+
+	return slot < d->nslots ? d->slots[slot] : NULL;
+}
+
+uint64_t
+client_new_id(struct client *c)
+{
+	return (uint64_t)c->slot << 32 | ++c->door->smtpd->serial;
+}
+
+void
+clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg)
+{
+	LIST_EACH(&d->clients, it)
+		visit(OWNER_OF(it, struct client, node), arg);
+}
+
+/* Life. */
+
+static void
+client_free(struct client *c)
+{
+	struct smtpd *d = c->door->smtpd;
+
+	session_free(&c->session);
+	stream_close(&c->stream);
+	if (c->hands_over)
+		map_remove(&d->messages, &c->message);
+	if (c->in_crowd)
+		crowd_leave(d, c->crowd_key);
+	d->slots[c->slot] = NULL;
+	d->free_slots[d->nfree++] = c->slot;
+	list_remove(&c->node);
+	d->nclients--;
+	door_release(c->door);
+	free(c->lookup);
+	free(c);
+	if (d->service->stopping && !d->nclients)
+		service_exit(d->service);
+	else
+		doors_balance(d);
+}
+
+static void
+on_closed(struct stream *s, enum stream_why why)
+{
+	static const char *const words[] = {
+		[STREAM_EOF] = "end of input", [STREAM_FINISHED] = "closed", [STREAM_TIMEOUT] = "timeout",
+		[STREAM_RESET] = "connection lost", [STREAM_TLS] = "TLS failed", [STREAM_LIMIT] = "output limit",
+	};
+	struct client *c = OWNER_OF(s, struct client, stream);
+	char label[400];
+
+	log_put(LOG_disconnect, "client=%.*s messages=%u errors=%u why=%s%s%s", SPAN_ARG(client_label(c, label)), c->session.messages,
+	    c->session.errors, words[why] ? words[why] : "?", why == STREAM_TLS ? ": " : "",
+	    why == STREAM_TLS ? stream_failure(s)->text : "");
+	client_free(c);
+}
+
+/* After everything that moved the session. */
+static void
+settle(struct client *c)
+{
+	struct session *s = &c->session;
+
+	if (c->finishing)
+		return;
+	if (c->tls_due) {
+		struct smtpd *d = c->door->smtpd;
+		struct fail why = { .text = "no certificate" };
+		struct tls_server *server = signer_context(d->signer, &why);
+
+		c->tls_due = false;
+		if (!server || !stream_tls_accept(&c->stream, server, &why)) {
+			log_put(LOG_failure, "TLS: %s", why.text);
+			s->state = SESSION_CLOSED;
+			s->wait = WAIT_CLIENT;
+		}
+	}
+	if (c->eof && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked))
+		session_on_eof(s);
+	if (session_closed(s) && !(c->eof && s->wait == WAIT_COMMIT)) {
+		c->finishing = true;
+		stream_finish(&c->stream);
+		return;
+	}
+	if (c->progress != s->progress || c->wait != s->wait) {
+		c->progress = s->progress;
+		c->wait = s->wait;
+		stream_deadline(&c->stream, session_wait_ms(s));
+	}
+}
+
+void
+client_pump(struct client *c)
+{
+	for (unsigned i = 0; !c->finishing; i++) {
+		struct span in = stream_input(&c->stream);
+		size_t n;
+
+		if (!in.n || stream_full(&c->stream))
+			break;
+		if (i == GROUP_MAX) {
+			stream_again(&c->stream);
+			break;
+		}
+		n = session_input(&c->session, in);
+		stream_eat(&c->stream, n);
+		if (!n)
+			break;
+	}
+	settle(c);
+}
+
+static void
+on_input(struct stream *s)
+{
+	client_pump(OWNER_OF(s, struct client, stream));
+}
+
+static void
+on_eof(struct stream *s)
+{
+	struct client *c = OWNER_OF(s, struct client, stream);
+
+	c->eof = true;
+	client_pump(c);
+}
+
+static void
+on_timeout(struct stream *s)
+{
+	struct client *c = OWNER_OF(s, struct client, stream);
+
+	session_on_timeout(&c->session);
+	c->progress--; /* a new wait begins in any case */
+	client_pump(c);
+}
+
+static void
+on_tls(struct stream *s, const struct tls_facts *facts)
+{
+	struct client *c = OWNER_OF(s, struct client, stream);
+	char text[128], label[400];
+	int n = snprintf(text, sizeof(text), "%s cipher %s", facts->version, facts->cipher);
+
+	log_put(LOG_tls, "client=%.*s protocol=%s cipher=%s sni=%s%s", SPAN_ARG(client_label(c, label)), facts->version, facts->cipher,
+	    facts->sni, facts->resumed ? " resumed" : "");
+	session_on_tls(&c->session, span_of(text, n > 0 ? (size_t)n : 0));
+	if (c->door->policy.wrapper)
+		session_greet(&c->session);
+	client_pump(c);
+}
+
+static const struct stream_events events = {
+	.on_input = on_input,
+	.on_eof = on_eof,
+	.on_drain = on_input,
+	.on_tls = on_tls,
+	.on_timeout = on_timeout,
+	.on_closed = on_closed,
+};
+
+/* Who it is, for the session. On a UNIX socket the kernel says which user. */
+static void
+identify(struct client *c, int fd, const struct netaddr *peer, struct session_peer *who, char address[NETADDR_TEXT],
+    struct buf *literal)
+{
+	const struct conf_listener *block = c->door->policy.listener;
+	uint8_t bytes[16];
+	struct ucred user;
+	socklen_t len = sizeof(user);
+
+	netaddr_put_literal(literal, peer);
+	who->literal = buf_span(literal);
+	who->tls = signer_context(c->door->smtpd->signer, NULL) != NULL;
+	if (netaddr_bytes(peer, bytes)) {
+		who->address = netaddr_text(peer, address);
+		who->trusted = conf_nets_match(&block->mynetworks, bytes);
+		who->xclient = conf_nets_match(&block->xclient_hosts, bytes);
+		return;
+	}
+	who->address = SPAN("local");
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &len) == 0) {
+		int n = snprintf(address, NETADDR_TEXT, "local:%u", (unsigned)user.uid);
+
+		who->address = span_of(address, (size_t)n);
+	}
+}
+
+static struct client *
+client_new(struct door *door, int fd)
+{
+	static const struct stream_limits limits = { .in_cap = IN_CAP, .out_cap = OUT_CAP };
+	struct smtpd *d = door->smtpd;
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->door = door;
+	if (!take_slot(d, c)) {
+		free(c);
+		return NULL;
+	}
+	if (!stream_open(&c->stream, d->loop, fd, &events, &limits)) {
+		d->slots[c->slot] = NULL;
+		d->free_slots[d->nfree++] = c->slot;
+		free(c);
+		return NULL;
+	}
+	door->sessions++;
+	d->nclients++;
+	d->connects++;
+	list_push(&d->clients, &c->node);
+	return c;
+}
+
+/* RFC 5321 4.5.3.2 has no word on it; a client that takes every session there is hurts the others. */
+static bool
+too_many(struct client *c, const struct netaddr *peer, bool trusted)
+{
+	struct smtpd *d = c->door->smtpd;
+	size_t limit = trusted ? 0 : (size_t)c->door->policy.listener->connection_limit;
+
+	if (netaddr_family(peer) == AF_UNIX)
+		return false;
+	netaddr_network(peer, 32, 64, c->crowd_key);
+	c->in_crowd = crowd_enter(d, c->crowd_key, limit);
+	return !c->in_crowd;
+}
+
+static void
+greet(struct client *c, const struct netaddr *peer, bool trusted)
+{
+	char label[400];
+
+	if (too_many(c, peer, trusted)) {
+		log_put(LOG_limit, "smtpd_client_connection_count_limit: client=%.*s", SPAN_ARG(client_label(c, label)));
+		session_turn_away(&c->session, "Too many connections from your address");
+	} else if (c->door->policy.wrapper) {
+		c->session.wait = WAIT_TLS;
+		c->tls_due = true;
+	} else
+		session_greet(&c->session);
+	c->wait = UINT8_MAX;
+	settle(c);
+}
+
+void
+client_accept(struct listener *l, int fd, const struct netaddr *peer)
+{
+	struct door *door = OWNER_OF(l, struct door, listener);
+	struct client *c = client_new(door, fd);
+	struct session_peer who = { .trusted = false };
+	char address[NETADDR_TEXT], label[400];
+	struct buf literal;
+
+	if (!c) {
+		(void)close(fd);
+		return;
+	}
+	buf_init(&literal, 128);
+	identify(c, fd, peer, &who, address, &literal);
+	session_init(&c->session, &door->policy, &who, &client_ports, c);
+	buf_free(&literal);
+	if (netaddr_loopback(peer))
+		session_on_name(&c->session, SPAN("localhost"));
+	else
+		lookup_start(c, peer);
+	log_put(LOG_connect, "client=%.*s listener=%s", SPAN_ARG(client_label(c, label)), door->name);
+	greet(c, peer, who.trusted);
+	doors_balance(door->smtpd);
+}

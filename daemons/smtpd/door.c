@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "smtpd.h"
+
+static struct door *
+find(struct smtpd *d, struct span name)
+{
+	LIST_EACH(&d->doors, it) {
+		struct door *door = OWNER_OF(it, struct door, node);
+
+		if (span_eq(span_str(door->name), name))
+			return door;
+	}
+	return NULL;
+}
+
+static struct door *
+door_new(struct smtpd *d, struct span name)
+{
+	struct door *door = calloc(1, sizeof(*door));
+
+	if (!door)
+		return NULL;
+	door->smtpd = d;
+	(void)span_cstr(name, door->name, sizeof(door->name));
+	list_push(&d->doors, &door->node);
+	return door;
+}
+
+void
+door_open(struct smtpd *d, const struct conf_listener *block, int fd)
+{
+	struct door *door = find(d, block->name);
+
+	/* A block may come twice: "*" is a socket for each address family. */
+	if (!door || door->open)
+		door = door_new(d, block->name);
+	if (!door) {
+		(void)close(fd);
+		return;
+	}
+	policy_init(&door->policy, d->service->conf, block);
+	door->open = listener_open(&door->listener, d->loop, fd, client_accept);
+	if (!door->open)
+		log_put(LOG_failure, "listener %s cannot be watched", door->name);
+	else if (d->paused || d->service->stopping)
+		listener_pause(&door->listener);
+}
+
+static void
+door_free_if_unused(struct door *door)
+{
+	if (door->open || door->sessions)
+		return;
+	list_remove(&door->node);
+	free(door);
+}
+
+void
+door_release(struct door *door)
+{
+	door->sessions--;
+	door_free_if_unused(door);
+}
+
+void
+doors_close(struct smtpd *d)
+{
+	LIST_EACH(&d->doors, it) {
+		struct door *door = OWNER_OF(it, struct door, node);
+
+		if (door->open)
+			listener_close(&door->listener);
+		door->open = false;
+		door_free_if_unused(door);
+	}
+}
+
+static void
+end_session_of(struct client *c, void *door)
+{
+	if (c->door != door)
+		return;
+	session_shutdown(&c->session);
+	client_pump(c);
+}
+
+void
+doors_reload(struct smtpd *d)
+{
+	const struct conf *conf = d->service->conf;
+
+	doors_close(d);
+	LIST_EACH(&d->doors, it) {
+		struct door *door = OWNER_OF(it, struct door, node);
+		const struct conf_listener *block = conf_listener_find(conf, span_str(door->name));
+
+		if (block)
+			policy_init(&door->policy, conf, block);
+		else if (conf->nlisteners) {
+			/* Until they are gone its sessions need some listener's settings. */
+			policy_init(&door->policy, conf, &conf->listeners[0]);
+			door->sessions++; /* the visits below may end the last one */
+			clients_each(d, end_session_of, door);
+			door_release(door);
+		}
+	}
+}
+
+void
+doors_balance(struct smtpd *d)
+{
+	bool full = d->nclients >= d->service->conf->smtpd_session_limit;
+
+	if (full == d->paused)
+		return;
+	d->paused = full;
+	if (full)
+		log_put(LOG_limit, "smtpd_session_limit: %zu sessions; more wait", d->nclients);
+	LIST_EACH(&d->doors, it) {
+		struct door *door = OWNER_OF(it, struct door, node);
+
+		if (door->open && full)
+			listener_pause(&door->listener);
+		else if (door->open)
+			listener_resume(&door->listener);
+	}
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * ports: what sessions want done, done: questions to the siblings, the log.
+ */
+#include <time.h>
+
+#include "base/queueid.h"
+#include "smtpd.h"
+#include "transaction.h"
+
+static struct smtpd *
+smtpd_of(void *owner)
+{
+	return ((struct client *)owner)->door->smtpd;
+}
+
+static struct buf *
+output(void *owner)
+{
+	return stream_out(&((struct client *)owner)->stream);
+}
+
+static bool
+ask_rcpt(void *owner, struct ipc_rcpt_ask *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->routed && ipc_send_rcpt_ask(d->routed, m);
+}
+
+static bool
+ask_auth(void *owner, struct ipc_auth_ask *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->authd && ipc_send_auth_ask(d->authd, m);
+}
+
+static uint64_t
+new_queue_id(void *owner)
+{
+	struct smtpd *d = smtpd_of(owner);
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return queueid_new(&d->last_queue_id, (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000, d->service->instance % QUEUEID_INSTANCES);
+}
+
+static bool
+intake_open(void *owner, const struct ipc_intake_open *m)
+{
+	struct client *c = owner;
+	struct smtpd *d = smtpd_of(owner);
+
+	if (!d->queued || !map_put_u64(&d->messages, &c->message, m->id))
+		return false;
+	c->hands_over = true;
+	return ipc_send_intake_open(d->queued, m);
+}
+
+static bool
+intake_rcpt(void *owner, const struct ipc_intake_rcpt *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->queued && ipc_send_intake_rcpt(d->queued, m);
+}
+
+static bool
+intake_data(void *owner, const struct ipc_intake_data *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->queued && ipc_send_intake_data(d->queued, m);
+}
+
+static bool
+intake_end(void *owner, const struct ipc_intake_end *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->queued && ipc_send_intake_end(d->queued, m);
+}
+
+static void
+intake_abort(void *owner, uint64_t id)
+{
+	struct client *c = owner;
+	struct smtpd *d = smtpd_of(owner);
+
+	if (c->hands_over)
+		map_remove(&d->messages, &c->message);
+	c->hands_over = false;
+	if (d->queued)
+		(void)ipc_send_intake_abort(d->queued, &(struct ipc_intake_abort){ .id = id });
+}
+
+static bool
+intake_full(void *owner)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->queued && channel_congested(d->queued);
+}
+
+static void
+start_tls(void *owner)
+{
+	((struct client *)owner)->tls_due = true; /* once the input behind it has been thrown away */
+}
+
+static int64_t
+now(void *owner)
+{
+	return loop_wall_ms(smtpd_of(owner)->loop) / 1000;
+}
+
+static bool
+trusted(void *owner, struct span address)
+{
+	struct client *c = owner;
+	struct netaddr a;
+	uint8_t bytes[16];
+
+	return netaddr_parse(address, 0, &a) && netaddr_bytes(&a, bytes) && conf_nets_match(&c->door->policy.listener->mynetworks, bytes);
+}
+
+static void
+note_received(struct client *c, struct span id, struct span who)
+{
+	const struct session *s = &c->session;
+	const struct transaction *t = s->mail;
+	const struct recipient *to = t->first;
+
+	while (to && to->state != RECIPIENT_GOOD)
+		to = to->next;
+	log_put(LOG_received, "id=%.*s from=<%.*s> to=<%.*s>%s nrcpt=%u size=%llu client=%.*s helo=%.*s message-id=%.*s", SPAN_ARG(id),
+	    SPAN_ARG(t->sender), SPAN_ARG(to ? to->address : SPAN_NONE), t->good > 1 ? ",..." : "", t->good, (unsigned long long)t->sent,
+	    SPAN_ARG(who), SPAN_ARG(s->helo), SPAN_ARG(t->message_id));
+}
+
+static void
+note(void *owner, enum session_note what, struct span text)
+{
+	struct client *c = owner;
+	const struct transaction *t = c->session.mail;
+	char label[400];
+	struct span who = client_label(c, label);
+
+	switch (what) {
+	case SESSION_NOTE_ACCEPTED:
+		c->door->smtpd->messages_in++;
+		note_received(c, text, who);
+		break;
+	case SESSION_NOTE_REJECT:
+	case SESSION_NOTE_REFUSED:
+		log_put(LOG_reject, "client=%.*s from=<%.*s> %s=%.*s", SPAN_ARG(who), SPAN_ARG(t ? t->sender : SPAN_NONE),
+		    what == SESSION_NOTE_REJECT ? "reply" : "id", SPAN_ARG(text));
+		break;
+	case SESSION_NOTE_AUTH_OK:
+		log_put(LOG_auth, "client=%.*s user=%.*s ok", SPAN_ARG(who), SPAN_ARG(text));
+		break;
+	case SESSION_NOTE_AUTH_FAILED:
+		log_put(LOG_auth, "client=%.*s user=%.*s failed: %.*s", SPAN_ARG(who), SPAN_ARG(c->session.subject), SPAN_ARG(text));
+		break;
+	case SESSION_NOTE_DROPPED:
+		log_put(LOG_limit, "client=%.*s dropped: %.*s", SPAN_ARG(who), SPAN_ARG(text));
+		break;
+	}
+}
+
+const struct session_ports client_ports = {
+	.output = output,
+	.ask_rcpt = ask_rcpt,
+	.ask_auth = ask_auth,
+	.new_queue_id = new_queue_id,
+	.intake_open = intake_open,
+	.intake_rcpt = intake_rcpt,
+	.intake_data = intake_data,
+	.intake_end = intake_end,
+	.intake_abort = intake_abort,
+	.intake_full = intake_full,
+	.start_tls = start_tls,
+	.time = now,
+	.trusted = trusted,
+	.note = note,
+};

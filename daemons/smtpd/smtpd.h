@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * smtpd: the rim around the sessions: doors (listening sockets), clients
+ * (connections), the siblings' channels.
+ */
+#ifndef SMTPD_SMTPD_H
+#define SMTPD_SMTPD_H
+
+#include "base/map.h"
+#include "net/listener.h"
+#include "net/signer.h"
+#include "net/stream.h"
+#include "policy.h"
+#include "service/service.h"
+#include "session.h"
+
+struct smtpd {
+	struct service *service;
+	struct loop *loop;
+	struct channel *routed, *authd, *queued, *dnsd; /* NULL while away */
+	struct signer *signer;   /* keyd */
+	struct list doors;       /* of struct door */
+	struct list clients;     /* of struct client */
+	struct map messages;     /* clients by the queue id of the message they hand over */
+	struct map crowd;        /* struct crowd by address */
+	struct client **slots;   /* clients by number: what the ids of questions begin with */
+	uint32_t *free_slots;    /* a stack */
+	size_t nslots, nfree;
+	uint32_t serial;         /* of questions */
+	uint64_t last_queue_id;
+	size_t nclients;
+	uint64_t connects, messages_in;
+	bool paused;             /* all doors wait: as many sessions as may be */
+};
+
+/* door.c: a listening socket and what its sessions go by. Lives until the last of them ends. */
+struct door {
+	struct list node;
+	struct smtpd *smtpd;
+	struct listener listener;
+	struct policy policy;
+	char name[128];
+	size_t sessions;
+	bool open;
+};
+void door_open(struct smtpd *d, const struct conf_listener *block, int fd);
+void doors_close(struct smtpd *d);
+/* Gives the sessions there are the new configuration; those of blocks that are gone are ended. */
+void doors_reload(struct smtpd *d);
+/* Pauses and resumes by the number of sessions. */
+void doors_balance(struct smtpd *d);
+void door_release(struct door *door); /* a session of it has ended */
+
+/* crowd.c: sessions of one client address. */
+bool crowd_enter(struct smtpd *d, const uint8_t key[16], size_t limit); /* false: too many */
+void crowd_leave(struct smtpd *d, const uint8_t key[16]);
+
+/* A check of the client's name by DNS: its PTR, then that name's addresses. */
+struct lookup {
+	uint64_t id;
+	bool confirming; /* the second question */
+	bool confirmed;
+	char name[B_HOST + 1];
+};
+
+/* client.c: one connection. */
+struct client {
+	struct stream stream;
+	struct session session;
+	struct list node;
+	struct map_node message; /* in smtpd.messages while hands_over */
+	struct door *door;
+	struct lookup *lookup;   /* owned; NULL when none is under way */
+	uint8_t crowd_key[16];
+	uint32_t slot;
+	unsigned progress;       /* the session's, when the timer was set */
+	uint8_t wait;            /* likewise */
+	bool hands_over, in_crowd, eof, tls_due, finishing;
+};
+void client_accept(struct listener *l, int fd, const struct netaddr *peer);
+/* Feeds what the session will take and acts on what became of it. The client may be gone afterwards. */
+void client_pump(struct client *c);
+/* The client whose question has this id; NULL if it has gone. */
+struct client *client_of_id(struct smtpd *d, uint64_t id);
+uint64_t client_new_id(struct client *c);
+void clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg);
+extern const struct session_ports client_ports; /* ports.c */
+struct span client_label(const struct client *c, char text[400]);
+
+/* peers.c */
+extern const struct service_channel smtpd_channels[];
+extern const size_t smtpd_channels_count;
+void lookup_start(struct client *c, const struct netaddr *peer);
+
+#endif

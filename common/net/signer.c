@@ -133,7 +133,7 @@ sign(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struc
 }
 
 static struct tls_server *
-build(struct signer *s, uint32_t *generation, struct fail *why)
+build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 {
 	struct tls_signer by = { sign, s };
 	struct tls_server *server = tls_server_new(&by, why);
@@ -162,8 +162,7 @@ build(struct signer *s, uint32_t *generation, struct fail *why)
 			more = end->id != s->last_id;
 		}
 	}
-	if (server)
-		s->chains = chains;
+	*count = chains;
 	return server;
 }
 
@@ -173,25 +172,34 @@ refresh(struct signer *s, struct fail *why)
 	struct ipc_sign_fetch fetch = { .id = ++s->last_id };
 	struct tls_server *server;
 	uint32_t generation = 0;
+	size_t chains = 0;
 
 	if (!send(s, IPC_sign_fetch, &fetch, why))
 		return false;
-	server = build(s, &generation, why);
+	server = build(s, &generation, &chains, why);
 	if (!server)
 		return false;
+	if (generation == 0) { /* it has just been started and has no keys yet */
+		tls_server_unref(&server);
+		return fail_set(why, FAIL_TEMP, 0, "keyd is not ready");
+	}
 	tls_server_unref(&s->server);
 	s->server = server;
 	s->generation = generation;
-	s->stale = false;
+	s->chains = chains;
+	s->stale = chains == 0; /* nobody would tell when there are some */
 	return true;
 }
 
 struct tls_server *
 signer_context(struct signer *s, struct fail *why)
 {
-	if (s->stale && now() >= s->retry && !refresh(s, why)) {
-		s->retry = now() + RETRY_SECONDS;
-		if (!s->server)
+	if (s->stale && now() >= s->retry) {
+		bool ok = refresh(s, why);
+
+		if (s->stale)
+			s->retry = now() + RETRY_SECONDS;
+		if (!ok && !s->server)
 			return NULL;
 	}
 	if (!s->server || s->chains == 0 || !s->channel) {

@@ -80,6 +80,8 @@ bool
 tls_context_init(struct tls_context *context, struct fail *why)
 {
 	context->refs = 1;
+	/* Hermetic, and inside a sandbox there is no such file. */
+	(void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	context->libctx = OSSL_LIB_CTX_new();
 	context->bio = tls_bio_method();
 	if (!context->libctx || !context->bio)

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * keyd: holds the private keys of TLS and signs with them for the fronts. It
+ * reads no network byte; what it reads are key files that maild opened and
+ * requests on the sign channel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemons/keyd/keys.h"
+#include "service/service.h"
+
+enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32 };
+
+struct keyd {
+	struct keys now, before, next; /* those of the generation before still sign: handshakes overlap a reload */
+	bool filling;                  /* files for next have come */
+	uint32_t generation;
+	uint64_t signed_total, refused;
+};
+
+static bool
+answer(struct channel *c, const struct keyd *k, uint64_t id, const struct buf *signature, const struct fail *why)
+{
+	struct ipc_sign_answer m = { .id = id, .ok = signature != NULL, .generation = k->generation };
+
+	if (signature)
+		m.signature = buf_span(signature);
+	else
+		m.why = fail_text(why);
+	return ipc_send_sign_answer(c, &m);
+}
+
+static bool
+on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
+{
+	struct service *s = channel_owner(c);
+	struct keyd *k = s->state;
+	struct buf signature;
+	struct fail why = { .class = FAIL_NONE };
+	bool ok;
+
+	buf_init(&signature, 1024);
+	ok = keys_sign(&k->now, m, &signature, &why);
+	if (!ok && why.class == FAIL_PERM)
+		ok = keys_sign(&k->before, m, &signature, &why);
+	*(ok ? &k->signed_total : &k->refused) += 1;
+	if (!ok)
+		log_put(LOG_key, "refused scheme=%u digest=%.*s: %s", (unsigned)m->scheme, SPAN_ARG(m->digest), why.text);
+	(void)answer(c, k, m->id, ok ? &signature : NULL, &why);
+	buf_free(&signature);
+	return true;
+}
+
+static bool
+on_sign_fetch(struct channel *c, const struct ipc_sign_fetch *m)
+{
+	struct service *s = channel_owner(c);
+	struct keyd *k = s->state;
+	struct ipc_sign_chains end = { .id = m->id, .generation = k->generation };
+
+	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&k->now, chain));) {
+		struct ipc_sign_chain row = { .id = m->id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) };
+
+		(void)ipc_send_sign_chain(c, &row);
+	}
+	(void)ipc_send_sign_chains(c, &end);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/sign.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	if (why->class == FAIL_PEER && why->text[0])
+		log_put(LOG_channel, "sign: %s", why->text);
+	channel_free(&c);
+}
+
+static void
+on_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)s, (void)c, (void)peer, (void)instance; /* the channel's owner is the service */
+}
+
+static bool
+read_file(int fd, struct buf *out, struct fail *why)
+{
+	char *to = buf_room(out, KEYS_FILE_MAX + 1);
+	size_t have = 0;
+	ssize_t n = 0;
+
+	if (!to)
+		return fail_set(why, FAIL_TEMP, 0, "out of memory");
+	while (have < KEYS_FILE_MAX + 1 && (n = pread(fd, to + have, KEYS_FILE_MAX + 1 - have, (off_t)have)) > 0)
+		have += (size_t)n;
+	buf_added(out, have);
+	return n >= 0 || fail_errno(why, 0, "reading");
+}
+
+static void
+take_file(struct keyd *k, struct span path, int fd)
+{
+	struct buf pem;
+	struct fail why = { .class = FAIL_NONE };
+
+	k->filling = true;
+	buf_init(&pem, KEYS_FILE_MAX + 1);
+	if (!read_file(fd, &pem, &why) || !keys_add(&k->next, path, buf_span(&pem), &why))
+		log_put(LOG_key, "refused file=%.*s: %s%s", SPAN_ARG(path), why.text,
+		    keys_carry(&k->next, &k->now, path) ? "; what it held before stays in use" : "");
+	buf_wipe(&pem);
+}
+
+static void
+on_file(struct service *s, struct span purpose, struct span path, int fd)
+{
+	if (span_eq(purpose, SPAN("key")) || span_eq(purpose, SPAN("cert")))
+		take_file(s->state, path, fd);
+	(void)close(fd);
+}
+
+static void
+open_file(struct keyd *k, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0) {
+		if (errno != EACCES || k->now.nkeys == 0)
+			log_put(LOG_key, "cannot open file=%s errno=%d", path, errno);
+		return;
+	}
+	take_file(k, span_str(path), fd);
+	(void)close(fd);
+}
+
+/* Nobody opened them for us: an unprivileged run without a parent that may. */
+static void
+open_configured(struct service *s)
+{
+	const struct conf *conf = s->conf;
+
+	if (conf->smtpd_tls_cert_file.n)
+		open_file(s->state, conf->smtpd_tls_cert_file.p);
+	if (conf->smtpd_tls_key_file.n && !span_eq(conf->smtpd_tls_key_file, conf->smtpd_tls_cert_file))
+		open_file(s->state, conf->smtpd_tls_key_file.p);
+	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
+		open_file(s->state, conf->smtpd_tls_chain_files.items[i].p);
+}
+
+static void
+log_line(void *arg, struct span text)
+{
+	log_put(LOG_key, "%s %.*s", (const char *)arg, SPAN_ARG(text));
+}
+
+static void
+log_chains(const struct keys *set)
+{
+	LIST_EACH(&set->chains, node) {
+		const struct keys_chain *chain = OWNER_OF(node, struct keys_chain, node);
+
+		log_put(LOG_key, "%s names=%s file=%s", keys_have(set, chain->id) ? "certificate" : "certificate without key", chain->subject,
+		    chain->path);
+	}
+}
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	struct keyd *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return fail_set(why, FAIL_TEMP, 0, "out of memory");
+	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL);
+	/* Locked and guarded memory for the secret parts of keys, where the system lets us. */
+	if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_LEAST) != 1)
+		log_put(LOG_degraded, "private keys are not locked into memory: RLIMIT_MEMLOCK is below %d KiB", SECURE_HEAP / 1024);
+	keys_init(&k->now);
+	keys_init(&k->before);
+	keys_init(&k->next);
+	s->state = k;
+	return true;
+}
+
+static bool
+on_start(struct service *s, struct fail *why)
+{
+	struct keyd *k = s->state;
+
+	(void)why;
+	if (!k->filling)
+		open_configured(s);
+	keys_each_line(&k->now, log_line, "retired");
+	keys_free(&k->before);
+	keys_take(&k->before, &k->now);
+	keys_take(&k->now, &k->next);
+	k->filling = false;
+	k->generation++;
+	keys_each_line(&k->now, log_line, "loaded");
+	log_chains(&k->now);
+	return true;
+}
+
+static void
+on_state(struct service *s, struct buf *out)
+{
+	const struct keyd *k = s->state;
+
+	buf_printf(out, "keys=%zu chains=%zu signatures=%llu refused=%llu", k->now.nkeys, k->now.nchains,
+	    (unsigned long long)k->signed_total, (unsigned long long)k->refused);
+}
+
+static void
+on_stop(struct service *s)
+{
+	struct keyd *k = s->state;
+
+	keys_each_line(&k->now, log_line, "retired");
+	keys_free(&k->now);
+	keys_free(&k->before);
+	keys_free(&k->next);
+	service_exit(s);
+}
+
+/* Needed only where no parent opens the files for us. */
+static void
+on_sandbox(struct service *s, struct sandbox *walls)
+{
+	size_t n = 0;
+
+	if (!s->unprivileged)
+		return;
+	if (s->conf->smtpd_tls_cert_file.n)
+		walls->read[n++] = s->conf->smtpd_tls_cert_file.p;
+	if (s->conf->smtpd_tls_key_file.n)
+		walls->read[n++] = s->conf->smtpd_tls_key_file.p;
+}
+
+static const struct channel_ops sign_ops = { dispatch_sign, on_closed, NULL };
+
+static const struct service_channel channels[] = {
+	{ .type = &ipc_channel_sign, .side = CHANNEL_SERVER, .ops = &sign_ops, .on_open = on_open },
+};
+
+static const struct service_ops ops = {
+	.name = "keyd",
+	.see = CONF_KEYD,
+	.channels = channels,
+	.nchannels = sizeof(channels) / sizeof(channels[0]),
+	.on_boot = on_boot,
+	.on_file = on_file,
+	.on_sandbox = on_sandbox,
+	.on_start = on_start,
+	.on_stop = on_stop,
+	.on_state = on_state,
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_main(&ops, argc, argv);
+}

@@ -134,8 +134,7 @@ put_head(struct buf *out, const struct report *r)
 
 static const char *const opening[REPORT_ACTION_COUNT] = {
 	[REPORT_FAILED] = "Your message could not be delivered to the following recipients. It will not be tried again.",
-	[REPORT_DELAYED] = "Your message has not yet been delivered to the following recipients.\r\n"
-			   "It will be tried again; you need not send it again.",
+	[REPORT_DELAYED] = "Your message has not yet been delivered to the following recipients. It will be tried again.",
 	[REPORT_DELIVERED] = "Your message was delivered to the following recipients.",
 	[REPORT_RELAYED] = "Your message was handed on for the following recipients, to mail servers that may send no further reports.",
 	[REPORT_EXPANDED] = "Your message was delivered to the following recipients, who are lists or forward their mail.",

@@ -284,7 +284,7 @@ void
 client_start(struct client *c, struct client_mail *mail)
 {
 	c->mail = mail;
-	c->answered = c->stop = false;
+	c->answered = false;
 	c->passes = 0;
 	if (c->state == CLIENT_STATE_idle)
 		begin(c);
@@ -303,7 +303,7 @@ transaction_over(struct client *c, bool taken)
 		c->needs_rset = false;
 		c->messages++;
 	}
-	if (more && taken && !c->stop && c->passes < CLIENT_PASSES) {
+	if (more && taken && c->passes < CLIENT_PASSES) {
 		begin(c);
 		return;
 	}
@@ -746,17 +746,4 @@ client_content_failed(struct client *c, struct span text)
 {
 	if (c->state == CLIENT_STATE_content)
 		end_session(c, CLIENT_GOODBYE, own_words(c, STATUS_SYSTEM_LOCAL_TEMP, "content was given up", text), false);
-}
-
-void
-client_cancel(struct client *c)
-{
-	struct verdict v;
-
-	if (!c->mail || c->state == CLIENT_STATE_final)
-		return;
-	v = own_words(c, STATUS_TEMP, "the delivery was called off", SPAN_NONE);
-	v.again = false;
-	settle_all(c, &v);
-	end_session(c, CLIENT_GOODBYE, v, c->state != CLIENT_STATE_content && c->state != CLIENT_STATE_handshake);
 }

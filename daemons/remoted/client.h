@@ -27,7 +27,6 @@ struct client_timeouts {
 struct client_settings {
 	struct span helo;        /* our name in EHLO */
 	struct span myself;      /* a peer that calls itself so is us: a loop; empty: no check */
-	struct span destination; /* for messages */
 	enum client_tls tls;
 	bool lmtp;
 	bool send_8bit_anyway;   /* to a peer without 8BITMIME */
@@ -114,7 +113,6 @@ struct client {
 	bool needs_rset;
 	bool answered;             /* the peer has replied to MAIL */
 	bool cut;                  /* this transaction sends no further commands */
-	bool stop;                 /* client_cancel() */
 	unsigned passes;
 	unsigned accepted;         /* recipients the peer has accepted in this transaction */
 	unsigned messages;         /* whole transactions on this connection */
@@ -141,8 +139,6 @@ void client_content_failed(struct client *c, struct span text);
 /* The peer closed, or was silent for client_timeout_ms(). */
 void client_lost(struct client *c, struct span text);
 void client_timed_out(struct client *c);
-/* Settles what is still possible to stop (deliver.cancel). */
-void client_cancel(struct client *c);
 /* Says QUIT; what is under way is lost. */
 void client_quit(struct client *c);
 

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/content.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void
+content_free(struct remote_content *c)
+{
+	free(c->bytes);
+	if (c->fd >= 0)
+		(void)close(c->fd);
+	*c = (struct remote_content){ .fd = -1 };
+}
+
+/* A block from `at` on, in `block` if it has to be read; empty: unreadable. */
+static struct span
+block_at(const struct remote_content *c, uint64_t at, char block[CONTENT_BLOCK])
+{
+	size_t want = c->size - at < CONTENT_BLOCK ? (size_t)(c->size - at) : CONTENT_BLOCK;
+	ssize_t got;
+
+	if (c->bytes)
+		return span_of(c->bytes + at, want);
+	do
+		got = pread(c->fd, block, want, (off_t)(c->offset + at));
+	while (got < 0 && errno == EINTR);
+	return span_of(block, got > 0 ? (size_t)got : 0);
+}
+
+bool
+content_is_8bit(const struct remote_content *c)
+{
+	char block[CONTENT_BLOCK];
+	uint64_t at = 0;
+
+	while (at < c->size) {
+		struct span s = block_at(c, at, block);
+
+		for (size_t i = 0; i < s.n; i++)
+			if ((unsigned char)s.p[i] >= 0x80)
+				return true;
+		if (s.n == 0)
+			return true; /* unknown: on the safe side */
+		at += s.n;
+	}
+	return false;
+}
+
+void
+content_writer_init(struct content_writer *w, const struct remote_content *c)
+{
+	*w = (struct content_writer){ .content = c };
+	stuff_init(&w->stuff);
+}
+
+enum content_written
+content_write(struct content_writer *w, struct stream *to)
+{
+	char block[CONTENT_BLOCK];
+	struct span in, run;
+
+	while (w->at < w->content->size) {
+		if (stream_full(to))
+			return CONTENT_BLOCKED;
+		in = block_at(w->content, w->at, block);
+		if (in.n == 0)
+			return CONTENT_UNREADABLE;
+		w->at += in.n;
+		while (stuff_next(&w->stuff, &in, &run))
+			stream_put(to, run);
+	}
+	stream_put(to, stuff_tail(&w->stuff));
+	return CONTENT_WRITTEN;
+}

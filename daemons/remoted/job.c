@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemons/remoted/remoted.h"
+#include "mail/status.h"
+
+enum {
+	HURRY_MS = 10 * 1000, /* for a connection while there are other addresses to try */
+};
+
+static void resolve(struct job *j, struct span nexthop);
+static void try_next(struct job *j);
+
+/* --- the end ----------------------------------------------------------------- */
+
+static void
+stop_lookups(struct job *j)
+{
+	timer_stop(&j->timer);
+	for (size_t i = 0; j->lookups && i < JOB_LOOKUPS; i++)
+		lookup_cancel(&j->lookups[i].lookup);
+}
+
+static void
+job_free(struct job *j)
+{
+	struct remoted *r = j->remoted;
+
+	stop_lookups(j);
+	list_remove(&j->node);
+	map_remove(&r->by_id, &j->by_id);
+	r->njobs--;
+	content_free(&j->content);
+	free(j->mail.rcpts);
+	free(j->origins);
+	arena_free(&j->arena);
+	policy_unref(&j->policy);
+	free(j);
+	remoted_check_stop(r);
+}
+
+static void
+send_result(struct job *j, size_t i)
+{
+	static const uint8_t outcomes[] = {
+		[VERDICT_PENDING] = DELIVER_DEFERRED, [VERDICT_DELIVERED] = DELIVER_DELIVERED, [VERDICT_RELAYED] = DELIVER_RELAYED,
+		[VERDICT_DEFERRED] = DELIVER_DEFERRED, [VERDICT_FAILED] = DELIVER_FAILED,
+	};
+	const struct verdict *v = &j->mail.rcpts[i].verdict;
+	struct remoted *r = j->remoted;
+
+	r->delivered += v->outcome == VERDICT_DELIVERED || v->outcome == VERDICT_RELAYED;
+	r->failed += v->outcome == VERDICT_FAILED;
+	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
+	(void)ipc_send_deliver_result(j->queued, &(struct ipc_deliver_result){
+		.id = j->id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
+		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done });
+}
+
+/* Whoever is still open gets what an earlier host said of him, or else why
+ * there was no other. */
+static void
+settle_rest(struct job *j)
+{
+	if (j->last.outcome == VERDICT_PENDING)
+		j->last = verdict_make(STATUS_TEMP, &j->arena, "no mail server was tried");
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		struct verdict *v = &j->mail.rcpts[i].verdict;
+		struct job_origin *o = &j->origins[i];
+
+		if (v->outcome != VERDICT_PENDING)
+			continue;
+		if (o->held.outcome != VERDICT_PENDING) {
+			*v = o->held;
+			o->peer = o->held_peer;
+			o->tls = o->held_tls;
+		} else {
+			*v = j->last;
+			if (j->health == DELIVER_ANSWERED || j->health == DELIVER_OVERLOADED)
+				o->peer = span_str(j->host);
+		}
+	}
+}
+
+static void
+report_and_free(struct job *j)
+{
+	bool trouble = j->health == DELIVER_OVERLOADED || j->health == DELIVER_UNREACHED;
+
+	settle_rest(j);
+	for (size_t i = 0; i < j->mail.nrcpts && j->queued; i++)
+		send_result(j, i);
+	if (j->queued)
+		(void)ipc_send_deliver_done(j->queued, &(struct ipc_deliver_done){
+			.id = j->id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
+			.connect_ms = j->connect_ms, .transfer_ms = j->transfer_ms, .reused = j->reused });
+	job_free(j);
+}
+
+static bool
+anyone_open(const struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++)
+		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING && j->origins[i].held.outcome == VERDICT_PENDING)
+			return true;
+	return false;
+}
+
+/* No host is left: the fallback relays, then the report. */
+static void
+finish(struct job *j)
+{
+	const struct conf_list *fallback = &j->remoted->conf->smtp_fallback_relay;
+
+	stop_lookups(j);
+	if (!j->hop.lmtp && j->fallback < fallback->n && anyone_open(j)) {
+		resolve(j, fallback->items[j->fallback++]);
+		return;
+	}
+	report_and_free(j);
+}
+
+/* --- hosts --------------------------------------------------------------------- */
+
+/* A host's permanent no to us does not outweigh another's "later". */
+static void
+note_trouble(struct job *j, const struct verdict *v, enum deliver_health health)
+{
+	if (j->last.outcome != VERDICT_DEFERRED || v->outcome != VERDICT_FAILED)
+		j->last = *v;
+	j->health = health;
+	(void)span_cstr(span_sub(v->text, 0, sizeof(j->trouble) - 1), j->trouble, sizeof(j->trouble));
+}
+
+/* Those whom the last host put off are open again for the next one. */
+static void
+hold_deferred(struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		struct verdict *v = &j->mail.rcpts[i].verdict;
+
+		if (v->outcome == VERDICT_DEFERRED && v->again) {
+			j->origins[i].held = *v;
+			j->origins[i].held_peer = j->origins[i].peer;
+			j->origins[i].held_tls = j->origins[i].tls;
+			j->origins[i].peer = j->origins[i].tls = SPAN_NONE;
+			v->outcome = VERDICT_PENDING;
+		}
+	}
+}
+
+static bool
+work_left(const struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		const struct verdict *v = &j->mail.rcpts[i].verdict;
+
+		if (v->outcome == VERDICT_PENDING || (v->outcome == VERDICT_DEFERRED && v->again))
+			return true;
+	}
+	return false;
+}
+
+static enum conf_word
+tls_for(const struct job *j, const struct destination_target *t)
+{
+	bool plain = j->plain || pool_recalls(&j->remoted->pool, &t->address, POOL_PLAIN, loop_now_ms(j->remoted->loop));
+
+	return plain && (j->tls == CONF_TLS_MAY || j->tls == CONF_TLS_DANE) ? CONF_TLS_NONE : j->tls;
+}
+
+static void
+try_next(struct job *j)
+{
+	struct remoted *r = j->remoted;
+	const struct destination *d = &j->destination;
+	struct fail why;
+
+	hold_deferred(j);
+	for (; j->target < d->ntargets; j->target++) {
+		const struct destination_target *t = &d->targets[j->target];
+		int64_t ms = j->policy->connect_ms;
+		struct verdict v;
+
+		if (j->policy->session_limit && j->answered >= j->policy->session_limit)
+			break;
+		if (j->target + 1 < d->ntargets && ms > HURRY_MS)
+			ms = HURRY_MS;
+		j->session = session_open(r, j, t, span_str(j->key), d->hop.kind == HOP_UNIX ? SPAN_NONE : d->hop.name, tls_for(j, t),
+		    d->hop.lmtp, ms, &why);
+		if (j->session) {
+			r->connections++;
+			return;
+		}
+		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "%s", why.text);
+		note_trouble(j, &v, DELIVER_UNREACHED);
+	}
+	finish(j);
+}
+
+/* Hosts that were dead a moment ago come last, in their order. */
+static void
+order_targets(struct job *j)
+{
+	struct destination *d = &j->destination;
+	struct destination_target dead[DESTINATION_TARGETS_MAX];
+	size_t ndead = 0, n = 0;
+
+	for (size_t i = 0; i < d->ntargets; i++) {
+		if (pool_recalls(&j->remoted->pool, &d->targets[i].address, POOL_DEAD, loop_now_ms(j->remoted->loop)))
+			dead[ndead++] = d->targets[i];
+		else
+			d->targets[n++] = d->targets[i];
+	}
+	for (size_t i = 0; i < ndead; i++)
+		d->targets[n + i] = dead[i];
+}
+
+/* --- the destination ---------------------------------------------------------------- */
+
+static void
+destination_failed(struct job *j)
+{
+	const struct fail *why = &j->destination.why;
+
+	j->last = verdict_make(why->status, &j->arena, "%s", why->text);
+	j->last.again = false;
+	j->health = why->class == FAIL_PERM ? DELIVER_UNTRIED : DELIVER_UNREACHED;
+	(void)span_cstr(fail_text(why), j->trouble, sizeof(j->trouble));
+	finish(j);
+}
+
+/* Asks what there is to ask, and goes on when nothing is left to ask. */
+static void
+go_on(struct job *j)
+{
+	struct destination *d = &j->destination;
+	enum destination_type type;
+	struct span name;
+	unsigned slot;
+
+	while (destination_question(d, &slot, &type, &name)) {
+		struct job_lookup *l = &j->lookups[slot];
+
+		l->slot = slot;
+		if (!lookup_start(&j->remoted->dns, &l->lookup, (uint8_t)type, name))
+			destination_answer(d, slot, DESTINATION_NO_NAME, false, SPAN_NONE);
+	}
+	if (d->state == DESTINATION_ASKING)
+		return;
+	stop_lookups(j);
+	if (d->state == DESTINATION_FAILED) {
+		destination_failed(j);
+		return;
+	}
+	order_targets(j);
+	try_next(j);
+}
+
+static void
+on_record(struct lookup *l, const struct ipc_dns_record *m)
+{
+	struct job_lookup *jl = OWNER_OF(l, struct job_lookup, lookup);
+
+	if (m->type == DESTINATION_MX)
+		destination_mx(&jl->job->destination, jl->slot, m->preference, m->name);
+	else
+		destination_address(&jl->job->destination, jl->slot, m->data);
+}
+
+static void
+on_done(struct lookup *l, const struct ipc_dns_done *m)
+{
+	struct job_lookup *jl = OWNER_OF(l, struct job_lookup, lookup);
+
+	destination_answer(&jl->job->destination, jl->slot, (enum destination_result)m->result, m->secure, m->why);
+	go_on(jl->job);
+}
+
+static void
+start_destination(struct job *j, const struct hop *hop)
+{
+	destination_start(&j->destination, hop, &j->policy->rules, &j->arena);
+	go_on(j);
+}
+
+/* dnsd died: what it said so far is void. */
+static void
+on_again(struct lookup *l)
+{
+	struct job *j = OWNER_OF(l, struct job_lookup, lookup)->job;
+	struct hop hop = j->hop;
+
+	for (size_t i = 0; i < JOB_LOOKUPS; i++)
+		lookup_cancel(&j->lookups[i].lookup);
+	start_destination(j, &hop);
+}
+
+static void
+on_timer(struct timer *t)
+{
+	struct job *j = OWNER_OF(t, struct job, timer);
+
+	(void)fail_set(&j->destination.why, FAIL_TEMP, STATUS_DIRECTORY_TEMP, "%.*s: no answer from the resolver in time", SPAN_ARG(span_sub(j->hop.name, 0, 100)));
+	destination_failed(j);
+}
+
+static bool
+ready_lookups(struct job *j)
+{
+	if (j->lookups)
+		return true;
+	j->lookups = arena_alloc(&j->arena, JOB_LOOKUPS * sizeof(*j->lookups));
+	for (size_t i = 0; j->lookups && i < JOB_LOOKUPS; i++) {
+		j->lookups[i].job = j;
+		j->lookups[i].lookup = (struct lookup){ .on_record = on_record, .on_done = on_done, .on_again = on_again };
+	}
+	return j->lookups != NULL;
+}
+
+static void
+resolve(struct job *j, struct span nexthop)
+{
+	struct remoted *r = j->remoted;
+	struct session *idle;
+	struct fail why;
+
+	j->target = j->answered = 0;
+	j->plain = false;
+	nexthop = arena_dup(&j->arena, nexthop); /* which the hop points into */
+	if (!hop_parse(nexthop, j->policy->port, &j->hop, &why)) {
+		j->last = verdict_make(why.status, &j->arena, "%s", why.text);
+		j->health = DELIVER_UNTRIED;
+		finish(j);
+		return;
+	}
+	j->tls = policy_tls_level(r->conf, nexthop, &j->hop);
+	(void)snprintf(j->key, sizeof(j->key), "%d %.*s", (int)j->tls, SPAN_ARG(nexthop));
+	idle = pool_take(&r->pool, span_str(j->key));
+	if (idle) {
+		j->session = idle;
+		session_reuse(idle, j);
+		return;
+	}
+	if (!ready_lookups(j)) {
+		j->last = verdict_make(STATUS_SYSTEM_LOCAL_TEMP, &j->arena, "no memory");
+		report_and_free(j);
+		return;
+	}
+	(void)timer_set(&j->timer, j->policy->lookup_ms);
+	start_destination(j, &j->hop);
+}
+
+/* --- what sessions tell ----------------------------------------------------------------- */
+
+static void
+note_session(struct job *j, const struct session *s)
+{
+	int64_t now = loop_now_ms(j->remoted->loop);
+	struct span peer = SPAN_NONE, tls = SPAN_NONE;
+
+	(void)span_cstr(span_str(s->peer), j->host, sizeof(j->host));
+	j->reused = s->reused;
+	if (!s->connected)
+		return;
+	j->connect_ms = s->reused || !s->greeted_ms ? 0 : (uint32_t)(s->greeted_ms - s->opened_ms);
+	j->transfer_ms = s->mail_ms ? (uint32_t)(now - s->mail_ms) : 0;
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING || j->origins[i].peer.n)
+			continue;
+		if (!peer.n) {
+			peer = arena_dup(&j->arena, span_str(s->peer));
+			tls = s->tls_text[0] ? arena_dup(&j->arena, span_str(s->tls_text)) : SPAN_NONE;
+		}
+		j->origins[i].peer = peer;
+		j->origins[i].tls = tls;
+	}
+}
+
+/* A kept connection that the peer had given up meanwhile says nothing about
+ * the peer: another connection, as if it had not been. */
+static bool
+was_stale(const struct session *s)
+{
+	return s->reused && !s->client.answered && (s->client.end == CLIENT_LOST || s->client.end == CLIENT_REFUSED || s->client.end == CLIENT_GOODBYE);
+}
+
+static void
+session_ended(struct job *j, const struct session *s)
+{
+	const struct client *c = &s->client;
+	struct verdict why = c->why;
+	struct pool *pool = &j->remoted->pool;
+
+	if (why.outcome == VERDICT_PENDING)
+		why = verdict_make(STATUS_CONNECTION_LOST, &j->arena, "the session ended");
+	switch (c->end) {
+	case CLIENT_TRY_PLAIN:
+		pool_remember(pool, &s->address, POOL_PLAIN, loop_now_ms(j->remoted->loop));
+		j->plain = true;
+		note_trouble(j, &why, DELIVER_UNREACHED);
+		try_next(j); /* the same target */
+		return;
+	case CLIENT_LOOP:
+		j->last = why;
+		j->health = DELIVER_UNTRIED;
+		finish(j);
+		return;
+	case CLIENT_REFUSED:
+		j->answered++;
+		note_trouble(j, &why, why.outcome == VERDICT_FAILED ? DELIVER_ANSWERED : DELIVER_OVERLOADED);
+		break;
+	case CLIENT_LOST:
+		note_trouble(j, &why, c->answered ? DELIVER_OVERLOADED : DELIVER_UNREACHED);
+		break;
+	default:
+		j->answered++;
+		note_trouble(j, &why, c->end == CLIENT_NO_TLS ? DELIVER_UNREACHED : DELIVER_ANSWERED);
+		break;
+	}
+	j->target++;
+	j->plain = false;
+	if (work_left(j))
+		try_next(j);
+	else
+		finish(j);
+}
+
+/* A session out of the pool knows no targets: those come only now. */
+static bool
+next_needs_targets(struct job *j)
+{
+	if (j->destination.ntargets || !ready_lookups(j))
+		return false;
+	hold_deferred(j);
+	(void)timer_set(&j->timer, j->policy->lookup_ms);
+	start_destination(j, &j->hop);
+	return true;
+}
+
+void
+job_session_over(struct job *j, struct session *s, enum session_over over)
+{
+	struct verdict v;
+
+	j->session = NULL;
+	note_session(j, s);
+	switch (over) {
+	case SESSION_DONE:
+		j->health = DELIVER_ANSWERED;
+		pool_forget(&j->remoted->pool, &s->address);
+		j->answered++;
+		j->target++;
+		if (!work_left(j))
+			finish(j);
+		else if (j->destination.ntargets)
+			try_next(j);
+		else
+			finish(j); /* put off by a host that was asked on a kept connection: queued tries again */
+		return;
+	case SESSION_UNREACHABLE:
+		pool_remember(&j->remoted->pool, &s->address, POOL_DEAD, loop_now_ms(j->remoted->loop));
+		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "connecting to %s: %s", s->peer, s->failure);
+		note_trouble(j, &v, DELIVER_UNREACHED);
+		j->target++;
+		j->plain = false;
+		try_next(j);
+		return;
+	case SESSION_ENDED:
+		if (was_stale(s))
+			resolve(j, span_str(j->nexthop));
+		else if (!j->destination.ntargets && work_left(j) && s->client.end != CLIENT_LOOP && next_needs_targets(j))
+			return;
+		else
+			session_ended(j, s);
+		return;
+	}
+}
+
+/* --- what queued tells ---------------------------------------------------------------------- */
+
+struct client_mail *
+job_mail(struct job *j)
+{
+	return &j->mail;
+}
+
+struct policy *
+job_policy(const struct job *j)
+{
+	return j->policy;
+}
+
+const struct remote_content *
+job_content(const struct job *j)
+{
+	return &j->content;
+}
+
+static bool
+is_8bit(const struct client_mail *mail)
+{
+	return content_is_8bit(&OWNER_OF(mail, struct job, mail)->content);
+}
+
+struct job *
+job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job *m)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (!j || !map_put_u64(&r->by_id, &j->by_id, m->id)) {
+		free(j);
+		return NULL;
+	}
+	j->remoted = r;
+	j->policy = policy_ref(r->policy);
+	j->queued = queued;
+	j->conversation = CONV_NONE;
+	j->id = m->id;
+	j->content.fd = -1;
+	arena_init(&j->arena, JOB_ARENA);
+	timer_init(&j->timer, r->loop, on_timer);
+	(void)span_cstr(m->nexthop, j->nexthop, sizeof(j->nexthop));
+	j->mail = (struct client_mail){
+		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
+		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit,
+	};
+	j->health = DELIVER_UNTRIED;
+	list_push(&r->jobs, &j->node);
+	r->njobs++;
+	return j;
+}
+
+static bool
+grow(struct job *j)
+{
+	size_t size = j->rcpts_size ? j->rcpts_size * 2 : 4;
+	struct client_rcpt *rcpts = realloc(j->mail.rcpts, size * sizeof(*rcpts));
+	struct job_origin *origins;
+
+	if (!rcpts)
+		return false;
+	j->mail.rcpts = rcpts;
+	origins = realloc(j->origins, size * sizeof(*origins));
+	if (!origins)
+		return false;
+	j->origins = origins;
+	j->rcpts_size = size;
+	return true;
+}
+
+bool
+job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m)
+{
+	size_t n = j->mail.nrcpts;
+
+	if (m->index != n || n == JOB_RCPTS || (n == j->rcpts_size && !grow(j)))
+		return false;
+	j->mail.rcpts[n] = (struct client_rcpt){ .address = arena_dup(&j->arena, m->address), .orcpt = arena_dup(&j->arena, m->orcpt), .notify = m->notify };
+	j->origins[n] = (struct job_origin){ .peer = SPAN_NONE };
+	j->mail.nrcpts++;
+	return j->mail.rcpts[n].address.p != NULL;
+}
+
+void
+job_start(struct job *j, struct remote_content content)
+{
+	j->content = content;
+	j->mail.size = content.size;
+	resolve(j, span_str(j->nexthop));
+}
+
+void
+job_cancel(struct job *j)
+{
+	if (j->session && j->session->client.state == CLIENT_STATE_final)
+		return;
+	if (j->session)
+		session_abandon(j->session);
+	j->session = NULL;
+	j->last = verdict_make(STATUS_TEMP, &j->arena, "the delivery was called off");
+	report_and_free(j);
+}
+
+void
+job_abort(struct job *j)
+{
+	if (j->session)
+		session_abandon(j->session);
+	j->session = NULL;
+	j->queued = NULL;
+	job_free(j);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * job: one delivery job of queued: from its next hop to hosts, over their
+ * sessions, to a verdict for each recipient.
+ *
+ * A host that cannot be reached or puts us off gives way to the next; what is
+ * then still open is deferred.  Every job ends with a result for each recipient and
+ * done, unless queued itself is gone.
+ */
+#ifndef REMOTED_JOB_H
+#define REMOTED_JOB_H
+
+#include "daemons/remoted/content.h"
+#include "daemons/remoted/lookup.h"
+#include "daemons/remoted/session.h"
+
+enum {
+	JOB_RCPTS = 10000,         /* more is a violation by queued */
+	JOB_ARENA = 16 * 1024 * 1024,
+	JOB_LOOKUPS = 1 + DESTINATION_HOSTS_MAX,
+};
+
+/* As the deliver channel counts. */
+enum deliver_outcome { DELIVER_DELIVERED, DELIVER_DEFERRED, DELIVER_FAILED, DELIVER_RELAYED };
+enum deliver_health { DELIVER_ANSWERED, DELIVER_OVERLOADED, DELIVER_UNREACHED, DELIVER_UNTRIED };
+
+/* Of one recipient, beside its verdict. */
+struct job_origin {
+	struct span peer, tls; /* of the host whose verdict it is; empty: none */
+	struct verdict held;   /* what an earlier host said, while another is asked, */
+	struct span held_peer, held_tls; /* and which */
+};
+
+struct job_lookup {
+	struct lookup lookup;
+	struct job *job;
+	unsigned slot;
+};
+
+struct job {
+	struct list node;        /* remoted.jobs */
+	struct map_node by_id;
+	struct remoted *remoted;
+	struct policy *policy;   /* a reference */
+	struct channel *queued;  /* NULL: nobody wants to know any more */
+	uint8_t conversation;    /* enum ipc_state */
+	uint64_t id;
+	struct arena arena;
+	struct client_mail mail;
+	size_t rcpts_size;       /* allocated in mail.rcpts and origins */
+	struct job_origin *origins;
+	struct remote_content content;
+	char nexthop[B_NEXTHOP + 1];
+	char key[B_NEXTHOP + 16];
+	struct hop hop;
+	enum conf_word tls;
+	struct destination destination;
+	struct job_lookup *lookups; /* JOB_LOOKUPS, in the arena, once needed */
+	struct timer timer;         /* of the lookups */
+	struct session *session;
+	size_t target;              /* next of destination.targets */
+	bool plain;                 /* this target again without TLS */
+	unsigned answered;          /* hosts that answered and put us off */
+	struct verdict last;        /* of the last host, for who is still pending */
+	size_t fallback;            /* next of smtp_fallback_relay */
+	enum deliver_health health;
+	char host[B_PEER + 1];      /* done.host */
+	char trouble[240];          /* done.text */
+	uint32_t connect_ms, transfer_ms;
+	bool reused;
+};
+
+struct job *job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job *m);
+/* False: a violation (out of order, too many, no memory is one too). */
+bool job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m);
+/* Content is complete (taken over): goes to work; the job may be over when this returns. */
+void job_start(struct job *j, struct remote_content content);
+/* deliver.cancel: what was not sent yet is deferred. */
+void job_cancel(struct job *j);
+/* queued is gone: stops, tells nobody, frees. */
+void job_abort(struct job *j);
+
+/* For its session. */
+struct client_mail *job_mail(struct job *j);
+struct policy *job_policy(const struct job *j);
+const struct remote_content *job_content(const struct job *j);
+void job_session_over(struct job *j, struct session *s, enum session_over over);
+
+#endif

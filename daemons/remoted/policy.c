@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/policy.h"
+
+#include <ifaddrs.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "log/log.h"
+#include "mail/domain.h"
+
+static uint32_t
+random_number(void)
+{
+	uint32_t n;
+
+	return getrandom(&n, sizeof(n), GRND_NONBLOCK) == (ssize_t)sizeof(n) ? n : 0;
+}
+
+static void
+own_addresses(struct policy *p)
+{
+	struct ifaddrs *all = NULL;
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (struct ifaddrs *i = all; i && p->rules.nown < POLICY_OWN_MAX; i = i->ifa_next) {
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+		size_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+
+		if ((family == AF_INET || family == AF_INET6) && netaddr_of(i->ifa_addr, len, &p->own[p->rules.nown]))
+			p->rules.nown++;
+	}
+	freeifaddrs(all);
+	p->rules.own = p->own;
+}
+
+static void
+open_tls(struct policy *p, const struct conf *conf)
+{
+	p->tls = tls_client_new(conf->smtp_tls_CAfile.n ? conf->smtp_tls_CAfile.p : NULL, NULL, &p->tls_why);
+	if (p->tls)
+		return;
+	log_put(LOG_degraded, "smtp_tls_CAfile: %s: no peer's certificate will be good", p->tls_why.text);
+	p->tls = tls_client_new(NULL, NULL, &p->tls_why);
+	if (!p->tls)
+		log_put(LOG_degraded, "no TLS to other hosts: %s", p->tls_why.text);
+}
+
+static void
+take_timeouts(struct policy *p, const struct conf *conf)
+{
+#define X(name) p->timeouts.name = conf->smtp_##name##_timeout;
+	CLIENT_TIMEOUTS(X)
+#undef X
+	p->connect_ms = conf->smtp_connect_timeout;
+	p->lookup_ms = conf->dns_timeout * 3;
+	p->keep_ms = conf->smtp_connection_cache_on_demand ? conf->smtp_connection_cache_time_limit : 0;
+	p->reuse_ms = conf->smtp_connection_reuse_time_limit;
+	p->reuse_count = conf->smtp_connection_reuse_count_limit;
+}
+
+struct policy *
+policy_new(const struct conf *conf)
+{
+	struct policy *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->refs = 1;
+	(void)span_cstr(conf->smtp_helo_name, p->helo, sizeof(p->helo));
+	(void)span_cstr(conf->myhostname, p->myself, sizeof(p->myself));
+	take_timeouts(p, conf);
+	p->session_limit = (size_t)conf->smtp_mx_session_limit;
+	p->port = (uint16_t)conf->smtp_tcp_port;
+	p->send_8bit_anyway = conf->disable_mime_output_conversion;
+	if (conf->smtp_bind_address.n && !netaddr_parse(conf->smtp_bind_address, 0, &p->bind4))
+		log_put(LOG_config, "smtp_bind_address: not an address: %s", conf->smtp_bind_address.p);
+	if (conf->smtp_bind_address6.n && !netaddr_parse(conf->smtp_bind_address6, 0, &p->bind6))
+		log_put(LOG_config, "smtp_bind_address6: not an address: %s", conf->smtp_bind_address6.p);
+	p->rules = (struct destination_rules){
+		.myself = span_str(p->myself),
+		.own_port = 25, /* where another host's mail would reach us */
+		.limit = (size_t)conf->smtp_mx_address_limit,
+		.v4 = conf->inet_protocols != CONF_INET_IPV6,
+		.v6 = conf->inet_protocols != CONF_INET_IPV4,
+		.prefer = conf->smtp_address_preference == CONF_PREFER_IPV4 ? DESTINATION_V4 :
+		    conf->smtp_address_preference == CONF_PREFER_IPV6       ? DESTINATION_V6 : DESTINATION_ANY,
+		.random = conf->smtp_randomize_addresses ? random_number : NULL,
+	};
+	own_addresses(p);
+	open_tls(p, conf);
+	return p;
+}
+
+struct policy *
+policy_ref(struct policy *p)
+{
+	p->refs++;
+	return p;
+}
+
+void
+policy_unref(struct policy **at)
+{
+	struct policy *p = *at;
+
+	*at = NULL;
+	if (!p || --p->refs > 0)
+		return;
+	if (p->tls)
+		tls_client_unref(&p->tls);
+	free(p);
+}
+
+/* Routes speak of recipients; here there is the next hop they led to.  A route
+ * fits by its own nexthop, or where it names none by its pattern. */
+static bool
+route_fits(const struct conf_route *r, struct span nexthop, const struct hop *hop)
+{
+	if (r->nexthop.n)
+		return span_caseends(nexthop, r->nexthop) && (nexthop.n == r->nexthop.n || nexthop.p[nexthop.n - r->nexthop.n - 1] == ':');
+	if (hop->kind != HOP_DOMAIN)
+		return false;
+	if (span_starts(r->name, SPAN(".")))
+		return span_caseends(hop->name, r->name);
+	return span_eq(r->name, SPAN("*")) || span_caseeq(r->name, hop->name);
+}
+
+enum conf_word
+policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop *hop)
+{
+	if (hop->kind == HOP_UNIX)
+		return CONF_TLS_NONE;
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (route_fits(&conf->routes[i], nexthop, hop))
+			return conf->routes[i].tls;
+	return conf->smtp_tls_security_level;
+}

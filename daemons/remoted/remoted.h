@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * remoted: the SMTP and LMTP client of the suite: jobs from queued in, verdicts out.
+ */
+#ifndef REMOTED_REMOTED_H
+#define REMOTED_REMOTED_H
+
+#include "daemons/remoted/lookup.h"
+#include "daemons/remoted/policy.h"
+#include "daemons/remoted/pool.h"
+#include "service/service.h"
+
+enum { REMOTED_JOBS = 500 }; /* at once in one process */
+
+struct remoted {
+	struct service *service;
+	struct loop *loop;
+	const struct conf *conf; /* in force */
+	struct policy *policy;   /* of conf; a reference */
+	struct lookup_client dns;
+	struct pool pool;
+	struct list sessions, jobs;
+	size_t nsessions, njobs;
+	struct map by_id; /* jobs */
+	uint64_t delivered, deferred, failed, connections;
+};
+
+extern const struct service_ops remoted_ops;
+
+/* A job or a session is gone: time to go if we are stopping. */
+void remoted_check_stop(struct remoted *r);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemons/remoted/job.h"
+#include "daemons/remoted/pool.h"
+#include "daemons/remoted/remoted.h"
+
+static const struct stream_limits limits = { .in_cap = 16384, .out_cap = 8 * CONTENT_BLOCK };
+
+static void pump(struct session *s);
+
+static struct session *
+session_of(struct stream *stream)
+{
+	return OWNER_OF(stream, struct session, stream);
+}
+
+void
+session_free(struct session *s)
+{
+	struct remoted *r = s->remoted;
+
+	stream_close(&s->stream);
+	list_remove(&s->node);
+	pool_remove(s);
+	client_free(&s->client);
+	policy_unref(&s->policy);
+	r->nsessions--;
+	free(s);
+	remoted_check_stop(r);
+}
+
+static void
+tell_job(struct session *s, enum session_over over)
+{
+	struct job *job = s->job;
+
+	s->job = NULL;
+	s->writing = false;
+	job_session_over(job, s, over);
+}
+
+/* --- content ------------------------------------------------------------- */
+
+static void
+write_content(struct session *s)
+{
+	if (!s->writing) {
+		content_writer_init(&s->writer, job_content(s->job));
+		s->writing = true;
+	}
+	switch (content_write(&s->writer, &s->stream)) {
+	case CONTENT_BLOCKED:
+		return;
+	case CONTENT_UNREADABLE:
+		client_content_failed(&s->client, SPAN("it cannot be read"));
+		break;
+	case CONTENT_WRITTEN:
+		client_content_sent(&s->client);
+		break;
+	}
+	s->writing = false;
+}
+
+/* --- TLS --------------------------------------------------------------------- */
+
+static void
+start_tls(struct session *s)
+{
+	struct span names[2];
+	char below[B_HOST + 2];
+	struct tls_want want = { .level = (enum tls_level)s->settings.tls, .names = names };
+	struct netaddr literal;
+	struct fail why = { .text = "" };
+
+	if (!s->policy->tls) {
+		client_tls_done(&s->client, false, false, fail_text(&s->policy->tls_why));
+		return;
+	}
+	if (!netaddr_parse(span_str(s->host), 0, &literal))
+		want.sni = span_str(s->tls_required_name ? s->domain : s->host);
+	if (s->tls_required_name) {
+		(void)snprintf(below, sizeof(below), ".%s", s->domain);
+		names[want.nnames++] = span_str(s->domain);
+		names[want.nnames++] = span_str(below);
+	} else {
+		names[want.nnames++] = span_str(s->host);
+	}
+	if (!stream_tls_connect(&s->stream, s->policy->tls, &want, &why))
+		client_tls_done(&s->client, false, false, fail_text(&why));
+}
+
+static void
+on_tls(struct stream *stream, const struct tls_facts *facts)
+{
+	struct session *s = session_of(stream);
+
+	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %s", facts->version, facts->cipher, facts->verified ? "verified" : "unverified");
+	client_tls_done(&s->client, true, facts->verified, span_str(facts->verify_text));
+	pump(s);
+}
+
+/* --- the pump ------------------------------------------------------------------ */
+
+/* Feeds what has come. */
+static void
+feed(struct session *s)
+{
+	struct span in = stream_input(&s->stream);
+	size_t n = in.n;
+
+	client_feed(&s->client, &in);
+	if (n > in.n)
+		stream_eat(&s->stream, n - in.n);
+}
+
+static void
+set_timeout(struct session *s)
+{
+	int64_t ms = client_timeout_ms(&s->client);
+
+	/* While bytes are on their way each of them counts; a reply has its whole time only. */
+	if (s->client.state == CLIENT_STATE_content || s->client.state == CLIENT_STATE_final)
+		stream_timeout(&s->stream, ms);
+	else if (s->client.state != CLIENT_STATE_idle)
+		stream_deadline(&s->stream, ms);
+}
+
+static void
+note_times(struct session *s)
+{
+	if (s->client.state < CLIENT_STATE_idle)
+		return;
+	if (!s->greeted_ms)
+		s->greeted_ms = s->mail_ms = loop_now_ms(s->remoted->loop);
+}
+
+/* The message is over: the next job, or the pool. */
+static void
+rest(struct session *s)
+{
+	bool unread = stream_input(&s->stream).n > 0;
+
+	if (s->job)
+		tell_job(s, SESSION_DONE);
+	if (unread || s->client.state != CLIENT_STATE_idle || !pool_put(s)) {
+		client_quit(&s->client);
+		set_timeout(s);
+	}
+}
+
+/* Moves the core as far as it goes; s may be gone afterwards. */
+static void
+pump(struct session *s)
+{
+	enum client_want want;
+
+	for (;;) {
+		enum client_state before = s->client.state;
+		size_t unread = stream_input(&s->stream).n;
+
+		if (unread && before != CLIENT_STATE_handshake)
+			feed(s);
+		note_times(s);
+		want = client_want(&s->client);
+		if (want == CLIENT_WANT_CONTENT)
+			write_content(s);
+		else if (want == CLIENT_WANT_TLS && !stream_is_tls(&s->stream))
+			start_tls(s);
+		else if (want == CLIENT_WANT_MAIL && !list_linked(&s->idle))
+			rest(s);
+		if (s->client.state == before && stream_input(&s->stream).n == unread)
+			break;
+	}
+	(void)stream_out(&s->stream); /* what the core has put there leaves at the end of the turn */
+	if (s->client.end != CLIENT_GOING && s->job)
+		tell_job(s, SESSION_ENDED); /* a QUIT may still be on its way */
+	if (s->client.state == CLIENT_STATE_closed)
+		session_free(s);
+	else
+		set_timeout(s);
+}
+
+static void
+on_input(struct stream *stream)
+{
+	struct session *s = session_of(stream);
+
+	if (list_linked(&s->idle)) { /* 421, or what nobody asked for: not to be used again */
+		pool_remove(s);
+		feed(s);
+		client_quit(&s->client);
+	}
+	pump(s);
+}
+
+static void
+on_drain(struct stream *stream)
+{
+	pump(session_of(stream));
+}
+
+static void
+on_connected(struct stream *stream)
+{
+	struct session *s = session_of(stream);
+
+	s->connected = true;
+	set_timeout(s);
+}
+
+static void
+on_timeout(struct stream *stream)
+{
+	struct session *s = session_of(stream);
+
+	if (!s->connected) {
+		(void)snprintf(s->failure, sizeof(s->failure), "connection timed out");
+		if (s->job)
+			tell_job(s, SESSION_UNREACHABLE);
+		session_free(s);
+		return;
+	}
+	if (list_linked(&s->idle)) {
+		session_quit(s);
+		return;
+	}
+	client_timed_out(&s->client);
+	pump(s);
+}
+
+static void
+on_closed(struct stream *stream, enum stream_why why)
+{
+	struct session *s = session_of(stream);
+	struct span text = fail_text(stream_failure(stream));
+
+	if (!s->connected) {
+		(void)span_cstr(text, s->failure, sizeof(s->failure));
+		if (s->job)
+			tell_job(s, SESSION_UNREACHABLE);
+		session_free(s);
+		return;
+	}
+	if (s->client.state == CLIENT_STATE_handshake)
+		client_tls_done(&s->client, false, false, text);
+	else
+		client_lost(&s->client, why == STREAM_EOF ? SPAN("closed by the peer") : text);
+	if (s->job)
+		tell_job(s, SESSION_ENDED);
+	session_free(s);
+}
+
+static const struct stream_events events = {
+	.on_input = on_input,
+	.on_drain = on_drain,
+	.on_connected = on_connected,
+	.on_tls = on_tls,
+	.on_timeout = on_timeout,
+	.on_closed = on_closed,
+};
+
+/* --- life -------------------------------------------------------------------------- */
+
+static enum client_tls
+level_of(enum conf_word word)
+{
+	switch (word) {
+	case CONF_TLS_NONE:
+		return CLIENT_TLS_NONE;
+	case CONF_TLS_ENCRYPT:
+		return CLIENT_TLS_ENCRYPT;
+	case CONF_TLS_VERIFY:
+	case CONF_TLS_SECURE:
+		return CLIENT_TLS_VERIFY;
+	default:
+		return CLIENT_TLS_MAY;
+	}
+}
+
+static void
+name_peer(struct session *s, const struct destination_target *target)
+{
+	char text[NETADDR_TEXT];
+
+	(void)span_cstr(target->host, s->host, sizeof(s->host));
+	s->address = target->address;
+	if (netaddr_family(&s->address) == AF_UNIX)
+		(void)snprintf(s->peer, sizeof(s->peer), "%.*s", SPAN_ARG(target->host));
+	else
+		(void)snprintf(s->peer, sizeof(s->peer), "%s[%.*s]:%u", s->host, SPAN_ARG(netaddr_text(&s->address, text)), netaddr_port(&s->address));
+}
+
+static void
+settle_in(struct session *s, enum conf_word tls, bool lmtp)
+{
+	s->settings = (struct client_settings){
+		.helo = span_str(s->policy->helo),
+		.myself = !lmtp && netaddr_port(&s->address) == 25 ? span_str(s->policy->myself) : SPAN_NONE,
+		.tls = level_of(tls),
+		.lmtp = lmtp,
+		.send_8bit_anyway = s->policy->send_8bit_anyway,
+		.timeouts = s->policy->timeouts,
+	};
+	if (!s->policy->tls && s->settings.tls == CLIENT_TLS_MAY)
+		s->settings.tls = CLIENT_TLS_NONE;
+	s->tls_required_name = tls == CONF_TLS_SECURE;
+	client_init(&s->client, &s->settings, &s->stream.out);
+}
+
+struct session *
+session_open(struct remoted *r, struct job *job, const struct destination_target *target, struct span key,
+    struct span domain, enum conf_word tls, bool lmtp, int64_t connect_ms, struct fail *why)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	const struct netaddr *from;
+
+	if (!s) {
+		(void)fail_set(why, FAIL_TEMP, 0, "no memory for a session");
+		return NULL;
+	}
+	s->remoted = r;
+	s->policy = policy_ref(job_policy(job));
+	name_peer(s, target);
+	(void)span_cstr(key, s->key, sizeof(s->key));
+	(void)span_cstr(domain, s->domain, sizeof(s->domain));
+	from = netaddr_family(&s->address) == AF_INET ? &s->policy->bind4 : &s->policy->bind6;
+	s->opened_ms = loop_now_ms(r->loop);
+	if (!stream_connect(&s->stream, r->loop, &s->address, from->len && netaddr_family(&s->address) != AF_UNIX ? from : NULL,
+	        connect_ms, &events, &limits, why)) {
+		policy_unref(&s->policy);
+		free(s);
+		return NULL;
+	}
+	settle_in(s, tls, lmtp);
+	s->job = job;
+	client_start(&s->client, job_mail(job));
+	list_push(&r->sessions, &s->node);
+	r->nsessions++;
+	return s;
+}
+
+void
+session_reuse(struct session *s, struct job *job)
+{
+	pool_remove(s);
+	s->job = job;
+	s->reused = true;
+	s->mail_ms = loop_now_ms(s->remoted->loop);
+	client_start(&s->client, job_mail(job));
+	pump(s); /* a message this peer cannot take is settled before a byte is sent */
+}
+
+void
+session_abandon(struct session *s)
+{
+	s->job = NULL;
+	if (!s->connected || s->client.state == CLIENT_STATE_content || s->client.state == CLIENT_STATE_handshake) {
+		session_free(s);
+		return;
+	}
+	client_quit(&s->client);
+	(void)stream_out(&s->stream);
+	set_timeout(s);
+}
+
+void
+session_quit(struct session *s)
+{
+	pool_remove(s);
+	client_quit(&s->client);
+	(void)stream_out(&s->stream);
+	set_timeout(s);
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Each running process against daemons/maild/processes.def: user, groups,
+capabilities, no_new_privs, dumpable, and what its open descriptors reach.  Needs root."""
+import os
+import pwd
+import re
+import subprocess
+import sys
+
+from pillar import Instance, TOP, expect, main
+
+if os.geteuid() != 0:
+    print("1..0 # skip: separate users need root")
+    sys.exit(0)
+
+CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
+MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
+ROWS = {}
+with open(TOP + "/daemons/maild/processes.def") as table:
+    for m in re.finditer(r"^PROCESS\((\w+), [^\"]*?, (ROOT|OWN), (ONE|CORES), ([^,]+),", table.read(), re.M):
+        ROWS[m.group(1)] = (m.group(2), m.group(3), sum(CAPS[w.strip()] for w in m.group(4).split("|") if w.strip() != "0"))
+
+suite = Instance()
+s = suite.submission()
+s.sendmail("alice@example.test", ["bob@example.test"], "Subject: x\r\n\r\nx\r\n")
+s.quit()
+suite.wait_mail(1)
+mailbox = suite.imap()
+mailbox.select("INBOX")
+
+
+def status(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return dict(line.strip().split(":", 1) for line in f)
+
+
+def children(pid):
+    out = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                st = status(int(name))
+            except OSError:
+                continue
+            if int(st["PPid"]) == pid:
+                out.append((st["Name"].strip(), int(name)))
+    return out
+
+
+def maild():
+    with open(suite.dir + "/sock/maild.pid") as f:
+        return int(f.read())
+
+
+def everybody():
+    """[(program, pid, expected user, expected capabilities)]"""
+    found = [("maild", maild(), "root", MAILD)]
+    for name, _, pid in suite.processes():
+        user, _, caps = ROWS[name]
+        found.append((name, pid, "root" if user == "ROOT" else "pp-" + name, caps))
+        if name == "userd":
+            found += [(n, p, "pp-mail", 0) for n, p in children(pid)]
+    return found
+
+
+def descriptors(pid):
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            yield int(fd), os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        except OSError:
+            continue
+
+
+def test_the_table_names_every_process():
+    running = {name for name, _, _, _ in everybody()}
+    expect(running, set(ROWS) | {"maild", "mailboxd", "deliverd"})
+
+
+def test_every_process_runs_as_its_own_user_without_groups():
+    for name, pid, user, _ in everybody():
+        st, pw = status(pid), pwd.getpwnam(user)
+        expect(st["Uid"].split(), [str(pw.pw_uid)] * 4, name)
+        expect(st["Gid"].split(), [str(pw.pw_gid)] * 4, name)
+        if name != "maild":
+            expect(st["Groups"].split(), [], name)
+
+
+def test_root_is_left_in_maild_and_userd_alone():
+    expect({n for n, pid, _, _ in everybody() if status(pid)["Uid"].split()[0] == "0"}, {"maild", "userd"})
+
+
+def test_capabilities_are_those_of_the_table():
+    for name, pid, _, caps in everybody():
+        st = status(pid)
+        for key in ("CapEff", "CapPrm", "CapBnd"):
+            expect(int(st[key], 16), caps, "%s %s" % (name, key))
+        expect(int(st["CapInh"], 16), 0, name)
+        expect(int(st["CapAmb"], 16), 0, name)
+
+
+def test_no_new_privileges_and_not_dumpable():
+    for name, pid, _, _ in everybody():
+        if name == "maild":
+            continue
+        expect(status(pid)["NoNewPrivs"].strip(), "1", name)
+        expect(os.stat("/proc/%d/environ" % pid).st_uid, 0, name + ": a dumpable process owns its /proc files")
+
+
+def test_only_queued_has_the_spool_and_only_keyd_has_keys():
+    for name, pid, _, _ in everybody():
+        for fd, target in descriptors(pid):
+            if target.startswith(suite.dir + "/queue"):
+                expect(name, "queued", "descriptor %d: %s" % (fd, target))
+            if target.startswith(suite.dir + "/data/authd"):
+                expect(name, "authd", "descriptor %d: %s" % (fd, target))
+            if target.startswith(suite.dir + "/mail"):
+                assert name in ("mailboxd", "deliverd"), (name, fd, target)
+            assert not target.endswith("/key.pem"), (name, fd, target)
+
+
+def test_only_those_that_talk_to_the_network_have_its_sockets():
+    inodes = {}
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with open("/proc/net/" + table) as f:
+            for line in list(f)[1:]:
+                inodes[line.split()[9]] = table
+    for name, pid, _, _ in everybody():
+        for fd, target in descriptors(pid):
+            m = re.match(r"socket:\[(\d+)\]", target)
+            if m and m.group(1) in inodes:
+                assert name in ("maild", "smtpd", "imapd", "pop3d", "remoted", "dnsd", "mailboxd"), (name, fd, inodes[m.group(1)])
+
+
+def test_every_daemon_says_that_its_walls_stand():
+    log = suite.log()
+    for name in ROWS:
+        assert re.search(r" %s\[\d+\]: start " % name, log), name
+    assert "sandbox" not in "\n".join(line for line in log.splitlines() if " failure " in line), "a wall could not be raised"
+
+
+def test_private_files_are_closed_to_others():
+    for path in ("queue", "data/authd", "data/queued"):
+        expect(os.stat(os.path.join(suite.dir, path)).st_mode & 0o077, 0, path)
+    for name in ("suite_admin", "queue_admin", "user_admin", "route_admin"):
+        expect(os.stat(os.path.join(suite.dir, "sock", name)).st_mode & 0o077, 0, name)
+    expect(os.stat(os.path.join(suite.dir, "instance.env")).st_mode & 0o077, 0)
+
+
+def test_no_setuid_or_setgid_file_is_installed():
+    from pillar import ROOT
+    expect(subprocess.run(["find", ROOT, "-type", "f", "-perm", "/6000"], capture_output=True, text=True).stdout, "")
+
+
+main(globals())

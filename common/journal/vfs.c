@@ -165,6 +165,12 @@ posix_space(struct vfs *v)
 }
 
 static int
+posix_rmdir(struct vfs *v, const char *name)
+{
+	return unlinkat(root_of(v), name, AT_REMOVEDIR);
+}
+
+static int
 posix_stat(struct vfs *v, const char *name, struct vfs_stat *out)
 {
 	struct stat st;
@@ -226,6 +232,7 @@ static const struct vfs_ops posix_ops = {
 	.size = posix_size,
 	.list = posix_list,
 	.space = posix_space,
+	.rmdir = posix_rmdir,
 	.stat = posix_stat,
 	.touch = posix_touch,
 	.link = posix_link,

@@ -46,6 +46,7 @@ struct vfs_ops {
 	int (*list)(struct vfs *v, const char *dir, bool (*visit)(void *arg, const char *name), void *arg);
 	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
 	/* For mailboxes; a vfs that serves only journals may leave them NULL. */
+	int (*rmdir)(struct vfs *v, const char *name);
 	int (*stat)(struct vfs *v, const char *name, struct vfs_stat *out);
 	int (*touch)(struct vfs *v, int fd, int64_t mtime); /* Unix time */
 	int (*link)(struct vfs *v, const char *from, const char *to); /* EEXIST if to exists */

@@ -77,7 +77,7 @@ enum { /* system flags */
 
 struct message {
 	uint32_t uid;
-	uint32_t size;     /* of the file; mailbox_size() gives RFC822.SIZE */
+	uint32_t size;     /* about; mailbox_size() gives RFC822.SIZE */
 	uint64_t modseq;
 	uint64_t keywords; /* bit i: mailbox_keyword(mb, i) */
 	uint32_t date;     /* internal date, Unix time; mailbox_date() asks the file where it is 0 */
@@ -98,6 +98,7 @@ struct view {
 	bool readonly;          /* EXAMINE: takes no \Recent, changes refused by the session */
 	uint32_t told;          /* highest UID this session knows */
 	uint32_t ntold;         /* messages this session knows */
+	uint32_t ngone;         /* members of gone */
 	struct uidset gone;     /* expunged, but not told */
 	struct uidset changed;  /* flags changed by others, not told */
 	struct uidset recent;   /* \Recent here */

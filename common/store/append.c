@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/state.h"
+
+struct append {
+	struct store *store;
+	struct mailbox *mailbox; /* used */
+	struct delivery delivery;
+	struct incoming incoming;
+	struct commit *commit;
+	uint8_t flags;
+	uint64_t keywords;
+	int64_t date;
+};
+
+/* Several appends that come into being together. */
+struct commit {
+	struct mailbox_op *op;
+	struct mailbox *mailbox;
+	struct append **all; /* owned */
+	size_t n, waiting;   /* for their files */
+	struct waiter waiter;
+};
+
+struct append *
+append_begin(struct store *store, const struct append_to *to, struct fail *why)
+{
+	struct append *a = calloc(1, sizeof(*a));
+	char unique[MAILDIR_BASE_MAX];
+
+	if (!a) {
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+		return NULL;
+	}
+	a->store = store;
+	a->flags = to->flags & LETTER_FLAGS;
+	a->date = to->date;
+	a->delivery.temp.fd = -1;
+	if (!(a->mailbox = mailbox_use(store, to->folder, why))) {
+		free(a);
+		return NULL;
+	}
+	for (size_t i = 0; i < to->nkeywords; i++) {
+		int bit = mailbox_keyword_find(a->mailbox, to->keywords[i], true);
+
+		a->keywords |= bit >= 0 ? 1ull << bit : 0; /* RFC 3501 6.3.11 lets flags be dropped */
+	}
+	maildir_unique(deliverer_namer(store->deliverer), unique);
+	if (!temp_create(&a->delivery.temp, a->mailbox->vfs, unique, why))
+		append_abort(&a);
+	return a;
+}
+
+bool
+append_write(struct append *a, struct span bytes, struct fail *why)
+{
+	return temp_write(&a->delivery.temp, bytes, why);
+}
+
+static void
+append_free(struct append *a)
+{
+	list_remove(&a->incoming.node);
+	mailbox_unuse(a->mailbox);
+	free(a);
+}
+
+void
+append_abort(struct append **a)
+{
+	if (!*a)
+		return;
+	temp_abandon(&(*a)->delivery.temp);
+	append_free(*a);
+	*a = NULL;
+}
+
+/* ---- commit ---- */
+
+static void
+finish(struct commit *c)
+{
+	struct mailbox_op *op = c->op;
+	struct uidset to = op->to;
+
+	for (size_t i = 0; i < c->n; i++)
+		append_free(c->all[i]);
+	free(c->all);
+	free(c);
+	op->on_done(op); /* may free the op */
+	uidset_free(&to);
+}
+
+static void
+on_visible(struct waiter *w, const struct fail *why)
+{
+	struct commit *c = OWNER_OF(w, struct commit, waiter);
+
+	c->op->ok = why == NULL;
+	if (why)
+		c->op->why = *why;
+	finish(c);
+}
+
+static bool
+give_uids(struct commit *c)
+{
+	struct mailbox *mb = c->mailbox;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct append *a = c->all[i];
+		struct delivery *d = &a->delivery;
+		struct record_message r = {
+			.flags = a->flags,
+			.keywords = a->keywords,
+			.letters = d->letters,
+			.base = span_str(d->base),
+			.size = (uint32_t)(d->temp.size + d->temp.bare),
+			.bits = MESSAGE_SIZED | (d->temp.bare ? MESSAGE_BARE : 0),
+			.date = a->date > 0 && a->date <= UINT32_MAX ? (uint32_t)a->date : 0,
+		};
+
+		if (!change_arrive(mb, &r, &c->op->why))
+			return false;
+		list_remove(&a->incoming.node);
+		uidset_add(&c->op->to, r.uid, r.uid);
+		c->waiter.uid = r.uid;
+	}
+	return true;
+}
+
+/* All or none (RFC 3502 3): what was named goes again when another could not be. */
+static void
+take_back(struct commit *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct delivery *d = &c->all[i]->delivery;
+		char path[MAILDIR_NAME_MAX + 5];
+
+		if (d->ok && maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, false))
+			(void)d->vfs->ops->unlink(d->vfs, path);
+	}
+	finish(c);
+}
+
+static void
+on_file(struct delivery *d)
+{
+	struct append *a = OWNER_OF(d, struct append, delivery);
+	struct commit *c = a->commit;
+
+	if (!d->ok)
+		c->op->why = d->why;
+	if (--c->waiting)
+		return;
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->all[i]->delivery.ok) {
+			take_back(c);
+			return;
+		}
+	if (!give_uids(c)) {
+		take_back(c);
+		return;
+	}
+	c->op->uidvalidity = mailbox_uidvalidity(c->mailbox);
+	c->waiter.on_visible = on_visible;
+	change_wait(c->mailbox, &c->waiter);
+}
+
+static void
+submit(struct append *a, struct commit *c)
+{
+	struct delivery *d = &a->delivery;
+	struct temp temp = d->temp;
+
+	delivery_init(d, a->mailbox->vfs, on_file);
+	d->temp = temp;
+	d->in_cur = true;
+	d->letters = a->flags | (uint32_t)a->keywords << LETTER_KEYWORD_SHIFT;
+	d->date = a->date;
+	(void)snprintf(d->base, sizeof(d->base), "%s", temp.unique);
+	(void)snprintf(a->incoming.base, sizeof(a->incoming.base), "%s", temp.unique);
+	list_push(&a->mailbox->incoming, &a->incoming.node);
+	a->commit = c;
+	deliverer_put(a->store->deliverer, d);
+}
+
+void
+append_commit(struct append **all, size_t n, struct mailbox_op *op)
+{
+	struct commit *c = calloc(1, sizeof(*c));
+
+	op->ok = false;
+	uidset_init(&op->from);
+	uidset_init(&op->to);
+	if (c)
+		c->all = calloc(n, sizeof(struct append *));
+	if (!c || !c->all || n == 0) {
+		free(c);
+		for (size_t i = 0; i < n; i++)
+			append_abort(&all[i]);
+		(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
+		op->on_done(op);
+		return;
+	}
+	memcpy(c->all, all, n * sizeof(struct append *));
+	c->op = op;
+	c->mailbox = all[0]->mailbox;
+	c->n = c->waiting = n;
+	for (size_t i = 0; i < n; i++) {
+		struct append *a = all[i];
+
+		all[i] = NULL;
+		submit(a, c);
+	}
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * COPY and MOVE: hard links made on a worker thread, one sync of the target's
+ * directory, then UIDs.  The contents are durable since they were delivered.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/state.h"
+
+enum { PATHS_MAX = 1 << 30, BLOCK = 65536 };
+
+struct item {
+	uint32_t uid, letters;
+	size_t from, other, to, base; /* C strings in paths; other: where it may be renamed to */
+	bool linked;
+};
+
+struct copy {
+	struct work work;
+	struct mailbox_op *op;
+	struct store *store;
+	struct mailbox *source, *target; /* used */
+	struct incoming incoming;
+	struct waiter waiter;
+	struct buf paths;
+	struct item *items; /* owned */
+	size_t n;
+	bool move, ok;
+	char target_dir[STORE_NAME_MAX + 8];
+	int err;
+};
+
+static const char *
+path_at(const struct copy *c, size_t at)
+{
+	return buf_span(&c->paths).p + at;
+}
+
+/* ---- on a thread ---- */
+
+/* Where no link can be made (a limit of the file system): the octets. */
+static bool
+copy_octets(struct vfs *v, const char *from, const char *to)
+{
+	int in = v->ops->open(v, from, VFS_READ), out = in < 0 ? -1 : v->ops->open(v, to, VFS_CREATE);
+	int64_t size = in < 0 ? -1 : v->ops->size(v, in);
+	char *block = malloc(BLOCK);
+	bool ok = out >= 0 && size >= 0 && block;
+
+	for (uint64_t at = 0; ok && at < (uint64_t)size; at += BLOCK) {
+		size_t n = (uint64_t)size - at < BLOCK ? (size_t)((uint64_t)size - at) : BLOCK;
+
+		ok = vfs_read_all(v, in, block, n, at) && vfs_write_all(v, out, block, n, at);
+	}
+	ok = ok && v->ops->sync(v, out) == 0;
+	if (in >= 0)
+		(void)v->ops->close(v, in);
+	if (out >= 0)
+		(void)v->ops->close(v, out);
+	if (out >= 0 && !ok)
+		(void)v->ops->unlink(v, to);
+	free(block);
+	return ok;
+}
+
+static bool
+make_one(struct copy *c, struct item *it)
+{
+	struct vfs *v = c->store->vfs;
+	const char *from = path_at(c, it->from), *other = path_at(c, it->other), *to = path_at(c, it->to);
+
+	if (v->ops->link(v, from, to) == 0)
+		return true;
+	if (errno == ENOENT && v->ops->link(v, other, to) == 0)
+		return true;
+	if (errno == EMLINK || errno == EPERM || errno == EXDEV)
+		return copy_octets(v, from, to) || copy_octets(v, other, to);
+	return false;
+}
+
+static void
+run(struct work *w)
+{
+	struct copy *c = OWNER_OF(w, struct copy, work);
+	struct vfs *v = c->store->vfs;
+
+	c->ok = true;
+	for (size_t i = 0; c->ok && i < c->n; i++) {
+		c->ok = c->items[i].linked = make_one(c, &c->items[i]);
+		c->err = c->ok ? 0 : errno;
+	}
+	if (c->ok && v->ops->sync_dir(v, c->target_dir) < 0) {
+		c->ok = false;
+		c->err = errno;
+	}
+	for (size_t i = 0; !c->ok && i < c->n; i++)
+		if (c->items[i].linked)
+			(void)v->ops->unlink(v, path_at(c, c->items[i].to));
+}
+
+/* ---- on the loop ---- */
+
+static void
+copy_free(struct copy *c)
+{
+	list_remove(&c->incoming.node);
+	if (c->source)
+		mailbox_unuse(c->source);
+	if (c->target)
+		mailbox_unuse(c->target);
+	buf_free(&c->paths);
+	free(c->items);
+	free(c);
+}
+
+static void
+finish(struct copy *c)
+{
+	struct mailbox_op *op = c->op;
+	struct uidset from = op->from, to = op->to;
+
+	copy_free(c);
+	op->on_done(op); /* may free the op */
+	uidset_free(&from);
+	uidset_free(&to);
+}
+
+static void
+on_visible(struct waiter *w, const struct fail *why)
+{
+	struct copy *c = OWNER_OF(w, struct copy, waiter);
+
+	c->op->ok = why == NULL;
+	if (why)
+		c->op->why = *why;
+	else if (c->move) {
+		struct uidset still;
+		const struct index *ix = &c->source->file.ix;
+
+		uidset_init(&still);
+		for (size_t i = 0; i < c->n; i++)
+			if (index_find(ix, c->items[i].uid))
+				uidset_add(&still, c->items[i].uid, c->items[i].uid);
+		change_expunge(c->source, &still);
+		uidset_free(&still);
+		change_pending(c->source, NULL);
+	}
+	finish(c);
+}
+
+/* Keywords have bits of their own in each folder. */
+static uint64_t
+map_keywords(struct copy *c, uint64_t keywords)
+{
+	uint64_t out = 0;
+
+	if (c->source == c->target)
+		return keywords;
+	for (unsigned i = 0; i < MAILBOX_KEYWORDS_MAX; i++) {
+		struct span name = keywords >> i & 1 ? mailbox_keyword(c->source, i) : SPAN_NONE;
+		int bit = name.n ? mailbox_keyword_find(c->target, name, true) : -1;
+
+		out |= bit >= 0 ? 1ull << bit : 0;
+	}
+	return out;
+}
+
+static bool
+give_uid(struct copy *c, struct item *it)
+{
+	const struct message *m = index_find(&c->source->file.ix, it->uid);
+	struct record_message r = { .letters = it->letters, .base = span_str(path_at(c, it->base)) };
+
+	if (m) {
+		r.flags = m->flags;
+		r.keywords = map_keywords(c, m->keywords);
+		r.size = m->size;
+		r.bits = m->bits & (MESSAGE_SIZED | MESSAGE_BARE);
+		r.date = (uint32_t)mailbox_date(c->source, it->uid);
+	}
+	if (!change_arrive(c->target, &r, &c->op->why))
+		return false;
+	uidset_add(&c->op->from, it->uid, it->uid);
+	uidset_add(&c->op->to, r.uid, r.uid);
+	c->waiter.uid = r.uid;
+	return true;
+}
+
+static void
+done(struct work *w)
+{
+	struct copy *c = OWNER_OF(w, struct copy, work);
+
+	if (!c->ok) {
+		errno = c->err;
+		(void)fail_errno(&c->op->why, 0, "The messages cannot be copied");
+		finish(c);
+		return;
+	}
+	list_remove(&c->incoming.node);
+	for (size_t i = 0; i < c->n; i++)
+		if (!give_uid(c, &c->items[i])) {
+			finish(c);
+			return;
+		}
+	c->op->uidvalidity = mailbox_uidvalidity(c->target);
+	c->waiter.on_visible = on_visible;
+	change_wait(c->target, &c->waiter);
+}
+
+static size_t
+put_path(struct copy *c, const char *folder, const char *path)
+{
+	size_t at = buf_len(&c->paths);
+
+	buf_printf(&c->paths, "%s%s%s", folder, *folder ? "/" : "", path);
+	buf_putc(&c->paths, '\0');
+	return at;
+}
+
+static bool
+add_item(struct copy *c, const struct message *m, const char *from_dir, const char *to_dir, const char *base)
+{
+	const struct index *ix = &c->source->file.ix;
+	struct item *it = &c->items[c->n];
+	char path[MAILDIR_NAME_MAX + 5], name[MAILDIR_BASE_MAX];
+	struct maildir_name parsed;
+
+	*it = (struct item){ .uid = m->uid, .letters = m->flags | (uint32_t)map_keywords(c, m->keywords) << LETTER_KEYWORD_SHIFT };
+	(void)snprintf(name, sizeof(name), "%.*s_%zu%s", (int)strlen(c->incoming.base) - 1, base, c->n, base + strlen(c->incoming.base) - 1);
+	if (maildir_name_parse(index_base(ix, m), &parsed) && parsed.size != UINT64_MAX && parsed.vsize != UINT64_MAX)
+		maildir_add_sizes(name, parsed.size, parsed.vsize);
+	it->base = put_path(c, "", name);
+	if (!index_path(ix, m, path))
+		return false;
+	it->from = put_path(c, from_dir, path);
+	if (!maildir_path(path, index_base(ix, m), SPAN_NONE, index_letters(m), false))
+		return false;
+	it->other = put_path(c, from_dir, path);
+	if (!maildir_path(path, span_str(name), SPAN_NONE, it->letters, false))
+		return false;
+	it->to = put_path(c, to_dir, path);
+	c->n++;
+	return buf_ok(&c->paths);
+}
+
+static bool
+prepare(struct copy *c, const struct uidset *uids)
+{
+	const struct index *ix = &c->source->file.ix;
+	char from_dir[STORE_NAME_MAX + 2], to_dir[STORE_NAME_MAX + 2], base[MAILDIR_BASE_MAX], *dot;
+	uint64_t most = uidset_count(uids) < ix->n ? uidset_count(uids) : ix->n;
+
+	folder_dir(span_str(c->source->name), from_dir);
+	folder_dir(span_str(c->target->name), to_dir);
+	(void)snprintf(c->target_dir, sizeof(c->target_dir), "%s%scur", to_dir, *to_dir ? "/" : "");
+	maildir_unique(deliverer_namer(c->store->deliverer), base);
+	/* "<time>.<unique>_" begins them all: a scan leaves them alone until they have UIDs. */
+	if (!(dot = strchr(base, '.')) || !(dot = strchr(dot + 1, '.')))
+		return false;
+	(void)snprintf(c->incoming.base, sizeof(c->incoming.base), "%.*s_", (int)(dot - base), base);
+	if (!(c->items = calloc(most ? (size_t)most : 1, sizeof(*c->items))))
+		return false;
+	for (size_t i = 0; i < uids->n; i++)
+		for (size_t at = index_place(ix, uids->ranges[i].lo); at < ix->n && ix->messages[at].uid <= uids->ranges[i].hi; at++)
+			if (!add_item(c, &ix->messages[at], from_dir, to_dir, base))
+				return false;
+	return true;
+}
+
+static bool
+begin(struct copy *c, struct view *v, const struct uidset *uids, struct span to, struct fail *why)
+{
+	c->store = v->mailbox->store;
+	if (!(c->target = mailbox_use(c->store, to, why)))
+		return false;
+	c->source = v->mailbox;
+	c->source->users++;
+	if (!prepare(c, uids))
+		return fail_set(why, FAIL_TEMP, 0, "out of memory for a copy");
+	list_push(&c->target->incoming, &c->incoming.node);
+	return true;
+}
+
+void
+mailbox_copy(struct view *v, const struct uidset *uids, struct span to, bool move, struct mailbox_op *op)
+{
+	struct copy *c = calloc(1, sizeof(*c));
+
+	op->ok = false;
+	uidset_init(&op->from);
+	uidset_init(&op->to);
+	if (!c) {
+		(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
+		op->on_done(op);
+		return;
+	}
+	c->op = op;
+	c->move = move;
+	buf_init(&c->paths, PATHS_MAX);
+	if (!begin(c, v, uids, to, &op->why)) {
+		finish(c);
+		return;
+	}
+	if (c->n == 0) { /* nothing is left of them: no messages, no UIDs */
+		op->ok = true;
+		op->uidvalidity = mailbox_uidvalidity(c->target);
+		finish(c);
+		return;
+	}
+	c->work = (struct work){ .run = run, .done = done };
+	worker_submit(c->store->pool, &c->work);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * facts: a cache of what was parsed out of messages: one blob a message, which
+ * its producer defines and versions.  A file that is only appended to; each
+ * message of the index says where its blob is.  It may vanish at any time.
+ */
+#ifndef STORE_FACTS_H
+#define STORE_FACTS_H
+
+#include "journal/vfs.h"
+#include "store/mailbox.h"
+
+enum { FACTS_BLOB_MAX = 256 * 1024 };
+
+struct facts_file {
+	struct vfs *vfs;
+	int fd;          /* -1: not open, or no good */
+	uint64_t end;    /* where the next blob goes */
+	struct buf blob; /* the last one read */
+};
+
+void facts_init(struct facts_file *f, struct vfs *v);
+void facts_close(struct facts_file *f);
+/* The blob at where (message.facts) if it is uid's, else empty; valid until the next call. */
+struct span facts_get(struct facts_file *f, uint32_t uid, uint32_t where);
+/* Where it was put; 0: nowhere. */
+uint32_t facts_put(struct facts_file *f, uint32_t uid, struct span blob);
+
+#endif

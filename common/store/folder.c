@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Folders are directories ".A.B" beside the INBOX (Maildir++); a parent need
+ * not exist.  Subscriptions are the file "subscriptions" as Dovecot has it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/name.h"
+#include "store/state.h"
+
+enum { SUBSCRIPTIONS_MAX = 4 * 1024 * 1024 };
+
+#define SUBSCRIPTIONS "subscriptions"
+
+struct names {
+	char (*all)[STORE_NAME_MAX + 1]; /* owned */
+	size_t n, size;
+	bool failed;
+};
+
+static bool
+names_add(struct names *l, struct span name)
+{
+	if (l->n == l->size) {
+		size_t size = l->size ? l->size * 2 : 16;
+		void *more = size > STORE_FOLDERS_MAX * 2 ? NULL : realloc(l->all, size * sizeof(*l->all));
+
+		if (!more) {
+			l->failed = true;
+			return false;
+		}
+		l->all = more;
+		l->size = size;
+	}
+	return span_cstr(name, l->all[l->n], sizeof(*l->all)) && ++l->n;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static size_t
+names_find(const struct names *l, struct span name)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (span_eq(span_str(l->all[i]), name))
+			return i;
+	return SIZE_MAX;
+}
+
+static bool
+each_entry(void *arg, const char *entry)
+{
+	if (entry[0] == '.' && name_valid(span_str(entry + 1)))
+		(void)names_add(arg, span_str(entry + 1));
+	return !((struct names *)arg)->failed;
+}
+
+/* Folders on disk but INBOX, in order. */
+static bool
+list_folders(struct store *store, struct names *out, struct fail *why)
+{
+	size_t to = 0;
+
+	*out = (struct names){ .n = 0 };
+	if (store->vfs->ops->list(store->vfs, "", each_entry, out) < 0)
+		return fail_errno(why, 0, "The folders cannot be listed");
+	for (size_t i = 0; i < out->n; i++) {
+		char dir[STORE_NAME_MAX + 2];
+
+		folder_dir(span_str(out->all[i]), dir);
+		if (maildir_exists(store->vfs, dir))
+			memmove(out->all[to++], out->all[i], sizeof(*out->all));
+	}
+	out->n = to;
+	if (to)
+		qsort(out->all, to, sizeof(*out->all), by_name);
+	return !out->failed || fail_set(why, FAIL_LIMIT, 0, "There are too many folders");
+}
+
+/* ---- subscriptions ---- */
+
+static bool
+read_subscriptions(struct store *store, struct names *out, struct fail *why)
+{
+	struct vfs *v = store->vfs;
+	int fd = v->ops->open(v, SUBSCRIPTIONS, VFS_READ);
+	int64_t size = fd < 0 ? 0 : v->ops->size(v, fd);
+	struct buf text;
+	struct span rest;
+	char *room;
+	bool tabs = false;
+
+	*out = (struct names){ .n = 0 };
+	if (fd < 0)
+		return errno == ENOENT || fail_errno(why, 0, "The subscriptions cannot be read");
+	buf_init(&text, SUBSCRIPTIONS_MAX);
+	if (size > 0 && (room = buf_room(&text, (size_t)size)) && vfs_read_all(v, fd, room, (size_t)size, 0))
+		buf_added(&text, (size_t)size);
+	(void)v->ops->close(v, fd);
+	for (rest = buf_span(&text); rest.n;) {
+		struct span line = span_cut(&rest, '\n');
+		char name[STORE_NAME_MAX + 1];
+
+		if (span_starts(line, SPAN("V\t"))) { /* version 2: levels are divided by tabs */
+			tabs = true;
+			continue;
+		}
+		if (line.n == 0 || !span_cstr(line, name, sizeof(name)))
+			continue;
+		for (char *p = name; tabs && *p; p++)
+			*p = *p == '\t' ? '.' : *p;
+		if (name_valid(span_str(name)) && names_find(out, span_str(name)) == SIZE_MAX)
+			(void)names_add(out, span_str(name));
+	}
+	buf_free(&text);
+	return true;
+}
+
+static bool
+write_subscriptions(struct store *store, const struct names *l, struct fail *why)
+{
+	struct vfs *v = store->vfs;
+	struct buf text;
+	int fd;
+	bool ok;
+
+	buf_init(&text, SUBSCRIPTIONS_MAX);
+	for (size_t i = 0; i < l->n; i++)
+		buf_printf(&text, "%s\n", l->all[i]);
+	(void)v->ops->unlink(v, SUBSCRIPTIONS ".new");
+	fd = v->ops->open(v, SUBSCRIPTIONS ".new", VFS_CREATE);
+	ok = fd >= 0 && buf_ok(&text) && vfs_write_all(v, fd, buf_span(&text).p, buf_len(&text), 0) && v->ops->sync(v, fd) == 0;
+	if (fd >= 0)
+		(void)v->ops->close(v, fd);
+	ok = ok && v->ops->rename(v, SUBSCRIPTIONS ".new", SUBSCRIPTIONS) == 0 && v->ops->sync_dir(v, "") == 0;
+	buf_free(&text);
+	return ok || fail_errno(why, 0, "The subscriptions cannot be written");
+}
+
+bool
+store_subscribe(struct store *store, struct span name, bool on, struct fail *why)
+{
+	struct names l;
+	size_t at;
+	bool ok;
+
+	name = name_fold(name);
+	if (!name_valid(name))
+		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
+	if (!read_subscriptions(store, &l, why))
+		return false;
+	at = names_find(&l, name);
+	if (on == (at != SIZE_MAX)) {
+		ok = true;
+	} else if (on) {
+		ok = names_add(&l, name) || fail_set(why, FAIL_LIMIT, 0, "There are too many subscriptions");
+		ok = ok && write_subscriptions(store, &l, why);
+	} else {
+		memmove(l.all[at], l.all[at + 1], (l.n - at - 1) * sizeof(*l.all));
+		l.n--;
+		ok = write_subscriptions(store, &l, why);
+	}
+	free(l.all);
+	return ok;
+}
+
+/* ---- list ---- */
+
+bool
+store_exists(struct store *store, struct span name)
+{
+	char dir[STORE_NAME_MAX + 2];
+
+	name = name_fold(name);
+	if (span_eq(name, SPAN("INBOX")))
+		return true;
+	if (!name_valid(name))
+		return false;
+	folder_dir(name, dir);
+	return maildir_exists(store->vfs, dir);
+}
+
+struct lister {
+	const struct names *folders, *subscribed;
+	void (*each)(void *, const struct folder *);
+	void *arg;
+};
+
+static bool
+has_children(const struct names *l, struct span name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct span other = span_str(l->all[i]);
+
+		if (other.n > name.n && span_starts(other, name) && other.p[name.n] == '.')
+			return true;
+	}
+	return false;
+}
+
+static void
+tell(const struct lister *l, struct span name)
+{
+	struct folder f = {
+		.name = name,
+		.selectable = span_eq(name, SPAN("INBOX")) || names_find(l->folders, name) != SIZE_MAX,
+		.subscribed = names_find(l->subscribed, name) != SIZE_MAX,
+		.children = has_children(l->folders, name),
+	};
+
+	l->each(l->arg, &f);
+}
+
+/* Every folder, every parent of one, every subscribed name; once each, in order. */
+static bool
+merge(const struct names *folders, const struct names *subscribed, struct names *out)
+{
+	const struct names *both[2] = { folders, subscribed };
+	size_t to = 0;
+
+	*out = (struct names){ .n = 0 };
+	for (size_t k = 0; k < 2; k++)
+		for (size_t i = 0; i < both[k]->n; i++) {
+			struct span name = span_str(both[k]->all[i]);
+
+			if (!names_add(out, name))
+				return false;
+			for (size_t dot; k == 0 && (dot = span_rchr(name, '.')) != SIZE_MAX;) {
+				name = span_sub(name, 0, dot);
+				if (!names_add(out, name))
+					return false;
+			}
+		}
+	if (out->n)
+		qsort(out->all, out->n, sizeof(*out->all), by_name);
+	for (size_t i = 0; i < out->n; i++)
+		if (to == 0 || strcmp(out->all[to - 1], out->all[i]) != 0)
+			memmove(out->all[to++], out->all[i], sizeof(*out->all));
+	out->n = to;
+	return true;
+}
+
+bool
+store_list(struct store *store, void (*each)(void *, const struct folder *), void *arg, struct fail *why)
+{
+	struct names folders = { .n = 0 }, subscribed = { .n = 0 }, all = { .n = 0 };
+	struct lister l = { &folders, &subscribed, each, arg };
+	bool ok = list_folders(store, &folders, why) && read_subscriptions(store, &subscribed, why);
+
+	if (ok && !merge(&folders, &subscribed, &all))
+		ok = fail_set(why, FAIL_LIMIT, 0, "There are too many folders");
+	if (ok)
+		tell(&l, SPAN("INBOX"));
+	for (size_t i = 0; ok && i < all.n; i++)
+		if (strcmp(all.all[i], "INBOX") != 0)
+			tell(&l, span_str(all.all[i]));
+	free(folders.all);
+	free(subscribed.all);
+	free(all.all);
+	return ok;
+}
+
+/* ---- create, delete, rename ---- */
+
+static bool
+check_new(struct store *store, struct span name, struct fail *why)
+{
+	if (!name_valid(name))
+		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
+	if (store_exists(store, name))
+		return fail_set(why, FAIL_PERM, 0, "The mailbox exists already");
+	return true;
+}
+
+bool
+store_create(struct store *store, struct span name, struct fail *why)
+{
+	char dir[STORE_NAME_MAX + 2];
+	struct names folders;
+	bool ok;
+
+	name = name_fold(name);
+	if (!check_new(store, name, why) || !list_folders(store, &folders, why))
+		return false;
+	ok = folders.n < STORE_FOLDERS_MAX || fail_set(why, FAIL_LIMIT, 0, "There are too many folders");
+	free(folders.all);
+	folder_dir(name, dir);
+	return ok && maildir_make(store->vfs, dir, why);
+}
+
+/* Removes a directory's files, then itself; two levels are all there is. */
+struct remover {
+	struct store *store;
+	const char *dir;
+	unsigned depth;
+};
+
+static bool
+each_remove(void *arg, const char *entry)
+{
+	struct remover *r = arg, inner = { r->store, NULL, r->depth + 1 };
+	struct vfs *v = r->store->vfs;
+	char path[STORE_NAME_MAX + MAILDIR_NAME_MAX + 32];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", r->dir, entry);
+	if (v->ops->unlink(v, path) == 0 || (errno != EISDIR && errno != EPERM) || r->depth > 2)
+		return true;
+	inner.dir = path;
+	(void)v->ops->list(v, path, each_remove, &inner);
+	(void)v->ops->rmdir(v, path);
+	return true;
+}
+
+bool
+store_delete(struct store *store, struct span name, struct fail *why)
+{
+	char dir[STORE_NAME_MAX + 2], gone[STORE_NAME_MAX + 40];
+	struct remover r = { store, gone, 0 };
+	char unique[MAILDIR_BASE_MAX];
+
+	name = name_fold(name);
+	if (span_eq(name, SPAN("INBOX")))
+		return fail_set(why, FAIL_PERM, 0, "INBOX cannot be deleted");
+	if (!store_exists(store, name))
+		return fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	if (!mailbox_forget(store, name, why))
+		return false;
+	folder_dir(name, dir);
+	/* Gone at once and for good under its name; its files go after that. */
+	maildir_unique(deliverer_namer(store->deliverer), unique);
+	(void)snprintf(gone, sizeof(gone), "pillarpost-deleted-%.32s", unique);
+	if (store->vfs->ops->rename(store->vfs, dir, gone) < 0 || store->vfs->ops->sync_dir(store->vfs, "") < 0)
+		return fail_errno(why, 0, "The mailbox cannot be deleted");
+	(void)store->vfs->ops->list(store->vfs, gone, each_remove, &r);
+	(void)store->vfs->ops->rmdir(store->vfs, gone);
+	return true;
+}
+
+static bool
+rename_one(struct store *store, struct span from, struct span to, struct fail *why)
+{
+	char a[STORE_NAME_MAX + 2], b[STORE_NAME_MAX + 2];
+
+	if (!name_valid(to))
+		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
+	if (store_exists(store, to))
+		return fail_set(why, FAIL_PERM, 0, "The mailbox exists already");
+	if (!mailbox_forget(store, from, why))
+		return false;
+	folder_dir(from, a);
+	folder_dir(to, b);
+	return store->vfs->ops->rename(store->vfs, a, b) == 0 || fail_errno(why, 0, "The mailbox cannot be renamed");
+}
+
+/* RFC 3501 6.3.5: the messages go, INBOX stays and is empty. */
+static bool
+rename_inbox(struct store *store, struct span to, struct fail *why)
+{
+	static const char *const parts[] = { "new", "cur", INDEXFILE_DIR };
+	char dir[STORE_NAME_MAX + 2], path[STORE_NAME_MAX + 16];
+
+	if (!mailbox_forget(store, SPAN("INBOX"), why))
+		return false;
+	folder_dir(to, dir);
+	if (store->vfs->ops->mkdir(store->vfs, dir) < 0)
+		return fail_errno(why, 0, "The mailbox cannot be made");
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, parts[i]);
+		if (store->vfs->ops->rename(store->vfs, parts[i], path) < 0 && errno != ENOENT)
+			return fail_errno(why, 0, "The mailbox cannot be renamed");
+	}
+	(void)store->vfs->ops->unlink(store->vfs, "dovecot-uidlist");
+	return maildir_make(store->vfs, dir, why) && maildir_make(store->vfs, "", why);
+}
+
+bool
+store_rename(struct store *store, struct span from, struct span to, struct fail *why)
+{
+	struct names folders;
+	bool ok = true, any;
+
+	from = name_fold(from);
+	to = name_fold(to);
+	if (!check_new(store, to, why))
+		return false;
+	if (span_eq(from, SPAN("INBOX")))
+		return rename_inbox(store, to, why);
+	if (span_starts(to, from) && to.n > from.n && to.p[from.n] == '.')
+		return fail_set(why, FAIL_PERM, 0, "A mailbox cannot become its own child");
+	if (!list_folders(store, &folders, why))
+		return false;
+	any = false;
+	for (size_t i = 0; ok && i < folders.n; i++) {
+		struct span name = span_str(folders.all[i]);
+		struct buf fresh;
+
+		if (!span_starts(name, from) || (name.n > from.n && name.p[from.n] != '.'))
+			continue;
+		buf_init(&fresh, (size_t)STORE_NAME_MAX * 2);
+		buf_put(&fresh, to);
+		buf_put(&fresh, span_from(name, from.n));
+		ok = rename_one(store, name, buf_span(&fresh), why);
+		buf_free(&fresh);
+		any = true;
+	}
+	free(folders.all);
+	if (ok && !any)
+		return fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	return ok && (store->vfs->ops->sync_dir(store->vfs, "") == 0 || fail_errno(why, 0, "The mailbox cannot be renamed"));
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: ISC */
+#include "store/indexfile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/snapshot.h"
+
+enum {
+	SEGMENT_SIZE = 512 * 1024,
+	TAIL_MIN = 128 * 1024, /* records beside the snapshot before another is worth it */
+	SNAPSHOT_LIMIT = 1 << 30,
+};
+
+#define SNAPSHOT_NAME INDEXFILE_DIR "/snapshot"
+#define SNAPSHOT_TEMP INDEXFILE_DIR "/snapshot.new"
+
+/* A snapshot on its way: first the records in it become durable, then the file. */
+struct snapshot_job {
+	struct work work;
+	struct journal_ticket ticket;
+	struct indexfile *owner; /* NULL: closed meanwhile */
+	struct vfs *vfs;
+	struct buf file;
+	journal_pos upto;
+	size_t tail; /* the owner's at the start */
+	bool ok, running;
+	struct fail why;
+};
+
+/* ---- the snapshot file ---- */
+
+static bool
+write_file(struct vfs *v, struct span content, struct fail *why)
+{
+	int fd;
+	bool ok;
+
+	(void)v->ops->unlink(v, SNAPSHOT_TEMP); /* of a crash */
+	fd = v->ops->open(v, SNAPSHOT_TEMP, VFS_CREATE);
+	if (fd < 0)
+		return fail_errno(why, 0, "cannot create %s", SNAPSHOT_TEMP);
+	ok = vfs_write_all(v, fd, content.p, content.n, 0) && v->ops->sync(v, fd) == 0;
+	if (!ok)
+		(void)fail_errno(why, 0, "cannot write %s", SNAPSHOT_TEMP);
+	(void)v->ops->close(v, fd);
+	if (!ok)
+		return false;
+	if (v->ops->rename(v, SNAPSHOT_TEMP, SNAPSHOT_NAME) < 0 || v->ops->sync_dir(v, INDEXFILE_DIR) < 0)
+		return fail_errno(why, 0, "cannot name %s", SNAPSHOT_NAME);
+	return true;
+}
+
+static void
+unmap(struct indexfile *f)
+{
+	if (f->map)
+		f->vfs->ops->unmap(f->vfs, f->map, f->map_size);
+	f->map = NULL;
+}
+
+/* False: there is none, or it is no good. */
+static bool
+load_snapshot(struct indexfile *f, uint64_t *upto, bool *there)
+{
+	int fd = f->vfs->ops->open(f->vfs, SNAPSHOT_NAME, VFS_READ);
+	int64_t size;
+
+	*there = fd >= 0;
+	if (fd < 0)
+		return false;
+	size = f->vfs->ops->size(f->vfs, fd);
+	if (size > 0 && size < SNAPSHOT_LIMIT) {
+		f->map_size = (size_t)size;
+		f->map = f->vfs->ops->map(f->vfs, fd, f->map_size);
+	}
+	(void)f->vfs->ops->close(f->vfs, fd);
+	if (f->map && snapshot_load(&f->ix, f->map, f->map_size, upto)) {
+		f->snapshot_size = f->map_size;
+		return true;
+	}
+	index_free(&f->ix);
+	unmap(f);
+	*upto = 0;
+	return false;
+}
+
+/* ---- what the journal must keep ---- */
+
+static bool
+keep(struct indexfile *f, journal_pos pos, size_t bytes)
+{
+	struct indexfile_segment *last = f->nsegments ? &f->segments[f->nsegments - 1] : NULL;
+
+	f->last = pos;
+	f->tail += bytes;
+	journal_live(f->journal, pos, 1);
+	if (last && journal_segment(last->pos) == journal_segment(pos)) {
+		last->pos = pos;
+		last->live++;
+		return true;
+	}
+	if (f->nsegments == f->segments_size) {
+		size_t size = f->segments_size ? f->segments_size * 2 : 4;
+		struct indexfile_segment *more = realloc(f->segments, size * sizeof(*more));
+
+		if (!more)
+			return true; /* the segment is never recycled, which harms nobody */
+		f->segments = more;
+		f->segments_size = size;
+	}
+	f->segments[f->nsegments++] = (struct indexfile_segment){ pos, 1 };
+	return true;
+}
+
+/* A snapshot holds everything up to `upto`.  The last segment it reaches into
+ * may hold later records too and is left to the next snapshot. */
+static void
+release(struct indexfile *f, journal_pos upto)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < f->nsegments; i++) {
+		struct indexfile_segment *s = &f->segments[i];
+
+		if (s->pos > upto) {
+			f->segments[to++] = *s;
+			continue;
+		}
+		journal_live(f->journal, s->pos, -(int)s->live);
+	}
+	f->nsegments = to;
+	journal_tidy(f->journal);
+}
+
+/* ---- open ---- */
+
+struct replay {
+	struct indexfile *f;
+	uint64_t upto;
+	size_t seen, bad;
+};
+
+static bool
+on_record(void *arg, const struct journal_record *r)
+{
+	struct replay *rp = arg;
+	union record rec;
+
+	rp->seen++;
+	if (r->pos <= rp->upto) {
+		rp->f->last = r->pos;
+		return true;
+	}
+	if (!record_decode(r->type, r->head, &rec) || !index_apply(&rp->f->ix, r->type, &rec)) {
+		rp->bad++;
+		return !rp->f->ix.failed;
+	}
+	return keep(rp->f, r->pos, r->head.n);
+}
+
+static void
+on_event(void *arg, const struct fail *what)
+{
+	struct indexfile *f = arg;
+
+	if (f->on_event)
+		f->on_event(f->arg, what);
+}
+
+static bool
+open_journal(struct indexfile *f, struct loop *loop, struct fail *why)
+{
+	struct journal_options o = {
+		.vfs = f->vfs,
+		.dir = INDEXFILE_DIR,
+		.kind = { 'i', 'n', 'd', 'x' },
+		.segment_size = SEGMENT_SIZE,
+		.loop = loop,
+		.pool = f->pool,
+		.on_event = on_event,
+		.arg = f,
+	};
+
+	f->journal = journal_open(&o, why);
+	return f->journal != NULL;
+}
+
+bool
+indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_pool *pool,
+    enum indexfile_found *found, struct fail *why)
+{
+	struct replay rp = { .f = f };
+	bool there;
+
+	f->vfs = v;
+	f->pool = pool;
+	index_init(&f->ix);
+	(void)load_snapshot(f, &rp.upto, &there);
+	if (!open_journal(f, loop, why) || !journal_replay(f->journal, on_record, &rp, &f->damaged, why)) {
+		indexfile_close(f);
+		return f->ix.failed ? fail_set(why, FAIL_TEMP, 0, "out of memory for an index") : false;
+	}
+	if (f->last < rp.upto)
+		f->last = rp.upto;
+	*found = f->ix.uidvalidity ? INDEXFILE_GOOD : there || rp.seen ? INDEXFILE_LOST : INDEXFILE_NONE;
+	f->damaged += (unsigned)rp.bad;
+	if (*found != INDEXFILE_GOOD) {
+		index_free(&f->ix);
+		unmap(f);
+	}
+	return true;
+}
+
+bool
+indexfile_start(struct indexfile *f, struct fail *why)
+{
+	struct buf file;
+	bool ok;
+
+	buf_init(&file, SNAPSHOT_LIMIT);
+	ok = snapshot_encode(&f->ix, f->last, &file) || fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
+	ok = ok && journal_sync(f->journal, why) && write_file(f->vfs, buf_span(&file), why);
+	if (ok) {
+		f->snapshot_size = buf_len(&file);
+		f->tail = 0;
+		release(f, f->last);
+	}
+	buf_free(&file);
+	return ok;
+}
+
+/* ---- change ---- */
+
+bool
+indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
+{
+	struct journal_record rec = { .type = (uint16_t)type };
+	struct buf head;
+	journal_pos pos = 0;
+	bool ok;
+
+	buf_init(&head, SEGMENT_SIZE / 4);
+	ok = desc_encode(record_desc(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
+	rec.head = buf_span(&head);
+	ok = ok && journal_append(f->journal, &rec, t ? 0 : JOURNAL_LAZY, t, &pos, why);
+	if (ok)
+		(void)keep(f, pos, rec.head.n + 32);
+	/* A record that cannot be applied is a bug here, or memory: either way the
+	 * journal is ahead of the index, and only a new open gives both again. */
+	if (ok && !index_apply(&f->ix, type, r))
+		f->ix.failed = true;
+	buf_free(&head);
+	return ok;
+}
+
+bool
+indexfile_put_uids(struct indexfile *f, unsigned type, union record *r, struct span *field, const struct uidset *uids,
+    struct fail *why)
+{
+	struct buf packed;
+	bool ok = true;
+
+	buf_init(&packed, RECORD_UIDS_MAX * 8);
+	for (size_t at = 0; ok && at < uids->n; at += RECORD_UIDS_MAX) {
+		size_t n = uids->n - at < RECORD_UIDS_MAX ? uids->n - at : RECORD_UIDS_MAX;
+
+		buf_reset(&packed);
+		record_put_uids(&packed, uids->ranges + at, n);
+		*field = buf_span(&packed);
+		ok = buf_ok(&packed) || fail_set(why, FAIL_TEMP, 0, "out of memory");
+		ok = ok && indexfile_put(f, type, r, NULL, why);
+	}
+	buf_free(&packed);
+	return ok;
+}
+
+bool
+indexfile_sync(struct indexfile *f, struct fail *why)
+{
+	return journal_sync(f->journal, why);
+}
+
+/* ---- snapshots in the background ---- */
+
+static void
+job_run(struct work *w)
+{
+	struct snapshot_job *job = OWNER_OF(w, struct snapshot_job, work);
+
+	job->ok = write_file(job->vfs, buf_span(&job->file), &job->why);
+}
+
+static void
+job_free(struct snapshot_job *job)
+{
+	buf_free(&job->file);
+	free(job);
+}
+
+static void
+job_done(struct work *w)
+{
+	struct snapshot_job *job = OWNER_OF(w, struct snapshot_job, work);
+	struct indexfile *f = job->owner;
+
+	if (f)
+		f->job = NULL;
+	if (f && job->ok) {
+		f->snapshot_size = buf_len(&job->file);
+		f->tail -= job->tail < f->tail ? job->tail : f->tail;
+		release(f, job->upto);
+	} else if (f) {
+		on_event(f, &job->why);
+	}
+	job_free(job);
+}
+
+static void
+job_durable(struct journal_ticket *t, const struct fail *why)
+{
+	struct snapshot_job *job = OWNER_OF(t, struct snapshot_job, ticket);
+
+	if (why || !job->owner) {
+		if (job->owner)
+			job->owner->job = NULL;
+		job_free(job);
+		return;
+	}
+	job->work = (struct work){ .run = job_run, .done = job_done };
+	job->running = true;
+	worker_submit(job->owner->pool, &job->work);
+}
+
+void
+indexfile_tidy(struct indexfile *f)
+{
+	size_t enough = f->snapshot_size / 2 > TAIL_MIN ? f->snapshot_size / 2 : TAIL_MIN;
+	union record r;
+	struct snapshot_job *job;
+
+	if (f->job || f->tail < enough || f->ix.failed)
+		return;
+	if (!f->pool) {
+		(void)indexfile_start(f, NULL);
+		return;
+	}
+	if (!(job = calloc(1, sizeof(*job))))
+		return;
+	*job = (struct snapshot_job){ .owner = f, .vfs = f->vfs, .upto = f->last, .tail = f->tail };
+	job->ticket.on_durable = job_durable;
+	buf_init(&job->file, SNAPSHOT_LIMIT);
+	f->job = job;
+	r.snapshot.upto = job->upto;
+	if (!snapshot_encode(&f->ix, job->upto, &job->file) || !indexfile_put(f, RECORD_snapshot, &r, &job->ticket, NULL)) {
+		f->job = NULL;
+		job_free(job);
+	}
+}
+
+bool
+indexfile_busy(const struct indexfile *f)
+{
+	return f->job && f->job->running;
+}
+
+void
+indexfile_close(struct indexfile *f)
+{
+	/* A snapshot that still waits for its records is dropped: the journal has them. */
+	if (f->job)
+		f->job->owner = NULL;
+	f->job = NULL;
+	if (f->journal)
+		journal_close(&f->journal);
+	index_free(&f->ix);
+	unmap(f);
+	free(f->segments);
+	f->segments = NULL;
+	f->nsegments = f->segments_size = 0;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log/log.h"
+#include "store/name.h"
+#include "store/state.h"
+
+enum {
+	LINGER_MS = 30 * 1000, /* a folder stays open after its last session: the next one finds it warm */
+	RETRY_MS = 50,
+};
+
+void
+folder_dir(struct span name, char out[STORE_NAME_MAX + 2])
+{
+	out[0] = '\0';
+	if (span_eq(name, SPAN("INBOX")))
+		return;
+	out[0] = '.';
+	if (!span_cstr(name, out + 1, STORE_NAME_MAX + 1))
+		out[0] = '\0';
+}
+
+/* ---- the store ---- */
+
+struct store *
+store_new(const struct store_config *config, struct fail *why)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	int again;
+
+	if (!store) {
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+		return NULL;
+	}
+	store->loop = config->loop;
+	store->pool = config->pool;
+	store->base = config->base;
+	store->notice.fd = -1;
+	list_init(&store->mailboxes);
+	again = fcntl(store->base, F_DUPFD_CLOEXEC, 3);
+	store->vfs = again < 0 ? NULL : vfs_posix_at(again);
+	store->deliverer = deliverer_new(store->loop, store->pool, config->host);
+	if (!store->vfs || !store->deliverer) {
+		if (!store->vfs && again >= 0)
+			(void)close(again);
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory or descriptors");
+		store_free(&store);
+		return NULL;
+	}
+	if (!maildir_exists(store->vfs, "") && !maildir_make(store->vfs, "", why)) {
+		store_free(&store);
+		return NULL;
+	}
+	if (!notice_start(store))
+		log_put(LOG_degraded, "no inotify instance to be had: new mail is noticed by looking every second");
+	return store;
+}
+
+static bool
+busy(const struct mailbox *mb)
+{
+	return follow_busy(mb) || indexfile_busy(&mb->file) || mb->users > 0;
+}
+
+static void
+close_mailbox(struct mailbox *mb)
+{
+	timer_stop(&mb->linger);
+	timer_stop(&mb->follow);
+	notice_unwatch(mb);
+	if (!mb->failed && !mb->file.ix.failed)
+		scan_stamp(mb);
+	list_remove(&mb->node);
+	indexfile_close(&mb->file);
+	facts_close(&mb->facts);
+	index_names_free(&mb->names);
+	vfs_posix_free(&mb->vfs);
+	free(mb->own);
+	free(mb);
+}
+
+void
+store_free(struct store **at)
+{
+	struct store *store = *at;
+
+	if (!store)
+		return;
+	for (struct list *it; (it = store->mailboxes.next) != &store->mailboxes;) {
+		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		while (busy(mb) && loop_turn(store->loop, 100))
+			;
+		close_mailbox(mb);
+	}
+	while (store->deliverer && deliverer_busy(store->deliverer) && loop_turn(store->loop, 100))
+		;
+	notice_stop(store);
+	deliverer_free(&store->deliverer);
+	vfs_posix_free(&store->vfs);
+	if (store->base >= 0)
+		(void)close(store->base);
+	free(store);
+	*at = NULL;
+}
+
+/* ---- one folder ---- */
+
+static void
+on_linger(struct timer *t)
+{
+	struct mailbox *mb = OWNER_OF(t, struct mailbox, linger);
+
+	if (mb->users)
+		return;
+	if (busy(mb) || deliverer_busy(mb->store->deliverer))
+		(void)timer_set(t, RETRY_MS);
+	else
+		close_mailbox(mb);
+}
+
+static void
+on_event(void *arg, const struct fail *what)
+{
+	struct mailbox *mb = arg;
+
+	log_put(LOG_mailbox, "folder=%s index: %s", mb->name, what->text);
+}
+
+static bool
+load(struct mailbox *mb, struct fail *why)
+{
+	enum indexfile_found found;
+
+	mb->file.on_event = on_event;
+	mb->file.arg = mb;
+	if (!indexfile_open(&mb->file, mb->vfs, mb->store->loop, mb->store->pool, &found, why))
+		return false;
+	notice_watch(mb); /* before the first look, so that nothing falls in between */
+	if (found != INDEXFILE_GOOD) {
+		if (found == INDEXFILE_LOST)
+			log_put(LOG_mailbox, "folder=%s the index is lost or damaged and is rebuilt", mb->name);
+		return takeover(mb, found, why);
+	}
+	mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
+	return !scan_stale(mb) || scan_all(mb, why);
+}
+
+static struct mailbox *
+open_mailbox(struct store *store, struct span name, struct fail *why)
+{
+	char dir[STORE_NAME_MAX + 2];
+	struct mailbox *mb;
+	struct vfs *v;
+
+	folder_dir(name, dir);
+	if (!(v = maildir_vfs(store->base, dir, why)))
+		return NULL;
+	if (!(mb = calloc(1, sizeof(*mb)))) {
+		vfs_posix_free(&v);
+		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
+		return NULL;
+	}
+	mb->store = store;
+	mb->vfs = v;
+	mb->watch_new = mb->watch_cur = -1;
+	(void)span_cstr(name, mb->name, sizeof(mb->name));
+	list_init(&mb->views);
+	list_init(&mb->waiters);
+	list_init(&mb->incoming);
+	timer_init(&mb->linger, store->loop, on_linger);
+	facts_init(&mb->facts, v);
+	follow_later(mb, 0, 0);
+	list_push(&store->mailboxes, &mb->node);
+	if (!load(mb, why)) {
+		mb->failed = true;
+		close_mailbox(mb);
+		return NULL;
+	}
+	return mb;
+}
+
+struct mailbox *
+mailbox_find(struct store *store, struct span name)
+{
+	name = name_fold(name);
+	LIST_EACH(&store->mailboxes, it) {
+		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		if (span_eq(span_str(mb->name), name))
+			return mb;
+	}
+	return NULL;
+}
+
+struct mailbox *
+mailbox_use(struct store *store, struct span name, struct fail *why)
+{
+	struct mailbox *mb;
+
+	name = name_fold(name);
+	if (!store_exists(store, name)) {
+		(void)fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+		return NULL;
+	}
+	mb = mailbox_find(store, name);
+	if (mb && (mb->failed || mb->file.ix.failed || !journal_alive(mb->file.journal))) {
+		if (mb->users || busy(mb)) {
+			(void)fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
+			return NULL;
+		}
+		close_mailbox(mb);
+		mb = NULL;
+	}
+	if (!mb && !(mb = open_mailbox(store, name, why)))
+		return NULL;
+	/* Without inotify the times of the directories tell. */
+	if ((mb->dirty || mb->watch_new < 0) && scan_stale(mb) && !scan_all(mb, why))
+		return NULL;
+	mb->users++;
+	timer_stop(&mb->linger);
+	if (!change_show_now(mb, why)) {
+		mailbox_unuse(mb);
+		return NULL;
+	}
+	return mb;
+}
+
+void
+mailbox_unuse(struct mailbox *mb)
+{
+	if (--mb->users == 0)
+		(void)timer_set(&mb->linger, LINGER_MS);
+}
+
+bool
+mailbox_forget(struct store *store, struct span name, struct fail *why)
+{
+	struct mailbox *mb = mailbox_find(store, name);
+
+	if (!mb)
+		return true;
+	if (!list_empty(&mb->views))
+		return fail_set(why, FAIL_PERM, 0, "The mailbox is in use");
+	if (busy(mb))
+		return fail_set(why, FAIL_TEMP, 0, "The mailbox is busy, try again");
+	close_mailbox(mb);
+	return true;
+}
+
+bool
+store_status(struct store *store, struct span name, struct mailbox_status *out, struct fail *why)
+{
+	struct mailbox *mb = mailbox_use(store, name, why);
+
+	if (!mb)
+		return false;
+	mailbox_counts(mb, out);
+	mailbox_unuse(mb);
+	return true;
+}
+
+/* ---- facts ---- */
+
+uint32_t
+mailbox_uidvalidity(const struct mailbox *mb)
+{
+	return mb->file.ix.uidvalidity;
+}
+
+/* Never the UID of a message that is not told yet. */
+uint32_t
+mailbox_uidnext(const struct mailbox *mb)
+{
+	const struct index *ix = &mb->file.ix;
+
+	return ix->n && ix->messages[ix->n - 1].uid > mb->visible ? mb->visible + 1 : ix->uidnext;
+}
+
+uint64_t
+mailbox_modseq(const struct mailbox *mb)
+{
+	return mb->file.ix.modseq;
+}
+
+void
+mailbox_counts(const struct mailbox *mb, struct mailbox_status *out)
+{
+	const struct index *ix = &mb->file.ix;
+
+	*out = (struct mailbox_status){
+		.messages = (uint32_t)index_place(ix, mb->visible + 1),
+		.recent = (uint32_t)(ix->n - index_place(ix, ix->recent_from)),
+		.unseen = ix->unseen,
+		.deleted = ix->deleted,
+		.uidnext = mailbox_uidnext(mb),
+		.uidvalidity = ix->uidvalidity,
+		.highest_modseq = ix->modseq,
+		.size = ix->total,
+	};
+}
+
+struct span
+mailbox_keyword(const struct mailbox *mb, unsigned i)
+{
+	return i < MAILBOX_KEYWORDS_MAX ? span_str(mb->file.ix.keywords[i]) : SPAN_NONE;
+}
+
+int
+mailbox_keyword_find(struct mailbox *mb, struct span name, bool make)
+{
+	int bit = index_keyword(mailbox_index(mb), name);
+
+	return bit >= 0 || !make ? bit : change_keyword(mb, name);
+}
+
+bool
+mailbox_vanished(const struct mailbox *mb, uint64_t modseq, struct uidset *out)
+{
+	const struct index *ix = &mb->file.ix;
+
+	for (size_t i = 0; i < ix->nvanished; i++)
+		if (ix->vanished[i].modseq > modseq)
+			uidset_add(out, ix->vanished[i].lo, ix->vanished[i].hi);
+	return modseq >= ix->vanished_floor && !out->failed;
+}
+
+void
+mailbox_uidl(const struct mailbox *mb, const struct message *m, struct buf *out)
+{
+	struct span own = index_uidl(&mb->file.ix, m);
+
+	/* Dovecot's default form, so that a takeover changes nothing. */
+	if (own.n)
+		buf_put(out, own);
+	else
+		buf_printf(out, "%08x%08x", m->uid, mb->file.ix.uidvalidity);
+}
+
+struct span
+mailbox_facts(struct mailbox *mb, uint32_t uid)
+{
+	const struct message *m = index_find(mailbox_index(mb), uid);
+
+	return m ? facts_get(&mb->facts, uid, m->facts) : SPAN_NONE;
+}
+
+void
+mailbox_facts_put(struct mailbox *mb, uint32_t uid, struct span facts)
+{
+	struct message *m = index_find(mailbox_index(mb), uid);
+
+	if (m)
+		m->facts = facts_put(&mb->facts, uid, facts);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What other programs did to the Maildir is found by comparing its file names
+ * with those the index believes in: a file that it does not know is a new message, a missing
+ * one was deleted, other letters are a flag change that is merged: only what
+ * differs from what we knew of the name is changed in the flags.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log/log.h"
+#include "store/state.h"
+
+enum {
+	NAMES_MAX = 1 << 30,
+	YOUNG_NS = 1000000000, /* a directory changed so lately may change again without its time telling */
+};
+
+struct candidate {
+	size_t at;
+	uint8_t n;
+	bool in_new;
+};
+
+struct scan {
+	struct mailbox *mb;
+	struct index_names doomed;
+	uint8_t *seen;                /* by place; owned */
+	size_t nseen;
+	struct buf names;             /* of candidates */
+	struct candidate *candidates; /* owned */
+	size_t n, size;
+	bool in_new, failed, only_look;
+};
+
+/* ---- one name that the index knows ---- */
+
+static void
+merge_letters(struct mailbox *mb, uint32_t uid, uint32_t before, uint32_t now)
+{
+	uint32_t sets[2] = { now & ~before, before & ~now };
+
+	for (size_t i = 0; i < 2; i++) {
+		union record r = { .flags = {
+			.op = i == 0 ? FLAGS_ADD : FLAGS_REMOVE,
+			.flags = sets[i] & LETTER_FLAGS,
+			.keywords = sets[i] >> LETTER_KEYWORD_SHIFT,
+			.modseq = mb->file.ix.modseq + 1,
+		} };
+		struct buf one;
+
+		if (!r.flags.flags && !r.flags.keywords)
+			continue;
+		buf_init(&one, 8);
+		record_put_uids(&one, &(struct uid_range){ uid, uid }, 1);
+		r.flags.uids = buf_span(&one);
+		(void)change_put(mb, RECORD_flags, &r, NULL);
+		buf_free(&one);
+	}
+	LIST_EACH(&mb->views, it)
+		uidset_add(&OWNER_OF(it, struct view, node)->changed, uid, uid);
+}
+
+static void
+take_name(struct mailbox *mb, const struct message *m, const struct maildir_name *name, bool in_new)
+{
+	char path[MAILDIR_NAME_MAX + 5], target[MAILDIR_NAME_MAX + 5];
+	union record r = { .renamed = { .uid = m->uid, .letters = name->letters, .bits = in_new ? MESSAGE_NEW : 0, .odd = name->odd } };
+	uint32_t before = m->letters;
+
+	if (before == name->letters && in_new == !!(m->bits & MESSAGE_NEW) && span_eq(index_odd(&mb->file.ix, m), name->odd))
+		return;
+	if (follow_renaming(mb, m->uid, target) && maildir_path(path, name->base, name->odd, name->letters, in_new) &&
+	    strcmp(path, target) == 0)
+		return; /* we are at it ourselves */
+	if (!change_put(mb, RECORD_renamed, &r, NULL))
+		return;
+	if (before != name->letters)
+		merge_letters(mb, r.renamed.uid, before, name->letters);
+	follow_later(mb, r.renamed.uid, r.renamed.uid);
+}
+
+static bool
+is_incoming(const struct mailbox *mb, struct span base)
+{
+	for (const struct list *it = mb->incoming.next; it != &mb->incoming; it = it->next)
+		if (span_starts(base, span_str(OWNER_OF(it, const struct incoming, node)->base)))
+			return true;
+	return false;
+}
+
+static bool
+arrive(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct fail *why)
+{
+	struct record_message r;
+
+	takeover_record(mb, name, in_new, &r);
+	return change_arrive(mb, &r, why);
+}
+
+static bool
+have_names(struct mailbox *mb)
+{
+	return mb->names.slots || index_names_build(&mb->names, &mb->file.ix, false);
+}
+
+/* ---- one file ---- */
+
+static bool
+is_doomed(const struct mailbox *mb, struct span base)
+{
+	const struct index *ix = &mb->file.ix;
+
+	for (size_t i = 0; i < ix->ndoomed; i++)
+		if (span_eq(index_base(ix, &ix->doomed[i]), base))
+			return true;
+	return false;
+}
+
+bool
+scan_arrival(struct mailbox *mb, struct span file, bool in_new)
+{
+	struct maildir_name name;
+	struct message *m;
+	struct fail why;
+
+	if (!maildir_name_parse(file, &name) || is_incoming(mb, name.base) || is_doomed(mb, name.base))
+		return true;
+	if (!have_names(mb))
+		return false;
+	if ((m = index_names_find(&mb->names, &mb->file.ix, name.base)))
+		take_name(mb, m, &name, in_new);
+	else if (!arrive(mb, &name, in_new, &why))
+		log_put(LOG_mailbox, "folder=%s a new file cannot be taken in: %s", mb->name, why.text);
+	return true;
+}
+
+/* ---- all files ---- */
+
+static bool
+keep_candidate(struct scan *s, struct span name)
+{
+	if (s->n == s->size) {
+		size_t size = s->size ? s->size * 2 : 64;
+		struct candidate *more = realloc(s->candidates, size * sizeof(*more));
+
+		if (!more)
+			return false;
+		s->candidates = more;
+		s->size = size;
+	}
+	s->candidates[s->n++] = (struct candidate){ buf_len(&s->names), (uint8_t)name.n, s->in_new };
+	buf_put(&s->names, name);
+	return buf_ok(&s->names);
+}
+
+static bool
+each_file(void *arg, const char *file)
+{
+	struct scan *s = arg;
+	struct mailbox *mb = s->mb;
+	struct maildir_name name;
+	struct message *m;
+	size_t place;
+
+	if (!maildir_name_parse(span_str(file), &name))
+		return true;
+	m = index_names_find(&mb->names, &mb->file.ix, name.base);
+	if (m) {
+		place = (size_t)(m - mb->file.ix.messages);
+		if (place < s->nseen)
+			s->seen[place] = 1;
+		if (!s->only_look)
+			take_name(mb, m, &name, s->in_new);
+		return true;
+	}
+	if (s->only_look || is_incoming(mb, name.base) || index_names_find(&s->doomed, &mb->file.ix, name.base))
+		return true;
+	s->failed |= !keep_candidate(s, span_str(file));
+	return !s->failed;
+}
+
+static bool
+list_both(struct scan *s, struct fail *why)
+{
+	struct vfs *v = s->mb->vfs;
+
+	/* new/ first: what goes from there to cur/ meanwhile is then seen at least once. */
+	s->in_new = true;
+	if (v->ops->list(v, "new", each_file, s) < 0)
+		return fail_errno(why, 0, "cannot read the Maildir");
+	s->in_new = false;
+	if (v->ops->list(v, "cur", each_file, s) < 0)
+		return fail_errno(why, 0, "cannot read the Maildir");
+	return !s->failed || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+}
+
+static bool
+all_seen(const struct scan *s)
+{
+	return s->nseen == 0 || !memchr(s->seen, 0, s->nseen);
+}
+
+static bool
+expunge_missing(struct scan *s, struct fail *why)
+{
+	struct mailbox *mb = s->mb;
+	struct uidset missing;
+
+	if (all_seen(s))
+		return true;
+	/* A file that is renamed while a directory is read may be missed: look again. */
+	s->only_look = true;
+	if (!list_both(s, why))
+		return false;
+	uidset_init(&missing);
+	for (size_t i = 0; i < s->nseen; i++) {
+		char target[MAILDIR_NAME_MAX + 5];
+
+		if (!s->seen[i] && !follow_renaming(mb, mb->file.ix.messages[i].uid, target))
+			uidset_add(&missing, mb->file.ix.messages[i].uid, mb->file.ix.messages[i].uid);
+	}
+	change_expunge(mb, &missing);
+	uidset_free(&missing);
+	return true;
+}
+
+struct ordered {
+	struct span name;
+	bool in_new;
+};
+
+static int
+by_order(const void *a, const void *b)
+{
+	return takeover_order(((const struct ordered *)a)->name, ((const struct ordered *)b)->name);
+}
+
+static bool
+take_candidates(struct scan *s, struct fail *why)
+{
+	struct ordered *all = calloc(s->n ? s->n : 1, sizeof(*all));
+	bool ok = all || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+
+	for (size_t i = 0; ok && i < s->n; i++)
+		all[i] = (struct ordered){ span_sub(buf_span(&s->names), s->candidates[i].at, s->candidates[i].n), s->candidates[i].in_new };
+	if (ok && s->n)
+		qsort(all, s->n, sizeof(*all), by_order);
+	for (size_t i = 0; ok && i < s->n; i++) {
+		struct maildir_name name;
+
+		/* The same file may have been seen in new/ and then in cur/. */
+		if (!maildir_name_parse(all[i].name, &name) || index_names_find(&s->mb->names, &s->mb->file.ix, name.base))
+			continue;
+		ok = arrive(s->mb, &name, all[i].in_new, why);
+	}
+	free(all);
+	return ok;
+}
+
+static uint64_t
+stamp_of(struct mailbox *mb, const char *dir)
+{
+	struct vfs_stat st;
+	struct timespec now;
+
+	if (mb->vfs->ops->stat(mb->vfs, dir, &st) < 0 || clock_gettime(CLOCK_REALTIME, &now) < 0)
+		return 0;
+	if (st.mtime_ns <= 0 || st.mtime_ns + YOUNG_NS > (int64_t)now.tv_sec * 1000000000 + now.tv_nsec)
+		return 0;
+	return (uint64_t)st.mtime_ns;
+}
+
+bool
+scan_all(struct mailbox *mb, struct fail *why)
+{
+	struct scan s = { .mb = mb, .nseen = mb->file.ix.n };
+	union record stamps = { .stamps = { stamp_of(mb, "new"), stamp_of(mb, "cur") } };
+	bool ok;
+
+	buf_init(&s.names, NAMES_MAX);
+	mb->dirty = false;
+	s.seen = calloc(s.nseen ? s.nseen : 1, 1);
+	ok = (s.seen && have_names(mb) && index_names_build(&s.doomed, &mb->file.ix, true)) ||
+	    fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+	ok = ok && list_both(&s, why) && expunge_missing(&s, why) && take_candidates(&s, why);
+	ok = ok && change_put(mb, RECORD_stamps, &stamps, why);
+	mb->dirty = !ok;
+	free(s.seen);
+	free(s.candidates);
+	buf_free(&s.names);
+	index_names_free(&s.doomed);
+	if (ok) {
+		change_show(mb);
+		change_pending(mb, NULL);
+	}
+	return ok;
+}
+
+bool
+scan_stale(struct mailbox *mb)
+{
+	const struct index *ix = &mb->file.ix;
+	struct vfs_stat a, b;
+
+	if (!ix->stamp_new || !ix->stamp_cur || mb->dirty)
+		return true;
+	if (mb->vfs->ops->stat(mb->vfs, "new", &a) < 0 || mb->vfs->ops->stat(mb->vfs, "cur", &b) < 0)
+		return true;
+	return (uint64_t)a.mtime_ns != ix->stamp_new || (uint64_t)b.mtime_ns != ix->stamp_cur;
+}
+
+void
+scan_stamp(struct mailbox *mb)
+{
+	union record r = { .stamps = { stamp_of(mb, "new"), stamp_of(mb, "cur") } };
+
+	/* First the times, then what happened until they were taken. */
+	notice_read(mb->store);
+	(void)timer_set(&mb->store->poll, 1); /* for what that was to other folders */
+	if (mb->dirty || mb->watch_new < 0 || mb->watch_cur < 0)
+		return;
+	if (r.stamps.new_ns != mb->file.ix.stamp_new || r.stamps.cur_ns != mb->file.ix.stamp_cur)
+		(void)change_put(mb, RECORD_stamps, &r, NULL);
+}

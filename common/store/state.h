@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * state: a user's open mailboxes as the modules behind mailbox.h share them;
+ * nobody else includes this.
+ *
+ *   folder.c  folders on disk          open.c    opening, sharing, closing
+ *   view.c    one session's numbers    change.c  flags, expunge, arrivals becoming visible
+ *   scan.c    what others did to the Maildir          takeover.c  first contact
+ *   notice.c  hearing of it at once    follow.c  file names after the flags
+ *   append.c, copy.c, content.c
+ */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include "base/map.h"
+#include "store/delivery.h"
+#include "store/facts.h"
+#include "store/indexfile.h"
+#include "store/mailbox.h"
+
+struct store {
+	struct loop *loop;
+	struct worker_pool *pool;
+	int base;               /* owned */
+	struct vfs *vfs;        /* of the base; shares base's directory */
+	struct deliverer *deliverer;
+	struct list mailboxes;  /* open ones */
+	struct watch notice;    /* inotify; fd -1: none to be had */
+	struct timer poll;      /* in place of it */
+};
+
+/* Waits until a UID may be told. */
+struct waiter {
+	struct list node;
+	uint32_t uid;
+	void (*on_visible)(struct waiter *w, const struct fail *why); /* why NULL: it is durable */
+};
+
+/* A name of ours that is in the directory but has no UID yet. */
+struct incoming {
+	struct list node;
+	char base[MAILDIR_BASE_MAX];
+};
+
+struct mailbox {
+	struct list node; /* the store's */
+	struct store *store;
+	char name[STORE_NAME_MAX + 1];
+	struct vfs *vfs; /* the folder's */
+	struct indexfile file;
+	struct facts_file facts;
+	struct list views;
+	unsigned users;       /* views and operations */
+	struct timer linger;  /* closes it when nobody came back */
+	uint32_t visible;     /* highest UID that may be told: durable */
+	uint32_t syncing;     /* the UID that the ticket is about, 0: none */
+	struct journal_ticket ticket;
+	struct list waiters, incoming;
+	struct index_names names; /* slots NULL: not built */
+	int watch_new, watch_cur; /* inotify, -1: none */
+	uint64_t *own;        /* hashes of names that leave by our own doing */
+	size_t nown, own_size;
+	bool dirty;           /* to be scanned */
+	struct timer follow;
+	struct follow_job *job; /* files being renamed and removed */
+	uint32_t lag_lo, lag_hi; /* where names may lag; lo 0: nowhere */
+	bool failed;
+};
+
+static inline struct index *mailbox_index(struct mailbox *mb) { return &mb->file.ix; }
+
+/* open.c */
+struct mailbox *mailbox_use(struct store *store, struct span name, struct fail *why); /* counts a user */
+void mailbox_unuse(struct mailbox *mb);
+struct mailbox *mailbox_find(struct store *store, struct span name); /* open already, or NULL */
+bool mailbox_forget(struct store *store, struct span name, struct fail *why); /* closes it now; false: in use */
+void folder_dir(struct span name, char out[STORE_NAME_MAX + 2]); /* "" or ".name" */
+
+/* change.c */
+bool change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why);
+bool change_arrive(struct mailbox *mb, struct record_message *r, struct fail *why); /* uid 0: the next one, then set */
+void change_expunge(struct mailbox *mb, const struct uidset *uids);
+void change_show(struct mailbox *mb);                   /* starts making arrivals visible */
+bool change_show_now(struct mailbox *mb, struct fail *why); /* blocks */
+void change_wait(struct mailbox *mb, struct waiter *w); /* w->uid set */
+int change_keyword(struct mailbox *mb, struct span name); /* -1: no room */
+void change_pending(struct mailbox *mb, const struct view *but); /* tells views that something is pending */
+
+/* takeover.c */
+bool takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why); /* fills an empty index */
+/* A message's record for a file that was found. */
+void takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct record_message *out);
+/* Orders names by the time they begin with. */
+int takeover_order(struct span a, struct span b);
+
+/* scan.c */
+bool scan_all(struct mailbox *mb, struct fail *why);     /* reads both directories whole */
+bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared */
+void scan_stamp(struct mailbox *mb);                     /* before closing: what the directories' times are */
+bool scan_stale(struct mailbox *mb);                     /* the directories' times are not those of the stamps */
+
+/* notice.c */
+bool notice_start(struct store *store);
+void notice_stop(struct store *store);
+void notice_watch(struct mailbox *mb);
+void notice_unwatch(struct mailbox *mb);
+void notice_read(struct store *store);  /* what has been reported by now */
+void notice_own(struct mailbox *mb, const char *path); /* that this name leaves the directory will be our own doing */
+
+/* follow.c */
+void follow_later(struct mailbox *mb, uint32_t lo, uint32_t hi);
+bool follow_busy(const struct mailbox *mb);
+bool follow_renaming(const struct mailbox *mb, uint32_t uid, char path[MAILDIR_NAME_MAX + 5]); /* where it is being renamed to */
+
+#endif

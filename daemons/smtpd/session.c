@@ -149,7 +149,7 @@ line_input(struct session *s, struct span in)
 	size_t max = s->state == SESSION_AUTH ? AUTH_LINE_MAX : COMMAND_MAX;
 	size_t end = span_chr(in, '\n');
 	struct span line = span_sub(in, 0, end);
-	bool too_long = s->skipping || line.n > max;
+	bool too_long = s->skipping || line.n > max + 1; /* the CR does not count */
 
 	if (end == SIZE_MAX) {
 		s->skipping = too_long;

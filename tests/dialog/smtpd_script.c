@@ -149,7 +149,7 @@ port_intake_end(void *owner, const struct ipc_intake_end *m)
 	struct script *x = owner;
 
 	dialog_action(x->dialog, "end size=%s message-id=%.*s", m->size == buf_len(&x->content) ? "right" : "wrong", SPAN_ARG(m->message_id));
-	if (x->queued.status)
+	if (x->queued.status && !x->early)
 		push(x, (struct due){ QUEUED, m->id, x->queued.status, x->queued.text });
 	return true;
 }
@@ -463,6 +463,7 @@ static bool
 do_certificate(struct script *x, struct span rest)
 {
 	(void)rest;
+	buf_puts(&x->settings, "smtpd_tls_cert_file = /etc/ssl/mail.pem\n");
 	x->peer.tls = true;
 	return !x->started;
 }

@@ -1,0 +1,710 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * remoted whole, in one process: queued and dnsd are the other ends of its
+ * channels, peers are scripted servers on loopback.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemons/remoted/job.h"
+#include "daemons/remoted/remoted.h"
+#include "net/listener.h"
+
+/* --- a scripted peer --------------------------------------------------------- */
+
+struct peer;
+
+struct peer_session {
+	struct list node;
+	struct peer *peer;
+	struct stream stream;
+	bool data;
+	unsigned rcpts;
+};
+
+/* Replies by command; NULL: the usual one. "" closes the connection. */
+struct peer {
+	struct listener listener;
+	struct list sessions;
+	const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *quit;
+	bool lmtp;
+	unsigned connections, messages, quits;
+	struct buf transcript, content; /* all commands; the last content, still stuffed */
+	struct netaddr address;
+};
+
+static struct loop *loop;
+
+static void
+say(struct peer_session *s, const char *text)
+{
+	if (*text) {
+		stream_puts(&s->stream, text);
+		stream_puts(&s->stream, "\r\n");
+	} else {
+		stream_finish(&s->stream);
+	}
+}
+
+static void
+peer_line(struct peer_session *s, struct span line)
+{
+	struct peer *p = s->peer;
+
+	if (s->data) {
+		buf_put(&p->content, line);
+		buf_puts(&p->content, "\n");
+		if (!span_eq(line, SPAN(".")))
+			return;
+		s->data = false;
+		p->messages++;
+		for (unsigned i = 0; i < (p->lmtp ? s->rcpts : 1u); i++)
+			say(s, p->final ? p->final : "250 2.0.0 taken");
+		return;
+	}
+	buf_put(&p->transcript, line);
+	buf_puts(&p->transcript, "\n");
+	if (span_casestarts(line, SPAN("EHLO")) || span_casestarts(line, SPAN("LHLO"))) {
+		say(s, p->ehlo ? p->ehlo : "250-peer.test\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 SIZE 100000000");
+	} else if (span_casestarts(line, SPAN("HELO"))) {
+		say(s, "250 peer.test");
+	} else if (span_casestarts(line, SPAN("MAIL"))) {
+		s->rcpts = 0;
+		say(s, p->mail ? p->mail : "250 ok");
+	} else if (span_casestarts(line, SPAN("RCPT"))) {
+		if (!p->rcpt)
+			s->rcpts++;
+		say(s, p->rcpt ? p->rcpt : "250 ok");
+	} else if (span_caseeq(line, SPAN("DATA"))) {
+		buf_reset(&p->content);
+		s->data = !p->data && s->rcpts;
+		say(s, p->data ? p->data : s->rcpts ? "354 go on" : "554 no valid recipients");
+	} else if (span_caseeq(line, SPAN("RSET"))) {
+		say(s, "250 ok");
+	} else if (span_caseeq(line, SPAN("QUIT"))) {
+		p->quits++;
+		say(s, "221 bye");
+		stream_finish(&s->stream);
+	} else {
+		say(s, "500 what");
+	}
+}
+
+static void
+peer_input(struct stream *stream)
+{
+	struct peer_session *s = OWNER_OF(stream, struct peer_session, stream);
+	size_t end;
+
+	while ((end = span_chr(stream_input(stream), '\n')) != SIZE_MAX) {
+		char line[70000];
+		struct span in = span_sub(stream_input(stream), 0, end);
+
+		assert_true(end < sizeof(line) && end > 0 && in.p[end - 1] == '\r');
+		memcpy(line, in.p, end);
+		stream_eat(stream, end + 1);
+		peer_line(s, span_of(line, end - 1));
+	}
+}
+
+static void
+peer_gone(struct stream *stream, enum stream_why why)
+{
+	struct peer_session *s = OWNER_OF(stream, struct peer_session, stream);
+
+	(void)why;
+	list_remove(&s->node);
+	free(s);
+}
+
+static void
+peer_accept(struct listener *l, int fd, const struct netaddr *from)
+{
+	static const struct stream_events events = { .on_input = peer_input, .on_closed = peer_gone };
+	static const struct stream_limits limits = { 1 << 20, 1 << 20 };
+	struct peer *p = OWNER_OF(l, struct peer, listener);
+	struct peer_session *s = calloc(1, sizeof(*s));
+
+	(void)from;
+	s->peer = p;
+	p->connections++;
+	assert_true(stream_open(&s->stream, loop, fd, &events, &limits));
+	list_push(&p->sessions, &s->node);
+	say(s, p->greeting ? p->greeting : "220 peer.test ready");
+}
+
+static void
+peer_open(struct peer *p, const char *unix_path)
+{
+	struct netaddr at;
+	struct fail why;
+	socklen_t len = sizeof(p->address.u);
+	int fd;
+
+	*p = (struct peer){ .quit = NULL };
+	list_init(&p->sessions);
+	buf_init(&p->transcript, 1 << 20);
+	buf_init(&p->content, 64 << 20);
+	assert_true(unix_path ? netaddr_unix(span_str(unix_path), &at) : netaddr_parse(SPAN("127.0.0.1"), 0, &at));
+	fd = listener_bind(&at, 64, &why);
+	assert_true(fd >= 0);
+	assert_int_equal(getsockname(fd, &p->address.u.sa, &len), 0);
+	p->address.len = len;
+	assert_true(listener_open(&p->listener, loop, fd, peer_accept));
+}
+
+static void
+peer_hang_up(struct peer *p) /* on all who are connected */
+{
+	struct list *node;
+
+	while ((node = list_shift(&p->sessions))) {
+		struct peer_session *s = OWNER_OF(node, struct peer_session, node);
+
+		stream_close(&s->stream);
+		free(s);
+	}
+}
+
+static void
+peer_close(struct peer *p)
+{
+	peer_hang_up(p);
+	listener_close(&p->listener);
+	buf_free(&p->transcript);
+	buf_free(&p->content);
+}
+
+static bool
+peer_heard(const struct peer *p, const char *what)
+{
+	return span_find(buf_span(&p->transcript), span_str(what)) != SIZE_MAX;
+}
+
+/* --- queued and dnsd ------------------------------------------------------------ */
+
+struct outcome {
+	unsigned results, done;
+	uint8_t outcome[8], health;
+	bool maybe_done, reused;
+	char code[8][16], reply[256], peer[256], text[256];
+};
+
+static struct outcome got[64]; /* by job id */
+static struct service service;
+static struct channel *queued, *dnsd;
+static struct arena conf_arena;
+static unsigned asked; /* of dnsd */
+static bool dns_mute;
+
+static bool
+on_deliver_capacity(struct channel *c, const struct ipc_deliver_capacity *m)
+{
+	(void)c;
+	assert_true(m->jobs > 0);
+	return true;
+}
+
+static bool
+on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
+{
+	struct outcome *o = &got[m->id];
+
+	(void)c;
+	assert_int_equal(m->index, o->results);
+	o->outcome[o->results & 7] = m->outcome;
+	(void)span_cstr(m->code, o->code[o->results & 7], sizeof(o->code[0]));
+	(void)span_cstr(m->reply, o->reply, sizeof(o->reply));
+	(void)span_cstr(m->peer, o->peer, sizeof(o->peer));
+	o->maybe_done = m->maybe_done;
+	o->results++;
+	return true;
+}
+
+static bool
+on_deliver_done(struct channel *c, const struct ipc_deliver_done *m)
+{
+	(void)c;
+	got[m->id].done++;
+	got[m->id].health = m->health;
+	got[m->id].reused = m->reused;
+	(void)span_cstr(m->text, got[m->id].text, sizeof(got[m->id].text));
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/deliver.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static bool
+on_dns_ask(struct channel *c, const struct ipc_dns_ask *m)
+{
+	asked++;
+	if (dns_mute)
+		return true;
+	if (m->type == 0 && span_eq(m->name, SPAN("mx.test"))) {
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 0, .preference = 10, .name = SPAN("dead.test") }));
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 0, .preference = 20, .name = SPAN("live.test") }));
+		return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id });
+	}
+	if (m->type == 0 && span_eq(m->name, SPAN("null.test"))) {
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id }));
+		return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id });
+	}
+	if (m->type == 0)
+		return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id, .result = span_eq(m->name, SPAN("live.test")) ? 2 : 1 });
+	assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1,
+	    .data = span_eq(m->name, SPAN("dead.test")) ? SPAN("\177\0\0\311") : SPAN("\177\0\0\1") }));
+	return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id });
+}
+
+#define DISPATCH_DEF "ipc/dns.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+channel_gone(struct channel *c, const struct fail *why)
+{
+	(void)why;
+	if (c == queued)
+		queued = NULL;
+	if (c == dnsd)
+		dnsd = NULL;
+	channel_free(&c);
+}
+
+static const struct channel_ops queued_ops = { dispatch_deliver, channel_gone, NULL };
+static const struct channel_ops dnsd_ops = { dispatch_dns, channel_gone, NULL };
+
+static struct channel *
+wire(const struct ipc_channel *type, enum channel_side ours, const struct channel_ops *ops)
+{
+	struct channel *c = NULL;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	for (size_t i = 0; i < remoted_ops.nchannels; i++)
+		if (remoted_ops.channels[i].type == type) {
+			c = channel_new(loop, pair[0], type, remoted_ops.channels[i].side, remoted_ops.channels[i].ops, &service);
+			remoted_ops.channels[i].on_open(&service, c, SPAN("test"), 0);
+		}
+	assert_non_null(c);
+	return channel_new(loop, pair[1], type, ours, ops, NULL);
+}
+
+static void
+start(const char *text)
+{
+	struct conf_errors errors = { .n = 0 };
+	struct fail why;
+	char all[2048];
+
+	loop = loop_new();
+	arena_init(&conf_arena, 1 << 24);
+	(void)snprintf(all, sizeof(all), "myhostname = us.test\nsmtp_tls_CAfile =\ninet_protocols = ipv4\n%s", text);
+	service = (struct service){ .loop = loop, .conf = conf_parse(span_str(all), &conf_arena, &errors), .name = "remoted" };
+	if (!service.conf)
+		fail_msg("%s", errors.items[0].text);
+	assert_true(remoted_ops.on_boot(&service, &why));
+	queued = wire(&ipc_channel_deliver, CHANNEL_CLIENT, &queued_ops);
+	dnsd = wire(&ipc_channel_dns, CHANNEL_SERVER, &dnsd_ops);
+	memset(got, 0, sizeof(got));
+	asked = 0;
+	dns_mute = false;
+}
+
+static struct remoted *
+remoted(void)
+{
+	return service.state;
+}
+
+static void
+stop(void)
+{
+	struct remoted *r = remoted();
+
+	pool_close(&r->pool);
+	channel_free(&queued);
+	for (int i = 0; i < 100 && (r->njobs || r->nsessions); i++)
+		(void)loop_turn(loop, 20);
+	assert_int_equal(r->njobs, 0);
+	assert_int_equal(r->nsessions, 0);
+	for (int i = 0; i < 5; i++)
+		(void)loop_turn(loop, 5);
+	channel_free(&dnsd);
+	lookup_client_free(&r->dns);
+	pool_free(&r->pool);
+	map_free(&r->by_id);
+	policy_unref(&r->policy);
+	free(r);
+	loop_free(&loop);
+	arena_free(&conf_arena);
+}
+
+static void
+give_head(uint64_t id, const char *nexthop, unsigned rcpts)
+{
+	assert_true(ipc_send_deliver_job(queued, &(struct ipc_deliver_job){
+		.id = id, .message = id, .nexthop = span_str(nexthop), .sender = SPAN("alice@us.test"), .size = 10 }));
+	for (unsigned i = 0; i < rcpts; i++) {
+		char address[32];
+
+		(void)snprintf(address, sizeof(address), "bob%u@peer.test", i);
+		assert_true(ipc_send_deliver_rcpt(queued, &(struct ipc_deliver_rcpt){ .id = id, .index = i, .address = span_str(address), .notify = 2 }));
+	}
+}
+
+static void
+give(uint64_t id, const char *nexthop, unsigned rcpts, const char *content)
+{
+	give_head(id, nexthop, rcpts);
+	assert_true(ipc_send_deliver_content(queued, &(struct ipc_deliver_content){ .id = id, .bytes = span_str(content) }));
+}
+
+static struct outcome *
+wait_for(uint64_t id)
+{
+	for (int i = 0; i < 500 && !got[id].done; i++)
+		(void)loop_turn(loop, 20);
+	assert_int_equal(got[id].done, 1);
+	return &got[id];
+}
+
+static const char *
+hop_to(const struct peer *p)
+{
+	static char text[64];
+
+	(void)snprintf(text, sizeof(text), "[127.0.0.1]:%u", netaddr_port(&p->address));
+	return text;
+}
+
+/* --- tests ---------------------------------------------------------------------------- */
+
+static void
+test_delivers_and_reuses(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	give(1, hop_to(&p), 2, "Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n");
+	assert_int_equal(wait_for(1)->results, 2);
+	assert_int_equal(got[1].outcome[0], DELIVER_DELIVERED);
+	assert_string_equal(got[1].code[1], "2.0.0");
+	assert_string_equal(got[1].reply, "250 2.0.0 taken");
+	assert_int_equal(got[1].health, DELIVER_ANSWERED);
+	assert_true(span_eq(buf_span(&p.content), SPAN("Subject: x\n\n..dot\n...two\nend\n.\n")));
+	assert_true(peer_heard(&p, "EHLO us.test\nMAIL FROM:<alice@us.test> SIZE=32\nRCPT TO:<bob0@peer.test> NOTIFY=FAILURE\n"));
+	for (uint64_t id = 2; id < 20; id++) {
+		give(id, hop_to(&p), 1, "x\r\n");
+		assert_int_equal(wait_for(id)->outcome[0], DELIVER_DELIVERED);
+		assert_true(got[id].reused);
+	}
+	assert_int_equal(p.connections, 1);
+	assert_int_equal(p.messages, 19);
+	pool_close(&remoted()->pool);
+	for (int i = 0; i < 50 && !p.quits; i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(p.quits, 1);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_stale_connection_is_no_failure(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	give(1, hop_to(&p), 1, "x\r\n");
+	(void)wait_for(1);
+	give(2, hop_to(&p), 1, "x\r\n"); /* is on its way when the peer hangs up */
+	(void)channel_flush(queued);
+	peer_hang_up(&p);
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_DELIVERED);
+	assert_int_equal(p.connections, 2);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_partial_and_refusals(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.rcpt = "550 5.1.1 no such user";
+	give(1, hop_to(&p), 2, "x\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_FAILED);
+	assert_string_equal(got[1].code[0], "5.1.1");
+	assert_string_equal(got[1].reply, "550 5.1.1 no such user");
+	assert_int_equal(got[1].health, DELIVER_ANSWERED);
+	p.rcpt = NULL;
+	p.final = "451 4.3.0 later";
+	give(2, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_DEFERRED);
+	assert_true(peer_heard(&p, "RSET\n"));
+	p.final = "";
+	give(3, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_DEFERRED);
+	assert_true(got[3].maybe_done);
+	p.final = NULL;
+	p.greeting = "421 4.3.2 busy";
+	give(4, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(4)->outcome[0], DELIVER_DEFERRED);
+	assert_int_equal(got[4].health, DELIVER_OVERLOADED);
+	assert_false(got[4].maybe_done);
+	p.greeting = "554 5.7.1 go away";
+	give(5, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(5)->outcome[0], DELIVER_DEFERRED);
+	p.greeting = "521 5.3.2 no mail here";
+	give(6, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(6)->outcome[0], DELIVER_FAILED);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_by_mx(void **state)
+{
+	struct peer p;
+	char hop[64];
+
+	(void)state;
+	start("smtp_connect_timeout = 2s");
+	peer_open(&p, NULL);
+	(void)snprintf(hop, sizeof(hop), "mx.test:%u", netaddr_port(&p.address));
+	give(1, hop, 1, "x\r\n"); /* the better MX has nobody on that port */
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	assert_true(strstr(got[1].peer, "live.test[127.0.0.1]:"));
+	give(2, "null.test", 1, "x\r\n");
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_FAILED);
+	assert_string_equal(got[2].code[0], "5.1.10");
+	assert_int_equal(got[2].health, DELIVER_UNTRIED);
+	give(3, "nosuch.test", 1, "x\r\n");
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_FAILED);
+	assert_string_equal(got[3].code[0], "5.1.2");
+	give(4, "[127.0.0.201]:1", 1, "x\r\n");
+	assert_int_equal(wait_for(4)->outcome[0], DELIVER_DEFERRED);
+	assert_string_equal(got[4].code[0], "4.4.1");
+	assert_int_equal(got[4].health, DELIVER_UNREACHED);
+	give(5, "[", 1, "x\r\n");
+	assert_int_equal(wait_for(5)->outcome[0], DELIVER_FAILED);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_dnsd_dies(void **state)
+{
+	struct peer p;
+	char hop[64];
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	(void)snprintf(hop, sizeof(hop), "live.test:%u", netaddr_port(&p.address));
+	dns_mute = true;
+	give(1, hop, 1, "x\r\n");
+	for (int i = 0; i < 200 && !asked; i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(asked, 1);
+	channel_free(&dnsd);
+	for (int i = 0; i < 5; i++)
+		(void)loop_turn(loop, 10);
+	dns_mute = false;
+	dnsd = wire(&ipc_channel_dns, CHANNEL_SERVER, &dnsd_ops);
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_queued_dies(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.final = "250 ok";
+	give(1, hop_to(&p), 1, "x\r\n");
+	give_head(2, hop_to(&p), 1);
+	give(3, "live.test:9", 1, "x\r\n");
+	for (int i = 0; i < 2; i++)
+		(void)loop_turn(loop, 10);
+	channel_free(&queued);
+	for (int i = 0; i < 100 && (remoted()->njobs || remoted()->nsessions); i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(remoted()->njobs, 0);
+	queued = wire(&ipc_channel_deliver, CHANNEL_CLIENT, &queued_ops);
+	give(4, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(4)->outcome[0], DELIVER_DELIVERED);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_large_content_from_descriptor(void **state)
+{
+	enum { SIZE = 5 * 1000 * 1000 };
+	struct peer p;
+	char path[] = "/tmp/pp-content-XXXXXX", *big = malloc(SIZE + 100);
+	int fd = mkstemp(path);
+	size_t n = 100;
+
+	(void)state;
+	(void)unlink(path);
+	memset(big, '#', 100);
+	while (n + 40 < SIZE)
+		n += (size_t)sprintf(big + n, "%sline %zu of a long message\r\n", n % 3 ? "." : "", n);
+	assert_int_equal(pwrite(fd, big, n, 0), n);
+	start("");
+	peer_open(&p, NULL);
+	give_head(1, hop_to(&p), 1);
+	assert_true(ipc_send_deliver_content_fd(queued, &(struct ipc_deliver_content_fd){ .id = 1, .offset = 100, .size = n - 100 }, fd));
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	assert_true(span_starts(buf_span(&p.content), SPAN("..line 100 of")));
+	assert_true(span_ends(buf_span(&p.content), SPAN("message\n.\n")));
+	/* Without the dots that were put in front, without CR: the same bytes. */
+	{
+		struct span rest = buf_span(&p.content), source = span_of(big + 100, n - 100);
+
+		while (rest.n) {
+			struct span line = span_cut(&rest, '\n');
+
+			if (span_starts(line, SPAN(".")))
+				line = span_from(line, 1);
+			if (!rest.n)
+				break;
+			assert_true(span_starts(source, line));
+			source = span_from(source, line.n + 2);
+		}
+		assert_int_equal(source.n, 0);
+	}
+	/* A file that is too short: the message must not end well. */
+	fd = open("/dev/null", O_RDONLY);
+	give_head(2, hop_to(&p), 1);
+	assert_true(ipc_send_deliver_content_fd(queued, &(struct ipc_deliver_content_fd){ .id = 2, .size = 10 }, fd));
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_DEFERRED);
+	assert_int_equal(p.messages, 1);
+	peer_close(&p);
+	stop();
+	free(big);
+}
+
+static void
+test_lmtp_on_a_socket(void **state)
+{
+	struct peer p;
+	char dir[] = "/tmp/pp-lmtp-XXXXXX", path[64], hop[96];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/s", dir);
+	(void)snprintf(hop, sizeof(hop), "lmtp:unix:%s", path);
+	start("");
+	peer_open(&p, path);
+	p.lmtp = true;
+	p.ehlo = "250-peer\r\n250 PIPELINING";
+	give(1, hop, 3, "x\r\n");
+	assert_int_equal(wait_for(1)->results, 3);
+	assert_int_equal(got[1].outcome[2], DELIVER_DELIVERED);
+	assert_string_equal(got[1].peer, path);
+	assert_true(peer_heard(&p, "LHLO us.test\n"));
+	peer_close(&p);
+	stop();
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+static void
+test_tls_that_fails_is_plain(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.ehlo = "250-peer.test\r\n250 STARTTLS"; /* to which it says 500 */
+	give(1, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_RELAYED);
+	assert_true(peer_heard(&p, "STARTTLS\nMAIL"));
+	peer_close(&p);
+	stop();
+	start("smtp_tls_security_level = encrypt");
+	peer_open(&p, NULL);
+	give(1, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DEFERRED);
+	assert_string_equal(got[1].code[0], "4.7.5");
+	assert_int_equal(p.messages, 0);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_many_at_once(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	for (uint64_t id = 1; id < 64; id++)
+		give(id, hop_to(&p), 1, "x\r\n");
+	for (uint64_t id = 1; id < 64; id++)
+		assert_int_equal(wait_for(id)->outcome[0], DELIVER_DELIVERED);
+	assert_int_equal(p.messages, 63);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_violations(void **state)
+{
+	(void)state;
+	start("");
+	give_head(1, "[127.0.0.1]:1", 0);
+	assert_true(ipc_send_deliver_rcpt(queued, &(struct ipc_deliver_rcpt){ .id = 1, .index = 5, .address = SPAN("a@b") }));
+	for (int i = 0; i < 50 && queued; i++)
+		(void)loop_turn(loop, 10);
+	assert_null(queued);
+	assert_int_equal(remoted()->njobs, 0);
+	stop();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_delivers_and_reuses),
+		cmocka_unit_test(test_stale_connection_is_no_failure),
+		cmocka_unit_test(test_partial_and_refusals),
+		cmocka_unit_test(test_by_mx),
+		cmocka_unit_test(test_dnsd_dies),
+		cmocka_unit_test(test_queued_dies),
+		cmocka_unit_test(test_large_content_from_descriptor),
+		cmocka_unit_test(test_lmtp_on_a_socket),
+		cmocka_unit_test(test_tls_that_fails_is_plain),
+		cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_violations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -323,11 +323,10 @@ static const struct channel_ops auth_ops = { dispatch_auth, on_auth_closed, NULL
 static const struct channel_ops intake_ops = { dispatch_intake, on_intake_closed, on_intake_drained };
 static const struct channel_ops dns_ops = { dispatch_dns, on_dns_closed, NULL };
 
-const struct service_channel smtpd_channels[] = {
+const struct service_channel smtpd_channels[SMTPD_CHANNELS] = {
 	{ .type = &ipc_channel_rcpt, .side = CHANNEL_CLIENT, .ops = &rcpt_ops, .on_open = on_rcpt_open },
 	{ .type = &ipc_channel_auth, .side = CHANNEL_CLIENT, .ops = &auth_ops, .on_open = on_auth_open },
 	{ .type = &ipc_channel_intake, .side = CHANNEL_CLIENT, .ops = &intake_ops, .on_open = on_intake_open },
 	{ .type = &ipc_channel_dns, .side = CHANNEL_CLIENT, .ops = &dns_ops, .on_open = on_dns_open },
 	{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .on_open = on_sign_open },
 };
-const size_t smtpd_channels_count = sizeof(smtpd_channels) / sizeof(*smtpd_channels);

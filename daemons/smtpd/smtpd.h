@@ -33,6 +33,10 @@ struct smtpd {
 	bool paused;             /* all doors wait: as many sessions as may be */
 };
 
+/* smtpd.c */
+extern const struct service_ops smtpd_ops;
+void smtpd_free(struct smtpd **d); /* sessions have ended */
+
 /* door.c: a listening socket and what its sessions go by. Lives until the last of them ends. */
 struct door {
 	struct list node;
@@ -88,8 +92,8 @@ extern const struct session_ports client_ports; /* ports.c */
 struct span client_label(const struct client *c, char text[400]);
 
 /* peers.c */
-extern const struct service_channel smtpd_channels[];
-extern const size_t smtpd_channels_count;
+enum { SMTPD_CHANNELS = 5 };
+extern const struct service_channel smtpd_channels[SMTPD_CHANNELS];
 void lookup_start(struct client *c, const struct netaddr *peer);
 
 #endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "smtpd.h"
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	struct smtpd *d = calloc(1, sizeof(*d));
+
+	if (!d || !(d->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13)))
+		return fail_set(why, FAIL_TEMP, 0, "no memory");
+	d->service = s;
+	d->loop = s->loop;
+	list_init(&d->doors);
+	list_init(&d->clients);
+	map_init(&d->messages);
+	map_init(&d->crowd);
+	s->state = d;
+	return true;
+}
+
+void
+smtpd_free(struct smtpd **at)
+{
+	struct smtpd *d = *at;
+
+	doors_close(d);
+	channel_free(&d->routed);
+	channel_free(&d->authd);
+	channel_free(&d->queued);
+	channel_free(&d->dnsd);
+	signer_free(&d->signer);
+	map_free(&d->messages);
+	map_free(&d->crowd);
+	free(d->slots);
+	free(d->free_slots);
+	free(d);
+	*at = NULL;
+}
+
+static void
+on_listener(struct service *s, const struct conf_listener *block, int fd)
+{
+	door_open(s->state, block, fd);
+}
+
+static void
+on_reload(struct service *s, const struct conf *old)
+{
+	(void)old;
+	doors_reload(s->state);
+}
+
+static void
+end_session(struct client *c, void *arg)
+{
+	(void)arg;
+	session_shutdown(&c->session);
+	client_pump(c);
+}
+
+/* Sessions without a message under way hear 421 now, the others after its end. */
+static void
+on_stop(struct service *s)
+{
+	struct smtpd *d = s->state;
+
+	doors_close(d);
+	if (d->nclients)
+		clients_each(d, end_session, NULL);
+	else
+		service_exit(s);
+}
+
+static void
+on_state(struct service *s, struct buf *out)
+{
+	const struct smtpd *d = s->state;
+
+	buf_printf(out, "sessions=%zu connects=%llu messages=%llu routed=%s queued=%s authd=%s dnsd=%s", d->nclients,
+	    (unsigned long long)d->connects, (unsigned long long)d->messages_in, d->routed ? "yes" : "no", d->queued ? "yes" : "no",
+	    d->authd ? "yes" : "no", d->dnsd ? "yes" : "no");
+}
+
+const struct service_ops smtpd_ops = {
+	.name = "smtpd",
+	.see = CONF_SMTPD,
+	.channels = smtpd_channels,
+	.nchannels = SMTPD_CHANNELS,
+	.on_boot = on_boot,
+	.on_listener = on_listener,
+	.on_reload = on_reload,
+	.on_stop = on_stop,
+	.on_state = on_state,
+};

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * smtpd's rim on real sockets: the loop, doors and channels in this thread with
+ * siblings that answer, the clients in another.  What is said in the dialogue is
+ * the business of tests/dialog.
+ *
+ * With TEST_SMTPD_LOAD=N in the environment also N messages from 50 sessions, with
+ * the processor time a message takes.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemons/smtpd/smtpd.h"
+#include "mail/status.h"
+
+enum { CLIENTS = 50, IDLE = 400 };
+
+struct world {
+	struct service service;
+	struct arena arena;
+	struct smtpd *smtpd;
+	struct channel *routed, *queued; /* the siblings' ends */
+	struct netaddr at;
+	struct buf content;
+	unsigned messages;
+	atomic_uint senders;
+	bool hush;                       /* queued does not answer */
+	atomic_bool done;
+	void (*client)(struct world *w);
+};
+
+/* Siblings. */
+
+static bool
+on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
+{
+	bool unknown = span_starts(m->address, SPAN("nobody"));
+
+	return ipc_send_rcpt_answer(c, &(struct ipc_rcpt_answer){ .id = m->id, .status = unknown ? STATUS_BAD_MAILBOX : STATUS_RECIPIENT_OK });
+}
+
+static bool
+on_intake_open(struct channel *c, const struct ipc_intake_open *m)
+{
+	struct world *w = channel_owner(c);
+
+	(void)m;
+	buf_reset(&w->content);
+	return true;
+}
+
+static bool
+on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_intake_data(struct channel *c, const struct ipc_intake_data *m)
+{
+	buf_put(&((struct world *)channel_owner(c))->content, m->bytes);
+	return true;
+}
+
+static bool
+on_intake_end(struct channel *c, const struct ipc_intake_end *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->messages++;
+	return w->hush || ipc_send_intake_accepted(c, &(struct ipc_intake_accepted){ .id = m->id });
+}
+
+static bool
+on_intake_abort(struct channel *c, const struct ipc_intake_abort *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+#define DISPATCH_SIDE SERVER
+#define DISPATCH_DEF "ipc/rcpt.def"
+#include "ipc/dispatch.h"
+#define DISPATCH_SIDE SERVER
+#define DISPATCH_DEF "ipc/intake.def"
+#include "ipc/dispatch.h"
+
+static void
+on_sibling_closed(struct channel *c, const struct fail *why)
+{
+	struct world *w = channel_owner(c);
+
+	(void)why;
+	if (w->routed == c)
+		w->routed = NULL;
+	if (w->queued == c)
+		w->queued = NULL;
+	channel_free(&c);
+}
+
+static const struct channel_ops routed_ops = { dispatch_rcpt, on_sibling_closed, NULL };
+static const struct channel_ops queued_ops = { dispatch_intake, on_sibling_closed, NULL };
+
+static struct channel *
+wire(struct world *w, const struct ipc_channel *type, const struct channel_ops *ops)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	for (size_t i = 0; i < SMTPD_CHANNELS; i++)
+		if (smtpd_channels[i].type == type)
+			smtpd_channels[i].on_open(&w->service, channel_new(w->service.loop, pair[0], type, CHANNEL_CLIENT, smtpd_channels[i].ops, &w->service),
+			    SPAN("test"), 0);
+	return channel_new(w->service.loop, pair[1], type, CHANNEL_SERVER, ops, w);
+}
+
+/* The world. */
+
+static void
+open_door(struct world *w)
+{
+	struct fail why = { .text = "" };
+	socklen_t len = sizeof(w->at.u);
+	int fd;
+
+	if (!w->at.len)
+		assert_true(netaddr_parse(SPAN("127.0.0.1"), 0, &w->at));
+	fd = listener_bind(&w->at, 1024, &why);
+	assert_true(fd >= 0);
+	assert_int_equal(getsockname(fd, &w->at.u.sa, &len), 0);
+	smtpd_ops.on_listener(&w->service, &w->service.conf->listeners[0], fd);
+}
+
+static int
+set_up(void **state)
+{
+	static const char conf[] = "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nlistener smtp { }\n";
+	struct world *w = calloc(1, sizeof(*w));
+	struct conf_errors errors = { .n = 0 };
+	struct fail why = { .text = "" };
+	const char *log = getenv("TEST_SMTPD_LOG");
+
+	arena_init(&w->arena, CONF_ARENA_MAX);
+	buf_init(&w->content, 1 << 24);
+	w->service.loop = loop_new();
+	w->service.name = "smtpd";
+	w->service.conf = conf_parse(span_str(conf), &w->arena, &errors);
+	assert_non_null(w->service.conf);
+	log_open("smtpd", STDERR_FILENO, w->service.loop);
+	log_set_level(log ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+	assert_true(smtpd_ops.on_boot(&w->service, &why));
+	w->smtpd = w->service.state;
+	w->routed = wire(w, &ipc_channel_rcpt, &routed_ops);
+	w->queued = wire(w, &ipc_channel_intake, &queued_ops);
+	open_door(w);
+	*state = w;
+	return 0;
+}
+
+static void *
+client_thread(void *arg)
+{
+	struct world *w = arg;
+
+	w->client(w);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+static void
+run(struct world *w, void (*client)(struct world *))
+{
+	pthread_t thread;
+
+	w->client = client;
+	atomic_store(&w->done, false);
+	assert_int_equal(pthread_create(&thread, NULL, client_thread, w), 0);
+	while (!atomic_load(&w->done))
+		(void)loop_turn(w->service.loop, 20);
+	(void)pthread_join(thread, NULL);
+	for (int i = 0; i < 100 && w->smtpd->nclients; i++)
+		(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->smtpd->nclients, 0);
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+
+	smtpd_ops.on_stop(&w->service);
+	for (int i = 0; i < 100 && w->smtpd->nclients; i++)
+		(void)loop_turn(w->service.loop, 20);
+	channel_free(&w->routed);
+	channel_free(&w->queued);
+	smtpd_free(&w->smtpd);
+	loop_free(&w->service.loop);
+	buf_free(&w->content);
+	arena_free(&w->arena);
+	free(w);
+	return 0;
+}
+
+/* Clients: blocking sockets, in the other thread. */
+
+static int
+dial(struct world *w)
+{
+	struct timeval limit = { .tv_sec = 20 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	assert_int_equal(connect(fd, &w->at.u.sa, w->at.len), 0);
+	return fd;
+}
+
+/* Sends text; reads until a line that begins with code and a blank has come. */
+static bool
+say(int fd, const char *text, const char *code)
+{
+	char in[8192];
+	size_t n = 0, len = strlen(text);
+
+	if (len && write(fd, text, len) != (ssize_t)len)
+		return false;
+	while (n < sizeof(in) - 1) {
+		ssize_t got = read(fd, in + n, sizeof(in) - 1 - n);
+		char *line = in, *end;
+
+		if (got <= 0)
+			return false;
+		n += (size_t)got;
+		in[n] = '\0';
+		while ((end = strstr(line, "\r\n"))) {
+			if (strncmp(line, code, strlen(code)) == 0 && line[strlen(code)] == ' ')
+				return true;
+			line = end + 2;
+		}
+	}
+	return false;
+}
+
+static bool
+at_end(int fd)
+{
+	char byte;
+
+	return read(fd, &byte, 1) == 0;
+}
+
+static void
+one_message(struct world *w)
+{
+	int fd = dial(w);
+
+	assert_true(say(fd, "", "220"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
+	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<nobody@b.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+	assert_true(say(fd, "Subject: x\r\n\r\ntext\r\n.\r\n", "250"));
+	assert_true(say(fd, "QUIT\r\n", "221"));
+	assert_true(at_end(fd));
+	(void)close(fd);
+}
+
+static void
+test_one_message(void **state)
+{
+	struct world *w = *state;
+
+	run(w, one_message);
+	assert_int_equal(w->messages, 1);
+	assert_true(span_starts(buf_span(&w->content), SPAN("Received: from x.test (localhost [127.0.0.1])\r\n")));
+	assert_true(span_ends(buf_span(&w->content), SPAN("Subject: x\r\n\r\ntext\r\n")));
+}
+
+static void
+half_closed(struct world *w)
+{
+	int fd = dial(w);
+
+	assert_true(say(fd, "", "220"));
+	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+	assert_int_equal(write(fd, "Subject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n", 30), 30);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_true(say(fd, "", "250"));
+	(void)close(fd);
+}
+
+/* A client that sends all and closes its direction still gets its answer. */
+static void
+test_half_closed(void **state)
+{
+	struct world *w = *state;
+
+	run(w, half_closed);
+	assert_int_equal(w->messages, 1);
+}
+
+static void
+queued_dies(struct world *w)
+{
+	int fd = dial(w);
+
+	w->hush = true;
+	assert_true(say(fd, "", "220"));
+	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+	assert_true(say(fd, "Subject: x\r\n\r\ntext\r\n.\r\n", "451"));
+	assert_true(say(fd, "QUIT\r\n", "221"));
+	(void)close(fd);
+}
+
+struct killer {
+	struct timer timer;
+	struct world *world;
+};
+
+static void
+die(struct timer *t)
+{
+	channel_free(&OWNER_OF(t, struct killer, timer)->world->queued);
+}
+
+static void
+test_queued_dies(void **state)
+{
+	struct world *w = *state;
+	struct killer t = { .world = w };
+
+	timer_init(&t.timer, w->service.loop, die);
+	(void)timer_set(&t.timer, 200);
+	run(w, queued_dies);
+	w->hush = false;
+	w->queued = wire(w, &ipc_channel_intake, &queued_ops);
+	run(w, one_message);
+	assert_int_equal(w->messages, 2);
+}
+
+static void
+idle_sessions(struct world *w)
+{
+	static int fds[IDLE];
+
+	for (int i = 0; i < IDLE; i++) {
+		fds[i] = dial(w);
+		assert_true(say(fds[i], "", "220"));
+		assert_true(say(fds[i], "EHLO x.test\r\n", "250"));
+		assert_true(say(fds[i], "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+		assert_true(say(fds[i], "Subject: x\r\n\r\ntext\r\n.\r\n", "250"));
+	}
+	for (int i = 0; i < IDLE; i++)
+		(void)close(fds[i]);
+}
+
+static size_t
+resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long size = 0, pages = 0;
+
+	if (f) {
+		if (fscanf(f, "%lu %lu", &size, &pages) != 2)
+			pages = 0;
+		(void)fclose(f);
+	}
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void
+memory_client(struct world *w)
+{
+	size_t before = resident();
+	size_t each;
+
+	idle_sessions(w);
+	each = (resident() - before) / IDLE;
+	print_message("%zu bytes resident a session that has sent a message\n", each);
+#if !defined(__SANITIZE_ADDRESS__)
+	assert_in_range(each, 0, 16384);
+#endif
+}
+
+static void
+test_memory(void **state)
+{
+	run(*state, memory_client);
+}
+
+static void
+reloaded(struct world *w)
+{
+	int fd = dial(w);
+
+	assert_true(say(fd, "", "220"));
+	w->senders = 1; /* now the other thread reloads */
+	while (w->senders)
+		(void)usleep(1000);
+	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	(void)close(fd);
+	fd = dial(w);
+	assert_true(say(fd, "", "220"));
+	(void)close(fd);
+}
+
+static void
+test_reload(void **state)
+{
+	struct world *w = *state;
+	pthread_t thread;
+
+	w->client = reloaded;
+	assert_int_equal(pthread_create(&thread, NULL, client_thread, w), 0);
+	while (!atomic_load(&w->done)) {
+		(void)loop_turn(w->service.loop, 5);
+		if (w->senders) {
+			smtpd_ops.on_reload(&w->service, w->service.conf);
+			open_door(w);
+			w->senders = 0;
+		}
+	}
+	(void)pthread_join(thread, NULL);
+}
+
+static void *
+load_one(void *arg)
+{
+	struct world *w = arg;
+	static char body[4096];
+	int fd = dial(w);
+
+	memset(body, 'x', sizeof(body) - 1);
+	for (size_t i = 70; i + 2 < sizeof(body); i += 72)
+		memcpy(body + i, "\r\n", 2);
+	memcpy(body, "Subject: load\r\n\r\n", 17);
+	memcpy(body + sizeof(body) - 6, "\r\n.\r\n", 6);
+	assert_true(say(fd, "", "220"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
+	for (unsigned i = 0; i < w->senders; i++) {
+		assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+		assert_true(say(fd, body, "250"));
+	}
+	(void)close(fd);
+	return NULL;
+}
+
+static void
+load(struct world *w)
+{
+	pthread_t threads[CLIENTS];
+
+	for (int i = 0; i < CLIENTS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, load_one, w), 0);
+	for (int i = 0; i < CLIENTS; i++)
+		(void)pthread_join(threads[i], NULL);
+}
+
+static double
+thread_seconds(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void
+test_load(void **state)
+{
+	struct world *w = *state;
+	const char *n = getenv("TEST_SMTPD_LOAD");
+	double before = thread_seconds();
+
+	w->senders = (unsigned)((n ? atoi(n) : 1000) / CLIENTS);
+	run(w, load);
+	print_message("%.1f us of processor a message, siblings' ends included\n", (thread_seconds() - before) * 1e6 / w->messages);
+	assert_int_equal(w->messages, w->senders * CLIENTS);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_one_message, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_queued_dies, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_load, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

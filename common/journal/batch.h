@@ -36,6 +36,7 @@ void batch_tell(struct batch *b, const struct fail *why);
 /* Blocking work of one kind, on a thread or, without a pool, at once. */
 struct job {
 	struct work work;
+	struct list node;    /* the journal's, while a thread has it */
 	struct slots *slots;
 	struct slot *slot;   /* RETIRE and INDEX */
 	uint32_t number;     /* MAKE */

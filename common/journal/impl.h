@@ -19,6 +19,7 @@ struct journal {
 	uint64_t durable;    /* number of the latest batch that is durable */
 	size_t pending;
 	unsigned jobs;       /* on threads */
+	struct list running; /* those */
 	bool replayed, dead, making, full_told, tidying;
 	struct fail why_dead;
 	struct turn turn;
@@ -30,6 +31,8 @@ struct journal {
 void upkeep_index(struct journal *j, struct slot *slot);
 void upkeep_indexes(struct journal *j); /* those that a replay found missing */
 void upkeep_spare(struct journal *j);   /* makes one ready if there are too few */
+/* Waits for what threads are doing. */
+void upkeep_settle(struct journal *j);
 /* At least one free slot, made now if need be; false when the disk is full. */
 bool upkeep_find_free(struct journal *j, unsigned flags, struct fail *why);
 

@@ -44,6 +44,7 @@ journal_open(const struct journal_options *o, struct fail *why)
 	if (j->o.max_pending == 0)
 		j->o.max_pending = MAX_PENDING_DEFAULT;
 	list_init(&j->batches);
+	list_init(&j->running);
 	j->slots = (struct slots){ .vfs = o->vfs, .segment_size = j->o.segment_size, .read_only = o->read_only,
 		.on_event = o->on_event, .arg = o->arg };
 	memcpy(j->slots.kind, o->kind, 4);
@@ -273,12 +274,20 @@ commit(struct journal *j)
 bool
 journal_sync(struct journal *j, struct fail *why)
 {
-	if (j->writing)
-		return fail_set(why, FAIL_TEMP, 0, "a sync is under way");
+	struct worker_pool *pool = j->o.pool;
+
+	if (j->writing && pool) {
+		struct work *w = &j->writing->work;
+
+		worker_wait(pool, w);
+		w->done(w);
+	}
+	j->o.pool = NULL; /* the rest in this thread */
 	while (!j->dead && !list_empty(&j->batches) && !j->writing) {
 		OWNER_OF(j->batches.next, struct batch, node)->urgent = true;
 		commit(j);
 	}
+	j->o.pool = pool;
 	if (j->dead && why)
 		*why = j->why_dead;
 	return !j->dead;
@@ -301,9 +310,10 @@ journal_close(struct journal **at)
 
 	if (!j)
 		return;
-	journal_unthread(j);
 	if (!j->o.read_only)
 		(void)journal_sync(j, NULL);
+	upkeep_settle(j);
+	journal_unthread(j);
 	slots_close(&j->slots);
 	free(j);
 	*at = NULL;

@@ -98,8 +98,8 @@ bool journal_replay(struct journal *j, bool (*on_record)(void *arg, const struct
  * t and pos may be NULL. */
 bool journal_append(struct journal *j, const struct journal_record *r, unsigned flags, struct journal_ticket *t,
     journal_pos *pos, struct fail *why);
-/* Synchronous mode and orderly stop: everything appended is durable when it
- * returns true; tickets have been told. */
+/* Everything appended is durable when it returns true; tickets have been told.
+ * Blocks, in every mode. */
 bool journal_sync(struct journal *j, struct fail *why);
 
 /* Reads one record whole; head and body point into *into. */

@@ -31,11 +31,23 @@ job_start(struct journal *j, struct job *job, void (*run)(struct work *), void (
 	j->jobs++;
 	job->work = (struct work){ .run = run, .done = done };
 	if (j->o.pool) {
+		list_push(&j->running, &job->node);
 		worker_submit(j->o.pool, &job->work);
 		return;
 	}
 	run(&job->work);
 	done(&job->work);
+}
+
+void
+upkeep_settle(struct journal *j)
+{
+	while (j->o.pool && !list_empty(&j->running)) {
+		struct job *job = OWNER_OF(j->running.next, struct job, node);
+
+		worker_wait(j->o.pool, &job->work);
+		job->work.done(&job->work);
+	}
 }
 
 static struct journal *
@@ -44,6 +56,7 @@ job_end(struct job *job)
 	struct journal *j = job->owner;
 
 	j->jobs--;
+	list_remove(&job->node);
 	if (job->slot)
 		job->slot->busy = false;
 	if (job->why.class != FAIL_NONE)

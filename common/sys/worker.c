@@ -13,9 +13,9 @@ struct queue {
 struct worker_pool {
 	struct watch wake;
 	pthread_mutex_t lock;
-	pthread_cond_t more;
+	pthread_cond_t more, ran;
 	struct queue todo, finished; /* under lock */
-	bool closing;                /* under lock */
+	bool closing, waiting;       /* under lock */
 	unsigned nthreads;
 	pthread_t threads[];
 };
@@ -45,6 +45,21 @@ queue_take(struct queue *q)
 	return w;
 }
 
+static bool
+queue_remove(struct queue *q, struct work *w)
+{
+	struct work **at = &q->head;
+
+	while (*at && *at != w)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = w->next;
+	if (q->tail == &w->next)
+		q->tail = at;
+	return true;
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -67,6 +82,8 @@ thread_main(void *arg)
 		(void)pthread_mutex_lock(&pool->lock);
 		first = !pool->finished.head;
 		queue_put(&pool->finished, w);
+		if (pool->waiting)
+			(void)pthread_cond_broadcast(&pool->ran);
 		if (first && write(pool->wake.fd, &one, sizeof(one)) < 0)
 			abort(); /* bug: an eventfd that cannot count to one */
 	}
@@ -117,6 +134,7 @@ worker_pool_new(struct loop *loop, unsigned threads)
 	watch_init(&pool->wake, loop, fd, on_wake);
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->more, NULL);
+	(void)pthread_cond_init(&pool->ran, NULL);
 	queue_init(&pool->todo);
 	queue_init(&pool->finished);
 	while (pool->nthreads < threads && pthread_create(&pool->threads[pool->nthreads], NULL, thread_main, pool) == 0)
@@ -143,6 +161,7 @@ worker_pool_free(struct worker_pool **at)
 	watch_stop(&pool->wake);
 	(void)close(pool->wake.fd);
 	(void)pthread_cond_destroy(&pool->more);
+	(void)pthread_cond_destroy(&pool->ran);
 	(void)pthread_mutex_destroy(&pool->lock);
 	free(pool);
 	*at = NULL;
@@ -155,4 +174,20 @@ worker_submit(struct worker_pool *pool, struct work *w)
 	queue_put(&pool->todo, w);
 	(void)pthread_cond_signal(&pool->more);
 	(void)pthread_mutex_unlock(&pool->lock);
+}
+
+void
+worker_wait(struct worker_pool *pool, struct work *w)
+{
+	bool mine;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	mine = queue_remove(&pool->todo, w);
+	pool->waiting = true;
+	while (!mine && !queue_remove(&pool->finished, w))
+		(void)pthread_cond_wait(&pool->ran, &pool->lock);
+	pool->waiting = false;
+	(void)pthread_mutex_unlock(&pool->lock);
+	if (mine)
+		w->run(w);
 }

@@ -95,7 +95,7 @@ store_free(struct store **at)
 	for (struct list *it; (it = store->mailboxes.next) != &store->mailboxes;) {
 		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
 
-		while (busy(mb) && loop_turn(store->loop, 100))
+		while (busy(mb) && list_empty(&mb->views) && loop_turn(store->loop, 100))
 			;
 		close_mailbox(mb);
 	}

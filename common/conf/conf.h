@@ -167,6 +167,9 @@ void conf_example(struct buf *out);
 bool conf_value(const struct conf *conf, struct span name, struct span *out);
 /* By the block's name; NULL if none. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, struct span name);
+/* The block for an address: by user@domain, domain, .parents, *; NULL if none.
+ * The address has its domain in lower case. */
+const struct conf_route *conf_route_match(const struct conf *conf, struct span address);
 struct span conf_word_text(enum conf_word word);
 /* Whether the 16-byte address (IPv4 mapped) is in one of the networks; the first that matches decides. */
 bool conf_nets_match(const struct conf_nets *nets, const uint8_t addr[16]);

@@ -172,6 +172,34 @@ conf_listener_find(const struct conf *conf, struct span name)
 	return NULL;
 }
 
+static const struct conf_route *
+route_named(const struct conf *conf, struct span pattern)
+{
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (span_caseeq(conf->routes[i].name, pattern))
+			return &conf->routes[i];
+	return NULL;
+}
+
+const struct conf_route *
+conf_route_match(const struct conf *conf, struct span address)
+{
+	size_t at = span_rchr(address, '@'), dot;
+	struct span rest = at == SIZE_MAX ? address : span_from(address, at + 1);
+	const struct conf_route *r;
+
+	if (conf->nroutes == 0)
+		return NULL;
+	if ((r = route_named(conf, address)) || (r = route_named(conf, rest)))
+		return r;
+	while ((dot = span_chr(span_from(rest, 1), '.')) != SIZE_MAX) {
+		rest = span_from(rest, dot + 1); /* from this dot on */
+		if ((r = route_named(conf, rest)))
+			return r;
+	}
+	return route_named(conf, SPAN("*"));
+}
+
 /* ---- the example file ---- */
 
 static void

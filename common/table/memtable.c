@@ -137,7 +137,14 @@ mem_lookup(struct table *t, struct span key, struct arena *arena, struct span *v
 	return TABLE_FAILED;
 }
 
-/* ---- inline:{key=value, {key = value, with comma}} ---- */
+/* ---- inline:{key=value, key={value, with comma}, {key = value, with comma}} ---- */
+
+static struct span
+without_braces(struct span s)
+{
+	s = span_trim(s);
+	return s.n >= 2 && s.p[0] == '{' && s.p[s.n - 1] == '}' ? span_trim(span_sub(s, 1, s.n - 2)) : s;
+}
 
 static struct span
 cut_pair(struct span *rest)
@@ -151,10 +158,8 @@ cut_pair(struct span *rest)
 		else if (rest->p[i] == '}' && depth > 0)
 			depth--;
 	}
-	pair = span_trim(span_sub(*rest, 0, i));
+	pair = without_braces(span_sub(*rest, 0, i));
 	*rest = span_from(*rest, i + 1);
-	if (pair.n >= 2 && pair.p[0] == '{' && pair.p[pair.n - 1] == '}')
-		pair = span_trim(span_sub(pair, 1, pair.n - 2));
 	return pair;
 }
 
@@ -178,7 +183,7 @@ inline_open(struct table *t, struct span name, struct fail *why)
 		key = span_trim(span_cut(&pair, '='));
 		if (!pair.p || key.n == 0)
 			return fail_set(why, FAIL_PERM, 0, "\"%.*s\" in an inline table is not key=value", SPAN_ARG(key));
-		if (!on_entry(m, 0, key, span_trim(pair)))
+		if (!on_entry(m, 0, key, without_braces(pair)))
 			return fail_set(why, FAIL_TEMP, 0, "no memory for an inline table");
 	}
 	t->loaded = true;

@@ -246,6 +246,10 @@ blocks(void **state)
 	assert_int_equal(conf->routes[0].concurrency, 20);
 	assert_true(span_eq(conf->routes[1].name, SPAN("bob@example.net")));
 	assert_true(span_eq(conf->routes[1].nexthop, SPAN("5.1.1 gone away")));
+	assert_ptr_equal(conf_route_match(conf, SPAN("bob@example.net")), &conf->routes[1]);
+	assert_null(conf_route_match(conf, SPAN("alice@example.net")));
+	assert_ptr_equal(conf_route_match(conf, SPAN("x@a.b.example.org")), &conf->routes[0]);
+	assert_null(conf_route_match(conf, SPAN("x@example.org")));
 }
 
 static void

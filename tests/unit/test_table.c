@@ -332,11 +332,12 @@ inline_and_static(void **state)
 	struct fail why;
 
 	(void)state;
-	assert_true(table_open(SPAN("inline:{A=b, {c = d, e}, f=}"), &options, &t, &why));
+	assert_true(table_open(SPAN("inline:{A=b, {c = d, e}, f=, g={h, i}}"), &options, &t, &why));
 	is(t, "a", "b");
 	is(t, "C", "d, e");
 	is(t, "f", "");
-	is(t, "g", NULL);
+	is(t, "g", "h, i");
+	is(t, "h", NULL);
 	table_close(&t);
 	assert_true(table_open(SPAN("static:yes sir"), &options, &t, &why));
 	is(t, "anything", "yes sir");

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemons/routed/route.h"
+#include "mail/status.h"
+
+/* alice, bob and postmaster-less example.org; virtual.example with carol */
+static const char world[] = "myhostname = mx.example.org\n"
+			    "mydestination = $myhostname, example.org, localhost\n"
+			    "myorigin = example.org\n"
+			    "virtual_alias_domains = valias.example\n"
+			    "virtual_mailbox_domains = virtual.example, .sub.example\n"
+			    "relay_domains = relay.example, checked.example\n"
+			    "alias_maps = inline:{postmaster=root, root=alice, list={x}, self={self, bob}, a=b, b=a, staff={alice, bob, eve@far.example}}\n"
+			    "virtual_alias_maps = inline:{info@example.org=alice@example.org, @valias.example=@virtual.example,"
+			    " sales@virtual.example=carol@virtual.example, keep@far.example=keep@far.example,"
+			    " up@example.org=down@example.org, down@example.org=up@example.org}\n";
+
+static struct arena arena;
+static struct rules *rules;
+static char explained[20000];
+static const char *const users[] = { "alice@example.org", "bob@example.org", "self@example.org", "carol@virtual.example", "dan@a.sub.example", NULL };
+static const char *include_text;
+static size_t asked;
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	rules_free(&rules);
+	arena_free(&arena);
+	return 0;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	arena_init(&arena, 64 << 20);
+	include_text = NULL;
+	asked = 0;
+	return 0;
+}
+
+/* Later lines override earlier ones of the same name. */
+static void
+configure(const char *base, const char *more)
+{
+	static struct conf_errors errors;
+	const struct conf *conf;
+	struct buf text;
+	struct span rest = span_str(base), line;
+	struct fail why;
+
+	buf_init(&text, 1 << 20);
+	while (rest.n > 0) {
+		size_t name;
+		char key[64];
+
+		line = span_cut(&rest, '\n');
+		name = span_chr(line, ' ');
+		snprintf(key, sizeof(key), "\n%.*s =", (int)name, line.p);
+		if (strstr(more, key) || strncmp(more, key + 1, strlen(key) - 1) == 0)
+			continue;
+		buf_printf(&text, "%.*s\n", SPAN_ARG(line));
+	}
+	buf_puts(&text, more);
+	conf = conf_parse(buf_span(&text), &arena, &errors);
+	if (!conf)
+		print_message("%u: %s\n", errors.items[0].line, errors.items[0].text);
+	assert_non_null(conf);
+	buf_free(&text);
+	rules_free(&rules);
+	rules = rules_new(conf, NULL, NULL, NULL, &why);
+	assert_non_null(rules);
+}
+
+static void
+explain(void *arg, unsigned depth, struct span text)
+{
+	size_t n = strlen(explained);
+
+	(void)arg;
+	snprintf(explained + n, sizeof(explained) - n, "%*s%.*s\n", (int)depth, "", SPAN_ARG(text));
+}
+
+static bool
+include(void *arg, struct span path, struct arena *a, struct span *text, struct fail *why)
+{
+	(void)arg;
+	if (!include_text || !span_eq(path, SPAN("/list")))
+		return fail_set(why, FAIL_TEMP, 0, "no such file");
+	*text = arena_dup(a, span_str(include_text));
+	return true;
+}
+
+static struct route_job *
+run(enum route_mode mode, const char *address, const char *sender, bool may_relay)
+{
+	struct route_question q = { mode, span_str(address), span_str(sender), may_relay, false };
+	struct route_job_ops ops = { include, explain, NULL };
+	struct route_job *job;
+
+	explained[0] = '\0';
+	job = route_new(rules, &q, &ops);
+	assert_non_null(job);
+	while (route_run(job) == ROUTE_ASK_USER) {
+		struct route_user user = { 0 };
+
+		asked++;
+		for (size_t i = 0; users[i]; i++)
+			user.exists |= span_eq(route_wanted_user(job), span_str(users[i]));
+		user.failed = span_eq(route_wanted_user(job), SPAN("down@virtual.example"));
+		user.home = SPAN("home");
+		route_answer_user(job, &user);
+	}
+	return job;
+}
+
+static void
+verdict(const char *address, bool may_relay, unsigned want)
+{
+	struct route_job *job = run(ROUTE_CHECK, address, "x@y", may_relay);
+	struct span text;
+	unsigned status = route_verdict(job, &text);
+
+	if (status != want)
+		print_message("%s: %s\n%s", address, status_get(status)->name, explained);
+	assert_int_equal(status, want);
+	route_free(&job);
+}
+
+static const char agents[] = "RLFDX";
+
+/* Targets as "R nexthop address", in order, separated by |. */
+static void
+goes(const char *address, const char *want)
+{
+	struct route_job *job = run(ROUTE_RESOLVE, address, "x@y.example", true);
+	char got[4000] = "";
+
+	for (const struct route_target *t = route_targets(job); t; t = t->next) {
+		size_t n = strlen(got);
+
+		snprintf(got + n, sizeof(got) - n, "%s%c %.*s %.*s", n ? "|" : "", agents[t->agent],
+		    SPAN_ARG(t->agent == ROUTE_FAIL || t->agent == ROUTE_DEFER ? span_str(status_get(t->status)->code) : t->nexthop), SPAN_ARG(t->address));
+		if (t->sender.n) {
+			n = strlen(got);
+			snprintf(got + n, sizeof(got) - n, " from %.*s", SPAN_ARG(t->sender));
+		}
+	}
+	if (strcmp(got, want) != 0)
+		print_message("%s:\n got %s\nwant %s\n%s", address, got, want, explained);
+	assert_string_equal(got, want);
+	route_free(&job);
+}
+
+static void
+who_may_send_where(void **state)
+{
+	(void)state;
+	configure(world, "");
+	verdict("alice@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("ALICE@Example.ORG", false, STATUS_RECIPIENT_OK);
+	verdict("alice@localhost", false, STATUS_RECIPIENT_OK);
+	verdict("alice+shop@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("nobody@example.org", false, STATUS_BAD_MAILBOX);
+	verdict("carol@example.org", false, STATUS_BAD_MAILBOX);
+	verdict("carol@virtual.example", false, STATUS_RECIPIENT_OK);
+	verdict("alice@virtual.example", false, STATUS_BAD_MAILBOX);
+	verdict("dan@a.sub.example", false, STATUS_RECIPIENT_OK);
+	verdict("dan@sub.example", false, STATUS_RELAY_DENIED);
+	verdict("down@virtual.example", false, STATUS_MAILBOX_UNKNOWN_NOW);
+	verdict("x@far.example", false, STATUS_RELAY_DENIED);
+	verdict("x@far.example", true, STATUS_RECIPIENT_OK);
+	verdict("keep@far.example", false, STATUS_RELAY_DENIED);
+	verdict("x@relay.example", false, STATUS_RECIPIENT_OK);
+	verdict("info@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("list@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("postmaster", false, STATUS_RECIPIENT_OK);
+	verdict("Postmaster@virtual.example", false, STATUS_RECIPIENT_OK);
+	verdict("x@valias.example", false, STATUS_RECIPIENT_OK);
+	verdict("x@[192.0.2.1]", false, STATUS_RELAY_DENIED);
+	verdict("a@b@c", true, STATUS_BAD_SYNTAX_RECIPIENT);
+}
+
+static void
+an_existing_name_is_asked_for_once(void **state)
+{
+	(void)state;
+	configure(world, "");
+	verdict("alice@example.org", false, STATUS_RECIPIENT_OK);
+	assert_int_equal(asked, 1);
+	verdict("x@far.example", true, STATUS_RECIPIENT_OK);
+	assert_int_equal(asked, 1);
+}
+
+static void
+aliases(void **state)
+{
+	(void)state;
+	configure(world, "");
+	goes("alice@example.org", "L example.org alice@example.org");
+	goes("postmaster@localhost", "L example.org alice@localhost");
+	goes("info@example.org", "L example.org alice@example.org");
+	goes("staff@example.org", "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
+	goes("staff+x@example.org", "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
+	goes("self@example.org", "L example.org self@example.org|L example.org bob@example.org");
+	goes("a@example.org", "F 5.4.6 a@example.org");
+	goes("up@example.org", "F 5.4.6 up@example.org");
+	goes("list@example.org", "F 5.1.1 x@example.org");
+	goes("alice+shop@example.org", "L example.org alice+shop@example.org");
+	goes("keep@far.example", "R far.example keep@far.example");
+	goes("nobody@valias.example", "F 5.1.1 nobody@virtual.example");
+	goes("carol+x@valias.example", "L virtual.example carol+x@virtual.example");
+	goes("sales+tag@virtual.example", "L virtual.example carol+tag@virtual.example");
+}
+
+static void
+includes_owners_and_what_is_refused(void **state)
+{
+	(void)state;
+	configure(world, "alias_maps = inline:{news={:include:/list}, owner-news=alice, cmd={|/bin/sh}, file={/tmp/x}, none={:include:/none}, final={\\bob}, bob=alice}\n");
+	include_text = "# the list\nalice\n\nbob@far.example,\n eve@far.example\n";
+	goes("news@example.org",
+	    "L example.org alice@example.org from owner-news@example.org|R far.example bob@far.example from owner-news@example.org"
+	    "|R far.example eve@far.example from owner-news@example.org");
+	goes("cmd@example.org", "F 5.7.0 cmd@example.org");
+	goes("file@example.org", "F 5.7.0 file@example.org");
+	goes("none@example.org", "D 4.2.4 none@example.org");
+	goes("final@example.org", "L example.org bob@example.org");
+	include_text = "news\n:include:/list\n";
+	goes("news@example.org", "F 5.1.1 news@example.org from owner-news@example.org");
+}
+
+static void
+the_way_out(void **state)
+{
+	(void)state;
+	configure(world, "transport_maps = inline:{far.example=smtp:[gate]:26, .far.example=lmtp:unix:/run/l, {bob@example.org = lmtp:[::1]:24},"
+			 " gone.example={error:5.1.6 moved away}, slow.example=retry:busy, hole.example=discard:, here.example=local:, bad.example=foo:bar, {*=:[smart]}}\n"
+			 "route blocked.example { transport = error; nexthop = no thanks }\n"
+			 "route relay.example { nexthop = inner.example:2525 }\n"
+			 "route tls.example { tls = encrypt }\n");
+	goes("x@far.example", "R [gate]:26 x@far.example");
+	goes("x@a.far.example", "R lmtp:unix:/run/l x@a.far.example");
+	goes("x@else.example", "R [smart] x@else.example");
+	goes("bob@example.org", "R lmtp:inet:[::1]:24 bob@example.org");
+	goes("alice@example.org", "L example.org alice@example.org");
+	goes("x@gone.example", "F 5.1.6 x@gone.example");
+	goes("x@slow.example", "D 4.0.0 x@slow.example");
+	goes("x@hole.example", "X  x@hole.example");
+	goes("x@here.example", "D 4.3.5 x@here.example");
+	goes("x@bad.example", "D 4.3.5 x@bad.example");
+	verdict("x@gone.example", true, STATUS_MOVED);
+	verdict("x@slow.example", true, STATUS_TEMP);
+	configure(world, "relayhost = [smart]:587\n"
+			 "route blocked.example { transport = error; nexthop = no thanks }\n"
+			 "route relay.example { nexthop = inner.example:2525 }\n"
+			 "route tls.example { tls = encrypt }\n"
+			 "route .deep.example { transport = lmtp; nexthop = unix:/x }\n");
+	goes("x@else.example", "R [smart]:587 x@else.example");
+	goes("x@blocked.example", "F 5.0.0 x@blocked.example");
+	goes("x@relay.example", "R inner.example:2525 x@relay.example");
+	goes("x@tls.example", "R [smart]:587 x@tls.example");
+	goes("x@y.deep.example", "R lmtp:unix:/x x@y.deep.example");
+	configure(world, "relayhost = lmtp:inet:h:24\nroute * { nexthop = [all] }\n");
+	goes("x@else.example", "R [all] x@else.example");
+	goes("bob@example.org", "L example.org bob@example.org");
+}
+
+static void
+recipients_by_table(void **state)
+{
+	(void)state;
+	configure(world, "relay_recipient_maps = inline:{ok@relay.example=x, @checked.example=x}\n"
+			 "local_recipient_maps = inline:{frank=x}\nmailbox_transport = lmtp:unix:/run/dovecot/lmtp\n"
+			 "virtual_mailbox_maps = inline:{gina@virtual.example=x}\nvirtual_transport = lmtp:unix:/v\n");
+	verdict("ok@relay.example", false, STATUS_RECIPIENT_OK);
+	verdict("ok+x@relay.example", false, STATUS_RECIPIENT_OK);
+	verdict("no@relay.example", false, STATUS_BAD_MAILBOX);
+	verdict("any@checked.example", false, STATUS_RECIPIENT_OK);
+	verdict("frank@example.org", false, STATUS_RECIPIENT_OK);
+	goes("frank@example.org", "R lmtp:unix:/run/dovecot/lmtp frank@example.org");
+	goes("alice@example.org", "R lmtp:unix:/run/dovecot/lmtp alice@example.org");
+	goes("gina@virtual.example", "R lmtp:unix:/v gina@virtual.example");
+	goes("carol@virtual.example", "R lmtp:unix:/v carol@virtual.example");
+	goes("hugo@virtual.example", "F 5.1.1 hugo@virtual.example");
+}
+
+static void
+luser_and_postmaster(void **state)
+{
+	(void)state;
+	configure(world, "luser_relay = bob\n");
+	goes("nobody@example.org", "L example.org bob@example.org");
+	verdict("nobody@example.org", false, STATUS_RECIPIENT_OK);
+	configure(world, "luser_relay = @far.example\n");
+	goes("nobody@example.org", "R far.example nobody@far.example");
+	configure(world, "alias_maps =\n");
+	verdict("postmaster@example.org", false, STATUS_MISCONFIGURED);
+	goes("postmaster@virtual.example", "D 4.3.5 postmaster@virtual.example");
+}
+
+static void
+failures_put_off_the_whole(void **state)
+{
+	(void)state;
+	configure(world, "alias_maps = inline:{l={alice, down@virtual.example, bob}}\n");
+	goes("l@example.org", "D 4.1.1 l@example.org");
+	configure(world, "alias_maps = inline:{l=alice}, file:/nonexistent/aliases\n");
+	goes("alice@example.org", "D 4.4.3 alice@example.org");
+	verdict("alice@example.org", false, STATUS_DIRECTORY_TEMP);
+	verdict("carol@virtual.example", false, STATUS_RECIPIENT_OK);
+}
+
+static void
+expansion_is_bounded(void **state)
+{
+	char text[4000] = "alias_expansion_limit = 50\nalias_maps = inline:{big={";
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "u%d@far.example,", i);
+	strcat(text, "}}\n");
+	configure(world, text);
+	struct route_job *job = run(ROUTE_RESOLVE, "big@example.org", "x@y", true);
+	const struct route_target *t = route_targets(job);
+
+	assert_int_equal(t->agent, ROUTE_FAIL);
+	assert_int_equal(t->status, STATUS_LIST_EXPANSION);
+	route_free(&job);
+	strcpy(text, "alias_recursion_limit = 5\nalias_maps = inline:{");
+	for (int i = 0; i < 10; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "n%d=n%d,", i, i + 1);
+	strcat(text, "}\n");
+	configure(world, text);
+	goes("n0@example.org", "F 5.4.6 n5@example.org");
+}
+
+static void
+explanations_name_the_rule(void **state)
+{
+	struct route_job *job;
+
+	(void)state;
+	configure(world, "");
+	job = run(ROUTE_RESOLVE, "postmaster", "x@y", true);
+	assert_non_null(strstr(explained, "mydestination has example.org"));
+	assert_non_null(strstr(explained, "alias_maps inline:{"));
+	assert_non_null(strstr(explained, "postmaster is root"));
+	assert_non_null(strstr(explained, "alice@example.org is a mailbox"));
+	assert_true(route_why(job).n > 0);
+	route_free(&job);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases), T(includes_owners_and_what_is_refused),
+		T(the_way_out), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole), T(expansion_is_bounded),
+		T(explanations_name_the_rule) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

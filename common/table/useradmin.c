@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: ISC */
+#include "table/useradmin.h"
+
+enum { SCRATCH = 16384 };
+
+bool
+useradmin_check(const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why)
+{
+	if (!userdb_name(set->user, name, why))
+		return false;
+	if (!userdb_home_ok(set->home, set->uid))
+		return fail_set(why, FAIL_PERM, 0, "not a mailbox directory: %.*s", SPAN_ARG(span_sub(set->home, 0, 100)));
+	return true;
+}
+
+/* What stands in the database; false and *why when it is not as create wants it. */
+static bool
+fetch(struct userdb *db, struct span name, bool create, struct arena *mem, struct user *user, struct fail *why)
+{
+	switch (userdb_get(db, name, mem, user, why)) {
+	case BDB_FOUND:
+		return !create || fail_set(why, FAIL_PERM, 0, "%.*s is there already", SPAN_ARG(name));
+	case BDB_NONE:
+		return create || fail_set(why, FAIL_PERM, 0, "there is no user %.*s", SPAN_ARG(name));
+	default:
+		return false;
+	}
+}
+
+bool
+useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, struct span hash, int64_t now_s, struct fail *why)
+{
+	char name[USERDB_NAME + 1];
+	struct user user = { .uid = 0 };
+	struct arena mem;
+	bool taken, ok;
+
+	if (!useradmin_check(set, name, why))
+		return false;
+	arena_init(&mem, SCRATCH);
+	ok = fetch(db, span_str(name), set->create, &mem, &user, why);
+	if (ok) {
+		if (set->create)
+			user = (struct user){ .uid = set->uid, .gid = set->gid, .home = set->home, .quota = set->quota };
+		user.hash = hash;
+		user.changed = (uint64_t)now_s;
+		ok = userdb_put(db, span_str(name), &user, set->create, &taken, why);
+	}
+	arena_free(&mem);
+	return ok;
+}
+
+bool
+useradmin_remove(struct userdb *db, const struct ipc_user_admin_remove *remove, struct fail *why)
+{
+	char name[USERDB_NAME + 1];
+	struct user user;
+	struct arena mem;
+	bool ok;
+
+	if (!userdb_name(remove->user, name, why))
+		return false;
+	arena_init(&mem, SCRATCH);
+	ok = fetch(db, span_str(name), false, &mem, &user, why) && userdb_delete(db, span_str(name), why);
+	arena_free(&mem);
+	return ok;
+}
+
+struct listing {
+	uint64_t id;
+	bool (*row)(void *, const struct ipc_user_admin_user *);
+	void *arg;
+};
+
+static bool
+list_one(void *arg, struct span name, const struct user *user)
+{
+	const struct listing *l = arg;
+	struct ipc_user_admin_user m = {
+		.id = l->id,
+		.user = name,
+		.uid = user->uid,
+		.gid = user->gid,
+		.quota = user->quota,
+		.login = user->hash.n > 0,
+	};
+	struct buf home;
+	bool more;
+
+	buf_init(&home, USERDB_HOME);
+	userdb_home(user, name, &home);
+	m.home = buf_span(&home);
+	more = l->row(l->arg, &m);
+	buf_free(&home);
+	return more;
+}
+
+bool
+useradmin_list(struct userdb *db, const struct ipc_user_admin_list *list, bool (*row)(void *, const struct ipc_user_admin_user *), void *arg,
+    struct fail *why)
+{
+	struct listing l = { list->id, row, arg };
+
+	return userdb_each(db, list->match, list_one, &l, why);
+}

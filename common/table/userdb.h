@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * userdb: the mailbox users, in Berkeley DB. One process has it open: authd,
+ * or mailctl while no authd runs. Every change is durable when it returns.
+ */
+#ifndef TABLE_USERDB_H
+#define TABLE_USERDB_H
+
+#include "desc/desc.h"
+#include "table/bdb.h"
+
+enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 1 };
+
+struct user {
+#define FIELD(kind, name, bound, doc) desc_##kind##_type name;
+#include "table/userdb.def"
+};
+
+struct userdb;
+
+/* Canonical name: lower case, exactly one @ with something on both sides, and
+ * nothing that could climb out of a directory named for it. False and *why. */
+bool userdb_name(struct span text, char name[USERDB_NAME + 1], struct fail *why);
+/* The mailbox directory: user->home, or DOMAIN/NAME. */
+void userdb_home(const struct user *user, struct span name, struct buf *out);
+/* What a home may be: relative and without "..", or absolute for a user with an uid. */
+bool userdb_home_ok(struct span home, uint32_t uid);
+
+/* dir exists. What root makes in it gets the directory's owner. */
+bool userdb_open(const char *dir, struct userdb **out, struct fail *why);
+void userdb_close(struct userdb **db);
+
+/* Spans of *user live in the arena. */
+enum bdb_found userdb_get(struct userdb *db, struct span name, struct arena *mem, struct user *user, struct fail *why);
+/* create: false with *taken when there is one already; else replaces. */
+bool userdb_put(struct userdb *db, struct span name, const struct user *user, bool create, bool *taken, struct fail *why);
+bool userdb_delete(struct userdb *db, struct span name, struct fail *why);
+/* match: name@domain, domain or @domain, or empty for all; until visit says false. */
+bool userdb_each(struct userdb *db, struct span match, bool (*visit)(void *arg, struct span name, const struct user *user), void *arg,
+    struct fail *why);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * authd: what its parts share.
+ *
+ * check.c   one login from question to answer
+ * admin.c   changes of the user database
+ * main.c    channels, start, reload, stop
+ */
+#ifndef AUTHD_AUTHD_H
+#define AUTHD_AUTHD_H
+
+#include "daemons/authd/cache.h"
+#include "daemons/authd/guard.h"
+#include "service/service.h"
+#include "sys/worker.h"
+#include "table/password.h"
+#include "table/useradmin.h"
+
+enum {
+	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
+	CHECKS_PER_CLIENT = 64,   /* of one client address */
+	SCRATCH_MAX = 64 * 1024,
+};
+
+struct authd {
+	struct service *service;
+	struct worker_pool *pool; /* owned */
+	struct userdb *db;        /* owned */
+	struct buf dummy;         /* what unknown users' passwords are checked against */
+	struct cache cache;
+	struct guard guard;
+	struct channel *ticket;   /* to userd; owned; NULL while it is away */
+	struct list links;        /* struct link: channels of auth, users and user_admin */
+	struct list checks;       /* struct check */
+	size_t nchecks;
+	uint64_t good, wrong, refused, cached;
+};
+
+/* A channel that work in the background answers to; outlives it while work is left. */
+struct link {
+	struct list node;
+	struct authd *authd;
+	struct channel *channel; /* NULL when closed */
+	size_t refs;
+	bool users; /* wants to know of changes */
+};
+
+struct link *link_new(struct authd *a, struct channel *c);
+void link_closed(struct link *l);
+void link_unref(struct link *l);
+
+struct password_cost authd_cost(const struct authd *a);
+
+/* check.c */
+bool check_begin(struct link *l, const struct ipc_auth_ask *ask);
+void check_drop_all(struct authd *a); /* at the end, with no worker left */
+
+/* admin.c */
+bool admin_set(struct link *l, const struct ipc_user_admin_set *m);
+bool admin_remove(struct link *l, const struct ipc_user_admin_remove *m);
+bool admin_list(struct link *l, const struct ipc_user_admin_list *m);
+
+#endif

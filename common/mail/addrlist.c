@@ -79,7 +79,7 @@ find(struct span s, char ch, bool last)
 
 enum clean_mode {
 	CLEAN_PHRASE,  /* runs of blanks become one */
-	CLEAN_ADDRESS, /* blanks go */
+	CLEAN_ADDRESS, /* and go beside ".", "," and "@" */
 };
 
 /* Nothing to do: one word, or words with single blanks, or one quoted string. */
@@ -142,7 +142,7 @@ clean(struct span s, enum clean_mode mode, struct arena *arena)
 			at = end;
 			continue;
 		}
-		if (blank && n && mode == CLEAN_PHRASE)
+		if (blank && n && (mode == CLEAN_PHRASE || !(strchr(".,@", to[n - 1]) || strchr(".,@", s.p[at]))))
 			to[n++] = ' ';
 		blank = false;
 		if (s.p[at] == '"') {

@@ -56,8 +56,8 @@ ask_password(const struct mailctl *m, char *password, size_t *n)
 	return ok || mailctl_fail(0, "the passwords are empty or differ");
 }
 
-static void
-print_user(const struct mailctl *m, const struct ipc_user_admin_user *u)
+void
+user_print(const struct mailctl *m, const struct ipc_user_admin_user *u)
 {
 	if (m->json)
 		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
@@ -76,7 +76,7 @@ ask_authd(struct mailctl *m, struct channel_sync *c, unsigned type, const void *
 		return EX_UNAVAILABLE_;
 	while (mailctl_recv(c, &type, &answer)) {
 		if (type == IPC_user_admin_user) {
-			print_user(m, answer);
+			user_print(m, answer);
 		} else if (type == IPC_user_admin_done) {
 			const struct ipc_user_admin_done *d = answer;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * user_offline: the user commands while no authd runs: the same requests, on
- * the database itself, as authd's user (so that what is made is authd's).
+ * the database itself; what is made in it becomes authd's.
  */
 #ifndef MAILCTL_USER_OFFLINE_H
 #define MAILCTL_USER_OFFLINE_H
@@ -10,5 +10,8 @@
 
 /* request: the struct of a user_admin message of that type. Returns the exit status. */
 int user_offline(struct mailctl *m, unsigned type, const void *request);
+
+/* One user as `user list` shows it. */
+void user_print(const struct mailctl *m, const struct ipc_user_admin_user *u);
 
 #endif

@@ -108,7 +108,7 @@ count_error(struct session *s, struct span line)
 	s->ports->note(s->owner, SESSION_NOTE_REJECT, line);
 	s->errors++;
 	if (s->errors > s->policy->conf->smtpd_soft_error_limit && s->policy->conf->smtpd_error_sleep_time > 0 &&
-	    s->wait == WAIT_CLIENT)
+	    (s->wait == WAIT_CLIENT || s->wait == WAIT_RCPT))
 		s->wait = WAIT_HOLD;
 }
 

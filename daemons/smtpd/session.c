@@ -133,13 +133,13 @@ proper_line(struct span *line)
 
 /* While routed is asked, only further recipients may be done: replies keep their order. */
 static bool
-must_wait(struct session *s, struct span in)
+must_wait(struct session *s, struct span line, bool good)
 {
 	const struct transaction *t = s->mail;
 
 	if (!t || !t->asked)
 		return false;
-	return !span_casestarts(in, SPAN("RCPT ")) || t->asked >= RCPT_ASKED_MAX ||
+	return !good || !span_casestarts(line, SPAN("RCPT ")) || t->asked >= RCPT_ASKED_MAX ||
 	    t->tried >= s->policy->conf->smtpd_recipient_limit;
 }
 
@@ -150,12 +150,14 @@ line_input(struct session *s, struct span in)
 	size_t end = span_chr(in, '\n');
 	struct span line = span_sub(in, 0, end);
 	bool too_long = s->skipping || line.n > max + 1; /* the CR does not count */
+	bool proper;
 
 	if (end == SIZE_MAX) {
 		s->skipping = too_long;
 		return too_long ? in.n : 0;
 	}
-	if (must_wait(s, in)) {
+	proper = !too_long && proper_line(&line);
+	if (must_wait(s, line, proper)) {
 		s->wait = WAIT_RCPT;
 		return 0;
 	}
@@ -166,7 +168,7 @@ line_input(struct session *s, struct span in)
 		if (s->state == SESSION_AUTH)
 			s->state = s->helo.n ? SESSION_READY : SESSION_START;
 		reply_status(s, STATUS_LINE_TOO_LONG, SPAN_NONE);
-	} else if (!proper_line(&line))
+	} else if (!proper)
 		reply_status(s, STATUS_BAD_COMMAND, SPAN("Lines end with CR LF, and neither stands anywhere else"));
 	else if (s->state == SESSION_AUTH)
 		auth_line(s, line);

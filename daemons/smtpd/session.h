@@ -103,7 +103,7 @@ struct session {
 	uint8_t sasl;        /* enum sasl_step, auth.c */
 	unsigned errors, junk, auth_failures;
 	unsigned messages;   /* accepted */
-	unsigned progress;   /* counts commands and pieces of content: grows when the client did something */
+	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */
 	uint64_t ask_id;     /* of the AUTH or VRFY under way */
 	struct span subject; /* of that VRFY; the user name within AUTH LOGIN */
 	struct buf held;     /* replies in the tarpit */

@@ -74,6 +74,7 @@ settle(struct session *s, struct recipient *r, unsigned status, struct span text
 	struct transaction *t = s->mail;
 
 	t->asked--;
+	s->progress++; /* from now on the client is waited for */
 	if (status_get(status)->class == FAIL_NONE) {
 		r->state = RECIPIENT_GOOD;
 		r->reply = reply_text(s, &s->mail_mem, REPLY_RECIPIENT_OK, r->address);

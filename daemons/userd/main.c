@@ -22,6 +22,7 @@ struct userd {
 	struct map tickets;  /* struct ticket by its bytes */
 	struct map children; /* struct child by user, or by "uid:gid" */
 	struct list order;   /* tickets, oldest first */
+	struct list all;     /* children, those that are leaving too */
 	struct timer stop_limit;
 };
 
@@ -36,6 +37,7 @@ struct ticket {
 /* One mailboxd or deliverd. */
 struct child {
 	struct map_node node;
+	struct list all;
 	struct userd *userd;
 	char key[B_ADDRESS + 1];
 	pid_t pid;
@@ -43,6 +45,8 @@ struct child {
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
 	bool stopping;
+	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
+	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
 };
 
 /* tickets */
@@ -125,12 +129,33 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 
 static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
 
+static struct child *
+child_of(struct userd *u, const char *key)
+{
+	struct map_node *node = map_get(&u->children, span_str(key));
+
+	return node ? OWNER_OF(node, struct child, node) : NULL;
+}
+
 static void
 child_stop(struct child *child)
 {
 	if (!child->stopping && child->ctl)
 		(void)ipc_send_ctl_stop(child->ctl, &(struct ipc_ctl_stop){ .grace_ms = STOP_GRACE_MS });
 	child->stopping = true;
+}
+
+static void
+child_free(struct child *child)
+{
+	if (child_of(child->userd, child->key) == child)
+		map_remove(&child->userd->children, &child->node);
+	list_remove(&child->all);
+	if (child->held >= 0)
+		(void)close(child->held);
+	channel_free(&child->ctl);
+	channel_free(&child->session);
+	free(child);
 }
 
 static bool
@@ -159,14 +184,6 @@ on_session_closed(struct channel *c, const struct fail *why)
 
 static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
 
-static struct child *
-child_of(struct userd *u, const char *key)
-{
-	struct map_node *node = map_get(&u->children, span_str(key));
-
-	return node ? OWNER_OF(node, struct child, node) : NULL;
-}
-
 static bool
 find_identity(const struct service *s, uint32_t uid, uint32_t gid, struct priv_identity *id, struct fail *why)
 {
@@ -183,7 +200,7 @@ child_launch(struct userd *u, const char *program, enum conf_daemon see, const c
 	struct service *s = u->service;
 	struct launch what = { .directory = s->conf->daemon_directory.p, .name = program, .label = key, .instances = 1,
 		.unprivileged = s->unprivileged, .log = STDERR_FILENO };
-	struct child *child = calloc(1, sizeof(*child));
+	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
 	struct priv_identity id;
 	bool ok = child != NULL;
 
@@ -194,10 +211,15 @@ child_launch(struct userd *u, const char *program, enum conf_daemon see, const c
 	what.config = ok ? launch_config(s->conf, see, why) : -1;
 	if (what.config >= 0) {
 		child->userd = u;
+		child->before = before;
+		child->held = -1;
 		(void)snprintf(child->key, sizeof(child->key), "%s", key);
 		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, &child->pid, why);
 		(void)close(what.config);
+		if (before)
+			map_remove(&u->children, &before->node);
 		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
+			list_push(&u->all, &child->all);
 			log_put(LOG_child, "%s %s pid=%d started", program, key, (int)child->pid);
 			return child;
 		}
@@ -224,28 +246,46 @@ child_peer(struct child *child, const char *channel, const char *client)
 
 /* logins */
 
+/* Its mailbox is its own now: let it have its sessions. */
+static void
+child_release(struct child *child)
+{
+	struct ipc_ctl_peer peer = { .channel = SPAN("session"), .name = SPAN("userd") };
+
+	(void)ipc_send_ctl_peer(child->ctl, &peer, child->held);
+	child->held = -1;
+	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = child->userd->service->generation });
+}
+
 static struct child *
 mailboxd_for(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
 {
 	struct ipc_session_owner owner = { .user = grant->user, .quota = grant->quota };
 	char user[B_ADDRESS + 1], path[B_PATH];
 	struct child *child;
-	int fd;
+	int fds[2];
 
 	if (!span_cstr(grant->user, user, sizeof(user)))
 		return NULL;
 	child = child_of(u, user);
-	if (child)
+	if (child && !child->stopping)
 		return child;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return (void)fail_errno(why, 0, "socketpair"), NULL;
 	child = child_launch(u, "mailboxd", CONF_MAILBOXD, user, grant->uid, grant->gid, why);
-	if (!child || (fd = child_peer(child, "session", "userd")) < 0)
+	if (!child) {
+		(void)close(fds[0]);
+		(void)close(fds[1]);
 		return NULL;
-	child->session = channel_new(u->service->loop, fd, &ipc_channel_session, CHANNEL_CLIENT, &session_ops, child);
+	}
+	child->held = fds[1];
+	child->session = channel_new(u->service->loop, fds[0], &ipc_channel_session, CHANNEL_CLIENT, &session_ops, child);
 	(void)snprintf(path, sizeof(path), "%s/%.*s", u->service->conf->virtual_mailbox_base.p, SPAN_ARG(grant->home));
 	owner.home = span_str(path);
 	if (child->session)
 		(void)ipc_send_session_owner(child->session, &owner);
-	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = u->service->generation });
+	if (!child->before)
+		child_release(child);
 	return child;
 }
 
@@ -262,8 +302,8 @@ enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why
 		(void)fail_set(why, FAIL_PERM, 0, "no such ticket");
 	else
 		ok = (child = mailboxd_for(u, &t->grant, why)) != NULL;
-	if (ok && (child->stopping || !child->session)) /* the next one starts when this one is gone: one writer at a time */
-		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox is being closed; try again");
+	if (ok && !child->session)
+		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
 	if (ok)
 		log_put(LOG_login, "user=%.*s service=%.*s client=%.*s tls=%d", SPAN_ARG(t->grant.user), SPAN_ARG(m->service), SPAN_ARG(m->client_addr), m->tls);
 	if (t)
@@ -349,38 +389,36 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
 };
 
-struct search {
-	pid_t pid;
-	struct child *found;
-};
-
-static void
-match_pid(struct map_node *node, void *arg)
+static struct child *
+child_by_pid(struct userd *u, pid_t pid)
 {
-	struct search *search = arg;
-	struct child *child = OWNER_OF(node, struct child, node);
-
-	if (child->pid == search->pid)
-		search->found = child;
+	LIST_EACH(&u->all, it)
+		if (OWNER_OF(it, struct child, all)->pid == pid)
+			return OWNER_OF(it, struct child, all);
+	return NULL;
 }
 
 static void
 on_child_exit(struct child_reaper *r, pid_t pid, int status)
 {
 	struct userd *u = OWNER_OF(r, struct userd, reaper);
-	struct search search = { .pid = pid };
+	struct child *child = child_by_pid(u, pid);
 	char text[64];
 
-	map_each(&u->children, match_pid, &search);
-	if (!search.found)
+	if (!child)
 		return;
 	child_status_text(status, text, sizeof(text));
-	log_put(LOG_child, "%s pid=%d ended: %s", search.found->key, (int)pid, text);
-	map_remove(&u->children, &search.found->node);
-	channel_free(&search.found->ctl);
-	channel_free(&search.found->session);
-	free(search.found);
-	if (u->service->stopping && u->children.count == 0)
+	log_put(LOG_child, "%s pid=%d ended: %s", child->key, (int)pid, text);
+	LIST_EACH(&u->all, it) {
+		struct child *next = OWNER_OF(it, struct child, all);
+
+		if (next->before == child) {
+			next->before = NULL;
+			child_release(next);
+		}
+	}
+	child_free(child);
+	if (u->service->stopping && list_empty(&u->all))
 		service_exit(u->service);
 }
 
@@ -396,6 +434,7 @@ on_boot(struct service *s, struct fail *why)
 	map_init(&u->tickets);
 	map_init(&u->children);
 	list_init(&u->order);
+	list_init(&u->all);
 	return child_reaper_start(&u->reaper, s->loop, on_child_exit, why);
 }
 
@@ -404,13 +443,6 @@ on_sandbox(struct service *s, struct sandbox *walls)
 {
 	(void)s;
 	walls->files_open = true; /* its children need theirs; they raise their own walls */
-}
-
-static void
-stop_one(struct map_node *node, void *arg)
-{
-	(void)arg;
-	child_stop(OWNER_OF(node, struct child, node));
 }
 
 static void
@@ -424,9 +456,10 @@ on_stop(struct service *s)
 {
 	struct userd *u = s->state;
 
-	map_each(&u->children, stop_one, NULL);
+	LIST_EACH(&u->all, it)
+		child_stop(OWNER_OF(it, struct child, all));
 	timer_init(&u->stop_limit, s->loop, on_stop_limit);
-	if (u->children.count == 0 || !timer_set(&u->stop_limit, STOP_GRACE_MS))
+	if (list_empty(&u->all) || !timer_set(&u->stop_limit, STOP_GRACE_MS))
 		service_exit(s);
 }
 

@@ -37,7 +37,7 @@ struct channel *
 launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, pid_t *pid, struct fail *why)
 {
 	struct ipc_ctl_boot boot = { .name = span_str(what->name), .instance = what->instance, .instances = what->instances,
-		.unprivileged = what->unprivileged };
+		.unprivileged = what->unprivileged, .promises = what->promises };
 	char program[B_PATH];
 	struct child_spec spec = { .program = program, .name = what->name, .label = what->label, .become = what->become, .log = what->log };
 	struct channel *ctl;

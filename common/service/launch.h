@@ -19,6 +19,7 @@ struct launch {
 	const char *label;     /* argv[1] */
 	unsigned instance, instances;
 	bool unprivileged;
+	unsigned promises; /* PROMISE_* */
 	const struct priv_identity *become; /* NULL: stay */
 	int config;                         /* from launch_config(); not closed here */
 	int log;                            /* the log's descriptor; not closed here */

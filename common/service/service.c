@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sys/child.h"
+#include "sys/syscalls.h"
 
 /* A control socket: the skeleton accepts, the daemon serves the channel. */
 struct control {
@@ -27,6 +28,8 @@ struct skeleton {
 	struct arena arena; /* of service.conf */
 	struct list controls;
 	struct sandbox_report sandbox;
+	unsigned promises; /* of system calls, from the parent */
+	bool seccomp;      /* they are kept by the kernel */
 	bool booted, started;
 	int status; /* exit status */
 };
@@ -146,6 +149,7 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 	k->service.instance = m->instance;
 	k->service.instances = m->instances;
 	k->service.unprivileged = m->unprivileged;
+	k->promises = m->promises;
 	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
 		return give_up(k, &why);
 	return true;
@@ -216,7 +220,7 @@ enter_sandbox(struct skeleton *k, struct fail *why)
 
 	if (k->ops->on_sandbox)
 		k->ops->on_sandbox(&k->service, &walls);
-	return sandbox_enter(&walls, &k->sandbox, why);
+	return sandbox_enter(&walls, &k->sandbox, why) && syscalls_limit(k->promises, &k->seccomp, why);
 }
 
 static bool
@@ -291,8 +295,8 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 	bool ok;
 
 	buf_init(&text, B_REPLY);
-	buf_printf(&text, "landlock=%d file_walls=%s net_walls=%s", k->sandbox.landlock_abi, k->sandbox.file_walls ? "yes" : "no",
-	    k->sandbox.net_walls ? "yes" : "no");
+	buf_printf(&text, "landlock=%d file_walls=%s net_walls=%s seccomp=%s", k->sandbox.landlock_abi, k->sandbox.file_walls ? "yes" : "no",
+	    k->sandbox.net_walls ? "yes" : "no", k->seccomp ? "yes" : "no");
 	if (k->ops->on_state) {
 		buf_putc(&text, ' ');
 		k->ops->on_state(&k->service, &text);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "sys/syscalls.h"
 
 enum {
 	SETTLED_MS = 10000,     /* a process that lived so long died by accident, not by nature */
@@ -22,7 +23,7 @@ const struct process_row process_rows[] = {
 #define OWN false
 #define ONE false
 #define CORES true
-#define PROCESS(name, bit, user, count, caps, job) { #name, bit, user, count, caps },
+#define PROCESS(name, bit, user, count, caps, promises, job) { #name, bit, user, count, caps, promises },
 #include "daemons/maild/processes.def"
 #undef ROOT
 #undef OWN
@@ -90,7 +91,7 @@ spawn(struct process *p, struct fail *why)
 {
 	struct suite *s = p->suite;
 	struct launch what = { .directory = s->conf->daemon_directory.p, .name = p->row->name, .label = p->label, .instance = p->instance,
-		.instances = p->instances, .unprivileged = s->unprivileged, .log = s->log };
+		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises, .log = s->log };
 	struct priv_identity id;
 
 	if (!s->unprivileged && !setup_identity(s->conf, p->row, &id, why))

@@ -14,7 +14,8 @@ struct process_row {
 	const char *name;
 	unsigned see; /* CONF_* */
 	bool root, cores;
-	unsigned caps; /* PRIV_* */
+	unsigned caps;     /* PRIV_* */
+	unsigned promises; /* PROMISE_* */
 };
 
 struct process {

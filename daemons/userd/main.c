@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "service/launch.h"
 #include "service/service.h"
+#include "sys/syscalls.h"
 
 enum { TICKETS_MAX = 10000, STOP_GRACE_MS = 10000 };
 
@@ -199,7 +200,7 @@ child_launch(struct userd *u, const char *program, enum conf_daemon see, const c
 {
 	struct service *s = u->service;
 	struct launch what = { .directory = s->conf->daemon_directory.p, .name = program, .label = key, .instances = 1,
-		.unprivileged = s->unprivileged, .log = STDERR_FILENO };
+		.unprivileged = s->unprivileged, .promises = PROMISE_FILES, .log = STDERR_FILENO };
 	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
 	struct priv_identity id;
 	bool ok = child != NULL;

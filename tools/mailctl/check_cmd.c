@@ -23,7 +23,7 @@ static const struct {
 } processes[] = {
 #define ROOT true
 #define OWN false
-#define PROCESS(name, bit, user, count, caps, job) { #name, user },
+#define PROCESS(name, bit, user, count, caps, promises, job) { #name, user },
 #include "daemons/maild/processes.def"
 	{ "mailboxd", true },
 	{ "deliverd", true },

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: ISC */
+#include "sys/syscalls.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+static const struct {
+	unsigned promise;
+	int call;
+} allowed[] = {
+#define CALL(promise, name) { promise, SCMP_SYS(name) },
+#include "sys/syscalls.def"
+};
+
+static const struct {
+	int call;
+	bool of_children; /* what a parent of daemons needs */
+} hostile[] = {
+#define HOSTILE(name) { SCMP_SYS(name), SCMP_SYS(name) == SCMP_SYS(execve) || SCMP_SYS(name) == SCMP_SYS(fork) || SCMP_SYS(name) == SCMP_SYS(vfork) || \
+	SCMP_SYS(name) == SCMP_SYS(setuid) || SCMP_SYS(name) == SCMP_SYS(setresuid) || SCMP_SYS(name) == SCMP_SYS(setresgid) || \
+	SCMP_SYS(name) == SCMP_SYS(setgroups) || SCMP_SYS(name) == SCMP_SYS(capset) },
+#include "sys/syscalls.def"
+};
+
+static bool
+allow_socket(scmp_filter_ctx filter, int family)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) == 0;
+}
+
+/* Calls that are harmless with some arguments only. */
+static bool
+allow_some(scmp_filter_ctx f, unsigned promises)
+{
+	static const int prctls[] = { PR_SET_NAME, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA: allocators name memory */ };
+	static const unsigned long ioctls[] = { FIONREAD, FIONBIO, 0x5401 /* TCGETS: isatty */ };
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < sizeof(prctls) / sizeof(prctls[0]); i++)
+		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i])) == 0;
+	for (size_t i = 0; ok && i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
+		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i])) == 0;
+	/* Threads, never processes; clone3 hides its flags behind a pointer, so that libc must fall back to clone. */
+	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0;
+	ok = ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
+	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) == 0;
+	if (promises & PROMISE_INET)
+		ok = ok && allow_socket(f, AF_INET) && allow_socket(f, AF_INET6);
+	if (promises & PROMISE_UNIX)
+		ok = ok && allow_socket(f, AF_UNIX);
+	return ok;
+}
+
+static bool
+fill(scmp_filter_ctx f, unsigned promises)
+{
+	bool parent = promises & PROMISE_CHILDREN, ok = true;
+
+	for (size_t i = 0; ok && i < sizeof(hostile) / sizeof(hostile[0]); i++)
+		if (!parent || !hostile[i].of_children)
+			ok = seccomp_rule_add(f, SCMP_ACT_KILL_PROCESS, hostile[i].call, 0) == 0;
+	if (parent) /* everything else is allowed already */
+		return ok;
+	for (size_t i = 0; ok && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		if (allowed[i].promise == 0 || allowed[i].promise & promises) {
+			int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i].call, 0);
+
+			ok = err == 0 || err == -EEXIST; /* two promises may share a call */
+		}
+	return ok && allow_some(f, promises);
+}
+
+bool
+syscalls_limit(unsigned promises, bool *on, struct fail *why)
+{
+	scmp_filter_ctx filter;
+	bool ok;
+
+	*on = false;
+	if (SANITIZED)
+		return true;
+	filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
+	if (!filter)
+		return fail_errno(why, 0, "seccomp");
+	ok = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
+	    fill(filter, promises) && seccomp_load(filter) == 0;
+	seccomp_release(filter);
+	*on = ok;
+	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * syscalls: the seccomp filter made of a program's promises.
+ */
+#ifndef SYS_SYSCALLS_H
+#define SYS_SYSCALLS_H
+
+#include "base/fail.h"
+
+/* What a program promises to keep to: sets of system calls (seccomp).  Reading, writing,
+ * memory, clocks, epoll and threads of its own are always there. */
+enum {
+	PROMISE_FILES = 1 << 0,  /* open, make, rename, remove and sync files, as far as the file walls allow */
+	PROMISE_INET = 1 << 1,   /* IPv4 and IPv6 sockets of its own: connect, bind */
+	PROMISE_UNIX = 1 << 2,   /* UNIX sockets of its own: connect */
+	PROMISE_CHILDREN = 1 << 3, /* fork, become somebody else, exec: only what no daemon needs is refused */
+};
+
+/* Limits the calling process and all its threads to the promised system calls
+ * for good; *on says whether a filter stands (not in builds with sanitizers).
+ * What nobody may ever do (exec, ptrace, mount, ...) kills; the rest gives EPERM. */
+bool syscalls_limit(unsigned promises, bool *on, struct fail *why);
+
+#endif

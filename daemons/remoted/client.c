@@ -207,6 +207,7 @@ put_step(struct client *c)
 	case STEP_END:
 		break;
 	}
+	c->due++;
 	advance(c, &c->sent.step, &c->sent.rcpt);
 }
 
@@ -363,6 +364,7 @@ static void
 say_hello(struct client *c, const char *command)
 {
 	buf_printf(c->out, "%s %.*s\r\n", command, SPAN_ARG(c->settings->helo));
+	c->due++;
 	c->state = *command == 'H' ? CLIENT_STATE_helo : CLIENT_STATE_ehlo;
 }
 
@@ -393,6 +395,7 @@ greeted(struct client *c)
 	}
 	if (!c->tls && level != CLIENT_TLS_NONE && (c->extensions & CLIENT_EXT(STARTTLS))) {
 		buf_put(c->out, SPAN("STARTTLS\r\n"));
+		c->due++;
 		c->state = CLIENT_STATE_starttls;
 		return;
 	}
@@ -509,8 +512,10 @@ on_data_reply(struct client *c)
 
 	if (c->reply.code == 354) {
 		c->state = c->accepted ? CLIENT_STATE_content : CLIENT_STATE_void;
-		if (!c->accepted)
+		if (!c->accepted) {
 			buf_put(c->out, SPAN(".\r\n"));
+			c->due++;
+		}
 		return;
 	}
 	if (c->reply.code < 400) {
@@ -633,6 +638,16 @@ on_421(struct client *c)
 	return true;
 }
 
+/* A reply to a command that has not even left yet: the dialogue is out of
+ * step, and later replies would be taken for what they are not. */
+static bool
+too_early(const struct client *c, unsigned *askable)
+{
+	if (c->reply.code == 421 || c->state == CLIENT_STATE_idle || c->state == CLIENT_STATE_content || c->state == CLIENT_STATE_quit)
+		return false;
+	return (*askable)-- == 0;
+}
+
 static void
 on_reply(struct client *c)
 {
@@ -650,7 +665,7 @@ on_reply(struct client *c)
 void
 client_init(struct client *c, const struct client_settings *settings, struct buf *out)
 {
-	*c = (struct client){ .settings = settings, .out = out, .state = CLIENT_STATE_greeting };
+	*c = (struct client){ .settings = settings, .out = out, .state = CLIENT_STATE_greeting, .due = 1 };
 	reply_init(&c->reply);
 }
 
@@ -663,6 +678,8 @@ client_free(struct client *c)
 void
 client_feed(struct client *c, struct span *in)
 {
+	unsigned askable = c->due; /* what is put out from here on cannot have been answered */
+
 	while (in->n && c->state != CLIENT_STATE_closed) {
 		enum reply_step step;
 
@@ -677,6 +694,12 @@ client_feed(struct client *c, struct span *in)
 			broken(c, "malformed or endless reply");
 			return;
 		}
+		if (too_early(c, &askable)) {
+			broken(c, "it replies before it is asked");
+			return;
+		}
+		if (c->due)
+			c->due--;
 		on_reply(c);
 		if (c->state == CLIENT_STATE_content || (c->state == CLIENT_STATE_idle && !c->mail))
 			return;
@@ -738,6 +761,7 @@ client_content_sent(struct client *c)
 	if (c->state != CLIENT_STATE_content)
 		return;
 	c->state = CLIENT_STATE_final;
+	c->due += c->settings->lmtp ? c->accepted : 1;
 	c->got.rcpt = 0;
 }
 

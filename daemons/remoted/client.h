@@ -113,6 +113,7 @@ struct client {
 	bool needs_rset;
 	bool answered;             /* the peer has replied to MAIL */
 	bool cut;                  /* this transaction sends no further commands */
+	unsigned due;              /* replies to what was put out */
 	unsigned passes;
 	unsigned accepted;         /* recipients the peer has accepted in this transaction */
 	unsigned messages;         /* whole transactions on this connection */

@@ -316,9 +316,12 @@ run_file(const struct dialog_core *core, const char *path)
 	buf_init(&text, MAX_INPUT);
 	if (!dialog_read_file(path, &text))
 		printf("# %s: cannot be read\n", path);
-	else
+	else {
+		if (core->client)
+			dialog_swap_sides(&text);
 		passed = run_mode(core, path, buf_span(&text), false) &&
 		    (dialog_has_line(buf_span(&text), SPAN("whole")) || run_mode(core, path, buf_span(&text), true));
+	}
 	buf_free(&text);
 	return passed;
 }

@@ -17,6 +17,7 @@ struct dialog; /* one run of one file */
 /* What a core's runner supplies.  `core` is what open() returned. */
 struct dialog_core {
 	const char *name; /* the folder below tests/dialog that holds its files */
+	bool client;      /* the core is the client: S: lines go in, C: lines are what it says */
 	/* A fresh core with default settings; nothing has happened yet. */
 	void *(*open)(struct dialog *d);
 	/* The client connects: called once, before the first C: or S: line. */

@@ -225,6 +225,17 @@ dialog_read_file(const char *path, struct buf *text)
 	return buf_ok(text);
 }
 
+void
+dialog_swap_sides(struct buf *text)
+{
+	char *p = text->mem + text->at;
+	size_t n = buf_len(text);
+
+	for (size_t i = 0; i + 1 < n; i++)
+		if ((i == 0 || p[i - 1] == '\n') && (p[i] == 'C' || p[i] == 'S') && (p[i + 1] == ':' || p[i + 1] == '>' || p[i + 1] == '*' || p[i + 1] == '~'))
+			p[i] = p[i] == 'C' ? 'S' : 'C';
+}
+
 static int
 is_dialog(const struct dirent *e)
 {

@@ -17,6 +17,8 @@ struct dialog_files {
 bool dialog_find_files(const char *name, struct dialog_files *files);
 void dialog_free_files(struct dialog_files *files);
 bool dialog_read_file(const char *path, struct buf *text);
+/* For client cores: C lines become S lines and the reverse. */
+void dialog_swap_sides(struct buf *text);
 const char *dialog_base_name(const char *path);
 
 /* A line that is exactly this word. */

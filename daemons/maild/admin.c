@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemons/maild/suite.h"
+#include "ipc/control.h"
 #include "log/log.h"
 
 struct admin_request {
@@ -132,18 +131,9 @@ admin_stopped(struct suite *s)
 bool
 admin_open(struct suite *s, struct fail *why)
 {
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int n = snprintf(at.sun_path, sizeof(at.sun_path), "%s/suite_admin", s->conf->run_directory.p);
-	mode_t mask = umask(0177);
-	bool ok;
+	char path[B_PATH];
+	int fd = control_listen(control_path(path, s->conf->run_directory, "suite_admin"), why);
 
-	if (n > 0 && (size_t)n < sizeof(at.sun_path))
-		(void)unlink(at.sun_path);
-	ok = fd >= 0 && n > 0 && (size_t)n < sizeof(at.sun_path) && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 16) == 0;
-	if (!ok)
-		(void)fail_errno(why, 0, "control socket %s", at.sun_path);
-	(void)umask(mask);
 	watch_init(&s->admin, s->loop, fd, on_admin);
-	return ok && watch_want(&s->admin, WATCH_READ);
+	return fd >= 0 && watch_want(&s->admin, WATCH_READ);
 }

@@ -14,6 +14,7 @@
 
 #include "daemons/maild/suite.h"
 #include "log/log.h"
+#include "log/target.h"
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, KEEP = PRIV_SETUID | PRIV_SETPCAP | PRIV_BIND | PRIV_READ | PRIV_KILL };
 
@@ -71,7 +72,7 @@ raise_file_limit(void)
 static bool
 begin(struct suite *s, bool foreground, struct fail *why)
 {
-	if (!setup_directories(s->conf, s->unprivileged, why) || !setup_log(s->conf, &s->log, why))
+	if (!setup_directories(s->conf, s->unprivileged, why) || (s->log = log_target_open(s->conf->maillog_file.p, why)) < 0)
 		return false;
 	if (!foreground && !child_daemonize(&s->ready_pipe, why))
 		return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * What must be there before the first daemon: directories and their owners,
- * the log, listening sockets.
+ * listening sockets.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemons/maild/suite.h"
+#include "ipc/control.h"
 #include "log/log.h"
 #include "net/listener.h"
 
@@ -129,48 +129,6 @@ setup_identity(const struct conf *conf, const struct process_row *row, struct pr
 }
 
 static int
-open_syslog(struct fail *why)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
-		return fd;
-	(void)fail_errno(why, 0, "maillog_file = syslog: %s", to.sun_path);
-	if (fd >= 0)
-		(void)close(fd);
-	return -1;
-}
-
-bool
-setup_log(const struct conf *conf, int *fd, struct fail *why)
-{
-	if (span_eq(conf->maillog_file, SPAN("syslog")))
-		return (*fd = open_syslog(why)) >= 0;
-	*fd = open(conf->maillog_file.p, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	return *fd >= 0 || fail_errno(why, 0, "maillog_file %s", conf->maillog_file.p);
-}
-
-static int
-open_control(const char *path, struct fail *why)
-{
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t mask = umask(0177);
-	bool ok;
-
-	(void)unlink(path);
-	ok = fd >= 0 && span_cstr(span_str(path), at.sun_path, sizeof(at.sun_path)) &&
-	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 64) == 0;
-	if (!ok)
-		(void)fail_errno(why, 0, "control socket %s", path);
-	(void)umask(mask);
-	if (!ok && fd >= 0)
-		(void)close(fd);
-	return ok ? fd : -1;
-}
-
-static int
 open_address(const struct conf_listener *block, const struct conf_addr *address, struct fail *why)
 {
 	struct netaddr at;
@@ -222,7 +180,7 @@ address_opener(const void *arg, struct fail *why)
 static int
 control_opener(const void *arg, struct fail *why)
 {
-	return open_control(arg, why);
+	return control_listen(arg, why);
 }
 
 /* "*" is two sockets: IPv6 alone, IPv4 alone. */
@@ -270,7 +228,7 @@ setup_sockets(struct suite *s, struct fail *why)
 	for (size_t i = 0; ok && i < sizeof(controls) / sizeof(controls[0]); i++) {
 		char path[B_PATH];
 
-		(void)snprintf(path, sizeof(path), "%s/%s", s->conf->run_directory.p, controls[i].channel);
+		(void)control_path(path, s->conf->run_directory, controls[i].channel);
 		ok = keep_socket(s, controls[i].channel, path, controls[i].process, true, control_opener, path, why);
 	}
 	for (unsigned i = 0; ok && i < s->nsockets; i++) {

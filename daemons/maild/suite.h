@@ -59,9 +59,8 @@ struct suite {
 	int ready_pipe;       /* to the process that waits for the start, or -1 */
 };
 
-/* setup.c: directories with their owners, the log, the sockets. */
+/* setup.c: directories with their owners, the sockets. */
 bool setup_directories(const struct conf *conf, bool unprivileged, struct fail *why);
-bool setup_log(const struct conf *conf, int *fd, struct fail *why);
 /* Opens what the configuration wants and is not open yet, closes the rest. */
 bool setup_sockets(struct suite *s, struct fail *why);
 bool setup_identity(const struct conf *conf, const struct process_row *row, struct priv_identity *id, struct fail *why);

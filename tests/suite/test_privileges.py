@@ -104,6 +104,8 @@ def test_no_new_privileges_and_not_dumpable():
         if name == "maild":
             continue
         expect(status(pid)["NoNewPrivs"].strip(), "1", name)
+        if not os.environ.get("SANITIZED"):
+            expect(status(pid)["Seccomp"].strip(), "2", name)
         expect(os.stat("/proc/%d/environ" % pid).st_uid, 0, name + ": a dumpable process owns its /proc files")
 
 

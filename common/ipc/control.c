@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+#include "ipc/control.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+const char *
+control_path(char *path, struct span run_directory, const char *channel)
+{
+	(void)snprintf(path, B_PATH, "%.*s/%s", SPAN_ARG(run_directory), channel);
+	return path;
+}
+
+int
+control_listen(const char *path, struct fail *why)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask = umask(0177);
+	bool ok;
+
+	(void)unlink(path);
+	ok = fd >= 0 && span_cstr(span_str(path), at.sun_path, sizeof(at.sun_path)) &&
+	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 64) == 0;
+	if (!ok)
+		(void)fail_errno(why, 0, "control socket %s", path);
+	(void)umask(mask);
+	if (ok)
+		return fd;
+	if (fd >= 0)
+		(void)close(fd);
+	return -1;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * log target: what maillog_file names, as a descriptor for log_open().
+ */
+#ifndef LOG_TARGET_H
+#define LOG_TARGET_H
+
+#include "base/fail.h"
+
+/* "syslog", or the path of a file, made with mode 0640 if it is missing; -1 and *why. */
+int log_target_open(const char *name, struct fail *why);
+
+#endif

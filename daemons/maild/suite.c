@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "log/target.h"
 #include "sys/syscalls.h"
 
 enum {
@@ -170,6 +171,27 @@ hand_keys(struct process *p)
 			hand_file(p, "key", conf->listeners[i].key_file.p);
 }
 
+/* A rotated log is opened anew, for everybody. */
+static void
+reopen_log(struct suite *s)
+{
+	struct ipc_ctl_file file = { .purpose = SPAN("log"), .path = s->conf->maillog_file };
+	struct fail why;
+	int fd = log_target_open(s->conf->maillog_file.p, &why);
+
+	if (fd < 0) {
+		log_put(LOG_failure, "%s", why.text);
+		return;
+	}
+	log_flush();
+	(void)dup3(fd, s->log, O_CLOEXEC);
+	(void)close(fd);
+	log_open("maild", s->log, s->loop);
+	for (unsigned i = 0; i < s->nprocesses; i++)
+		if (s->processes[i].ctl && (fd = fcntl(s->log, F_DUPFD_CLOEXEC, 0)) >= 0)
+			(void)ipc_send_ctl_file(s->processes[i].ctl, &file, fd);
+}
+
 /* Listeners, files, start: at the start and at each reload. */
 static void
 hand_over(struct process *p)
@@ -303,6 +325,7 @@ suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why)
 	}
 	s->arena = fresh;
 	s->generation++;
+	reopen_log(s);
 	for (unsigned i = 0; i < s->nprocesses; i++) {
 		struct process *p = &s->processes[i];
 		struct ipc_ctl_reload reload = { .generation = s->generation };

@@ -4,6 +4,7 @@
  * each active user and one deliverd for each owning uid.  Reads no network
  * byte and no mail.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -446,6 +447,23 @@ on_sandbox(struct service *s, struct sandbox *walls)
 	walls->files_open = true; /* its children need theirs; they raise their own walls */
 }
 
+/* At each reload: the log may be another file now. */
+static bool
+on_start(struct service *s, struct fail *why)
+{
+	struct userd *u = s->state;
+	int fd;
+
+	(void)why;
+	LIST_EACH(&u->all, it) {
+		struct child *child = OWNER_OF(it, struct child, all);
+
+		if (child->ctl && (fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+			(void)ipc_send_ctl_file(child->ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
+	}
+	return true;
+}
+
 static void
 on_stop_limit(struct timer *t)
 {
@@ -476,7 +494,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct service_ops ops = { .name = "userd", .see = CONF_USERD, .channels = channels,
-		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_sandbox = on_sandbox, .on_stop = on_stop, .on_state = on_state };
+		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_sandbox = on_sandbox, .on_start = on_start, .on_stop = on_stop, .on_state = on_state };
 
 	return service_main(&ops, argc, argv);
 }

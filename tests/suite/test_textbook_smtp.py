@@ -349,6 +349,16 @@ def test_reload_drops_no_session():
     s.quit()
 
 
+def test_a_rotated_log_is_opened_anew_at_reload():
+    os.rename(suite.dir + "/log", suite.dir + "/log.1")
+    suite.mailctl("reload")
+    s = suite.smtp()
+    s.sendmail("x@else.test", ["bob@example.test"], message("rotated"))
+    s.quit()
+    delivered("rotated")
+    suite.wait_log("delivery", "status=sent")
+
+
 def test_A07_stop_and_start_keep_the_queue():
     s = suite.submission()
     s.sendmail("alice@example.test", ["someone@nowhere.invalid"], message("A07 queued"))

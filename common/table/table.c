@@ -143,6 +143,37 @@ table_open(struct span spec, const struct table_options *options, struct table *
 	return true;
 }
 
+static bool
+broken_load(struct table *t, struct fail *why)
+{
+	if (why)
+		*why = t->unloaded;
+	return false;
+}
+
+static void
+broken_close(struct table *t)
+{
+	(void)t;
+}
+
+static const struct table_kind table_kind_broken = { .name = "broken", .close = broken_close, .load = broken_load };
+
+struct table *
+table_open_broken(struct span spec, const struct fail *reason)
+{
+	struct table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->kind = &table_kind_broken;
+	arena_init(&t->memory, SPEC_MEMORY);
+	t->spec = arena_dup(&t->memory, spec);
+	t->unloaded = *reason;
+	t->unloaded.class = FAIL_TEMP;
+	return t;
+}
+
 void
 table_close(struct table **table)
 {

@@ -43,6 +43,8 @@ struct table;
 
 /* False only for what is not a table at all; a missing file shows at lookup.  The options are copied. */
 bool table_open(struct span spec, const struct table_options *options, struct table **out, struct fail *why);
+/* A table that fails every lookup with `reason`, in the place of one that table_open() refused; NULL: no memory. */
+struct table *table_open_broken(struct span spec, const struct fail *reason);
 void table_close(struct table **table);
 struct span table_spec(const struct table *table);
 /* The file behind it, or NULL. */

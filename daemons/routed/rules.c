@@ -67,8 +67,18 @@ open_once(struct rules *r, struct span spec, enum table_syntax syntax, struct fa
 	}
 	o = ARENA_NEW(&r->memory, struct opened);
 	options.syntax = o ? (o->syntax = syntax) : TABLE_MAP;
-	if (!o || !table_open(spec, &options, &o->table, why))
+	if (!o) {
+		fail_set(why, FAIL_TEMP, 0, "no memory for tables");
 		return NULL;
+	}
+	if (!table_open(spec, &options, &o->table, why)) {
+		/* mail that needs it waits until the configuration is put right */
+		if (options.on_event)
+			options.on_event(options.arg, why->text);
+		o->table = table_open_broken(spec, why);
+		if (!o->table)
+			return NULL;
+	}
 	list_push(&r->tables, &o->node);
 	return o->table;
 }
@@ -229,8 +239,8 @@ rules_class(struct rules *r, struct span domain, struct arena *arena, enum rules
 
 /* ---- paths for the sandbox ---- */
 
-static bool
-path_covers(const char *dir, const char *path)
+bool
+rules_path_covers(const char *dir, const char *path)
 {
 	size_t n = strlen(dir);
 
@@ -244,10 +254,10 @@ add_path(const char **paths, size_t n, size_t max, const char *dir)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (path_covers(paths[i], dir))
+		if (rules_path_covers(paths[i], dir))
 			return n;
 	for (size_t i = 0; i < n; i++)
-		if (!path_covers(dir, paths[i]))
+		if (!rules_path_covers(dir, paths[i]))
 			paths[kept++] = paths[i];
 	if (kept == max) { /* too many places: rather all to read than mail that cannot be routed */
 		paths[0] = "/";
@@ -260,7 +270,7 @@ add_path(const char **paths, size_t n, size_t max, const char *dir)
 size_t
 rules_paths(const struct rules *r, struct arena *arena, const char **paths, size_t max)
 {
-	size_t n = 0;
+	size_t n = add_path(paths, 0, max, "/etc");
 
 	LIST_EACH(&((struct rules *)(uintptr_t)r)->tables, it) {
 		const char *file = table_path(OWNER_OF(it, struct opened, node)->table);

@@ -40,7 +40,8 @@ enum rules_class {
 
 struct rules;
 
-/* The conf must outlive the rules.  Events as for struct table_options. */
+/* The conf must outlive the rules.  Events as for struct table_options.  A
+ * table that cannot be is an event and fails its lookups. NULL: no memory. */
 struct rules *rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void *arg, const char *text), void *arg, struct fail *why);
 void rules_free(struct rules **rules);
 const struct conf *rules_conf(const struct rules *rules);
@@ -64,5 +65,7 @@ bool rules_class(struct rules *rules, struct span domain, struct arena *arena, e
 /* Files and directories that tables and include files may be read from, for
  * the sandbox: at most max paths, parents before what is below them. */
 size_t rules_paths(const struct rules *rules, struct arena *arena, const char **paths, size_t max);
+/* Whether the path is dir or below it. */
+bool rules_path_covers(const char *dir, const char *path);
 
 #endif

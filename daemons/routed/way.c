@@ -51,11 +51,13 @@ way_nexthop(enum conf_word transport, struct span nexthop, struct way *way, stru
 	bool ok = true;
 
 	nexthop = span_trim(nexthop);
+	for (size_t i = 0; i < nexthop.n; i++)
+		ok = ok && (ascii_print(nexthop.p[i]) || (unsigned char)nexthop.p[i] >= 0x80);
 	if (transport == CONF_TRANSPORT_SMTP) {
-		ok = nexthop.n == 0 || host_port_ok(nexthop);
+		ok = ok && (nexthop.n == 0 || host_port_ok(nexthop));
 	} else if (transport == CONF_TRANSPORT_LMTP) {
 		if (span_starts(nexthop, SPAN("unix:")))
-			ok = nexthop.n > 6 && nexthop.p[5] == '/';
+			ok = ok && nexthop.n > 6 && nexthop.p[5] == '/';
 		else if (span_starts(nexthop, SPAN("inet:")))
 			ok = host_port_ok(span_from(nexthop, 5));
 		else

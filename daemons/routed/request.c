@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Requests of peers: each runs a route job, waits for users, sends the reply.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "routed.h"
+#include "mail/status.h"
+
+enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000 };
+
+enum request_kind { REQUEST_RCPT, REQUEST_ROUTE, REQUEST_EXPLAIN };
+
+struct request {
+	struct list node; /* of the client */
+	struct client *client;
+	enum request_kind kind;
+	uint64_t id;
+	struct route_question question; /* its texts are in `text` */
+	struct route_job *job;
+	struct users_question user;
+	const struct route_target *unsent;
+	bool replying; /* targets are being sent */
+	bool failing;  /* explain: some target does not work */
+	unsigned lines;
+	char text[]; /* address, sender */
+};
+
+static void
+request_free(struct request *r)
+{
+	users_drop(&r->client->daemon->users, &r->user);
+	list_remove(&r->node);
+	route_free(&r->job);
+	free(r);
+}
+
+/* Bounded and on one line, as a TEXT must be. */
+static struct span
+one_line(struct span s, size_t max, struct buf *out)
+{
+	buf_init(out, max);
+	for (size_t i = 0; i < s.n && i < max; i++)
+		buf_putc(out, (unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ? ' ' : s.p[i]);
+	return buf_span(out);
+}
+
+/* ---- include files ---- */
+
+static bool
+include_read(void *arg, struct span path, struct arena *arena, struct span *text, struct fail *why)
+{
+	char name[B_PATH];
+	struct stat st;
+	char *memory;
+	ssize_t got = -1;
+	int fd;
+
+	(void)arg;
+	if (!span_cstr(path, name, sizeof(name)))
+		return fail_set(why, FAIL_TEMP, 0, "the name of an include file is too long");
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return fail_errno(why, 0, "open %s", name);
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > INCLUDE_FILE_MAX)
+		fail_set(why, FAIL_TEMP, 0, "%s is not a file, or is too large", name);
+	else if (!(memory = arena_alloc(arena, (size_t)st.st_size + 1)))
+		fail_set(why, FAIL_TEMP, 0, "no memory for %s", name);
+	else if ((got = pread(fd, memory, (size_t)st.st_size, 0)) < 0)
+		fail_errno(why, 0, "read %s", name);
+	else
+		*text = span_of(memory, (size_t)got);
+	(void)close(fd);
+	return got >= 0;
+}
+
+/* ---- replies ---- */
+
+static void
+reply_rcpt(struct request *r)
+{
+	struct span text;
+	unsigned status = route_verdict(r->job, &text);
+	struct buf clean, why;
+	struct ipc_rcpt_answer m = { .id = r->id, .status = (uint16_t)status };
+
+	m.text = one_line(text, 500, &clean);
+	m.why = one_line(route_why(r->job), B_REPLY, &why);
+	(void)ipc_send_rcpt_answer(r->client->channel, &m);
+	buf_free(&clean);
+	buf_free(&why);
+	r->client->daemon->checked++;
+	request_free(r);
+}
+
+static void
+send_target(struct request *r, const struct route_target *t)
+{
+	struct buf text;
+	struct ipc_route_target m = { .id = r->id, .agent = (uint8_t)t->agent, .nexthop = t->nexthop, .address = t->address, .home = t->home,
+		.uid = t->uid, .gid = t->gid, .sender = t->sender, .status = (uint16_t)t->status };
+
+	m.text = one_line(t->text, 1000, &text);
+	(void)ipc_send_route_target(r->client->channel, &m);
+	buf_free(&text);
+}
+
+/* A long list goes out as fast as the peer takes it. */
+static void
+reply_route(struct request *r)
+{
+	struct channel *c = r->client->channel;
+	struct ipc_route_done done = { .id = r->id };
+	struct buf why;
+
+	for (; r->unsent; r->unsent = r->unsent->next) {
+		if (channel_congested(c))
+			return;
+		send_target(r, r->unsent);
+	}
+	done.why = one_line(route_why(r->job), B_REPLY, &why);
+	(void)ipc_send_route_done(c, &done);
+	buf_free(&why);
+	r->client->daemon->resolved++;
+	request_free(r);
+}
+
+static void
+send_line(struct request *r, unsigned depth, bool target, struct span text)
+{
+	struct ipc_route_admin_line m = { .id = r->id, .depth = (uint8_t)(depth > 255 ? 255 : depth), .target = target };
+	struct buf clean;
+
+	if (r->lines++ >= EXPLAIN_LINES_MAX)
+		return;
+	m.text = one_line(text, B_REPLY, &clean);
+	(void)ipc_send_route_admin_line(r->client->channel, &m);
+	buf_free(&clean);
+}
+
+static void
+explain_step(void *arg, unsigned depth, struct span text)
+{
+	send_line(arg, depth, false, text);
+}
+
+static void
+explain_target(struct request *r, const struct route_target *t)
+{
+	const struct status *status = status_get(t->status);
+	struct buf b;
+
+	buf_init(&b, B_REPLY);
+	switch (t->agent) {
+	case ROUTE_REMOTE:
+		buf_printf(&b, "%.*s: sent to %.*s", SPAN_ARG(t->address), SPAN_ARG(t->nexthop));
+		break;
+	case ROUTE_LOCAL:
+		buf_printf(&b, "%.*s: delivered to the mailbox %.*s", SPAN_ARG(t->address), SPAN_ARG(t->home));
+		if (t->uid)
+			buf_printf(&b, " of uid %u", t->uid);
+		break;
+	case ROUTE_DISCARD:
+		buf_printf(&b, "%.*s: thrown away", SPAN_ARG(t->address));
+		break;
+	default:
+		r->failing = true;
+		buf_printf(&b, "%.*s: %s: %s %.*s", SPAN_ARG(t->address), t->agent == ROUTE_FAIL ? "refused" : "put off", status->code,
+		    SPAN_ARG(t->text.n ? t->text : span_str(status->text)));
+		break;
+	}
+	if (t->sender.n > 0)
+		buf_printf(&b, ", sender %.*s", SPAN_ARG(t->sender));
+	send_line(r, 0, true, buf_span(&b));
+	buf_free(&b);
+}
+
+static void
+reply_explain(struct request *r)
+{
+	struct ipc_route_admin_done done = { .id = r->id };
+
+	for (; r->unsent; r->unsent = r->unsent->next)
+		explain_target(r, r->unsent);
+	done.ok = !r->failing;
+	done.text = r->lines > EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
+	(void)ipc_send_route_admin_done(r->client->channel, &done);
+	request_free(r);
+}
+
+/* ---- life ---- */
+
+static void on_user(struct users_question *q, const struct route_user *user);
+
+static bool
+begin(struct request *r)
+{
+	struct route_job_ops ops = { include_read, r->kind == REQUEST_EXPLAIN ? explain_step : NULL, r };
+
+	r->job = route_new(r->client->daemon->rules, &r->question, &ops);
+	return r->job != NULL;
+}
+
+/* Runs the job as far as it goes; r may be gone afterwards. */
+static void
+go_on(struct request *r)
+{
+	struct routed *d = r->client->daemon;
+	struct route_user user;
+
+	while (route_run(r->job) == ROUTE_ASK_USER) {
+		if (!users_ask(&d->users, &r->user, route_wanted_user(r->job), &user))
+			return;
+		route_answer_user(r->job, &user);
+	}
+	r->replying = true;
+	r->unsent = r->kind == REQUEST_RCPT ? NULL : route_targets(r->job);
+	if (r->kind == REQUEST_RCPT)
+		reply_rcpt(r);
+	else if (r->kind == REQUEST_ROUTE)
+		reply_route(r);
+	else
+		reply_explain(r);
+}
+
+static void
+on_user(struct users_question *q, const struct route_user *user)
+{
+	struct request *r = OWNER_OF(q, struct request, user);
+
+	route_answer_user(r->job, user);
+	go_on(r);
+}
+
+static bool
+request_start(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
+{
+	struct request *r = calloc(1, sizeof(*r) + q->address.n + q->sender.n + 1);
+
+	if (!r)
+		return false;
+	r->client = cl;
+	r->kind = kind;
+	r->id = id;
+	r->question = *q;
+	r->user.on_answer = on_user;
+	if (q->address.n > 0)
+		memcpy(r->text, q->address.p, q->address.n);
+	if (q->sender.n > 0)
+		memcpy(r->text + q->address.n, q->sender.p, q->sender.n);
+	r->question.address = span_of(r->text, q->address.n);
+	r->question.sender = span_of(r->text + q->address.n, q->sender.n);
+	list_push(&cl->requests, &r->node);
+	if (!begin(r)) {
+		request_free(r);
+		return false;
+	}
+	go_on(r);
+	return true;
+}
+
+static struct client *
+client_of(struct channel *c)
+{
+	struct client *cl = channel_owner(c);
+
+	rules_refresh(cl->daemon->rules, loop_now_ms(cl->daemon->service->loop));
+	return cl;
+}
+
+static bool
+on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
+{
+	struct route_question q = { ROUTE_CHECK, m->address, m->sender, m->may_relay, m->smtputf8 };
+	struct ipc_rcpt_answer busy = { .id = m->id, .status = STATUS_SYSTEM_LOCAL_TEMP };
+
+	return request_start(client_of(c), REQUEST_RCPT, m->id, &q) || ipc_send_rcpt_answer(c, &busy);
+}
+
+static bool
+on_route_ask(struct channel *c, const struct ipc_route_ask *m)
+{
+	struct route_question q = { ROUTE_RESOLVE, m->address, m->sender, true, true };
+	struct ipc_route_target busy = { .id = m->id, .agent = ROUTE_DEFER, .address = m->address, .status = STATUS_SYSTEM_LOCAL_TEMP };
+	struct ipc_route_done done = { .id = m->id };
+
+	return request_start(client_of(c), REQUEST_ROUTE, m->id, &q) || (ipc_send_route_target(c, &busy) && ipc_send_route_done(c, &done));
+}
+
+static bool
+on_route_admin_explain(struct channel *c, const struct ipc_route_admin_explain *m)
+{
+	struct route_question q = { ROUTE_RESOLVE, m->address, m->sender, true, true };
+	struct ipc_route_admin_done done = { .id = m->id, .text = SPAN("out of memory") };
+
+	return request_start(client_of(c), REQUEST_EXPLAIN, m->id, &q) || ipc_send_route_admin_done(c, &done);
+}
+
+static bool
+on_route_admin_rebuild(struct channel *c, const struct ipc_route_admin_rebuild *m)
+{
+	struct ipc_route_admin_done done = { .id = m->id };
+	struct fail why = { .text = "" };
+
+	done.ok = rules_rebuild(client_of(c)->daemon->rules, &why);
+	done.text = done.ok ? SPAN("") : fail_text(&why);
+	return ipc_send_route_admin_done(c, &done);
+}
+
+#define DISPATCH_DEF "ipc/rcpt.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/route.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/route_admin.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+/* ---- clients ---- */
+
+static void
+client_free(struct client *cl)
+{
+	LIST_EACH(&cl->requests, it)
+		request_free(OWNER_OF(it, struct request, node));
+	list_remove(&cl->node);
+	channel_free(&cl->channel);
+	free(cl);
+}
+
+static void
+on_client_closed(struct channel *c, const struct fail *why)
+{
+	if (why->class == FAIL_PEER && why->text[0])
+		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
+	client_free(channel_owner(c));
+}
+
+static void
+on_route_drained(struct channel *c)
+{
+	struct client *cl = channel_owner(c);
+
+	LIST_EACH(&cl->requests, it) {
+		struct request *r = OWNER_OF(it, struct request, node);
+
+		if (channel_congested(c))
+			return;
+		if (r->replying)
+			reply_route(r);
+	}
+}
+
+const struct channel_ops request_rcpt_ops = { dispatch_rcpt, on_client_closed, NULL };
+const struct channel_ops request_route_ops = { dispatch_route, on_client_closed, on_route_drained };
+const struct channel_ops request_admin_ops = { dispatch_route_admin, on_client_closed, NULL };
+
+void
+request_client_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct routed *d = s->state;
+	struct client *cl = calloc(1, sizeof(*cl));
+
+	(void)peer, (void)instance;
+	if (!cl) {
+		channel_free(&c);
+		return;
+	}
+	cl->daemon = d;
+	cl->channel = c;
+	list_init(&cl->requests);
+	list_push(&d->clients, &cl->node);
+	channel_set_owner(c, cl);
+}
+
+void
+request_restart_all(struct routed *d)
+{
+	LIST_EACH(&d->clients, at) {
+		struct client *cl = OWNER_OF(at, struct client, node);
+
+		LIST_EACH(&cl->requests, it) {
+			struct request *r = OWNER_OF(it, struct request, node);
+
+			if (r->replying)
+				continue;
+			users_drop(&d->users, &r->user);
+			route_free(&r->job);
+			if (begin(r))
+				go_on(r);
+			else
+				request_free(r);
+		}
+	}
+}
+
+void
+request_drop_all(struct routed *d)
+{
+	LIST_EACH(&d->clients, at)
+		client_free(OWNER_OF(at, struct client, node));
+}

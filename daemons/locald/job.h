@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * job: one message for one or more mailboxes.
+ */
+#ifndef LOCALD_JOB_H
+#define LOCALD_JOB_H
+
+#include "daemons/locald/locald.h"
+
+struct owner;
+
+/* One recipient. */
+struct target {
+	struct list node; /* job.targets */
+	struct job *job;
+	uint32_t index, uid, gid;
+	struct span address, original, home;
+	bool settled;
+	/* While it is an owner's: */
+	struct owner *owner;
+	struct list waiting;  /* linked: not sent yet */
+	struct map_node sent; /* by id, once sent */
+	uint64_t id;
+	bool is_sent;
+};
+
+struct job {
+	struct map_node by_id;
+	struct list order; /* locald.order */
+	struct locald *locald;
+	struct channel *queued; /* NULL: nobody wants to know any more */
+	uint8_t conversation;   /* enum ipc_state */
+	uint64_t id, size;
+	int64_t since_ms;       /* when it was complete */
+	struct arena arena;
+	struct span sender;
+	struct list targets;
+	size_t ntargets, open;  /* open: not settled */
+	bool tried;             /* a deliverd answered */
+	struct span bytes;      /* inline content, in the arena; or: */
+	int fd;
+	uint64_t offset;
+};
+
+struct job *job_new(struct locald *l, struct channel *queued, const struct ipc_deliver_job *m);
+bool job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m);
+bool job_content(struct job *j, struct span bytes);
+void job_content_fd(struct job *j, int fd, uint64_t offset, uint64_t size); /* fd is taken over */
+/* Content is complete: delivers; the job may be over when this returns. */
+void job_start(struct job *j);
+/* deliver.cancel: what was not handed on yet is deferred. */
+void job_cancel(struct job *j);
+/* queued is gone: what is on its way gets there, nobody is told. */
+void job_abort(struct job *j);
+/* Waited too long for a deliverd. */
+void job_impatient(struct job *j);
+
+/* For owner.c.  status: a row of status.def. */
+void target_settle(struct target *t, unsigned status, struct span text, bool maybe_done);
+/* Sends it to a deliverd; false: it does not go into the channel now. */
+bool target_send(struct target *t, struct channel *mailbox);
+
+#endif

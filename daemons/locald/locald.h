@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * locald: final delivery.  Takes jobs from queued, has each recipient's message
+ * put into the Maildir by the deliverd of its owner, answers per recipient.
+ *
+ *   locald.c  the deliver channel and the daemon's life
+ *   job.c     one job: its recipients, header lines, outcomes
+ *   owner.c   one owner: the way to its deliverd, and what waits for it
+ */
+#ifndef LOCALD_LOCALD_H
+#define LOCALD_LOCALD_H
+
+#include "base/map.h"
+#include "service/service.h"
+
+enum {
+	LOCALD_JOBS = 1000,        /* at once, told to queued */
+	LOCALD_RCPTS = 10000,      /* of a job; more is a violation */
+	LOCALD_JOB_ARENA = 16 * 1024 * 1024,
+	LOCALD_IN_FLIGHT = 512,    /* puts at one deliverd */
+	LOCALD_WAIT_MS = 60 * 1000, /* for a deliverd to come; then deferred */
+	LOCALD_PATIENCE_MS = 5000, /* how often that is looked at */
+	LOCALD_HEADER_MAX = 256 * 1024, /* of a message, searched for loops */
+};
+
+/* As the deliver channel counts. */
+enum locald_outcome { LOCALD_DELIVERED, LOCALD_DEFERRED, LOCALD_FAILED };
+enum locald_health { LOCALD_ANSWERED, LOCALD_UNTRIED = 3 };
+
+struct locald {
+	struct service *service;
+	struct channel *userd; /* NULL: away for the moment */
+	struct map owners;     /* by uid and gid */
+	struct map jobs;       /* by id */
+	struct list order;     /* jobs */
+	struct timer patience;
+	uint64_t next_id;      /* of puts and questions */
+	uint64_t delivered, deferred, failed;
+};
+
+extern const struct service_ops locald_ops;
+
+void locald_check_stop(struct locald *l);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/locald/owner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mail/status.h"
+
+static void
+ask(struct owner *o)
+{
+	struct locald *l = o->locald;
+	struct ipc_owner_ask m = { .uid = o->uid, .gid = o->gid };
+
+	if (o->mailbox || o->question || list_empty(&o->waiting) || !l->userd)
+		return;
+	m.id = ++l->next_id;
+	if (ipc_send_owner_ask(l->userd, &m))
+		o->question = m.id;
+}
+
+static void
+send_waiting(struct owner *o)
+{
+	while (o->mailbox && !list_empty(&o->waiting) && o->sent.count < LOCALD_IN_FLIGHT && !channel_congested(o->mailbox)) {
+		struct target *t = OWNER_OF(o->waiting.next, struct target, waiting);
+
+		t->id = ++o->locald->next_id;
+		if (!map_put_u64(&o->sent, &t->sent, t->id))
+			return;
+		if (!target_send(t, o->mailbox)) {
+			map_remove(&o->sent, &t->sent);
+			return;
+		}
+		list_remove(&t->waiting);
+		t->is_sent = true;
+	}
+}
+
+/* ---- the channel to its deliverd ---- */
+
+static struct target *
+take_sent(struct owner *o, uint64_t id)
+{
+	struct map_node *node = map_get_u64(&o->sent, id);
+	struct target *t = node ? OWNER_OF(node, struct target, sent) : NULL;
+
+	if (!t)
+		return NULL;
+	map_remove(&o->sent, &t->sent);
+	t->is_sent = false;
+	t->owner = NULL;
+	return t;
+}
+
+static bool
+on_mailbox_result(struct channel *c, const struct ipc_mailbox_result *m)
+{
+	struct owner *o = channel_owner(c);
+	struct target *t = take_sent(o, m->id);
+
+	if (!t)
+		return false;
+	t->job->tried = true;
+	if (m->ok)
+		target_settle(t, STATUS_DELIVERED, m->text, false);
+	else
+		target_settle(t, status_get(m->status)->class == FAIL_NONE ? STATUS_MAILBOX_TEMP : m->status, m->text, false);
+	send_waiting(o);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/mailbox.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+lose_sent(struct map_node *node, void *arg)
+{
+	struct target *t = OWNER_OF(node, struct target, sent);
+
+	(void)take_sent(arg, t->id);
+	target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN("the delivery process ended before it answered"), true);
+}
+
+static void
+on_mailbox_closed(struct channel *c, const struct fail *why)
+{
+	struct owner *o = channel_owner(c);
+
+	if (!o->locald->service->stopping)
+		log_put(LOG_channel, "deliverd uid=%u: %s", o->uid, why->text);
+	channel_free(&o->mailbox);
+	map_each(&o->sent, lose_sent, o);
+	ask(o);
+}
+
+static void
+on_mailbox_drained(struct channel *c)
+{
+	send_waiting(channel_owner(c));
+}
+
+static const struct channel_ops mailbox_ops = { dispatch_mailbox, on_mailbox_closed, on_mailbox_drained };
+
+/* ---- userd's answers ---- */
+
+struct search {
+	uint64_t question;
+	struct owner *found;
+};
+
+static void
+match(struct map_node *node, void *arg)
+{
+	struct search *s = arg;
+	struct owner *o = OWNER_OF(node, struct owner, node);
+
+	if (o->question == s->question)
+		s->found = o;
+}
+
+static struct owner *
+by_question(struct locald *l, uint64_t id)
+{
+	struct search s = { .question = id };
+
+	if (id)
+		map_each(&l->owners, match, &s);
+	if (s.found)
+		s.found->question = 0;
+	return s.found;
+}
+
+bool
+owner_on_child(struct locald *l, uint64_t id, int fd)
+{
+	struct owner *o = by_question(l, id);
+
+	if (!o) {
+		(void)close(fd);
+		return false;
+	}
+	o->mailbox = channel_new(l->service->loop, fd, &ipc_channel_mailbox, CHANNEL_CLIENT, &mailbox_ops, o);
+	if (!o->mailbox)
+		log_put(LOG_failure, "no memory for a channel");
+	send_waiting(o);
+	return true;
+}
+
+bool
+owner_on_refused(struct locald *l, uint64_t id, struct span why)
+{
+	struct owner *o = by_question(l, id);
+	struct list *it;
+
+	if (!o)
+		return false;
+	log_put(LOG_failure, "no delivery process for uid=%u: %.*s", o->uid, SPAN_ARG(why));
+	while ((it = list_shift(&o->waiting))) {
+		struct target *t = OWNER_OF(it, struct target, waiting);
+
+		t->owner = NULL;
+		target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, why.n ? why : SPAN("there is no delivery process"), false);
+	}
+	return true;
+}
+
+static void
+ask_one(struct map_node *node, void *arg)
+{
+	(void)arg;
+	ask(OWNER_OF(node, struct owner, node));
+}
+
+void
+owner_ask_all(struct locald *l)
+{
+	map_each(&l->owners, ask_one, NULL);
+}
+
+static void
+forget_one(struct map_node *node, void *arg)
+{
+	(void)arg;
+	OWNER_OF(node, struct owner, node)->question = 0;
+}
+
+void
+owner_forget_questions(struct locald *l)
+{
+	map_each(&l->owners, forget_one, NULL);
+}
+
+/* ---- targets ---- */
+
+static struct owner *
+owner_of(struct locald *l, uint32_t uid, uint32_t gid)
+{
+	uint64_t key = (uint64_t)uid << 32 | gid;
+	struct map_node *node = map_get_u64(&l->owners, key);
+	struct owner *o;
+
+	if (node)
+		return OWNER_OF(node, struct owner, node);
+	if (!(o = calloc(1, sizeof(*o))))
+		return NULL;
+	o->locald = l;
+	o->uid = uid;
+	o->gid = gid;
+	list_init(&o->waiting);
+	map_init(&o->sent);
+	if (map_put_u64(&l->owners, &o->node, key))
+		return o;
+	free(o);
+	return NULL;
+}
+
+void
+owner_deliver(struct locald *l, struct target *t)
+{
+	struct owner *o = owner_of(l, t->uid, t->gid);
+
+	if (!o) {
+		target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN("out of memory"), false);
+		return;
+	}
+	t->owner = o;
+	list_push(&o->waiting, &t->waiting);
+	send_waiting(o);
+	ask(o);
+}
+
+void
+owner_withdraw(struct target *t)
+{
+	list_remove(&t->waiting);
+	t->owner = NULL;
+}

@@ -60,7 +60,11 @@ struct span address_local_raw(const struct address *a, char out[ADDRESS_SIZE]);
 bool address_subaddress(struct span raw, struct span delimiters, struct span *user, struct span *detail);
 
 /* Local parts byte by byte, domains are canonical already. */
-static inline bool address_eq(const struct address *a, const struct address *b) { return span_eq(address_text(a), address_text(b)); }
+static inline bool
+address_eq(const struct address *a, const struct address *b)
+{
+	return span_eq(address_text(a), address_text(b));
+}
 
 /* xtext, RFC 3461 4 (ORCPT, ENVID, AUTH=). False: malformed or out failed. */
 void xtext_encode(struct buf *out, struct span raw);

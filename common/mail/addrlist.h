@@ -22,7 +22,7 @@ enum addrlist_kind {
 struct addrlist_item {
 	struct addrlist_item *next;
 	enum addrlist_kind kind;
-	struct span name;   /* display name unquoted, comments' text when there is none; encoded words stay; p == NULL if none */
+	struct span name;   /* display name unquoted, else a comment's text; encoded words stay; p == NULL if none */
 	struct span route;  /* obsolete source route "@a,@b"; p == NULL if none */
 	struct span local;  /* unquoted; p == NULL if none */
 	struct span domain; /* p == NULL if none */

@@ -65,9 +65,9 @@ struct content {
 
 enum content_step {
 	CONTENT_RUN,    /* *run is content to keep */
-	CONTENT_HEADER, /* given once unless the status was set before: all of the header has been put out; the empty line (or
-	                 * need_blank) is next */
-	CONTENT_MORE,   /* give more; up to LIMIT_FIELD_NAME + 4 bytes may be left in *in: give them again, in front of more */
+	CONTENT_HEADER, /* given once unless the status was set before: all of the header has been put out; the empty
+			 * line (or need_blank) is next */
+	CONTENT_MORE,   /* give more; up to LIMIT_FIELD_NAME + 4 bytes may be left in *in: give them again, in front */
 	CONTENT_END,    /* behind CRLF.CRLF; *in is what the client sent after it */
 };
 

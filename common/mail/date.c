@@ -6,7 +6,9 @@
 
 #include "base/cursor.h"
 
-static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+static const char months[12][4] = {
+	"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+};
 static const char weekdays[7][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" }; /* 1970-01-01 was a Thursday */
 
 int64_t
@@ -48,8 +50,9 @@ valid(const struct calendar *c)
 	static const int lengths[12] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	bool leap = (c->year % 4 == 0 && c->year % 100 != 0) || c->year % 400 == 0;
 
-	return c->year >= 1 && c->year <= 9999 && c->month >= 1 && c->month <= 12 && c->day >= 1 && c->day <= lengths[c->month - 1] &&
-	    (c->month != 2 || c->day <= 28 || leap) && c->hour <= 23 && c->minute <= 59 && c->second <= 60;
+	return c->year >= 1 && c->year <= 9999 && c->month >= 1 && c->month <= 12 && c->day >= 1 &&
+	       c->day <= lengths[c->month - 1] && (c->month != 2 || c->day <= 28 || leap) && c->hour <= 23 &&
+	       c->minute <= 59 && c->second <= 60;
 }
 
 static bool
@@ -57,7 +60,8 @@ finish(struct date *d, const struct calendar *c)
 {
 	if (!valid(c))
 		return false;
-	d->time = date_days(c->year, c->month, c->day) * 86400 + c->hour * 3600 + c->minute * 60 + c->second - d->zone * 60;
+	d->time =
+	    date_days(c->year, c->month, c->day) * 86400 + c->hour * 3600 + c->minute * 60 + c->second - d->zone * 60;
 	return true;
 }
 
@@ -305,7 +309,8 @@ date_parse_imap(struct date *d, struct span s)
 	if (!day_text(&c, &cal) || !cursor_char(&c, ' ') || !clock_time(&c, &cal) || !cursor_char(&c, ' '))
 		return false;
 	from = c.at;
-	if ((cursor_peek(&c) != '+' && cursor_peek(&c) != '-') || !numeric_zone(&c, d) || c.at - from != 5 || !cursor_end(&c))
+	if ((cursor_peek(&c) != '+' && cursor_peek(&c) != '-') || !numeric_zone(&c, d) || c.at - from != 5 ||
+	    !cursor_end(&c))
 		return false;
 	return finish(d, &cal);
 }
@@ -355,8 +360,8 @@ date_format_imap(char out[DATE_SIZE], int64_t time, int zone_minutes)
 	struct calendar c = shown(&time, zone_minutes);
 	unsigned z = (unsigned)(zone_minutes < 0 ? -zone_minutes : zone_minutes) % 6000;
 
-	(void)snprintf(out, DATE_SIZE, "%2d-%s-%04d %02d:%02d:%02d %c%02u%02u", c.day, months[c.month - 1], c.year, c.hour, c.minute,
-	    c.second, zone_minutes < 0 ? '-' : '+', z / 60, z % 60);
+	(void)snprintf(out, DATE_SIZE, "%2d-%s-%04d %02d:%02d:%02d %c%02u%02u", c.day, months[c.month - 1], c.year,
+		       c.hour, c.minute, c.second, zone_minutes < 0 ? '-' : '+', z / 60, z % 60);
 	return out;
 }
 
@@ -365,7 +370,8 @@ date_format_iso(char out[DATE_SIZE], int64_t time)
 {
 	struct calendar c = shown(&time, 0);
 
-	(void)snprintf(out, DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02dZ", c.year, c.month, c.day, c.hour, c.minute, c.second);
+	(void)snprintf(out, DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02dZ", c.year, c.month, c.day, c.hour, c.minute,
+		       c.second);
 	return out;
 }
 

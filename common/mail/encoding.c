@@ -48,11 +48,13 @@ static int
 base64_value(unsigned char c)
 {
 	static const signed char values[128] = {
-		NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
-		NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, 62, NOT, NOT, NOT, 63, 52, 53, 54, 55, 56, 57,
-		58, 59, 60, 61, NOT, NOT, NOT, PAD, NOT, NOT, NOT, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
-		23, 24, 25, NOT, NOT, NOT, NOT, NOT, NOT, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
-		48, 49, 50, 51, NOT, NOT, NOT, NOT, NOT,
+		NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+		NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+		NOT, NOT, NOT, NOT, NOT, 62,  NOT, NOT, NOT, 63,  52,  53,  54,  55,  56,  57,  58,  59,  60,
+		61,  NOT, NOT, NOT, PAD, NOT, NOT, NOT, 0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,
+		11,  12,  13,  14,  15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  NOT, NOT, NOT, NOT,
+		NOT, NOT, 26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,  41,  42,
+		43,  44,  45,  46,  47,  48,  49,  50,  51,  NOT, NOT, NOT, NOT, NOT,
 	};
 
 	return c < 128 ? values[c] : NOT;
@@ -168,7 +170,8 @@ feed_qp(struct decoder *d, struct span in, struct buf *out)
 			d->count = 1;
 			continue;
 		}
-		while (i + 1 < in.n && in.p[i + 1] != '=' && !ascii_blank(in.p[i + 1]) && in.p[i + 1] != '\r' && in.p[i + 1] != '\n')
+		while (i + 1 < in.n && in.p[i + 1] != '=' && !ascii_blank(in.p[i + 1]) && in.p[i + 1] != '\r' &&
+		       in.p[i + 1] != '\n')
 			i++;
 		buf_put(out, span_sub(in, plain, i + 1 - plain));
 	}
@@ -221,7 +224,8 @@ static void
 put_quad(struct encoder *e, struct buf *out)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint32_t v = (uint32_t)e->held[0] << 16 | (e->count > 1 ? (uint32_t)e->held[1] << 8 : 0) | (e->count > 2 ? e->held[2] : 0);
+	uint32_t v = (uint32_t)e->held[0] << 16 | (e->count > 1 ? (uint32_t)e->held[1] << 8 : 0) |
+		     (e->count > 2 ? e->held[2] : 0);
 	char quad[4] = { alphabet[v >> 18 & 63], alphabet[v >> 12 & 63], e->count > 1 ? alphabet[v >> 6 & 63] : '=',
 		e->count > 2 ? alphabet[v & 63] : '=' };
 
@@ -302,8 +306,10 @@ encode_qp(struct encoder *e, struct span in, struct buf *out)
 		} else if (ascii_blank(c)) {
 			e->held[0] = (unsigned char)c;
 			e->count = 1;
-		} else if (!ascii_print(c) || c == '=' || (c == '.' && e->column == 0) || (c == 'F' && e->column == 0)) {
-			put_escaped(e, (unsigned char)c, out); /* a dot or "From " at the start of a line meets old software */
+		} else if (!ascii_print(c) || c == '=' || (c == '.' && e->column == 0) ||
+			   (c == 'F' && e->column == 0)) {
+			/* a dot or "From " at the start of a line meets old software */
+			put_escaped(e, (unsigned char)c, out);
 		} else {
 			put_unit(e, span_sub(in, i, 1), out);
 		}

@@ -187,10 +187,12 @@ header_put(struct buf *out, struct span name, struct span value)
 	for (size_t i = 0; i < value.n;) {
 		size_t end = i;
 
-		while (end < value.n && (ascii_blank(value.p[end]) || value.p[end] == '\r' || value.p[end] == '\n' || !value.p[end]))
+		while (end < value.n &&
+		       (ascii_blank(value.p[end]) || value.p[end] == '\r' || value.p[end] == '\n' || !value.p[end]))
 			end++;
 		i = end;
-		while (end < value.n && !ascii_blank(value.p[end]) && value.p[end] != '\r' && value.p[end] != '\n' && value.p[end])
+		while (end < value.n && !ascii_blank(value.p[end]) && value.p[end] != '\r' && value.p[end] != '\n' &&
+		       value.p[end])
 			end++;
 		if (end == i)
 			break;

@@ -30,7 +30,8 @@ static inline struct header_walk header_walk(struct span message) { return (stru
 /* False at the end of the header. */
 bool header_next(struct header_walk *w, struct header_field *f);
 
-/* Bytes up to and with the empty line that ends the header; *header_n (may be NULL) gets the bytes in front of the empty line. */
+/* Bytes up to and with the empty line that ends the header; *header_n (may be NULL) gets the bytes in front of the
+ * empty line. */
 size_t header_size(struct span message, size_t *header_n);
 
 /* First (last) field of that name, case ignored. */
@@ -38,12 +39,13 @@ bool header_find(struct span message, struct span name, struct header_field *f);
 bool header_find_last(struct span message, struct span name, struct header_field *f);
 unsigned header_count(struct span message, struct span name);
 
-/* Value on one line: line ends dropped, blanks at both ends too. A value without folding costs no copy: the result points
- * into raw, else into the arena. Never p == NULL unless the arena is exhausted. */
+/* Value on one line: line ends dropped, blanks at both ends too. A value without folding costs no copy: the result
+ * points into raw, else into the arena. Never p == NULL unless the arena is exhausted. */
 struct span header_unfold(struct span raw, struct arena *arena);
 void header_unfold_put(struct buf *out, struct span raw);
 
-/* Appends "name: value" folded softly at blanks before column 78 where it can be; CR, LF and NUL in value become blanks. */
+/* Appends "name: value" folded softly at blanks before column 78 where it can be; CR, LF and NUL in value become
+ * blanks. */
 void header_put(struct buf *out, struct span name, struct span value);
 
 /* Appends the header of message without the fields that drop() says, then the rest unchanged. */

@@ -313,7 +313,7 @@ boundary_of(const struct mime_part *part)
 	return span_sub(span_trim(b), 0, LIMIT_MIME_BOUNDARY);
 }
 
-/* Reads headers downwards from part, through messages within messages, until p->part is what the next lines belong to. */
+/* Reads headers downwards from part, through messages within messages, until p->part is what the next lines are of. */
 static void
 enter(struct parse *p, struct mime_part *part)
 {
@@ -361,8 +361,11 @@ fill_empty(struct mime_part *part, struct arena *arena)
 		part->kind = MIME_LEAF;
 		return;
 	}
-	*empty = (struct mime_part){ .parent = part, .depth = part->depth + 1, .type = SPAN("text"), .subtype = SPAN("plain"),
-		.encoding_text = SPAN("7BIT") };
+	*empty = (struct mime_part){ .parent = part,
+				     .depth = part->depth + 1,
+				     .type = SPAN("text"),
+				     .subtype = SPAN("plain"),
+				     .encoding_text = SPAN("7BIT") };
 	empty->header.at = empty->body.at = part->body.at + part->body.n;
 	part->children = part->last = empty;
 	part->nchildren = 1;

@@ -36,7 +36,7 @@ struct mime_part {
 	struct mime_extent body;   /* without the line end in front of a boundary */
 
 	/* p == NULL where the field is missing */
-	struct span type, subtype; /* as written; the default (text/plain, in a digest message/rfc822) where missing or malformed */
+	struct span type, subtype; /* as written; where missing or malformed text/plain, in a digest message/rfc822 */
 	struct param_list params;
 	bool type_given;           /* a well-formed Content-Type field was there */
 	struct span id, description, md5, location; /* unfolded */
@@ -49,16 +49,24 @@ struct mime_part {
 	struct envelope *envelope; /* of the root and of each child of MIME_MESSAGE */
 };
 
-/* The root part; NULL only when the arena has no room for even that: where it runs out later, the rest belongs to the last part,
- * as behind LIMIT_MIME_PARTS. Spans point into message or the arena. A multipart never has no children. */
+/* The root part; NULL only when the arena has no room for even that: where it runs out later, the rest belongs to the
+ * last part, as behind LIMIT_MIME_PARTS. Spans point into message or the arena. A multipart never has no children. */
 struct mime_part *mime_parse(struct span message, struct arena *arena);
 
 /* The part that IMAP's section path names (RFC 3501 6.4.5): "2.1" is { 2, 1 }, n == 0 the root. NULL if there is none.
  * HEADER and TEXT of a part are those of its message: the child's header and body where kind is MIME_MESSAGE. */
 const struct mime_part *mime_find(const struct mime_part *root, const unsigned *path, size_t n);
 
-static inline bool mime_is(const struct mime_part *p, struct span type, struct span subtype) { return span_caseeq(p->type, type) && (!subtype.n || span_caseeq(p->subtype, subtype)); }
-static inline struct span mime_span(struct span message, const struct mime_extent *e) { return span_sub(message, e->at, e->n); }
+static inline bool
+mime_is(const struct mime_part *p, struct span type, struct span subtype)
+{
+	return span_caseeq(p->type, type) && (!subtype.n || span_caseeq(p->subtype, subtype));
+}
+static inline struct span
+mime_span(struct span message, const struct mime_extent *e)
+{
+	return span_sub(message, e->at, e->n);
+}
 
 /* Structure as one line of text for tests and tools: "multipart/mixed(text/plain, image/gif)". */
 void mime_describe(const struct mime_part *p, struct buf *out);

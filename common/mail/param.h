@@ -20,13 +20,15 @@ struct param_list {
 	unsigned count;
 };
 
-/* Parses what stands behind the first ';' of a field (pass all of it; leading ';' and blanks are skipped). Tolerates blanks and
- * comments around '=', unquoted values with odd characters, a missing quote. False only when the arena is exhausted. */
+/* Parses what stands behind the first ';' of a field (pass all of it; leading ';' and blanks are skipped). Tolerates
+ * blanks and comments around '=', unquoted values with odd characters, a missing quote. False only when the arena is
+ * exhausted. */
 bool param_parse(struct param_list *list, struct span raw, struct arena *arena);
 
 /* The plain parameter of that name. */
 bool param_raw(const struct param_list *list, struct span name, struct span *value);
-/* The value as UTF-8 with RFC 2231 (and, as found in the wild, RFC 2047) decoded, appended to out. False: none, or out failed. */
+/* The value as UTF-8 with RFC 2231 (and, as found in the wild, RFC 2047) decoded, appended to out. False: none, or out
+ * failed. */
 bool param_get(const struct param_list *list, struct span name, struct buf *out);
 
 /* Appends "; name=value", quoted or as RFC 2231 name*=utf-8''... as the value needs. */

@@ -12,8 +12,10 @@ struct span
 received_protocol(bool lmtp, bool extended, bool tls, bool auth, bool utf8)
 {
 	/* tls, auth */
-	static const struct span smtp[2][2] = { { SPAN_INIT("ESMTP"), SPAN_INIT("ESMTPA") }, { SPAN_INIT("ESMTPS"), SPAN_INIT("ESMTPSA") } };
-	static const struct span lmtps[2][2] = { { SPAN_INIT("LMTP"), SPAN_INIT("LMTPA") }, { SPAN_INIT("LMTPS"), SPAN_INIT("LMTPSA") } };
+	static const struct span smtp[2][2] = { { SPAN_INIT("ESMTP"), SPAN_INIT("ESMTPA") },
+						{ SPAN_INIT("ESMTPS"), SPAN_INIT("ESMTPSA") } };
+	static const struct span lmtps[2][2] = { { SPAN_INIT("LMTP"), SPAN_INIT("LMTPA") },
+						 { SPAN_INIT("LMTPS"), SPAN_INIT("LMTPSA") } };
 	static const struct span utf8smtp[2][2] = { { SPAN_INIT("UTF8SMTP"), SPAN_INIT("UTF8SMTPA") },
 		{ SPAN_INIT("UTF8SMTPS"), SPAN_INIT("UTF8SMTPSA") } };
 	static const struct span utf8lmtp[2][2] = { { SPAN_INIT("UTF8LMTP"), SPAN_INIT("UTF8LMTPA") },
@@ -126,8 +128,8 @@ static const struct span clauses[CLAUSE_COUNT] = {
 	[CLAUSE_FOR] = SPAN_INIT("for"),
 };
 
-/* The clause a word opens: clauses come in their order, and "from" only first, so that a word of that look inside another clause
- * stays what it is. */
+/* The clause a word opens: clauses come in their order, and "from" only first, so that a word of that look inside
+ * another clause stays what it is. */
 static enum clause
 clause_of(struct span word, enum clause current, unsigned words)
 {
@@ -212,12 +214,14 @@ find_ip(struct span s)
 static struct span
 tls_text(struct span comment)
 {
-	static const struct span signs[] = { SPAN_INIT("TLS"), SPAN_INIT("SSL"), SPAN_INIT("cipher"), SPAN_INIT("encrypted") };
+	static const struct span signs[] = { SPAN_INIT("TLS"), SPAN_INIT("SSL"), SPAN_INIT("cipher"),
+					     SPAN_INIT("encrypted") };
 	bool tls = false;
 
 	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
 		tls = tls || span_casefind(comment, signs[i]) != SIZE_MAX;
-	if (!tls || span_casefind(comment, SPAN("no TLS")) != SIZE_MAX || span_casefind(comment, SPAN("not encrypted")) != SIZE_MAX)
+	if (!tls || span_casefind(comment, SPAN("no TLS")) != SIZE_MAX ||
+	    span_casefind(comment, SPAN("not encrypted")) != SIZE_MAX)
 		return SPAN_NONE;
 	if (span_caseends(comment, SPAN(" encrypted")))
 		comment = span_sub(comment, 0, comment.n - 10);
@@ -265,7 +269,8 @@ take_word(struct received *r, struct span word, enum clause current)
 static bool
 protocol_encrypted(struct span with)
 {
-	static const struct span words[] = { SPAN_INIT("SMTPS"), SPAN_INIT("LMTPS"), SPAN_INIT("HTTPS"), SPAN_INIT("IMAPS") };
+	static const struct span words[] = { SPAN_INIT("SMTPS"), SPAN_INIT("LMTPS"), SPAN_INIT("HTTPS"),
+					     SPAN_INIT("IMAPS") };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		size_t at = span_casefind(with, words[i]);
@@ -367,7 +372,8 @@ received_trail(struct received_trail *t, struct span message, struct arena *aren
 		t->delivered_to += span_caseeq(f.name, SPAN("Delivered-To"));
 		if (n == LIMIT_TRAIL_HOPS || !span_caseeq(f.name, SPAN("Received")))
 			continue;
-		if (!received_parse(&hops[LIMIT_TRAIL_HOPS - ++n].r, f.value, arena)) /* from the end: the newest stands first */
+		n++; /* filled from the end: the newest stands first in the header */
+		if (!received_parse(&hops[LIMIT_TRAIL_HOPS - n].r, f.value, arena))
 			return false;
 	}
 	t->hops = hops + LIMIT_TRAIL_HOPS - n;

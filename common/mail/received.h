@@ -25,7 +25,8 @@ struct received_new {
 	int zone;
 };
 
-/* The word behind `with`: SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA, LMTP*, UTF8* (RFC 3848, RFC 6531 4.3). Static storage. */
+/* The word behind `with`: SMTP, ESMTP, ESMTPA, ESMTPS, ESMTPSA, LMTP*, UTF8* (RFC 3848, RFC 6531 4.3). Static storage.
+ */
 struct span received_protocol(bool lmtp, bool extended, bool tls, bool auth, bool utf8);
 /* Appends the whole folded field with its CRLF. Foreign text is cleaned so that it cannot leave its clause. */
 void received_build(struct buf *out, const struct received_new *r);
@@ -65,10 +66,12 @@ void received_trail_text(const struct received_trail *t, struct buf *out);
 enum received_verdict {
 	RECEIVED_FINE,
 	RECEIVED_REINJECTED, /* passed a host more than once by way of a filter on it: no loop */
-	RECEIVED_LOOP,       /* too many hops, delivered to the same address before, or a circle through other hosts twice over */
+	RECEIVED_LOOP, /* too many hops, delivered to the same address before, or a circle through other hosts twice
+			  over */
 };
 /* delivered_to (may be empty): the address about to be delivered to (RFC 9228). */
-enum received_verdict received_judge(const struct received_trail *t, struct span message, unsigned max_hops, struct span delivered_to);
+enum received_verdict received_judge(const struct received_trail *t, struct span message, unsigned max_hops,
+				     struct span delivered_to);
 /* A Delivered-To field already names this address. */
 bool received_delivered_to(struct span message, struct span address);
 

@@ -25,7 +25,9 @@ put_text(struct buf *out, struct span s, bool utf8)
 
 		if (c == '\r')
 			continue;
-		buf_putc(out, c == '\n' || c == '\t' ? ' ' : (c >= ' ' && c < 0x7f) || (c & 0x80 && keep) ? (char)c : '?');
+		if (c == '\n' || c == '\t')
+			c = ' ';
+		buf_putc(out, (c >= ' ' && c < 0x7f) || (c & 0x80 && keep) ? (char)c : '?');
 	}
 }
 
@@ -81,7 +83,9 @@ code_of(const struct report_recipient *rcpt)
 		return rcpt->code;
 	if (rcpt->status)
 		return span_str(status_get(rcpt->status)->code);
-	return rcpt->action == REPORT_FAILED ? SPAN("5.0.0") : rcpt->action == REPORT_DELAYED ? SPAN("4.0.0") : SPAN("2.0.0");
+	return rcpt->action == REPORT_FAILED    ? SPAN("5.0.0")
+	       : rcpt->action == REPORT_DELAYED ? SPAN("4.0.0")
+						: SPAN("2.0.0");
 }
 
 static const char *
@@ -133,11 +137,15 @@ put_head(struct buf *out, const struct report *r)
 }
 
 static const char *const opening[REPORT_ACTION_COUNT] = {
-	[REPORT_FAILED] = "Your message could not be delivered to the following recipients. It will not be tried again.",
-	[REPORT_DELAYED] = "Your message has not yet been delivered to the following recipients. It will be tried again.",
+	[REPORT_FAILED] =
+	    "Your message could not be delivered to the following recipients. It will not be tried again.",
+	[REPORT_DELAYED] =
+	    "Your message has not yet been delivered to the following recipients. It will be tried again.",
 	[REPORT_DELIVERED] = "Your message was delivered to the following recipients.",
-	[REPORT_RELAYED] = "Your message was handed on for the following recipients, to mail servers that may send no further reports.",
-	[REPORT_EXPANDED] = "Your message was delivered to the following recipients, who are lists or forward their mail.",
+	[REPORT_RELAYED] = "Your message was handed on for the following recipients, to mail servers that may send no "
+			   "further reports.",
+	[REPORT_EXPANDED] =
+	    "Your message was delivered to the following recipients, who are lists or forward their mail.",
 };
 
 static void
@@ -187,7 +195,8 @@ put_human(struct buf *out, const struct report *r)
 			buf_printf(out, ">\r\n    %s\r\n", sentence_of(rcpt));
 			put_reply(out, r, rcpt);
 			if (rcpt->retry_until && a == REPORT_DELAYED)
-				buf_printf(out, "    It will be tried until %s.\r\n", date_format(date, rcpt->retry_until, r->zone));
+				buf_printf(out, "    It will be tried until %s.\r\n",
+					   date_format(date, rcpt->retry_until, r->zone));
 		}
 	}
 	if (r->queue_id.n) {
@@ -217,7 +226,8 @@ put_recipient(struct buf *out, const struct report *r, const struct report_recip
 	if (rcpt->reply.n) {
 		struct span reply = span_trim(rcpt->reply);
 
-		put_typed(out, "Diagnostic-Code", rcpt->remote_mta.n ? "smtp" : "x-pillarpost", span_sub(reply, 0, LIMIT_LINE - 40), r->utf8);
+		put_typed(out, "Diagnostic-Code", rcpt->remote_mta.n ? "smtp" : "x-pillarpost",
+			  span_sub(reply, 0, LIMIT_LINE - 40), r->utf8);
 	}
 	put_date(out, "Last-Attempt-Date", rcpt->last_attempt, r->zone);
 	if (rcpt->log_id.n) {

@@ -18,9 +18,11 @@ struct submission {
 	bool keep_bcc;
 };
 
-/* Appends the fixed header (fields only, without the empty line). header: fields with their line ends, without the empty line. False if out failed. */
+/* Appends the fixed header (fields only, without the empty line). header: fields with their line ends, without the
+ * empty line. False if out failed. */
 bool submission_fix(struct buf *out, struct span header, const struct submission *s);
-/* Only the fields that `present` (CONTENT_FIELD() bits of mail/content.h) says are missing: to be put at the end of a header that streams through. */
+/* Only the fields that `present` (CONTENT_FIELD() bits of mail/content.h) says are missing: to be put at the end of a
+ * header that streams through. */
 void submission_missing(struct buf *out, unsigned present, const struct submission *s);
 
 #endif

@@ -50,11 +50,50 @@ good_paths(void **state)
 static void
 bad_paths_fail_closed(void **state)
 {
-	static const char *const rows[] = { "", "<", "<>", "<a", "<a@b", "alice@b", "<postmaster>", "<a@>", "<@b>", "<a b@c>", "<a@b c>",
-		"<.a@b>", "<a.@b>", "<a..b@c>", "<a@b.>", "<a@.b>", "<a@b..c>", "<a@-b>", "<a@b->", "<\"\"@b>", "<\"a@b>", "<\"a\"b@c>",
-		"<\"a\"@>", "<a\"b\"@c>", "<a@[1.2.3]>", "<a@[1.2.3.4>", "<a@[IPv6:1.2.3.4]>", "<a@[x]>", "<@:a@b>", "<@a,:b@c>", "<a@b:c@d>",
-		"<a@b@c>", "<a;b@c>", "<a@b;c>", "<a@b/c>", "<a(c)@b>", "<\"a\tb\"@c>", "<j\xc3\xbcrgen@x>", "<a@b\xc3\xbc.c>",
-		"<$(id)@x y>", "<|id>", "<a@b\r\n>", "<a\\b@c>", "<a@*>" };
+	static const char *const rows[] = { "",
+					    "<",
+					    "<>",
+					    "<a",
+					    "<a@b",
+					    "alice@b",
+					    "<postmaster>",
+					    "<a@>",
+					    "<@b>",
+					    "<a b@c>",
+					    "<a@b c>",
+					    "<.a@b>",
+					    "<a.@b>",
+					    "<a..b@c>",
+					    "<a@b.>",
+					    "<a@.b>",
+					    "<a@b..c>",
+					    "<a@-b>",
+					    "<a@b->",
+					    "<\"\"@b>",
+					    "<\"a@b>",
+					    "<\"a\"b@c>",
+					    "<\"a\"@>",
+					    "<a\"b\"@c>",
+					    "<a@[1.2.3]>",
+					    "<a@[1.2.3.4>",
+					    "<a@[IPv6:1.2.3.4]>",
+					    "<a@[x]>",
+					    "<@:a@b>",
+					    "<@a,:b@c>",
+					    "<a@b:c@d>",
+					    "<a@b@c>",
+					    "<a;b@c>",
+					    "<a@b;c>",
+					    "<a@b/c>",
+					    "<a(c)@b>",
+					    "<\"a\tb\"@c>",
+					    "<j\xc3\xbcrgen@x>",
+					    "<a@b\xc3\xbc.c>",
+					    "<$(id)@x y>",
+					    "<|id>",
+					    "<a@b\r\n>",
+					    "<a\\b@c>",
+					    "<a@*>" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -74,7 +113,8 @@ bytes_that_never_pass(void **state)
 {
 	(void)state;
 	for (int c = 0; c < 256; c++) {
-		char plain[] = "<aXb@c.example>", quoted[] = "<\"aXb\"@c.example>", escaped[] = "<\"a\\Xb\"@c.example>", domain[] = "<a@cXd>";
+		char plain[] = "<aXb@c.example>", quoted[] = "<\"aXb\"@c.example>", escaped[] = "<\"a\\Xb\"@c.example>",
+		     domain[] = "<a@cXd>";
 		char *all[] = { plain, quoted, escaped, domain };
 
 		for (size_t i = 0; i < 4; i++) {

@@ -45,14 +45,16 @@ lists(void **state)
 		{ "\"Joe \\\"Q\\\" P\" <a@b>", "n[Joe \"Q\" P]l[a]d[b]" },
 		{ "alice@crepes.fr (Alice (the) Cook)", "n[Alice (the) Cook]l[alice]d[crepes.fr]" },
 		{ "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", "n[Pete]l[pete]d[silly.test]" },
-		{ "A Group(Some people)\r\n :Chris Jones <c@(Chris's host.)public.example>,\r\n joe@example.org,\r\n John <jdoe@one.test> (my dear "
+		{ "A Group(Some people)\r\n :Chris Jones <c@(Chris's host.)public.example>,\r\n joe@example.org,\r\n "
+		  "John <jdoe@one.test> (my dear "
 		  "friend); (the end of the group)",
-		    "group[A Group]{n[Chris Jones]l[c]d[public.example] l[joe]d[example.org] n[John]l[jdoe]d[one.test]}" },
+		  "group[A Group]{n[Chris Jones]l[c]d[public.example] l[joe]d[example.org] "
+		  "n[John]l[jdoe]d[one.test]}" },
 		{ "(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;", "group[Hidden recipients]{}" },
 		{ "undisclosed-recipients:;", "group[undisclosed-recipients]{}" },
 		{ "Joe Q. Public <john.q.public@example.com>", "n[Joe Q. Public]l[john.q.public]d[example.com]" },
 		{ "Mary Smith <@node.test,@a.test:mary@example.net>, , jdoe@test  . example",
-		    "n[Mary Smith]r[@node.test,@a.test]l[mary]d[example.net] l[jdoe]d[test.example]" },
+		  "n[Mary Smith]r[@node.test,@a.test]l[mary]d[example.net] l[jdoe]d[test.example]" },
 		{ "\"a b\"@c", "l[a b]d[c]" },
 		{ "bob@[192.0.2.1]", "l[bob]d[[192.0.2.1]]" },
 		{ "=?utf-8?q?J=C3=BCrgen?= <j@x>", "n[=?utf-8?q?J=C3=BCrgen?=]l[j]d[x]" },
@@ -139,9 +141,10 @@ envelope_of_a_header(void **state)
 	(void)state;
 	arena_init(&a, 100000);
 	assert_true(envelope_parse(&e,
-	    SPAN("DATE: x\r\nSubject: one\r\n two\r\nsubject: second\r\nFrom: a@b\r\nTo: c@d\r\nTo: e@f\r\nMessage-Id: <m>\r\nReply-To:\r\n"
-		 "In-Reply-To: <r>\r\nBcc: g@h\r\n\r\n"),
-	    &a));
+				   SPAN("DATE: x\r\nSubject: one\r\n two\r\nsubject: second\r\nFrom: a@b\r\nTo: "
+					"c@d\r\nTo: e@f\r\nMessage-Id: <m>\r\nReply-To:\r\n"
+					"In-Reply-To: <r>\r\nBcc: g@h\r\n\r\n"),
+				   &a));
 	assert_span(e.date, "x");
 	assert_span(e.subject, "one two");
 	assert_int_equal(e.to.count, 2);

@@ -65,8 +65,8 @@ check_good(const char *in, const char *out, unsigned line)
 
 		feed(&f, span_of(in, n), piece, &none);
 		if (f.c.status || !f.ended || f.used != end || !span_eq(buf_span(&f.out), span_str(out)))
-			fail_msg("line %u, pieces of %zu: status %s, ended %d, used %zu of %zu, out \"%.*s\"", line, piece,
-			    status_get(f.c.status)->name, f.ended, f.used, end, SPAN_ARG(buf_span(&f.out)));
+			fail_msg("line %u, pieces of %zu: status %s, ended %d, used %zu of %zu, out \"%.*s\"", line,
+				 piece, status_get(f.c.status)->name, f.ended, f.used, end, SPAN_ARG(buf_span(&f.out)));
 		assert_int_equal(f.c.size, strlen(out));
 		assert_true(f.c.header_done);
 		buf_free(&f.out);
@@ -110,9 +110,10 @@ smuggled_ends_do_not_end(void **state)
 		const char *end;
 		unsigned status;
 	} rows[] = {
-		{ "\n.\n", STATUS_BARE_LF }, { "\n.\r\n", STATUS_BARE_LF }, { "\r.\r", STATUS_BARE_CR }, { "\r.\r\n", STATUS_BARE_CR },
-		{ "\r\n.\n", STATUS_BARE_LF }, { "\r\n.\r", STATUS_BARE_CR }, { "\n\n.\r\n", STATUS_BARE_LF }, { "\r\r\n.\n", STATUS_BARE_CR },
-		{ "\r\n.\r\r\n", STATUS_BARE_CR }, { "\r\n\0.\r\n", STATUS_NUL_BYTE },
+		{ "\n.\n", STATUS_BARE_LF },        { "\n.\r\n", STATUS_BARE_LF },   { "\r.\r", STATUS_BARE_CR },
+		{ "\r.\r\n", STATUS_BARE_CR },      { "\r\n.\n", STATUS_BARE_LF },   { "\r\n.\r", STATUS_BARE_CR },
+		{ "\n\n.\r\n", STATUS_BARE_LF },    { "\r\r\n.\n", STATUS_BARE_CR }, { "\r\n.\r\r\n", STATUS_BARE_CR },
+		{ "\r\n\0.\r\n", STATUS_NUL_BYTE },
 	};
 
 	(void)state;
@@ -129,8 +130,8 @@ smuggled_ends_do_not_end(void **state)
 
 			feed(&f, span_of(text, n), piece, &none);
 			if (f.c.status != rows[i].status || !f.ended || f.used != n)
-				fail_msg("row %zu, pieces of %zu: status %s, ended %d after %zu of %zu", i, piece, status_get(f.c.status)->name,
-				    f.ended, f.used, n);
+				fail_msg("row %zu, pieces of %zu: status %s, ended %d after %zu of %zu", i, piece,
+					 status_get(f.c.status)->name, f.ended, f.used, n);
 			buf_free(&f.out);
 		}
 	}
@@ -140,7 +141,8 @@ static void
 limits(void **state)
 {
 	struct fed f;
-	struct content_limits size = { .size = 10 }, line = { .line = 20 }, hops = { .hops = 2 }, header = { .header = 30 };
+	struct content_limits size = { .size = 10 }, line = { .line = 20 }, hops = { .hops = 2 },
+			      header = { .header = 30 };
 	char big[3000];
 
 	(void)state;
@@ -184,7 +186,8 @@ facts(void **state)
 	for (size_t piece = 1; piece < 80; piece++) {
 		struct fed f;
 
-		feed(&f, SPAN("Date: x\r\nMessage-Id : y\r\n z\r\nbcc:\r\nFROM:a\r\n\r\nTo: no\r\n\xc3\xbc\r\n.\r\n"), piece, &none);
+		feed(&f, SPAN("Date: x\r\nMessage-Id : y\r\n z\r\nbcc:\r\nFROM:a\r\n\r\nTo: no\r\n\xc3\xbc\r\n.\r\n"),
+		     piece, &none);
 		assert_int_equal(f.c.fields,
 		    CONTENT_FIELD(DATE) | CONTENT_FIELD(MESSAGE_ID) | CONTENT_FIELD(BCC) | CONTENT_FIELD(FROM));
 		assert_true(f.c.eightbit && !f.c.header_8bit && !f.c.need_blank);
@@ -234,7 +237,9 @@ by_length(void **state)
 static void
 stuffing_is_the_way_back(void **state)
 {
-	static const char *const rows[] = { "", "a\r\n", ".\r\n", "..\r\n.a\r\nb.\r\n.\r\n", "\r\n.\r\n", "a.b.c\r\n.d..\r\n" };
+	static const char *const rows[] = { "",          "a\r\n",
+					    ".\r\n",     "..\r\n.a\r\nb.\r\n.\r\n",
+					    "\r\n.\r\n", "a.b.c\r\n.d..\r\n" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -51,9 +51,22 @@ dates_of_mail(void **state)
 static void
 no_dates(void **state)
 {
-	static const char *const rows[] = { "", "x", "12", "12 Oct", "12 Oct 98", "32 Oct 98 00:00 GMT", "30 Feb 2000 00:00 GMT",
-		"29 Feb 1900 00:00 GMT", "12 Oct 98 24:00 GMT", "12 Oct 98 00:60 GMT", "12 Oct 12345 00:00", "0 Oct 98 00:00", "12 Foo 98 00:00",
-		"(((((", "Mon, ", "99999999999999999999 Oct 98 00:00" };
+	static const char *const rows[] = { "",
+					    "x",
+					    "12",
+					    "12 Oct",
+					    "12 Oct 98",
+					    "32 Oct 98 00:00 GMT",
+					    "30 Feb 2000 00:00 GMT",
+					    "29 Feb 1900 00:00 GMT",
+					    "12 Oct 98 24:00 GMT",
+					    "12 Oct 98 00:60 GMT",
+					    "12 Oct 12345 00:00",
+					    "0 Oct 98 00:00",
+					    "12 Foo 98 00:00",
+					    "(((((",
+					    "Mon, ",
+					    "99999999999999999999 Oct 98 00:00" };
 	struct date d;
 
 	(void)state;

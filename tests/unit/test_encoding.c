@@ -122,8 +122,9 @@ words_decode(void **state)
 	} rows[] = {
 		{ "plain text", "plain text" },
 		{ "=?ISO-8859-1?Q?Andr=E9?= Pirard", "Andr\xc3\xa9 Pirard" },
-		{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
-		    "If you can read this you understand the example." },
+		{ "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n "
+		  "=?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
+		  "If you can read this you understand the example." },
 		{ "(=?ISO-8859-1?Q?a?= b)", "(a b)" },
 		{ "=?ISO-8859-1?Q?a?= =?ISO-8859-1?Q?b?=", "ab" },
 		{ "=?ISO-8859-1?Q?a_b?=", "a b" },
@@ -155,10 +156,17 @@ words_decode(void **state)
 static void
 words_encode(void **state)
 {
-	static const char *const rows[] = { "plain", "looks =?like?= one", "Gr\xc3\xbc\xc3\x9f" "e an alle, die das hier lesen und noch ein bisschen mehr",
-		"\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 \xd0\xbc\xd0\xb8\xd1\x80 \xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 "
+	static const char *const rows[] = {
+		"plain",
+		"looks =?like?= one",
+		"Gr\xc3\xbc\xc3\x9f"
+		"e an alle, die das hier lesen und noch ein bisschen mehr",
+		"\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 \xd0\xbc\xd0\xb8\xd1\x80 "
+		"\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 "
 		"\xd0\xbc\xd0\xb8\xd1\x80 \xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 \xd0\xbc\xd0\xb8\xd1\x80",
-		"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", "\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7" };
+		"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e",
+		"\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7"
+	};
 	struct buf back;
 
 	(void)state;
@@ -264,8 +272,9 @@ params(void **state)
 	param("; filename*=utf-8''%e2%82%ac%20rates", "filename", "\xe2\x82\xac rates");
 	param("; filename*=iso-8859-1'en'%A3%20rates", "filename", "\xc2\xa3 rates");
 	param("; URL*0=\"ftp://\"; URL*1=\"cs.utk.edu/pub\"", "url", "ftp://cs.utk.edu/pub");
-	param("; title*0*=us-ascii'en'This%20is%20even%20more%20; title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't it!\"", "title",
-	    "This is even more ***fun*** isn't it!");
+	param("; title*0*=us-ascii'en'This%20is%20even%20more%20; title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't "
+	      "it!\"",
+	      "title", "This is even more ***fun*** isn't it!");
 	param("; t*1=b; t*0=a; t*3=d", "t", "ab");
 	param("; name=\"=?utf-8?q?=C3=BC?=.txt\"", "name", "\xc3\xbc.txt");
 	param("; filename*=nonsense''%41", "filename", "A");

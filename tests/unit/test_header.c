@@ -83,8 +83,11 @@ unfolds(void **state)
 	header_put(&b, SPAN("Subject"), SPAN("a\r\nBcc: evil"));
 	assert_span(buf_span(&b), "Subject: a Bcc: evil\r\n");
 	buf_reset(&b);
-	header_put(&b, SPAN("X"), SPAN("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb c"));
-	assert_span(buf_span(&b), "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb c\r\n");
+	header_put(&b, SPAN("X"),
+		   SPAN("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb c"));
+	assert_span(
+	    buf_span(&b),
+	    "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb c\r\n");
 	buf_free(&b);
 	arena_free(&a);
 }
@@ -140,10 +143,12 @@ submission_adds_what_is_missing(void **state)
 	(void)state;
 	buf_init(&b, 10000);
 	assert_true(submission_fix(&b, SPAN("Subject: x\r\nBcc: secret@x,\r\n two@y\r\nCc:\r\n"), &who));
-	assert_span(buf_span(&b), "Subject: x\r\nFrom: \"Al \\\"Ice\\\", x\" <alice@crepes.fr>\r\nTo: undisclosed-recipients:;\r\n"
-				  "Date: Mon, 12 Oct 1998 15:27:39 +0000\r\nMessage-ID: <1.a@crepes.fr>\r\n");
+	assert_span(buf_span(&b),
+		    "Subject: x\r\nFrom: \"Al \\\"Ice\\\", x\" <alice@crepes.fr>\r\nTo: undisclosed-recipients:;\r\n"
+		    "Date: Mon, 12 Oct 1998 15:27:39 +0000\r\nMessage-ID: <1.a@crepes.fr>\r\n");
 	buf_reset(&b);
-	assert_true(submission_fix(&b, SPAN("FROM: a@b\r\ndate: x\r\nmessage-id: <y>\r\nCC: c\r\nresent-bcc: z\r\n"), &who));
+	assert_true(
+	    submission_fix(&b, SPAN("FROM: a@b\r\ndate: x\r\nmessage-id: <y>\r\nCC: c\r\nresent-bcc: z\r\n"), &who));
 	assert_span(buf_span(&b), "FROM: a@b\r\ndate: x\r\nmessage-id: <y>\r\nCC: c\r\n");
 	buf_free(&b);
 }

@@ -102,12 +102,14 @@ param_text(const struct param_list *list, const char *name)
 static void
 m01_plain_message_byte_exact(void **state)
 {
-	struct mime_part *root = parse("From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: x\r\n\r\nDo you like ketchup?\r\n");
+	struct mime_part *root =
+	    parse("From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: x\r\n\r\nDo you like ketchup?\r\n");
 
 	(void)state;
 	assert_span(buf_span(&out), "text/plain");
 	assert_false(root->type_given);
-	assert_span(mime_span(message, &root->header), "From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: x\r\n\r\n");
+	assert_span(mime_span(message, &root->header),
+		    "From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: x\r\n\r\n");
 	assert_span(body(root), "Do you like ketchup?\r\n");
 	assert_int_equal(root->header.n + root->body.n, message.n);
 	assert_int_equal(root->body.lines, 1);
@@ -121,9 +123,10 @@ m01_plain_message_byte_exact(void **state)
 static void
 m05_image_message(void **state)
 {
-	struct mime_part *root = parse("From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Picture of yummy crepe.\r\n"
-				       "MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\nContent-Type: image/jpeg\r\n\r\n"
-				       "/9j/4AAQ\r\n");
+	struct mime_part *root =
+	    parse("From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Picture of yummy crepe.\r\n"
+		  "MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\nContent-Type: image/jpeg\r\n\r\n"
+		  "/9j/4AAQ\r\n");
 
 	(void)state;
 	assert_span(buf_span(&out), "image/jpeg");
@@ -135,10 +138,11 @@ m05_image_message(void **state)
 static void
 m07_all_content_fields(void **state)
 {
-	struct mime_part *root = parse("MIME-Version: 1.0\r\nContent-Type: Application/PostScript; name=x\r\nContent-Description: a\r\n b\r\n"
-				       "Content-ID: <id@x>\r\nContent-Transfer-Encoding: Quoted-Printable\r\nContent-MD5: abc==\r\n"
-				       "Content-Disposition: attachment; filename=\"x y\"\r\nContent-Language: en, de (german)\r\n"
-				       "Content-Location: http://x\r\nContent-Type: text/html\r\n\r\n");
+	struct mime_part *root = parse(
+	    "MIME-Version: 1.0\r\nContent-Type: Application/PostScript; name=x\r\nContent-Description: a\r\n b\r\n"
+	    "Content-ID: <id@x>\r\nContent-Transfer-Encoding: Quoted-Printable\r\nContent-MD5: abc==\r\n"
+	    "Content-Disposition: attachment; filename=\"x y\"\r\nContent-Language: en, de (german)\r\n"
+	    "Content-Location: http://x\r\nContent-Type: text/html\r\n\r\n");
 
 	(void)state;
 	assert_span(root->type, "Application");
@@ -158,15 +162,25 @@ m07_all_content_fields(void **state)
 static void
 m08_to_m12_m14_m15_media_types(void **state)
 {
-	static const char *const types[] = { "text/plain", "text/enriched", "image/gif", "image/jpeg", "audio/basic", "video/mpeg",
-		"application/octet-stream", "application/postscript", "application/msword", "message/partial", "message/external-body" };
+	static const char *const types[] = { "text/plain",
+					     "text/enriched",
+					     "image/gif",
+					     "image/jpeg",
+					     "audio/basic",
+					     "video/mpeg",
+					     "application/octet-stream",
+					     "application/postscript",
+					     "application/msword",
+					     "message/partial",
+					     "message/external-body" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		char text[200];
 		struct mime_part *root;
 
-		snprintf(text, sizeof(text), "Content-Type: %s; id=x; access-type=\"anon-ftp\"\r\n\r\nA: b\r\n\r\nbody", types[i]);
+		snprintf(text, sizeof(text), "Content-Type: %s; id=x; access-type=\"anon-ftp\"\r\n\r\nA: b\r\n\r\nbody",
+			 types[i]);
 		root = parse(text);
 		assert_span(buf_span(&out), types[i]);
 		assert_int_equal(root->kind, MIME_LEAF);
@@ -178,8 +192,9 @@ m08_to_m12_m14_m15_media_types(void **state)
 static void
 m13_message_in_message(void **state)
 {
-	struct mime_part *root = parse("Subject: outer\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee below\r\n--b\r\n"
-				       "Content-Type: message/rfc822\r\n\r\nSubject: inner\r\nFrom: x@y\r\n\r\ninner text\r\n--b--\r\n");
+	struct mime_part *root =
+	    parse("Subject: outer\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee below\r\n--b\r\n"
+		  "Content-Type: message/rfc822\r\n\r\nSubject: inner\r\nFrom: x@y\r\n\r\ninner text\r\n--b--\r\n");
 	const struct mime_part *m = part(root, 2, 0, 0);
 
 	(void)state;
@@ -198,8 +213,9 @@ m13_message_in_message(void **state)
 static void
 section_paths_through_messages(void **state)
 {
-	struct mime_part *root = parse("Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n"
-				       "--b\r\n\r\ntwo\r\n--b--\r\n");
+	struct mime_part *root = parse(
+	    "Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n"
+	    "--b\r\n\r\ntwo\r\n--b--\r\n");
 
 	(void)state;
 	assert_ptr_equal(part(root, 1, 0, 0), root);
@@ -217,8 +233,10 @@ m16_to_m18_multiparts(void **state)
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		char text[300], want[100];
 
-		snprintf(text, sizeof(text), "Content-Type: multipart/%s; boundary=\"b\"\r\n\r\npreamble\r\n--b\r\n\r\none\r\n--b\r\n"
-					     "Content-Type: text/html\r\n\r\ntwo\r\n\r\n--b--\r\nepilogue\r\n", types[i]);
+		snprintf(text, sizeof(text),
+			 "Content-Type: multipart/%s; boundary=\"b\"\r\n\r\npreamble\r\n--b\r\n\r\none\r\n--b\r\n"
+			 "Content-Type: text/html\r\n\r\ntwo\r\n\r\n--b--\r\nepilogue\r\n",
+			 types[i]);
 		snprintf(want, sizeof(want), "multipart/%s(text/plain, text/html)", types[i]);
 		parse(text);
 		assert_span(buf_span(&out), want);
@@ -228,11 +246,13 @@ m16_to_m18_multiparts(void **state)
 static void
 m19_digest_of_messages(void **state)
 {
-	struct mime_part *root = parse("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\n1\r\n--b\r\n\r\n"
-				       "Subject: two\r\n\r\n2\r\n--b\r\nContent-Type: text/plain\r\n\r\n3\r\n--b--\r\n");
+	struct mime_part *root =
+	    parse("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\n1\r\n--b\r\n\r\n"
+		  "Subject: two\r\n\r\n2\r\n--b\r\nContent-Type: text/plain\r\n\r\n3\r\n--b--\r\n");
 
 	(void)state;
-	assert_span(buf_span(&out), "multipart/digest(message/rfc822(text/plain), message/rfc822(text/plain), text/plain)");
+	assert_span(buf_span(&out),
+		    "multipart/digest(message/rfc822(text/plain), message/rfc822(text/plain), text/plain)");
 	assert_span(part(root, 2, 0, 0)->children->envelope->subject, "two");
 	assert_span(body(part(root, 1, 1, 0)), "1");
 }
@@ -250,11 +270,12 @@ m20_unknown_message_subtype(void **state)
 static void
 m21_boundaries(void **state)
 {
-	struct mime_part *root = parse("MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n\tboundary = \"outer (x) 'y' +_,-./:=?\"\r\n\r\n"
-				       "This is the preamble.\r\n--outer\r\n--outer (x) 'y' +_,-./:=?  \r\n"
-				       "Content-Type: multipart/alternative ; boundary = inner\r\n\r\n--inner\r\n\r\na1\r\n\r\n--inner\r\n"
-				       "Content-Type: text/html\r\n\r\na2\r\n--innermost is text\r\n-- inner\r\n--inner--\r\ninner epilogue\r\n"
-				       "--outer (x) 'y' +_,-./:=?\r\n\r\n\r\n--outer (x) 'y' +_,-./:=?--\r\nThe epilogue.\r\n--inner\r\n");
+	struct mime_part *root = parse(
+	    "MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n\tboundary = \"outer (x) 'y' +_,-./:=?\"\r\n\r\n"
+	    "This is the preamble.\r\n--outer\r\n--outer (x) 'y' +_,-./:=?  \r\n"
+	    "Content-Type: multipart/alternative ; boundary = inner\r\n\r\n--inner\r\n\r\na1\r\n\r\n--inner\r\n"
+	    "Content-Type: text/html\r\n\r\na2\r\n--innermost is text\r\n-- inner\r\n--inner--\r\ninner epilogue\r\n"
+	    "--outer (x) 'y' +_,-./:=?\r\n\r\n\r\n--outer (x) 'y' +_,-./:=?--\r\nThe epilogue.\r\n--inner\r\n");
 	const struct mime_part *inner = part(root, 1, 0, 0);
 
 	(void)state;
@@ -270,22 +291,23 @@ m21_boundaries(void **state)
 static void
 m22_pine_message_with_picture(void **state)
 {
-	struct mime_part *root = parse(
-	    "From: Jochen Schiller <schiller@example.de>\r\nTo: x@example.de\r\nSubject: Picture\r\nMIME-Version: 1.0\r\n"
-	    "Content-Type: MULTIPART/MIXED; BOUNDARY= \"8323328-2120168431-824156555=:325\"\r\n\r\n"
-	    "  This message is in MIME format.  The first part should be readable text,\r\n"
-	    "  while the remaining parts are likely unreadable without MIME-aware tools.\r\n\r\n"
-	    "--8323328-2120168431-824156555=:325\r\n"
-	    "Content-Type: TEXT/PLAIN; charset=US-ASCII\r\n\r\n"
-	    "A picture is in the appendix\r\n\r\n"
-	    "--8323328-2120168431-824156555=:325\r\n"
-	    "Content-Type: IMAGE/JPEG; name=\"picture.jpg\"\r\n"
-	    "Content-Transfer-Encoding: BASE64 (picture.jpg)\r\n"
-	    "Content-ID: <PINE.LNX.3.91.960212212235.325B@localhost>\r\n"
-	    "Content-Description:\r\n\r\n"
-	    "/9j/4AAQSkZJRgABAQEAlgCWAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQIBAQEBAQIBAQECAgICAgIC\r\n"
-	    "AgIDAwQDAwMDAwICAwQDAwQEBAQEAgMFBQQEBQQEBAT/2wBDAQEBAQEBAQIBAQIEAwIDBAQEBAQE\r\n"
-	    "--8323328-2120168431-824156555=:325--\r\n");
+	struct mime_part *root =
+	    parse("From: Jochen Schiller <schiller@example.de>\r\nTo: x@example.de\r\nSubject: "
+		  "Picture\r\nMIME-Version: 1.0\r\n"
+		  "Content-Type: MULTIPART/MIXED; BOUNDARY= \"8323328-2120168431-824156555=:325\"\r\n\r\n"
+		  "  This message is in MIME format.  The first part should be readable text,\r\n"
+		  "  while the remaining parts are likely unreadable without MIME-aware tools.\r\n\r\n"
+		  "--8323328-2120168431-824156555=:325\r\n"
+		  "Content-Type: TEXT/PLAIN; charset=US-ASCII\r\n\r\n"
+		  "A picture is in the appendix\r\n\r\n"
+		  "--8323328-2120168431-824156555=:325\r\n"
+		  "Content-Type: IMAGE/JPEG; name=\"picture.jpg\"\r\n"
+		  "Content-Transfer-Encoding: BASE64 (picture.jpg)\r\n"
+		  "Content-ID: <PINE.LNX.3.91.960212212235.325B@localhost>\r\n"
+		  "Content-Description:\r\n\r\n"
+		  "/9j/4AAQSkZJRgABAQEAlgCWAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQIBAQEBAQIBAQECAgICAgIC\r\n"
+		  "AgIDAwQDAwMDAwICAwQDAwQEBAQEAgMFBQQEBQQEBAT/2wBDAQEBAQEBAQIBAQIEAwIDBAQEBAQE\r\n"
+		  "--8323328-2120168431-824156555=:325--\r\n");
 	const struct mime_part *text = part(root, 1, 0, 0), *picture = part(root, 2, 0, 0);
 
 	(void)state;
@@ -309,18 +331,21 @@ m22_pine_message_with_picture(void **state)
 static void
 m23_outlook_alternative(void **state)
 {
-	struct mime_part *root = parse(
-	    "MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n\tboundary=\"----_=_NextPart_001_01C85EA4.35AB5B2E\"\r\n"
-	    "Content-class: urn:content-classes:message\r\nX-MimeOLE: Produced By Microsoft Exchange V6.5\r\n"
-	    "Thread-Index: AcheopDbXpBDMRL3TTS0y3jdQmWoKA==\r\n\r\n"
-	    "This is a multi-part message in MIME format.\r\n\r\n"
-	    "------_=_NextPart_001_01C85EA4.35AB5B2E\r\n"
-	    "Content-Type: text/plain;\r\n\tcharset=\"iso-8859-1\"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-	    "Sch=F6ne Gr=FC=DFe\r\n\r\n"
-	    "------_=_NextPart_001_01C85EA4.35AB5B2E\r\n"
-	    "Content-Type: text/html;\r\n\tcharset=\"iso-8859-1\"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-	    "<p>Sch=F6ne Gr=FC=DFe</p>\r\n"
-	    "------_=_NextPart_001_01C85EA4.35AB5B2E--\r\n");
+	struct mime_part *root =
+	    parse("MIME-Version: 1.0\r\nContent-Type: "
+		  "multipart/alternative;\r\n\tboundary=\"----_=_NextPart_001_01C85EA4.35AB5B2E\"\r\n"
+		  "Content-class: urn:content-classes:message\r\nX-MimeOLE: Produced By Microsoft Exchange V6.5\r\n"
+		  "Thread-Index: AcheopDbXpBDMRL3TTS0y3jdQmWoKA==\r\n\r\n"
+		  "This is a multi-part message in MIME format.\r\n\r\n"
+		  "------_=_NextPart_001_01C85EA4.35AB5B2E\r\n"
+		  "Content-Type: text/plain;\r\n\tcharset=\"iso-8859-1\"\r\nContent-Transfer-Encoding: "
+		  "quoted-printable\r\n\r\n"
+		  "Sch=F6ne Gr=FC=DFe\r\n\r\n"
+		  "------_=_NextPart_001_01C85EA4.35AB5B2E\r\n"
+		  "Content-Type: text/html;\r\n\tcharset=\"iso-8859-1\"\r\nContent-Transfer-Encoding: "
+		  "quoted-printable\r\n\r\n"
+		  "<p>Sch=F6ne Gr=FC=DFe</p>\r\n"
+		  "------_=_NextPart_001_01C85EA4.35AB5B2E--\r\n");
 	const struct mime_part *text = part(root, 1, 0, 0);
 	struct buf bytes;
 
@@ -338,7 +363,8 @@ m23_outlook_alternative(void **state)
 static void
 bare_line_feeds_are_counted(void **state)
 {
-	struct mime_part *root = parse("Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\ntwo\n--b\r\n\r\nthree\r\n\n--b--\n");
+	struct mime_part *root =
+	    parse("Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\ntwo\n--b\r\n\r\nthree\r\n\n--b--\n");
 
 	(void)state;
 	assert_span(buf_span(&out), "multipart/mixed(text/plain, text/plain)");
@@ -361,12 +387,17 @@ broken_structures(void **state)
 		{ "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n", "multipart/mixed(text/plain)" },
 		{ "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b", "multipart/mixed(text/plain)" },
 		{ "Content-Type: multipart/mixed; boundary=b\r\n--b\r\nContent-Type: text/html\r\n--b\r\nA: b\r\n",
-		    "multipart/mixed(text/html, text/plain)" },
-		{ "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
-		  "--b\r\n\r\ny\r\n", "multipart/mixed(multipart/mixed(text/plain), text/plain)" },
-		{ "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=ab\r\n\r\n--ab\r\n\r\nx\r\n"
-		  "--a\r\n\r\ny\r\n--ab\r\n", "multipart/mixed(multipart/mixed(text/plain), text/plain)" },
-		{ "Content-Type: multipart/mixed; boundary=b:\r\n\r\n--b:\r\n--b: --\r\n\r\n--b:\r\n\r\nx", "multipart/mixed(text/plain, text/plain)" },
+		  "multipart/mixed(text/html, text/plain)" },
+		{ "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; "
+		  "boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
+		  "--b\r\n\r\ny\r\n",
+		  "multipart/mixed(multipart/mixed(text/plain), text/plain)" },
+		{ "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; "
+		  "boundary=ab\r\n\r\n--ab\r\n\r\nx\r\n"
+		  "--a\r\n\r\ny\r\n--ab\r\n",
+		  "multipart/mixed(multipart/mixed(text/plain), text/plain)" },
+		{ "Content-Type: multipart/mixed; boundary=b:\r\n\r\n--b:\r\n--b: --\r\n\r\n--b:\r\n\r\nx",
+		  "multipart/mixed(text/plain, text/plain)" },
 		{ "Content-Type: garbage\r\n\r\n", "text/plain" },
 		{ "Content-Type: /html\r\n\r\n", "text/plain" },
 		{ "Content-Type: text/\r\n\r\n", "text/plain" },
@@ -374,7 +405,8 @@ broken_structures(void **state)
 		{ "Content-Type: text (x) / (y) html (z); a=b\r\n\r\n", "text/html" },
 		{ "Content-Type: message/rfc822\r\n\r\n", "message/rfc822(text/plain)" },
 		{ "Content-Type: message/rfc822\r\n", "message/rfc822(text/plain)" },
-		{ "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQTogYg==\r\n", "message/rfc822" },
+		{ "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQTogYg==\r\n",
+		  "message/rfc822" },
 		{ "not a header\r\nContent-Type: text/html\r\n", "text/plain" },
 	};
 

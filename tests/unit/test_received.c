@@ -88,7 +88,8 @@ t01_t04_nine_hops(void **state)
 	assert_int_equal(received_judge(&t, span_str(nine_hops), 8, SPAN_NONE), RECEIVED_LOOP);
 
 	received_trail_text(&t, &b);
-	assert_has(buf_span(&b), "5. localhost [127.0.0.1] -> lusin.math.example  ESMTP  plain  2008-01-24T16:14:30Z  +1980s  (inside the host)\n");
+	assert_has(buf_span(&b), "5. localhost [127.0.0.1] -> lusin.math.example  ESMTP  plain  2008-01-24T16:14:30Z  "
+				 "+1980s  (inside the host)\n");
 	assert_has(buf_span(&b), "TLS (DHE-RSA-AES256-SHA)");
 	buf_free(&b);
 	arena_free(&a);
@@ -125,15 +126,20 @@ foreign_forms(void **state)
 		const char *in, *from, *ip, *by, *with, *id, *tls;
 		bool date;
 	} rows[] = {
-		{ " from crepes.fr by hamburger.edu; 12 Oct 98 15:27:39 GMT", "crepes.fr", "", "hamburger.edu", "", "", "", true }, /* M06 */
-		{ " from mail.x (mail.x [IPv6:2001:db8::1]) (using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)) by y (Postfix) with "
+		{ " from crepes.fr by hamburger.edu; 12 Oct 98 15:27:39 GMT", "crepes.fr", "", "hamburger.edu", "", "",
+		  "", true }, /* M06 */
+		{ " from mail.x (mail.x [IPv6:2001:db8::1]) (using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 "
+		  "bits)) by y (Postfix) with "
 		  "ESMTPS id 4F for <a@b>; Thu, 24 Jan 2008 16:41:27 +0100",
-		    "mail.x", "2001:db8::1", "y", "ESMTPS", "4F", "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)", true },
-		{ "by 10.0.0.1 with SMTP id abc; Thu, 24 Jan 2008 16:41:27 -0800 (PST)", "", "", "10.0.0.1", "SMTP", "abc", "", true },
-		{ "from user@localhost by host.example (8.13/Submit) id m0; Thu, 24 Jan 2008 16:41:27 +0100", "user@localhost", "",
-		    "host.example", "", "m0", "", true },
-		{ "from x ([1.2.3.4]) by y with esmtps (TLS1.2:ECDHE:256) (Exim 4.9) (envelope-from <a@b>) id 1x-2; Thu, 24 Jan 2008 16:41:27 +0100",
-		    "x", "1.2.3.4", "y", "esmtps", "1x-2", "TLS1.2:ECDHE:256", true },
+		  "mail.x", "2001:db8::1", "y", "ESMTPS", "4F",
+		  "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)", true },
+		{ "by 10.0.0.1 with SMTP id abc; Thu, 24 Jan 2008 16:41:27 -0800 (PST)", "", "", "10.0.0.1", "SMTP",
+		  "abc", "", true },
+		{ "from user@localhost by host.example (8.13/Submit) id m0; Thu, 24 Jan 2008 16:41:27 +0100",
+		  "user@localhost", "", "host.example", "", "m0", "", true },
+		{ "from x ([1.2.3.4]) by y with esmtps (TLS1.2:ECDHE:256) (Exim 4.9) (envelope-from <a@b>) id 1x-2; "
+		  "Thu, 24 Jan 2008 16:41:27 +0100",
+		  "x", "1.2.3.4", "y", "esmtps", "1x-2", "TLS1.2:ECDHE:256", true },
 		{ "(((", "", "", "", "", "", "", false },
 		{ ";;;;", "", "", "", "", "", "", false },
 		{ "", "", "", "", "", "", "", false },
@@ -161,9 +167,15 @@ foreign_forms(void **state)
 static void
 t02_builds_the_field(void **state)
 {
-	struct received_new n = { .helo = SPAN("crepes.fr"), .client_name = SPAN("mx.crepes.fr"), .client_ip = SPAN("192.0.2.1"),
-		.by = SPAN("hamburger.edu"), .protocol = received_protocol(false, true, true, true, false),
-		.tls = SPAN("TLSv1.3 cipher TLS_AES_256_GCM_SHA384"), .id = SPAN("4Fx"), .recipient = SPAN("bob@hamburger.edu"), .time = 908206059 };
+	struct received_new n = { .helo = SPAN("crepes.fr"),
+				  .client_name = SPAN("mx.crepes.fr"),
+				  .client_ip = SPAN("192.0.2.1"),
+				  .by = SPAN("hamburger.edu"),
+				  .protocol = received_protocol(false, true, true, true, false),
+				  .tls = SPAN("TLSv1.3 cipher TLS_AES_256_GCM_SHA384"),
+				  .id = SPAN("4Fx"),
+				  .recipient = SPAN("bob@hamburger.edu"),
+				  .time = 908206059 };
 	struct arena a;
 	struct buf b;
 	struct received r;
@@ -172,8 +184,10 @@ t02_builds_the_field(void **state)
 	arena_init(&a, 10000);
 	buf_init(&b, 10000);
 	received_build(&b, &n);
-	assert_span(buf_span(&b), "Received: from crepes.fr (mx.crepes.fr [192.0.2.1])\r\n\tby hamburger.edu with ESMTPSA (TLSv1.3 cipher "
-				  "TLS_AES_256_GCM_SHA384) id 4Fx\r\n\tfor <bob@hamburger.edu>;\r\n\tMon, 12 Oct 1998 15:27:39 +0000\r\n");
+	assert_span(
+	    buf_span(&b),
+	    "Received: from crepes.fr (mx.crepes.fr [192.0.2.1])\r\n\tby hamburger.edu with ESMTPSA (TLSv1.3 cipher "
+	    "TLS_AES_256_GCM_SHA384) id 4Fx\r\n\tfor <bob@hamburger.edu>;\r\n\tMon, 12 Oct 1998 15:27:39 +0000\r\n");
 	assert_true(received_parse(&r, span_from(buf_span(&b), 9), &a));
 	assert_span(r.from, "crepes.fr");
 	assert_span(r.from_ip, "192.0.2.1");
@@ -195,7 +209,8 @@ t02_builds_the_field(void **state)
 	buf_reset(&b);
 	n = (struct received_new){ .by = SPAN("h"), .id = SPAN("1"), .auth_user = SPAN("uid 1000") };
 	received_build(&b, &n);
-	assert_span(buf_span(&b), "Received: by h (authenticated as uid 1000) id 1;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n");
+	assert_span(buf_span(&b),
+		    "Received: by h (authenticated as uid 1000) id 1;\r\n\tThu, 1 Jan 1970 00:00:00 +0000\r\n");
 	buf_free(&b);
 	arena_free(&a);
 }

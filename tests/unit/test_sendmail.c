@@ -37,7 +37,8 @@ command_lines(void **state)
 	struct sendmail_options o;
 
 	(void)state;
-	assert_true(options(&o, "/usr/sbin/sendmail", "-ti", "-f", "alice@x", "-FAlice", "-oem", "-N", "never", "-R", "hdrs", "-Vid", "bob", "-t", NULL));
+	assert_true(options(&o, "/usr/sbin/sendmail", "-ti", "-f", "alice@x", "-FAlice", "-oem", "-N", "never", "-R",
+			    "hdrs", "-Vid", "bob", "-t", NULL));
 	assert_true(o.mode == MODE_SEND && o.from_header && o.dots);
 	assert_string_equal(o.sender, "alice@x");
 	assert_string_equal(o.full_name, "Alice");
@@ -60,6 +61,8 @@ command_lines(void **state)
 	assert_false(options(&o, "sendmail", "-bd", NULL));
 	assert_false(options(&o, "sendmail", "-f", NULL));
 	assert_false(options(&o, "sendmail", "-y", NULL));
+	assert_false(options(&o, "sendmail", "-N", "never\r\nRSET", NULL));
+	assert_false(options(&o, "sendmail", "-R", "half", NULL));
 }
 
 static void
@@ -84,7 +87,8 @@ line_ends_become_crlf(void **state)
 	canonical("a\n..\n", false, "a\r\n..\r\n");
 	canonical("From me Mon\nA: b\nFrom x\n", false, "A: b\r\nFrom x\r\n");
 	canonical("", false, "");
-	canonical("A: b\n\n123456789012345678901234567890\n", false, "A: b\r\n\r\n12345678901234567890\r\n1234567890\r\n");
+	canonical("A: b\n\n123456789012345678901234567890\n", false,
+		  "A: b\r\n\r\n12345678901234567890\r\n1234567890\r\n");
 	canonical("A: 45678901234567890123456789012345678901\n\n", false,
 	    "A: 45678901234567890\r\n 1234567890123456789\r\n 01\r\n\r\n");
 }
@@ -118,12 +122,15 @@ recipients_from_the_header(void **state)
 	struct fail why;
 
 	(void)state;
-	load(&m, "To: bob, \"Carol C\" <carol@C.test>\nCc: g: dave@d.test;,\n bob@origin.test\nBcc: hidden@x.test\nSubject: Bcc\n\nTo: nobody\n");
+	load(&m, "To: bob, \"Carol C\" <carol@C.test>\nCc: g: dave@d.test;,\n bob@origin.test\nBcc: "
+		 "hidden@x.test\nSubject: Bcc\n\nTo: nobody\n");
 	assert_true(message_header_recipients(&m, SPAN("origin.test"), &arena, &why));
 	check_recipients(&m, "bob@origin.test carol@c.test dave@d.test hidden@x.test");
 	assert_true(message_fix_header(&m, SPAN("Alice A.")));
-	assert_span(buf_span(&m.content), "To: bob, \"Carol C\" <carol@C.test>\r\nCc: g: dave@d.test;,\r\n bob@origin.test\r\nSubject: Bcc\r\n"
-					  "From: \"Alice A.\" <alice@origin.test>\r\n\r\nTo: nobody\r\n");
+	assert_span(
+	    buf_span(&m.content),
+	    "To: bob, \"Carol C\" <carol@C.test>\r\nCc: g: dave@d.test;,\r\n bob@origin.test\r\nSubject: Bcc\r\n"
+	    "From: \"Alice A.\" <alice@origin.test>\r\n\r\nTo: nobody\r\n");
 	buf_free(&m.content);
 	load(&m, "To: bob\nResent-To: carol\nResent-Bcc: dave\n\n");
 	assert_true(message_header_recipients(&m, SPAN("o"), &arena, &why));

@@ -148,9 +148,10 @@ sends_and_stuffs(void **state)
 
 	(void)state;
 	assert_int_equal(submit("bob@b.test, carol", "A: b\r\n\r\n.dot \xc3\xbc\r\n", &o), EX_OK);
-	assert_span(buf_span(&server.seen), "EHLO localhost\r\nMAIL FROM:<alice@a.test> SIZE=17 BODY=8BITMIME RET=hdrs ENVID=a+20b\r\n"
-					    "RCPT TO:<bob@b.test> NOTIFY=never\r\nRCPT TO:<carol@a.test> NOTIFY=never\r\nDATA\r\nA: b\r\n\r\n"
-					    "..dot \xc3\xbc\r\n.\r\nQUIT\r\n");
+	assert_span(buf_span(&server.seen),
+		    "EHLO localhost\r\nMAIL FROM:<alice@a.test> SIZE=17 BODY=8BITMIME RET=hdrs ENVID=a+20b\r\n"
+		    "RCPT TO:<bob@b.test> NOTIFY=never\r\nRCPT TO:<carol@a.test> NOTIFY=never\r\nDATA\r\nA: b\r\n\r\n"
+		    "..dot \xc3\xbc\r\n.\r\nQUIT\r\n");
 	assert_string_equal(complaint, "");
 }
 

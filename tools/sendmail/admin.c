@@ -44,8 +44,9 @@ print_item(const struct ipc_queue_admin_item *item)
 
 	if (localtime_r(&t, &tm))
 		(void)strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm);
-	(void)printf("%-13s%c %8llu %s  %.*s\n", queueid_text(item->message, id).p, state_mark(item->state), (unsigned long long)item->size,
-	    when, SPAN_ARG(item->sender.n ? item->sender : SPAN("MAILER-DAEMON")));
+	(void)printf("%-13s%c %8llu %s  %.*s\n", queueid_text(item->message, id).p, state_mark(item->state),
+		     (unsigned long long)item->size, when,
+		     SPAN_ARG(item->sender.n ? item->sender : SPAN("MAILER-DAEMON")));
 }
 
 static void
@@ -72,7 +73,8 @@ print_answer(struct channel_sync *c, bool list, struct fail *why)
 	while (channel_sync_recv(c, &type, &m, NULL, ANSWER_MS, why)) {
 		if (type == IPC_queue_admin_item && list) {
 			if (items++ == 0)
-				(void)printf("%-14s %8s %-19s  %s\n", "-Queue ID-", "--Size--", "----Arrival Time---", "-Sender/Recipient-------");
+				(void)printf("%-14s %8s %-19s  %s\n", "-Queue ID-", "--Size--", "----Arrival Time---",
+					     "-Sender/Recipient-------");
 			else
 				(void)printf("\n");
 			buf_reset(&reason);
@@ -88,8 +90,9 @@ print_answer(struct channel_sync *c, bool list, struct fail *why)
 			if (list && items == 0)
 				(void)printf("Mail queue is empty\n");
 			else if (list)
-				(void)printf("\n-- %llu Kbytes in %llu Request%s.\n", (unsigned long long)(d->size + 1023) / 1024,
-				    (unsigned long long)d->count, d->count == 1 ? "" : "s");
+				(void)printf("\n-- %llu Kbytes in %llu Request%s.\n",
+					     (unsigned long long)(d->size + 1023) / 1024, (unsigned long long)d->count,
+					     d->count == 1 ? "" : "s");
 			return EX_OK;
 		}
 	}
@@ -127,7 +130,11 @@ admin_flush(const struct sendmail_options *o, const struct conf *conf)
 
 	buf_init(&filter, 4096);
 	if (o->filter && *o->filter)
-		buf_printf(&filter, "%s %s", o->filter_field == 'I' ? "id" : o->filter_field == 'S' ? "sender" : "recipient", o->filter);
+		buf_printf(&filter, "%s %s",
+			   o->filter_field == 'I'   ? "id"
+			   : o->filter_field == 'S' ? "sender"
+						    : "recipient",
+			   o->filter);
 	act.filter = buf_span(&filter);
 	status = ask(conf, IPC_queue_admin_act, &act);
 	buf_free(&filter);

@@ -108,7 +108,8 @@ take_arguments(struct message *m, const struct sendmail_options *o, struct span 
 
 /* Reads the message and finds out where it goes. */
 static int
-prepare(struct message *m, const struct sendmail_options *o, const struct conf *conf, struct span full_name, struct arena *arena)
+prepare(struct message *m, const struct sendmail_options *o, const struct conf *conf, struct span full_name,
+	struct arena *arena)
 {
 	uint64_t limit = conf->message_size_limit ? conf->message_size_limit : UINT32_MAX;
 	unsigned line = conf->line_length_limit > LIMIT_LINE ? (unsigned)conf->line_length_limit - 2 : LIMIT_LINE;
@@ -123,7 +124,8 @@ prepare(struct message *m, const struct sendmail_options *o, const struct conf *
 	ok = buf_ok(&in) && message_canonical(&m->content, buf_span(&in), line, o->dots);
 	buf_free(&in);
 	if (!ok || buf_len(&m->content) > limit)
-		return complain(EX_DATAERR, "the message is larger than message_size_limit (%llu bytes)", (unsigned long long)limit);
+		return complain(EX_DATAERR, "the message is larger than message_size_limit (%llu bytes)",
+				(unsigned long long)limit);
 	if (o->from_header && !message_header_recipients(m, conf->myorigin, arena, &why))
 		return complain(EX_DATAERR, "%s", why.text);
 	if (m->nrecipients == 0)

@@ -74,15 +74,18 @@ message_canonical(struct buf *out, struct span text, unsigned line_max, bool dot
 }
 
 static bool
-add_recipient(struct message *m, const struct addrlist_item *item, struct span origin, struct arena *arena, struct fail *why)
+add_recipient(struct message *m, const struct addrlist_item *item, struct span origin, struct arena *arena,
+	      struct fail *why)
 {
 	struct address a;
 
-	if (!address_make(&a, item->local, item->domain.p ? item->domain : origin, ADDRESS_UTF8 | ADDRESS_LONG_LOCAL, why))
-		return fail_set(why, FAIL_PERM, STATUS_BAD_SYNTAX_RECIPIENT, "%.*s%s%.*s: not an address", SPAN_ARG(item->local),
-		    item->domain.p ? "@" : "", SPAN_ARG(item->domain));
+	if (!address_make(&a, item->local, item->domain.p ? item->domain : origin, ADDRESS_UTF8 | ADDRESS_LONG_LOCAL,
+			  why))
+		return fail_set(why, FAIL_PERM, STATUS_BAD_SYNTAX_RECIPIENT, "%.*s%s%.*s: not an address",
+				SPAN_ARG(item->local), item->domain.p ? "@" : "", SPAN_ARG(item->domain));
 	if (m->nrecipients == RECIPIENTS_MAX)
-		return fail_set(why, FAIL_LIMIT, STATUS_TOO_MANY_RECIPIENTS_PERM, "more than %d recipients", RECIPIENTS_MAX);
+		return fail_set(why, FAIL_LIMIT, STATUS_TOO_MANY_RECIPIENTS_PERM, "more than %d recipients",
+				RECIPIENTS_MAX);
 	if ((m->nrecipients & (m->nrecipients - 1)) == 0) { /* at each power of two: room for as many again */
 		struct address *more = arena_alloc(arena, (m->nrecipients ? m->nrecipients * 2 : 1) * sizeof(a));
 
@@ -141,8 +144,10 @@ static const struct {
 	struct span name;
 	bool resent;
 } recipient_fields[] = {
-	{ SPAN_INIT("To"), false }, { SPAN_INIT("Cc"), false }, { SPAN_INIT("Bcc"), false }, { SPAN_INIT("Apparently-To"), false },
-	{ SPAN_INIT("Resent-To"), true }, { SPAN_INIT("Resent-Cc"), true }, { SPAN_INIT("Resent-Bcc"), true },
+	{ SPAN_INIT("To"), false },        { SPAN_INIT("Cc"), false },
+	{ SPAN_INIT("Bcc"), false },       { SPAN_INIT("Apparently-To"), false },
+	{ SPAN_INIT("Resent-To"), true },  { SPAN_INIT("Resent-Cc"), true },
+	{ SPAN_INIT("Resent-Bcc"), true },
 };
 
 enum { NOT_RECIPIENTS, RECIPIENTS, RESENT_RECIPIENTS };
@@ -192,8 +197,9 @@ message_fix_header(struct message *m, struct span full_name)
 	buf_init(&fixed, m->content.cap);
 	header_filter(&fixed, span_sub(content, 0, header_n), is_bcc, NULL);
 	if (!header_find(content, SPAN("From"), &f))
-		submission_missing(&fixed, ~CONTENT_FIELD(FROM), &(struct submission){ .sender = address_text(&m->sender),
-		    .full_name = utf8_valid(full_name) ? full_name : SPAN_NONE });
+		submission_missing(&fixed, ~CONTENT_FIELD(FROM),
+				   &(struct submission){ .sender = address_text(&m->sender),
+							 .full_name = utf8_valid(full_name) ? full_name : SPAN_NONE });
 	if (whole == header_n && buf_len(&fixed))
 		buf_puts(&fixed, "\r\n");
 	buf_put(&fixed, span_from(content, header_n));

@@ -10,7 +10,9 @@ set_mode(struct sendmail_options *o, const char *value)
 	static const struct {
 		char letter;
 		enum sendmail_mode mode;
-	} modes[] = { { 'm', MODE_SEND }, { 's', MODE_SMTP }, { 'v', MODE_VERIFY }, { 'p', MODE_LIST }, { 'i', MODE_ALIASES } };
+	} modes[] = {
+		{ 'm', MODE_SEND }, { 's', MODE_SMTP }, { 'v', MODE_VERIFY }, { 'p', MODE_LIST }, { 'i', MODE_ALIASES }
+	};
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (value[0] == modes[i].letter && value[1] == '\0') {
@@ -26,7 +28,8 @@ set_mode(struct sendmail_options *o, const char *value)
 static bool
 set_option(struct sendmail_options *o, const char *value)
 {
-	o->dots = o->dots || strcmp(value, "i") == 0 || strcmp(value, "IgnoreDots") == 0 || strcmp(value, "IgnoreDots=true") == 0;
+	o->dots = o->dots || strcmp(value, "i") == 0 || strcmp(value, "IgnoreDots") == 0 ||
+		  strcmp(value, "IgnoreDots=true") == 0;
 	return true;
 }
 
@@ -57,12 +60,46 @@ set_queue(struct sendmail_options *o, const char *value)
 SET_TEXT(set_config, config_path)
 SET_TEXT(set_sender, sender)
 SET_TEXT(set_full_name, full_name)
-SET_TEXT(set_notify, notify)
-SET_TEXT(set_ret, ret)
 SET_TEXT(set_envid, envid)
 SET_FLAG(set_from_header, from_header)
 SET_FLAG(set_dots, dots)
 SET_FLAG(set_verbose, verbose)
+
+/* Words that go into a command as they are (RFC 3461 4.1, 4.3). */
+static bool
+words_known(const char *value, const char *const *known, size_t n)
+{
+	struct span rest = span_str(value);
+
+	while (rest.p) {
+		struct span word = span_cut(&rest, ',');
+		bool found = false;
+
+		for (size_t i = 0; i < n; i++)
+			found = found || span_caseeq(word, span_str(known[i]));
+		if (!found)
+			return complain(0, "%s: not understood", value) != 0;
+	}
+	return true;
+}
+
+static bool
+set_notify(struct sendmail_options *o, const char *value)
+{
+	static const char *const known[] = { "never", "success", "failure", "delay" };
+
+	o->notify = value;
+	return words_known(value, known, 4);
+}
+
+static bool
+set_ret(struct sendmail_options *o, const char *value)
+{
+	static const char *const known[] = { "full", "hdrs" };
+
+	o->ret = value;
+	return words_known(value, known, 2);
+}
 
 static bool
 set_aliases(struct sendmail_options *o, const char *value)
@@ -79,12 +116,16 @@ static const struct {
 	int value;
 	bool (*set)(struct sendmail_options *, const char *); /* NULL: known to other sendmails, without meaning here */
 } letters[] = {
-	{ 'A', VALUE, NULL }, { 'B', VALUE, NULL }, { 'C', VALUE, set_config }, { 'E', BARE, NULL }, { 'F', VALUE, set_full_name },
-	{ 'G', BARE, NULL }, { 'I', BARE, set_aliases }, { 'L', VALUE, NULL }, { 'N', VALUE, set_notify }, { 'O', VALUE, set_option },
-	{ 'Q', ATTACHED, NULL }, { 'R', VALUE, set_ret }, { 'U', BARE, NULL }, { 'V', VALUE, set_envid }, { 'X', VALUE, NULL },
-	{ 'b', VALUE, set_mode }, { 'c', BARE, NULL }, { 'd', ATTACHED, NULL }, { 'e', ATTACHED, NULL }, { 'f', VALUE, set_sender },
-	{ 'h', VALUE, NULL }, { 'i', BARE, set_dots }, { 'm', BARE, NULL }, { 'n', BARE, NULL }, { 'o', VALUE, set_option },
-	{ 'p', VALUE, NULL }, { 'q', ATTACHED, set_queue }, { 'r', VALUE, set_sender }, { 's', BARE, NULL }, { 't', BARE, set_from_header },
+	{ 'A', VALUE, NULL },       { 'B', VALUE, NULL },          { 'C', VALUE, set_config },
+	{ 'E', BARE, NULL },        { 'F', VALUE, set_full_name }, { 'G', BARE, NULL },
+	{ 'I', BARE, set_aliases }, { 'L', VALUE, NULL },          { 'N', VALUE, set_notify },
+	{ 'O', VALUE, set_option }, { 'Q', ATTACHED, NULL },       { 'R', VALUE, set_ret },
+	{ 'U', BARE, NULL },        { 'V', VALUE, set_envid },     { 'X', VALUE, NULL },
+	{ 'b', VALUE, set_mode },   { 'c', BARE, NULL },           { 'd', ATTACHED, NULL },
+	{ 'e', ATTACHED, NULL },    { 'f', VALUE, set_sender },    { 'h', VALUE, NULL },
+	{ 'i', BARE, set_dots },    { 'm', BARE, NULL },           { 'n', BARE, NULL },
+	{ 'o', VALUE, set_option }, { 'p', VALUE, NULL },          { 'q', ATTACHED, set_queue },
+	{ 'r', VALUE, set_sender }, { 's', BARE, NULL },           { 't', BARE, set_from_header },
 	{ 'v', BARE, set_verbose }, { 'x', BARE, NULL },
 };
 

@@ -52,18 +52,21 @@ struct message {
 	bool eightbit;
 };
 
-/* Appends text as canonical lines: LF, CRLF and CR end a line (programs' output has all of them), NUL goes, lines longer than line_max are cut
- * in two; a leading "From " line of mbox goes. dots false: a line of one dot is the end. False if out failed. */
+/* Appends text as canonical lines: LF, CRLF and CR end a line (programs' output has all of them), NUL goes, lines
+ * longer than line_max are cut in two; a leading "From " line of mbox goes. dots false: a line of one dot is the end.
+ * False if out failed. */
 bool message_canonical(struct buf *out, struct span text, unsigned line_max, bool dots);
 
 /* Adds the mailboxes of an address list to the recipients; an address without a domain gets origin. False: *why. */
-bool message_add_recipients(struct message *m, struct span list, struct span origin, struct arena *arena, struct fail *why);
+bool message_add_recipients(struct message *m, struct span list, struct span origin, struct arena *arena,
+			    struct fail *why);
 /* The recipients of the header: Resent-To, -Cc, -Bcc if there is any of these, else To, Cc, Bcc. */
 bool message_header_recipients(struct message *m, struct span origin, struct arena *arena, struct fail *why);
-/* Bcc fields go; a missing From is made of the sender and full_name; an empty line is put behind a header without one. */
+/* Bcc fields go; a missing From is made of the sender and full_name; a header without an empty line behind gets one. */
 bool message_fix_header(struct message *m, struct span full_name);
 
-/* Hands the message in, in as many transactions as recipient_limit makes it. Returns the exit status, with each refusal printed. */
+/* Hands the message in, in as many transactions as recipient_limit makes it. Returns the exit status, with each refusal
+ * printed. */
 int submit_message(const struct sendmail_options *o, const struct conf *conf, const struct message *m);
 /* Asks for each recipient whether it would be taken. */
 int submit_verify(const struct sendmail_options *o, const struct conf *conf, const struct message *m);

@@ -137,13 +137,15 @@ read_reply(struct client *c)
 		c->code = (unsigned)cursor_number(&digits, 599);
 		if (!digits.ok || c->code < 200 || (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-')) {
 			c->code = 0;
-			(void)snprintf(c->text, sizeof(c->text), "not a reply: %.*s", (int)(line.n > 100 ? 100 : line.n), line.p);
+			(void)snprintf(c->text, sizeof(c->text), "not a reply: %.*s",
+				       (int)(line.n > 100 ? 100 : line.n), line.p);
 			return false;
 		}
 		more = line.n > 3 && line.p[3] == '-';
 		line = span_from(line, 4);
 		note_extension(c, line);
-		(void)snprintf(c->text, sizeof(c->text), "%.*s", (int)(line.n > 500 ? 500 : line.n), line.n ? line.p : "");
+		(void)snprintf(c->text, sizeof(c->text), "%.*s", (int)(line.n > 500 ? 500 : line.n),
+			       line.n ? line.p : "");
 		buf_eat(&c->in, end + 1);
 	}
 	return true;
@@ -191,7 +193,8 @@ open_client(struct client *c, const struct sendmail_options *o, const struct con
 	buf_init(&c->in, REPLY_MAX);
 	buf_init(&c->out, 4 * CHUNK);
 	if (c->fd < 0)
-		return complain(EX_TEMPFAIL, "the mail system is not to be reached (%s/submit): %s", conf->run_directory.p, strerror(errno));
+		return complain(EX_TEMPFAIL, "the mail system is not to be reached (%s/submit): %s",
+				conf->run_directory.p, strerror(errno));
 	if (!read_reply(c) || c->code != 220)
 		return refused(c, "greeting", EX_UNAVAILABLE);
 	command(c, "EHLO localhost");
@@ -237,8 +240,9 @@ put_mail(struct client *c, const struct sendmail_options *o, const struct messag
 			(void)snprintf(envid, sizeof(envid), " ENVID=%.*s", SPAN_ARG(buf_span(&x)));
 	}
 	buf_free(&x);
-	command(c, "MAIL FROM:<%.*s>%s%s%s%s%s%s", SPAN_ARG(address_text(&m->sender)), size, c->eightbit && m->eightbit ? " BODY=8BITMIME" : "",
-	    c->utf8 && needs_utf8(m) ? " SMTPUTF8" : "", c->dsn && o->ret ? " RET=" : "", c->dsn && o->ret ? o->ret : "", envid);
+	command(c, "MAIL FROM:<%.*s>%s%s%s%s%s%s", SPAN_ARG(address_text(&m->sender)), size,
+		c->eightbit && m->eightbit ? " BODY=8BITMIME" : "", c->utf8 && needs_utf8(m) ? " SMTPUTF8" : "",
+		c->dsn && o->ret ? " RET=" : "", c->dsn && o->ret ? o->ret : "", envid);
 }
 
 static void
@@ -290,7 +294,8 @@ send_envelope(struct client *c, const struct sendmail_options *o, const struct m
 				r->status = refused(c, "recipient", EX_TEMPFAIL);
 				return false;
 			}
-			full = full || (c->code == 452 && r->taken && r->done > first && strncmp(c->text, "4.5.3", 5) == 0);
+			full = full ||
+			       (c->code == 452 && r->taken && r->done > first && strncmp(c->text, "4.5.3", 5) == 0);
 			if (full)
 				continue; /* these wait for the next transaction */
 			settle(c, &m->recipients[r->done], r);
@@ -385,8 +390,8 @@ submit_verify(const struct sendmail_options *o, const struct conf *conf, const s
 		else if (c.code / 100 != 2)
 			status = status_of(c.code, EX_NOUSER);
 		if (c.code)
-			(void)printf("%.*s... %s: %u %s\n", SPAN_ARG(address_text(a)), c.code / 100 == 2 ? "deliverable" : "not deliverable", c.code,
-			    c.text);
+			(void)printf("%.*s... %s: %u %s\n", SPAN_ARG(address_text(a)),
+				     c.code / 100 == 2 ? "deliverable" : "not deliverable", c.code, c.text);
 	}
 	close_client(&c);
 	return status;

@@ -4,6 +4,7 @@
  *
  * check.c   one login from question to answer
  * admin.c   changes of the user database
+ * link.c    channels that work in the background answers to
  * main.c    channels, start, reload, stop
  */
 #ifndef AUTHD_AUTHD_H
@@ -49,6 +50,7 @@ struct link *link_new(struct authd *a, struct channel *c);
 void link_closed(struct link *l);
 void link_unref(struct link *l);
 
+/* How new passwords are stored. */
 struct password_cost authd_cost(const struct authd *a);
 
 /* check.c */

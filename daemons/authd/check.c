@@ -190,9 +190,9 @@ start(struct check *k, const struct user *user)
 		on_waited(&k->wait);
 }
 
-/* A name without a domain is one of myorigin. */
+/* A name without a domain gets this one. */
 static void
-canonical_name(const struct authd *a, struct span given, char name[USERDB_NAME + 1])
+canonical_name(struct span given, struct span domain, char name[USERDB_NAME + 1])
 {
 	struct buf full;
 	struct fail why;
@@ -201,7 +201,7 @@ canonical_name(const struct authd *a, struct span given, char name[USERDB_NAME +
 	buf_put(&full, given);
 	if (span_chr(given, '@') == SIZE_MAX) {
 		buf_putc(&full, '@');
-		buf_put(&full, a->service->conf->myorigin);
+		buf_put(&full, domain);
 	}
 	if (!buf_ok(&full) || !userdb_name(buf_span(&full), name, &why))
 		name[0] = '\0';
@@ -234,7 +234,7 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	(void)span_cstr(ask->service, k->service, sizeof(k->service));
 	(void)span_cstr(ask->client_addr, k->client, sizeof(k->client));
 	(void)span_cstr(ask->mechanism, k->mechanism, sizeof(k->mechanism));
-	canonical_name(a, ask->user, k->name);
+	canonical_name(ask->user, a->service->conf->myorigin, k->name);
 	buf_init(&k->password, PASSWORD_MAX);
 	buf_init(&k->stored, PASSWORD_HASH_MAX);
 	buf_put(&k->password, ask->password);
@@ -246,14 +246,32 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 
 /* RFC 4616 2: acting as somebody else is not possible here. */
 static bool
-own_identity(const struct authd *a, const struct ipc_auth_ask *ask, const char *name)
+own_identity(const struct ipc_auth_ask *ask, const char *name)
 {
 	char other[USERDB_NAME + 1];
 
 	if (ask->authzid.n == 0)
 		return true;
-	canonical_name(a, ask->authzid, other);
+	canonical_name(ask->authzid, span_from(span_str(name), span_chr(span_str(name), '@') + 1), other);
 	return strcmp(other, name) == 0;
+}
+
+static enum bdb_found
+look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, struct fail *why)
+{
+	struct authd *a = k->link->authd;
+	enum bdb_found found = k->name[0] ? userdb_get(a->db, span_str(k->name), mem, user, why) : BDB_NONE;
+	char other[USERDB_NAME + 1];
+
+	if (found != BDB_NONE || span_chr(ask->user, '@') != SIZE_MAX)
+		return found;
+	canonical_name(ask->user, a->service->conf->mydomain, other);
+	if (other[0] == '\0' || strcmp(other, k->name) == 0)
+		return found;
+	found = userdb_get(a->db, span_str(other), mem, user, why);
+	if (found == BDB_FOUND)
+		memcpy(k->name, other, sizeof(other));
+	return found;
 }
 
 bool
@@ -264,7 +282,7 @@ check_begin(struct link *l, const struct ipc_auth_ask *ask)
 	struct arena mem;
 	struct user user = { .uid = 0 };
 	struct fail why;
-	enum bdb_found found = BDB_NONE;
+	enum bdb_found found;
 
 	if (!a->db || !a->pool) {
 		refuse(l->channel, ask->id, true, "authd is starting or stopping");
@@ -277,14 +295,13 @@ check_begin(struct link *l, const struct ipc_auth_ask *ask)
 		return true;
 	}
 	arena_init(&mem, SCRATCH_MAX);
-	if (k->name[0])
-		found = userdb_get(a->db, span_str(k->name), &mem, &user, &why);
+	found = look_up(k, ask, &mem, &user, &why);
 	if (found == BDB_FAILED) {
 		log_put(LOG_failure, "user database: %s", why.text);
 		refuse(l->channel, ask->id, true, "the user database cannot be read");
 		check_free(k);
 	} else {
-		k->known = found == BDB_FOUND && password_known(user.hash) && own_identity(a, ask, k->name);
+		k->known = found == BDB_FOUND && password_known(user.hash) && own_identity(ask, k->name);
 		start(k, &user);
 	}
 	arena_free(&mem);

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * authd between a front, userd and mailctl that the test plays.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemons/authd/authd.h"
+
+struct world {
+	struct service service;
+	struct authd a;
+	struct arena mem;
+	char dir[64];
+	struct channel *front, *userd, *tool, *routed; /* our ends */
+	struct channel *served[4];
+	/* what came */
+	int answers, grants, dones, changes;
+	bool ok, temporary, done_ok, grant_first;
+	char user[B_ADDRESS + 1], text[256], granted_home[256];
+	uint8_t ticket[B_TICKET], granted[B_TICKET];
+	size_t ticket_n;
+};
+
+/* Our ends. */
+
+static bool
+on_auth_answer(struct channel *c, const struct ipc_auth_answer *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->answers++;
+	w->ok = m->ok;
+	w->temporary = m->temporary;
+	w->grant_first = w->grants > 0;
+	(void)span_cstr(m->user, w->user, sizeof(w->user));
+	(void)span_cstr(span_sub(m->why, 0, 200), w->text, sizeof(w->text));
+	w->ticket_n = m->ticket.n;
+	if (m->ticket.n == B_TICKET)
+		memcpy(w->ticket, m->ticket.p, B_TICKET);
+	return true;
+}
+
+static bool
+on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->grants++;
+	memcpy(w->granted, m->ticket.p, m->ticket.n);
+	(void)span_cstr(m->home, w->granted_home, sizeof(w->granted_home));
+	return true;
+}
+
+static bool
+on_user_admin_user(struct channel *c, const struct ipc_user_admin_user *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_user_admin_done(struct channel *c, const struct ipc_user_admin_done *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->dones++;
+	w->done_ok = m->ok;
+	return true;
+}
+
+static bool
+on_users_answer(struct channel *c, const struct ipc_users_answer *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_users_changed(struct channel *c, const struct ipc_users_changed *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->changes++;
+	(void)span_cstr(m->address, w->user, sizeof(w->user));
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/auth.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/ticket.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/user_admin.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/users.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+/* authd's ends, as its main.c has them. */
+
+static bool
+serve_auth(struct channel *c, unsigned type, const void *m, int fd)
+{
+	(void)fd;
+	return type == IPC_auth_ask && check_begin(channel_owner(c), m);
+}
+
+static bool
+serve_admin(struct channel *c, unsigned type, const void *m, int fd)
+{
+	(void)fd;
+	if (type == IPC_user_admin_set)
+		return admin_set(channel_owner(c), m);
+	return type == IPC_user_admin_remove ? admin_remove(channel_owner(c), m) : admin_list(channel_owner(c), m);
+}
+
+static bool
+serve_nothing(struct channel *c, unsigned type, const void *m, int fd)
+{
+	(void)c, (void)type, (void)m, (void)fd;
+	return false;
+}
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	(void)why;
+	link_closed(channel_owner(c));
+}
+
+static void
+on_gone(struct channel *c, const struct fail *why)
+{
+	(void)c, (void)why;
+}
+
+static const struct channel_ops front_ops = { dispatch_auth, on_gone, NULL };
+static const struct channel_ops userd_ops = { dispatch_ticket, on_gone, NULL };
+static const struct channel_ops tool_ops = { dispatch_user_admin, on_gone, NULL };
+static const struct channel_ops routed_ops = { dispatch_users, on_gone, NULL };
+static const struct channel_ops auth_side = { serve_auth, on_closed, NULL };
+static const struct channel_ops admin_side = { serve_admin, on_closed, NULL };
+static const struct channel_ops users_side = { serve_nothing, on_closed, NULL };
+static const struct channel_ops ticket_side = { serve_nothing, on_gone, NULL };
+
+static struct channel *
+wire(struct world *w, const struct ipc_channel *type, const struct channel_ops *ours, const struct channel_ops *theirs, bool users)
+{
+	struct channel *c;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+	c = channel_new(w->service.loop, fd[0], type, CHANNEL_SERVER, theirs, NULL);
+	channel_set_owner(c, link_new(&w->a, c));
+	((struct link *)channel_owner(c))->users = users;
+	return channel_new(w->service.loop, fd[1], type, CHANNEL_CLIENT, ours, w);
+}
+
+static void
+put_user(struct world *w, const char *name, const char *password)
+{
+	struct ipc_user_admin_set set = { .user = span_str(name), .create = true };
+	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
+	struct fail why = { 0 };
+	struct buf hash;
+
+	buf_init(&hash, PASSWORD_HASH_MAX);
+	assert_true(!*password || password_hash(span_str(password), &cost, &hash, &why));
+	if (!useradmin_set(w->a.db, &set, buf_span(&hash), 1, &why))
+		fail_msg("%s", why.text);
+	buf_wipe(&hash);
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_hash_memory = 1M\n");
+	struct conf_errors *errors = calloc(1, sizeof(*errors));
+	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
+	struct fail why;
+	int fd[2];
+
+	*state = w;
+	arena_init(&w->mem, CONF_ARENA_MAX);
+	log_open("test", open("/dev/null", 1), NULL);
+	w->service = (struct service){ .loop = loop_new(), .name = "authd", .state = &w->a };
+	w->service.conf = conf_parse(text, &w->mem, errors);
+	free(errors);
+	assert_non_null(w->service.conf);
+	(void)strcpy(w->dir, "/tmp/test_authd.XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	w->a.service = &w->service;
+	list_init(&w->a.links);
+	list_init(&w->a.checks);
+	guard_init(&w->a.guard, w->service.conf->auth_failure_delay);
+	assert_true(cache_init(&w->a.cache));
+	assert_true(userdb_open(w->dir, &w->a.db, &why));
+	buf_init(&w->a.dummy, PASSWORD_HASH_MAX);
+	assert_true(password_hash(SPAN("nobody's"), &cost, &w->a.dummy, &why));
+	w->a.pool = worker_pool_new(w->service.loop, 2);
+	w->front = wire(w, &ipc_channel_auth, &front_ops, &auth_side, false);
+	w->tool = wire(w, &ipc_channel_user_admin, &tool_ops, &admin_side, false);
+	w->routed = wire(w, &ipc_channel_users, &routed_ops, &users_side, true);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+	w->a.ticket = channel_new(w->service.loop, fd[0], &ipc_channel_ticket, CHANNEL_CLIENT, &ticket_side, NULL);
+	w->userd = channel_new(w->service.loop, fd[1], &ipc_channel_ticket, CHANNEL_SERVER, &userd_ops, w);
+	put_user(w, "alice@example.test", "wonderland");
+	put_user(w, "nologin@example.test", "");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+	char path[512];
+	struct dirent *e;
+	DIR *d;
+
+	worker_pool_free(&w->a.pool);
+	check_drop_all(&w->a);
+	while (!list_empty(&w->a.links))
+		link_closed(OWNER_OF(w->a.links.next, struct link, node));
+	channel_free(&w->front);
+	channel_free(&w->userd);
+	channel_free(&w->tool);
+	channel_free(&w->routed);
+	channel_free(&w->a.ticket);
+	userdb_close(&w->a.db);
+	buf_wipe(&w->a.dummy);
+	cache_free(&w->a.cache);
+	guard_free(&w->a.guard);
+	loop_free(&w->service.loop);
+	d = opendir(w->dir);
+	while (d && (e = readdir(d))) {
+		(void)snprintf(path, sizeof(path), "%s/%s", w->dir, e->d_name);
+		(void)unlink(path);
+	}
+	if (d)
+		(void)closedir(d);
+	(void)rmdir(w->dir);
+	arena_free(&w->mem);
+	free(w);
+	return 0;
+}
+
+static void
+ask(struct world *w, const char *service, const char *user, const char *password)
+{
+	struct ipc_auth_ask m = {
+		.id = 7,
+		.service = span_str(service),
+		.mechanism = SPAN("PLAIN"),
+		.client_addr = SPAN("192.0.2.1"),
+		.user = span_str(user),
+		.password = span_str(password),
+	};
+
+	w->answers = 0;
+	w->text[0] = '\0';
+	assert_true(ipc_send_auth_ask(w->front, &m));
+	for (int i = 0; i < 500 && !w->answers; i++)
+		(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->answers, 1);
+}
+
+static void
+test_good_credentials(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, "smtp", "ALICE@example.test", "wonderland");
+	assert_true(w->ok);
+	assert_string_equal(w->user, "alice@example.test");
+	assert_int_equal(w->ticket_n, 0);
+	assert_int_equal(w->grants, 0);
+	ask(w, "smtp", "alice", "wonderland"); /* myorigin */
+	assert_true(w->ok);
+	assert_int_equal(w->a.cached, 1);
+}
+
+static void
+test_a_ticket_is_granted_before_the_answer(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, "imap", "alice@example.test", "wonderland");
+	assert_true(w->ok);
+	assert_int_equal(w->ticket_n, B_TICKET);
+	assert_true(w->grant_first);
+	assert_memory_equal(w->ticket, w->granted, B_TICKET);
+	assert_string_equal(w->granted_home, "example.test/alice");
+	/* Without userd there is no session to be had, for now. */
+	channel_free(&w->a.ticket);
+	ask(w, "imap", "alice@example.test", "wonderland");
+	assert_false(w->ok);
+	assert_true(w->temporary);
+}
+
+static void
+test_all_wrong_ones_look_the_same(void **state)
+{
+	static const char *const users[] = { "alice@example.test", "nobody@example.test", "nologin@example.test", "", "a/../b@example.test", "x@y@z" };
+	struct world *w = *state;
+
+	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+		ask(w, "smtp", users[i], "Wonderland");
+		assert_false(w->ok);
+		assert_false(w->temporary);
+		assert_string_equal(w->user, "");
+	}
+	assert_int_equal(w->a.wrong, 6);
+	ask(w, "smtp", "nologin@example.test", "");
+	assert_false(w->ok);
+}
+
+static void
+tool_does(struct world *w, bool create, const char *user, const char *password)
+{
+	struct ipc_user_admin_set m = { .id = 1, .create = create, .user = span_str(user), .password = span_str(password) };
+
+	w->dones = 0;
+	assert_true(ipc_send_user_admin_set(w->tool, &m));
+	for (int i = 0; i < 500 && !w->dones; i++)
+		(void)loop_turn(w->service.loop, 20);
+	(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->dones, 1);
+}
+
+static void
+test_a_changed_password_counts_at_once(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, "smtp", "alice@example.test", "wonderland");
+	assert_true(w->ok);
+	tool_does(w, false, "alice@example.test", "looking glass");
+	assert_true(w->done_ok);
+	assert_int_equal(w->changes, 1);
+	assert_string_equal(w->user, "alice@example.test");
+	ask(w, "smtp", "alice@example.test", "wonderland"); /* was in the cache */
+	assert_false(w->ok);
+	ask(w, "smtp", "alice@example.test", "looking glass");
+	assert_true(w->ok);
+	tool_does(w, true, "alice@example.test", "x");
+	assert_false(w->done_ok);
+	tool_does(w, true, "../../x@example.test", "x");
+	assert_false(w->done_ok);
+}
+
+static void
+test_a_front_may_go_while_its_login_is_checked(void **state)
+{
+	struct world *w = *state;
+	struct ipc_auth_ask m = { .id = 1, .service = SPAN("smtp"), .client_addr = SPAN("192.0.2.1"), .user = SPAN("alice@example.test"), .password = SPAN("no") };
+
+	for (int i = 0; i < 20; i++)
+		assert_true(ipc_send_auth_ask(w->front, &m));
+	(void)loop_turn(w->service.loop, 10);
+	(void)loop_turn(w->service.loop, 10);
+	assert_true(w->a.nchecks > 0);
+	channel_free(&w->front);
+	for (int i = 0; i < 500 && w->a.nchecks; i++)
+		(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->a.nchecks, 0);
+}
+
+static void
+test_one_client_cannot_take_all_the_room(void **state)
+{
+	struct world *w = *state;
+	struct ipc_auth_ask m = { .id = 1, .service = SPAN("smtp"), .client_addr = SPAN("192.0.2.1"), .user = SPAN("alice@example.test"), .password = SPAN("no") };
+
+	for (int i = 0; i < CHECKS_PER_CLIENT + 10; i++)
+		assert_true(ipc_send_auth_ask(w->front, &m));
+	for (int i = 0; i < 20 && w->a.refused < 10; i++)
+		(void)loop_turn(w->service.loop, 5);
+	assert_true(w->a.refused >= 10);
+	assert_true(w->a.nchecks <= CHECKS_PER_CLIENT);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_good_credentials, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_ticket_is_granted_before_the_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_all_wrong_ones_look_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_changed_password_counts_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_front_may_go_while_its_login_is_checked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -23,7 +23,7 @@ struct mailctl {
 	const char *sort, *sender;
 	uint64_t limit;
 	struct arena arena;
-	const struct conf *conf; /* NULL only for check, which reads it itself */
+	const struct conf *conf; /* NULL only for check, which reads it itself, and trace */
 };
 
 #define COMMAND(group, verb, function, arguments, doc) int function(struct mailctl *m);

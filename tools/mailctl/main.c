@@ -142,7 +142,7 @@ run(struct mailctl *m, char **argv, int argc)
 				return mailctl_fail(EX_USAGE_, "%s: unknown option, or its value is missing", argv[k]);
 		}
 		m->nargs = kept;
-		if (commands[i].run != check_cmd && !load_config(m))
+		if (commands[i].run != check_cmd && commands[i].run != trace_cmd && !load_config(m))
 			return EX_CONFIG_;
 		return commands[i].run(m);
 	}

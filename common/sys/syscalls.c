@@ -37,10 +37,13 @@ static const struct {
 #include "sys/syscalls.def"
 };
 
+/* "argument n is value", whole: the library's own macros leave a field out. */
+#define IS(n, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_EQ, (value), 0 })
+
 static bool
 allow_socket(scmp_filter_ctx filter, int family)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) == 0;
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, IS(0, (scmp_datum_t)family)) == 0;
 }
 
 /* Calls that are harmless with some arguments only. */
@@ -52,13 +55,13 @@ allow_some(scmp_filter_ctx f, unsigned promises)
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < sizeof(prctls) / sizeof(prctls[0]); i++)
-		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i])) == 0;
+		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, IS(0, (scmp_datum_t)prctls[i])) == 0;
 	for (size_t i = 0; ok && i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
-		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i])) == 0;
+		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, IS(1, ioctls[i])) == 0;
 	/* Threads, never processes; clone3 hides its flags behind a pointer, so that libc must fall back to clone. */
 	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0;
 	ok = ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
-	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) == 0;
+	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, IS(0, AF_UNIX)) == 0;
 	if (promises & PROMISE_INET)
 		ok = ok && allow_socket(f, AF_INET) && allow_socket(f, AF_INET6);
 	if (promises & PROMISE_UNIX)

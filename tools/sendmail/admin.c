@@ -121,6 +121,17 @@ admin_list(const struct conf *conf)
 	return ask(conf, IPC_queue_admin_list, &(struct ipc_queue_admin_list){ .id = 1 });
 }
 
+/* -qR takes a whole address or a domain. */
+static const char *
+filter_key(const struct sendmail_options *o)
+{
+	if (o->filter_field == 'I')
+		return "id:";
+	if (o->filter_field == 'S')
+		return "from:";
+	return strchr(o->filter, '@') ? "to:" : "domain:";
+}
+
 int
 admin_flush(const struct sendmail_options *o, const struct conf *conf)
 {
@@ -130,11 +141,7 @@ admin_flush(const struct sendmail_options *o, const struct conf *conf)
 
 	buf_init(&filter, 4096);
 	if (o->filter && *o->filter)
-		buf_printf(&filter, "%s %s",
-			   o->filter_field == 'I'   ? "id"
-			   : o->filter_field == 'S' ? "sender"
-						    : "recipient",
-			   o->filter);
+		buf_printf(&filter, "%s%s", filter_key(o), o->filter);
 	act.filter = buf_span(&filter);
 	status = ask(conf, IPC_queue_admin_act, &act);
 	buf_free(&filter);

@@ -3,6 +3,7 @@
 
 #include <ifaddrs.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "log/log.h"
@@ -16,13 +17,22 @@ random_number(void)
 	return getrandom(&n, sizeof(n), GRND_NONBLOCK) == (ssize_t)sizeof(n) ? n : 0;
 }
 
+/* In the sandbox they cannot be had any more: a reload keeps those of the start. */
 static void
-own_addresses(struct policy *p)
+own_addresses(struct policy *p, const struct policy *old)
 {
 	struct ifaddrs *all = NULL;
 
-	if (getifaddrs(&all) < 0)
+	p->rules.own = p->own;
+	if (old) {
+		memcpy(p->own, old->own, sizeof(p->own));
+		p->rules.nown = old->rules.nown;
 		return;
+	}
+	if (getifaddrs(&all) < 0) {
+		log_put(LOG_degraded, "the host's own addresses cannot be read: loops are found by name only");
+		return;
+	}
 	for (struct ifaddrs *i = all; i && p->rules.nown < POLICY_OWN_MAX; i = i->ifa_next) {
 		int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
 		size_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
@@ -31,7 +41,6 @@ own_addresses(struct policy *p)
 			p->rules.nown++;
 	}
 	freeifaddrs(all);
-	p->rules.own = p->own;
 }
 
 static void
@@ -60,7 +69,7 @@ take_timeouts(struct policy *p, const struct conf *conf)
 }
 
 struct policy *
-policy_new(const struct conf *conf)
+policy_new(const struct conf *conf, const struct policy *old)
 {
 	struct policy *p = calloc(1, sizeof(*p));
 
@@ -87,7 +96,7 @@ policy_new(const struct conf *conf)
 		    conf->smtp_address_preference == CONF_PREFER_IPV6       ? DESTINATION_V6 : DESTINATION_ANY,
 		.random = conf->smtp_randomize_addresses ? random_number : NULL,
 	};
-	own_addresses(p);
+	own_addresses(p, old);
 	open_tls(p, conf);
 	return p;
 }

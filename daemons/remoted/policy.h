@@ -30,8 +30,8 @@ struct policy {
 	struct fail tls_why;
 };
 
-/* NULL: no memory. One reference is the caller's. */
-struct policy *policy_new(const struct conf *conf);
+/* old: the one before, at a reload. NULL: no memory. One reference is the caller's. */
+struct policy *policy_new(const struct conf *conf, const struct policy *old);
 struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy **p);
 

@@ -168,7 +168,7 @@ on_boot(struct service *s, struct fail *why)
 {
 	struct remoted *r = calloc(1, sizeof(*r));
 
-	if (!r || !(r->policy = policy_new(s->conf))) {
+	if (!r || !(r->policy = policy_new(s->conf, NULL))) {
 		free(r);
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	}
@@ -199,7 +199,7 @@ static void
 on_reload(struct service *s, const struct conf *old)
 {
 	struct remoted *r = s->state;
-	struct policy *fresh = policy_new(s->conf);
+	struct policy *fresh = policy_new(s->conf, r->policy);
 
 	(void)old;
 	r->conf = s->conf;

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Jobs to remoted and locald, and what they answer.
+ */
+#include <stdlib.h>
+
+#include "daemons/queued/queued.h"
+
+enum { HINT_WORTH = 4 }; /* so many jobs more an instance may have and still get what it has a connection for */
+
+struct agent {
+	struct list node;
+	struct queued *q;
+	struct channel *c;
+	unsigned kind, instance;
+	uint32_t capacity, jobs;
+};
+
+static bool
+takes(const struct agent *a)
+{
+	return a->jobs < a->capacity && !channel_congested(a->c);
+}
+
+bool
+queued_agent_ready(void *arg, unsigned kind)
+{
+	struct queued *q = arg;
+
+	LIST_EACH(&q->agents, it) {
+		const struct agent *a = OWNER_OF(it, struct agent, node);
+
+		if (!q->stopping && a->kind == kind && takes(a))
+			return true;
+	}
+	return false;
+}
+
+/* The least busy one, but rather the one that may have a connection open. */
+static struct agent *
+choose(struct queued *q, const struct destination *d)
+{
+	struct agent *best = NULL;
+	uint32_t best_load = UINT32_MAX;
+
+	LIST_EACH(&q->agents, it) {
+		struct agent *a = OWNER_OF(it, struct agent, node);
+		uint32_t load = a->jobs + (d->agent_hint == a->instance + 1 ? 0 : HINT_WORTH);
+
+		if (a->kind == d->agent && takes(a) && load < best_load) {
+			best = a;
+			best_load = load;
+		}
+	}
+	return best;
+}
+
+static bool
+send_recipients(struct agent *a, const struct queue_job *job)
+{
+	const struct message *m = job->m;
+	bool ok = true;
+
+	for (uint32_t i = 0; ok && i < job->nunits; i++) {
+		const struct unit *u = job->units[i];
+		const struct recipient *to = &m->rcpts[u->recipient];
+		struct ipc_deliver_rcpt r = {
+			.id = queue_job_id(job),
+			.index = i,
+			.address = unit_address(m, u),
+			.orcpt = text_span(to->orcpt),
+			.original = text_span(to->address),
+			.notify = to->notify,
+			.home = text_span(u->home),
+			.uid = u->uid,
+			.gid = u->gid,
+		};
+
+		ok = ipc_send_deliver_rcpt(a->c, &r);
+	}
+	return ok;
+}
+
+static bool
+send_content(struct agent *a, struct queue_job *job)
+{
+	struct ipc_deliver_content small = { .id = queue_job_id(job), .bytes = job->content };
+	struct ipc_deliver_content_fd large = { .id = queue_job_id(job), .size = job->m->size };
+	int fd = job->fd;
+
+	if (fd < 0)
+		return ipc_send_deliver_content(a->c, &small);
+	job->fd = -1; /* the channel closes it */
+	return ipc_send_deliver_content_fd(a->c, &large, fd);
+}
+
+bool
+queued_deliver_job(void *arg, struct queue_job *job)
+{
+	struct agent *a = choose(arg, job->d);
+	const struct message *m = job->m;
+	struct ipc_deliver_job head = {
+		.id = queue_job_id(job),
+		.message = message_id(m),
+		.nexthop = destination_nexthop(job->d),
+		.sender = job->sender,
+		.size = m->size,
+		.body8 = (m->flags & MESSAGE_BODY8) != 0,
+		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
+		.ret = m->ret,
+		.envid = text_span(m->envid),
+		.last = job->last,
+	};
+
+	if (!a)
+		return false;
+	/* If the channel breaks half-way, its end comes as on_closed and the job is lost there. */
+	if (!ipc_send_deliver_job(a->c, &head))
+		return false;
+	(void)(send_recipients(a, job) && send_content(a, job));
+	job->agent = a;
+	job->d->agent_hint = a->instance + 1;
+	a->jobs++;
+	return true;
+}
+
+static bool
+on_deliver_capacity(struct channel *c, const struct ipc_deliver_capacity *m)
+{
+	struct agent *a = channel_owner(c);
+
+	a->capacity = m->jobs;
+	queued_soon(a->q);
+	return true;
+}
+
+static bool
+on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
+{
+	struct agent *a = channel_owner(c);
+	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .maybe_done = m->maybe_done };
+
+	return queue_job_result(a->q->queue, m->id, m->index, &r);
+}
+
+static bool
+on_deliver_done(struct channel *c, const struct ipc_deliver_done *m)
+{
+	struct agent *a = channel_owner(c);
+
+	if (!queue_job_done(a->q->queue, m->id, m->health, m->text))
+		return false;
+	if (a->jobs > 0)
+		a->jobs--;
+	queued_soon(a->q);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/deliver.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	struct agent *a = channel_owner(c);
+	struct queued *q = a->q;
+
+	if (why)
+		log_put(LOG_channel, "deliver: %s", why->text);
+	list_remove(&a->node);
+	if (q->queue)
+		queue_agent_lost(q->queue, a);
+	free(a);
+	channel_free(&c);
+	if (q->queue)
+		queued_soon(q);
+}
+
+static void
+on_drained(struct channel *c)
+{
+	struct agent *a = channel_owner(c);
+
+	queued_soon(a->q);
+}
+
+void
+queued_deliver_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct queued *q = queued_of(s);
+	struct agent *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		channel_free(&c);
+		return;
+	}
+	*a = (struct agent){ .q = q, .c = c, .kind = span_eq(peer, SPAN("locald")) ? AGENT_LOCAL : AGENT_REMOTE, .instance = instance };
+	list_push(&q->agents, &a->node);
+	channel_set_owner(c, a);
+}
+
+const struct channel_ops queued_deliver_ops = { .dispatch = dispatch_deliver, .on_closed = on_closed, .on_drained = on_drained };

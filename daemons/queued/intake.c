@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Messages on their way in.  Small content is gathered in memory, larger
+ * content goes to its blob as it comes.  accepted is said when the journal has
+ * the envelope (and with it small content) on stable storage: law 1.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/queueid.h"
+#include "daemons/queued/queued.h"
+#include "journal/blob.h"
+#include "mail/status.h"
+
+struct intake { /* one smtpd */
+	struct list node;
+	struct queued *q;
+	struct channel *c; /* NULL: gone, but transactions are with the disk */
+	struct map transactions;
+	size_t unfinished;
+};
+
+struct transaction {
+	struct map_node by_id;
+	struct intake *intake;
+	struct arena arena;
+	struct record_envelope e;
+	struct buf list;
+	struct content *content;
+	struct blob blob;
+	uint64_t size;
+	uint8_t state;
+	bool with_disk; /* freed when the disk answers */
+	bool aborted;
+};
+
+enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024 };
+
+static void
+free_transaction(struct transaction *t)
+{
+	struct intake *in = t->intake;
+
+	if (t->content)
+		in->q->intake_bytes -= buf_len(&t->content->bytes);
+	if (t->e.blob && !t->with_disk)
+		blob_abandon(&t->blob);
+	map_remove(&in->transactions, &t->by_id);
+	content_free(t->content);
+	buf_free(&t->list);
+	arena_free(&t->arena);
+	free(t);
+	if (!in->c && in->transactions.count == 0) {
+		list_remove(&in->node);
+		map_free(&in->transactions);
+		free(in);
+	}
+}
+
+static struct transaction *
+find(const struct intake *in, uint64_t id)
+{
+	struct map_node *node = map_get_u64(&in->transactions, id);
+
+	return node ? OWNER_OF(node, struct transaction, by_id) : NULL;
+}
+
+/* The conversation is over for the peer. */
+static void
+refuse(struct transaction *t, unsigned status, struct span text)
+{
+	struct ipc_intake_refused m = { .id = t->by_id.hash, .status = (uint16_t)status,
+		.text = text.n ? text : span_str(status_get(status)->text) };
+
+	if (t->intake->c && !t->aborted)
+		(void)ipc_send_intake_refused(t->intake->c, &m);
+	free_transaction(t);
+}
+
+static unsigned
+status_for(const struct fail *why)
+{
+	if (why->status)
+		return why->status;
+	return why->class == FAIL_LIMIT ? STATUS_DISK_FULL : STATUS_SYSTEM_LOCAL_TEMP;
+}
+
+static bool
+on_intake_open(struct channel *c, const struct ipc_intake_open *m)
+{
+	struct intake *in = channel_owner(c);
+	struct transaction *t = m->id && !find(in, m->id) ? calloc(1, sizeof(*t)) : NULL;
+	struct arena *a;
+
+	if (!t || !channel_step(c, IPC_intake_open, &t->state) || !map_put_u64(&in->transactions, &t->by_id, m->id)) {
+		free(t);
+		return false;
+	}
+	t->intake = in;
+	a = &t->arena;
+	arena_init(a, ARENA_MAX);
+	buf_init(&t->list, LIST_MAX);
+	t->content = content_new(in->q->inline_max + IPC_DATA_MAX);
+	t->e = (struct record_envelope){
+		.id = m->id,
+		.sender = arena_dup(a, m->sender),
+		.client_name = arena_dup(a, m->client_name),
+		.client_addr = arena_dup(a, m->client_addr),
+		.helo = arena_dup(a, m->helo),
+		.protocol = arena_dup(a, m->protocol),
+		.sasl_user = arena_dup(a, m->sasl_user),
+		.envid = arena_dup(a, m->envid),
+		.ret = m->ret,
+		.body8 = m->body8,
+		.smtputf8 = m->smtputf8,
+	};
+	if (!t->content || in->q->stopping)
+		refuse(t, STATUS_NOT_ACCEPTING, SPAN_NONE);
+	else if (in->q->intake_bytes > INTAKE_MEMORY)
+		refuse(t, STATUS_CONGESTION, SPAN_NONE);
+	return true;
+}
+
+static bool
+on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
+{
+	struct transaction *t = find(channel_owner(c), m->id);
+	struct record_recipient r = { .address = m->address, .orcpt = m->orcpt, .notify = m->notify };
+
+	if (!t)
+		return true; /* refused meanwhile */
+	if (!channel_step(c, IPC_intake_rcpt, &t->state))
+		return false;
+	if (record_list_put(&t->list, &record_desc_recipient, &r))
+		t->e.recipients++;
+	else
+		refuse(t, STATUS_TOO_MANY_RECIPIENTS, SPAN_NONE);
+	return true;
+}
+
+/* Too large for the journal: what there is so far, and the rest, go to a file. */
+static bool
+open_blob(struct transaction *t, struct fail *why)
+{
+	struct queued *q = t->intake->q;
+	char name[40], temp[48];
+
+	queue_blob_name(t->by_id.hash, name);
+	(void)snprintf(temp, sizeof(temp), "%s.new", name);
+	if (q->vfs->ops->space(q->vfs) < (int64_t)(q->service->conf->queue_minfree + t->size))
+		return fail_set(why, FAIL_LIMIT, STATUS_DISK_FULL, "free space is down to queue_minfree");
+	if (!blob_create(&t->blob, q->vfs, temp, name, why))
+		return false;
+	t->e.blob = true;
+	(void)blob_write(&t->blob, buf_span(&t->content->bytes));
+	q->intake_bytes -= buf_len(&t->content->bytes);
+	content_free(t->content);
+	t->content = NULL;
+	return true;
+}
+
+static bool
+on_intake_data(struct channel *c, const struct ipc_intake_data *m)
+{
+	struct transaction *t = find(channel_owner(c), m->id);
+	struct fail why;
+
+	if (!t)
+		return true;
+	if (!channel_step(c, IPC_intake_data, &t->state))
+		return false;
+	t->size += m->bytes.n;
+	if (!t->e.blob && t->size > t->intake->q->inline_max && !open_blob(t, &why)) {
+		log_put(LOG_limit, "%s", why.text);
+		refuse(t, status_for(&why), SPAN_NONE);
+		return true;
+	}
+	if (t->e.blob) {
+		(void)blob_write(&t->blob, m->bytes); /* a failure shows at the end */
+	} else {
+		buf_put(&t->content->bytes, m->bytes);
+		t->intake->q->intake_bytes += m->bytes.n;
+	}
+	return true;
+}
+
+static void
+on_accepted(void *arg, uint64_t id, const struct fail *why)
+{
+	struct transaction *t = arg;
+	struct ipc_intake_accepted m = { .id = id };
+
+	if (why) {
+		log_put(LOG_failure, "%s", why->text);
+		refuse(t, status_for(why), SPAN_NONE);
+		return;
+	}
+	if (t->intake->c && !t->aborted)
+		(void)ipc_send_intake_accepted(t->intake->c, &m);
+	free_transaction(t);
+}
+
+static void
+give_to_queue(struct transaction *t)
+{
+	struct queued *q = t->intake->q;
+	struct content *content = t->content;
+	struct fail why;
+
+	t->e.list = buf_span(&t->list);
+	t->e.size = t->size;
+	t->content = NULL;
+	t->with_disk = true;
+	if (content)
+		q->intake_bytes -= buf_len(&content->bytes);
+	if (queue_accept(q->queue, &t->e, content, on_accepted, t, &why))
+		return;
+	log_put(LOG_failure, "%s", why.text);
+	if (t->e.blob)
+		(void)blob_remove(q->vfs, t->blob.name, NULL);
+	refuse(t, status_for(&why), SPAN_NONE);
+}
+
+static void
+on_blob(struct blob *b, const struct fail *why)
+{
+	struct transaction *t = OWNER_OF(b, struct transaction, blob);
+
+	if (why) {
+		log_put(LOG_failure, "%s", why->text);
+		refuse(t, why->err == ENOSPC ? STATUS_DISK_FULL : STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+	} else if (t->aborted) {
+		(void)blob_remove(b->vfs, b->name, NULL);
+		free_transaction(t);
+	} else {
+		give_to_queue(t);
+	}
+}
+
+static bool
+on_intake_end(struct channel *c, const struct ipc_intake_end *m)
+{
+	struct transaction *t = find(channel_owner(c), m->id);
+
+	if (!t)
+		return true;
+	if (!channel_step(c, IPC_intake_end, &t->state) || m->size != t->size)
+		return false;
+	t->e.message_id = arena_dup(&t->arena, m->message_id);
+	if (t->e.recipients == 0) {
+		refuse(t, STATUS_NO_RECIPIENTS, SPAN_NONE);
+	} else if (t->e.blob) {
+		t->with_disk = true;
+		blob_commit(&t->blob, t->intake->q->pool, on_blob);
+	} else {
+		give_to_queue(t);
+	}
+	return true;
+}
+
+static bool
+on_intake_abort(struct channel *c, const struct ipc_intake_abort *m)
+{
+	struct transaction *t = find(channel_owner(c), m->id);
+
+	if (!t)
+		return true;
+	if (!channel_step(c, IPC_intake_abort, &t->state))
+		return false;
+	t->aborted = true;
+	if (!t->with_disk)
+		free_transaction(t);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/intake.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+abort_one(struct map_node *node, void *arg)
+{
+	struct transaction *t = OWNER_OF(node, struct transaction, by_id);
+
+	(void)arg;
+	t->aborted = true;
+	if (!t->with_disk)
+		free_transaction(t);
+}
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	struct intake *in = channel_owner(c);
+
+	if (why)
+		log_put(LOG_channel, "intake: %s", why->text);
+	map_each(&in->transactions, abort_one, NULL);
+	in->c = NULL;
+	if (in->transactions.count == 0) {
+		list_remove(&in->node);
+		map_free(&in->transactions);
+		free(in);
+	}
+	channel_free(&c);
+}
+
+void
+queued_intake_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct queued *q = queued_of(s);
+	struct intake *in = calloc(1, sizeof(*in));
+
+	(void)peer, (void)instance;
+	if (!in) {
+		channel_free(&c);
+		return;
+	}
+	in->q = q;
+	in->c = c;
+	map_init(&in->transactions);
+	list_push(&q->intakes, &in->node);
+	channel_set_owner(c, in);
+}
+
+const struct channel_ops queued_intake_ops = { .dispatch = dispatch_intake, .on_closed = on_closed };
+
+static void
+count_one(struct map_node *node, void *arg)
+{
+	if (OWNER_OF(node, struct transaction, by_id)->with_disk)
+		++*(size_t *)arg;
+}
+
+size_t
+queued_unfinished(const struct queued *q)
+{
+	size_t n = 0;
+
+	LIST_EACH(&q->intakes, it)
+		map_each(&OWNER_OF(it, struct intake, node)->transactions, count_one, &n);
+	return n;
+}
+
+static void
+refuse_one(struct map_node *node, void *arg)
+{
+	struct transaction *t = OWNER_OF(node, struct transaction, by_id);
+
+	(void)arg;
+	if (!t->with_disk)
+		refuse(t, STATUS_NOT_ACCEPTING, SPAN_NONE);
+}
+
+void
+queued_refuse_all(struct queued *q)
+{
+	LIST_EACH(&q->intakes, it)
+		map_each(&OWNER_OF(it, struct intake, node)->transactions, refuse_one, NULL);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * queued: owns the spool.  Joins the queue to its neighbours: intake from
+ * smtpd, routing by routed, deliveries by remoted and locald, tools.
+ */
+#ifndef QUEUED_QUEUED_H
+#define QUEUED_QUEUED_H
+
+#include "queue/queue.h"
+#include "service/service.h"
+#include "sys/worker.h"
+
+enum {
+	INTAKE_MEMORY = 256 * 1024 * 1024, /* of unfinished messages, all together */
+};
+
+struct queued {
+	struct service *service;
+	struct vfs *vfs; /* queue_directory */
+	struct worker_pool *pool;
+	struct journal *journal;
+	struct queue *queue;
+	/* intake */
+	struct list intakes;
+	size_t intake_bytes;
+	size_t inline_max;
+	/* routing */
+	struct channel *route; /* NULL while routed is away */
+	/* delivery */
+	struct list agents;
+	uint64_t jobs_done;
+	/* tools */
+	struct turn run;
+	struct timer wake, stop;
+	int64_t wake_at, stop_at;
+	bool stopping;
+};
+
+extern const struct service_ops queued_ops;
+/* The rows of the service's channels. */
+extern const struct channel_ops queued_intake_ops, queued_route_ops, queued_deliver_ops, queued_admin_ops;
+void queued_intake_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+void queued_route_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+void queued_deliver_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+void queued_admin_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+
+static inline struct queued *queued_of(const struct service *s) { return s->state; }
+
+void queued_soon(struct queued *q); /* queue_run() at the end of this turn */
+
+/* ports of the queue */
+bool queued_ask(void *arg, uint64_t ask, struct span address, struct span sender);
+bool queued_agent_ready(void *arg, unsigned agent);
+bool queued_deliver_job(void *arg, struct queue_job *job);
+
+size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */
+void queued_refuse_all(struct queued *q);         /* intake ends */
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Questions to routed.
+ */
+#include "daemons/queued/queued.h"
+
+bool
+queued_ask(void *arg, uint64_t ask, struct span address, struct span sender)
+{
+	struct queued *q = arg;
+	struct ipc_route_ask m = { .id = ask, .address = address, .sender = sender };
+
+	return q->route && !q->stopping && !channel_congested(q->route) && ipc_send_route_ask(q->route, &m);
+}
+
+static bool
+on_route_target(struct channel *c, const struct ipc_route_target *m)
+{
+	struct queued *q = channel_owner(c);
+	struct queue_target t = { .agent = m->agent, .nexthop = m->nexthop, .address = m->address, .home = m->home,
+		.sender = m->sender, .uid = m->uid, .gid = m->gid, .status = m->status, .text = m->text };
+
+	return queue_target(q->queue, m->id, &t) || true; /* a question given up meanwhile is no violation */
+}
+
+static bool
+on_route_done(struct channel *c, const struct ipc_route_done *m)
+{
+	struct queued *q = channel_owner(c);
+
+	(void)queue_routed(q->queue, m->id);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/route.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	struct queued *q = channel_owner(c);
+
+	if (why)
+		log_put(LOG_channel, "route: %s", why->text);
+	if (q->route == c) {
+		q->route = NULL;
+		if (q->queue)
+			queue_routing_lost(q->queue);
+	}
+	channel_free(&c);
+}
+
+static void
+on_drained(struct channel *c)
+{
+	queued_soon(channel_owner(c));
+}
+
+void
+queued_route_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct queued *q = queued_of(s);
+
+	(void)peer, (void)instance;
+	channel_set_owner(c, q);
+	q->route = c;
+	if (q->queue)
+		queued_soon(q);
+}
+
+const struct channel_ops queued_route_ops = { .dispatch = dispatch_route, .on_closed = on_closed, .on_drained = on_drained };

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+#include "queue/impl.h"
+
+static bool
+start_over(struct queue *q, struct message *m)
+{
+	queue_unroute(q, m);
+	queue_start(q, m);
+	return true;
+}
+
+static bool
+flush(struct queue *q, struct message *m)
+{
+	if (m->flags & MESSAGE_HELD)
+		return false;
+	for (struct entry *e = &m->first; e; e = e->next)
+		if (e->state == ENTRY_WAITING) {
+			e->d->until_ms = 0;
+			return start_over(q, m);
+		}
+	return false;
+}
+
+static bool
+hold(struct queue *q, struct message *m)
+{
+	if (m->flags & MESSAGE_HELD)
+		return false;
+	m->flags |= MESSAGE_HELD;
+	queue_unroute(q, m);
+	queue_record_state(q, m);
+	return true;
+}
+
+static bool
+release(struct queue *q, struct message *m)
+{
+	if (!(m->flags & MESSAGE_HELD))
+		return false;
+	m->flags &= (uint16_t)~MESSAGE_HELD;
+	queue_record_state(q, m);
+	return start_over(q, m);
+}
+
+static bool
+delete(struct queue *q, struct message *m)
+{
+	m->flags |= MESSAGE_DELETED;
+	if (!(m->flags & MESSAGE_ACCEPTING)) {
+		queue_unroute(q, m);
+		queue_touch(q, m);
+	}
+	return true;
+}
+
+static bool
+bounce(struct queue *q, struct message *m)
+{
+	m->flags &= (uint16_t)~MESSAGE_HELD;
+	queue_give_up(q, m, SPAN("5.0.0"), SPAN("returned by the administrator"));
+	return true;
+}
+
+static bool
+requeue(struct queue *q, struct message *m)
+{
+	if (m->flags & MESSAGE_HELD)
+		return release(q, m);
+	return start_over(q, m);
+}
+
+static bool
+expire(struct queue *q, struct message *m)
+{
+	struct span reason = word_span(m->reason);
+
+	m->flags = (uint16_t)((m->flags & ~MESSAGE_HELD) | MESSAGE_EXPIRED);
+	queue_give_up(q, m, SPAN("5.4.7"), reason.n ? reason : SPAN("delivery time expired"));
+	return true;
+}
+
+bool
+queue_act(struct queue *q, struct message *m, enum queue_verb verb)
+{
+	static bool (*const acts[VERB_COUNT])(struct queue *, struct message *) = {
+		[VERB_FLUSH] = flush,
+		[VERB_HOLD] = hold,
+		[VERB_RELEASE] = release,
+		[VERB_DELETE] = delete,
+		[VERB_BOUNCE] = bounce,
+		[VERB_REQUEUE] = requeue,
+		[VERB_EXPIRE] = expire,
+	};
+
+	if (m->flags & MESSAGE_DELETED || (m->flags & MESSAGE_ACCEPTING && verb != VERB_DELETE))
+		return false;
+	q->now = q->ports.now_ms(q->ports.arg);
+	return acts[verb](q, m);
+}
+
+static void
+open_destination(struct map_node *node, void *arg)
+{
+	struct destination *d = OWNER_OF(node, struct destination, by_name);
+
+	d->until_ms = 0;
+	d->failures = 0;
+	queue_look(arg, d);
+}
+
+void
+queue_flush_destinations(struct queue *q)
+{
+	map_each(&q->destinations, open_destination, q);
+	queue_wake(q, 0);
+}
+
+struct visit {
+	void (*visit)(struct destination *d, void *arg);
+	void *arg;
+};
+
+static void
+visit_destination(struct map_node *node, void *arg)
+{
+	struct visit *v = arg;
+
+	v->visit(OWNER_OF(node, struct destination, by_name), v->arg);
+}
+
+void
+queue_each_destination(struct queue *q, void (*visit)(struct destination *d, void *arg), void *arg)
+{
+	struct visit v = { visit, arg };
+
+	map_each(&q->destinations, visit_destination, &v);
+}

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Units become jobs as destinations allow; what agents answer is recorded.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/blob.h"
+#include "mail/report.h"
+#include "queue/impl.h"
+
+enum { NO_RESULT = 0xff, JOB_LIST_MAX = 1000000 };
+
+void
+queue_look(struct queue *q, struct destination *d)
+{
+	int64_t next = destination_next(d, q->now);
+	bool now = next <= q->now && destination_open(d, q->now);
+
+	heap_put(&q->heap, d, now ? INT64_MAX : next);
+	if (!now) {
+		list_remove(&d->rotor);
+	} else if (!list_linked(&d->rotor)) {
+		list_push(&q->rotor, &d->rotor);
+		queue_wake(q, 0);
+	}
+}
+
+/* Some recipients of a waiting entry go through routing again. */
+static void
+wake_entry(struct queue *q, struct destination *d, struct entry *e)
+{
+	struct message *m = e->m;
+	struct entry *part = e;
+	uint32_t recipient;
+
+	m->flags |= MESSAGE_TRIED;
+	if (e->count > ASKS_TURN && (part = message_entry(m, d))) {
+		while (part->count < ASKS_TURN && entry_unchain(e, &recipient)) {
+			entry_chain(part, recipient);
+			d->nrcpts--;
+		}
+	} else {
+		destination_remove(d, e);
+		part = e;
+	}
+	part->state = ENTRY_UNROUTED;
+	part->d = d;
+	d->waking += part->count;
+	list_push(&q->unrouted, &part->node);
+}
+
+static void
+free_job(struct queue *q, struct queue_job *job)
+{
+	for (uint32_t i = 0; i < job->nunits; i++)
+		if (job->units[i])
+			unit_free(job->units[i]);
+	if (job->fd >= 0)
+		(void)q->blobs->ops->close(q->blobs, job->fd);
+	map_remove(&q->jobs, &job->by_id);
+	list_remove(&job->node);
+	words_put(&q->words, &job->reason);
+	buf_free(&job->list);
+	buf_free(&job->bytes);
+	free(job->units);
+	free(job->outcomes);
+	free(job);
+}
+
+static struct queue_job *
+new_job(struct queue *q, struct entry *e, uint32_t n)
+{
+	struct queue_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->fd = -1;
+	buf_init(&job->list, JOB_LIST_MAX);
+	buf_init(&job->bytes, (size_t)JOURNAL_RECORD_MAX + 4096);
+	job->m = e->m;
+	job->d = e->d;
+	job->started_ms = q->now;
+	job->units = calloc(n, sizeof(struct unit *));
+	job->outcomes = malloc(n);
+	if (!job->units || !job->outcomes || !map_put_u64(&q->jobs, &job->by_id, ++q->next_job)) {
+		free(job->units);
+		free(job->outcomes);
+		free(job);
+		return NULL;
+	}
+	memset(job->outcomes, NO_RESULT, n);
+	list_push(&q->job_list, &job->node);
+	return job;
+}
+
+static bool
+find_content(struct queue *q, struct queue_job *job, struct fail *why)
+{
+	struct record_envelope e;
+
+	char name[40];
+
+	if (job->m->flags & MESSAGE_BLOB) {
+		queue_blob_name(message_id(job->m), name);
+		job->fd = blob_open(q->blobs, name, why);
+		return job->fd >= 0;
+	}
+	if (job->m->content) {
+		job->content = buf_span(&job->m->content->bytes);
+		return true;
+	}
+	return queue_read(q, job->m, &job->bytes, &e, &job->content, why);
+}
+
+/* A message whose content cannot be read is kept for the administrator. */
+static void
+set_aside(struct queue *q, struct message *m, const struct fail *why)
+{
+	queue_log_message(LOG_failure, m, "held: its content cannot be read: %s", why->text);
+	words_put(&q->words, &m->reason);
+	m->reason = words_get(&q->words, fail_text(why));
+	m->flags |= MESSAGE_HELD;
+	queue_unroute(q, m);
+	queue_record_state(q, m);
+}
+
+static void
+take_units(struct queue_job *job, struct entry *e, uint32_t limit)
+{
+	struct destination *d = e->d;
+	struct text *sender = e->units->sender;
+
+	while (job->nunits < limit && e->units && span_eq(text_span(e->units->sender), text_span(sender))) {
+		job->units[job->nunits++] = entry_take(e);
+		d->nrcpts--;
+	}
+	job->sender = sender ? text_span(sender) : text_span(e->m->sender);
+}
+
+/* False: the agents take nothing now. */
+static bool
+start_job(struct queue *q, struct destination *d, struct entry *e)
+{
+	uint32_t limit = e->count < q->p.recipient_limit ? e->count : q->p.recipient_limit;
+	struct queue_job *job = new_job(q, e, limit);
+	struct message *m = e->m;
+	struct fail why;
+	bool ok;
+
+	if (!job)
+		return false;
+	if (!find_content(q, job, &why)) {
+		free_job(q, job);
+		set_aside(q, m, &why);
+		return true;
+	}
+	take_units(job, e, limit);
+	job->last = d->nready <= 1 && !e->units && list_empty(&d->parked);
+	ok = q->ports.deliver(q->ports.arg, job);
+	if (!ok) {
+		for (uint32_t i = 0; i < job->nunits; i++) {
+			entry_add(e, job->units[i]);
+			job->units[i] = NULL;
+			d->nrcpts++;
+		}
+		free_job(q, job);
+		return false;
+	}
+	job->content = SPAN_NONE; /* it may leave the cache now */
+	buf_free(&job->bytes);
+	m->jobs++;
+	d->active++;
+	if (q->p.rate_delay)
+		d->pause_ms = q->now + q->p.rate_delay;
+	if (e->units) {
+		destination_rotate(d, e);
+	} else {
+		destination_remove(d, e);
+		entry_done(e);
+	}
+	return true;
+}
+
+void
+queue_run_jobs(struct queue *q)
+{
+	bool ready[QUEUE_AGENTS];
+	struct list blocked;
+
+	list_init(&blocked);
+	for (unsigned i = 0; i < QUEUE_AGENTS; i++)
+		ready[i] = q->ports.agent_ready(q->ports.arg, i);
+	while (!list_empty(&q->rotor) && (ready[AGENT_REMOTE] || ready[AGENT_LOCAL] || q->asks.count < ASKS_MAX)) {
+		struct destination *d = OWNER_OF(list_shift(&q->rotor), struct destination, rotor);
+		struct entry *e = destination_prefers_due(d, q->now) ? destination_pick_due(d, q->now) : NULL;
+
+		if (e) {
+			wake_entry(q, d, e);
+		} else if (d->nready > 0 && ready[d->agent]) {
+			e = destination_pick_ready(d);
+			ready[d->agent] = start_job(q, d, e) && q->ports.agent_ready(q->ports.arg, d->agent);
+		} else if (d->nready > 0) {
+			list_push(&blocked, &d->rotor);
+			continue;
+		}
+		queue_look(q, d);
+	}
+	queue_run_routing(q);
+	while (!list_empty(&blocked))
+		list_push(&q->rotor, list_shift(&blocked));
+}
+
+/* ---- answers ---- */
+
+static struct queue_job *
+find_job(const struct queue *q, uint64_t id)
+{
+	struct map_node *node = map_get_u64(&q->jobs, id);
+
+	return node ? OWNER_OF(node, struct queue_job, by_id) : NULL;
+}
+
+static void
+log_result(const struct queue *q, const struct queue_job *job, const struct unit *u, const struct queue_result *r)
+{
+	static const char *const words[] = { "sent", "deferred", "bounced", "sent" };
+	const struct message *m = job->m;
+	const struct recipient *to = &m->rcpts[u->recipient];
+	int64_t delay = q->now - (int64_t)((message_id(m) >> 4) / 1000);
+
+	if (!log_enabled(LOG_delivery))
+		return;
+	queue_log_message(LOG_delivery, m, "to=<%.*s>%s%.*s%s relay=%.*s delay=%" PRId64 ".%03d dsn=%.*s status=%s (%.*s)",
+	    SPAN_ARG(unit_address(m, u)), u->address ? " orig_to=<" : "", SPAN_ARG(u->address ? text_span(to->address) : SPAN_NONE),
+	    u->address ? ">" : "", SPAN_ARG(r->peer.n ? r->peer : SPAN("none")), delay / 1000, (int)(delay % 1000 < 0 ? 0 : delay % 1000),
+	    SPAN_ARG(r->code), words[r->outcome], SPAN_ARG(r->reply));
+}
+
+/* A unit has come to its end: the recipient too, unless it has others. */
+static void
+settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queue_result *r)
+{
+	struct message *m = job->m;
+	struct recipient *to = &m->rcpts[u->recipient];
+	struct record_result result = { .index = u->recipient, .outcome = r->outcome, .code = r->code, .peer = r->peer, .reply = r->reply };
+
+	to->open--;
+	result.settled = to->open == 0 && !to->delayed;
+	if (u->address || !result.settled)
+		result.target = unit_address(m, u);
+	if (!record_list_put(&job->list, &record_desc_result, &result))
+		queue_log_message(LOG_failure, m, "a result is too long to be recorded");
+	if (result.settled) {
+		to->settled = true;
+		m->unsettled--;
+		q->stats.recipients--;
+	} else if (!message_add_done(m, u->recipient, result.target)) {
+		queue_log_message(LOG_failure, m, "no memory to remember a delivery");
+	}
+}
+
+bool
+queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queue_result *r)
+{
+	static const unsigned actions[] = { [OUTCOME_DELIVERED] = REPORT_DELIVERED, [OUTCOME_DEFERRED] = REPORT_ACTION_COUNT,
+		[OUTCOME_FAILED] = REPORT_FAILED, [OUTCOME_RELAYED] = REPORT_RELAYED };
+	struct queue_job *job = find_job(q, id);
+	struct unit *u;
+
+	if (!job || index >= job->nunits || job->outcomes[index] != NO_RESULT || r->outcome > OUTCOME_RELAYED)
+		return false;
+	q->now = q->ports.now_ms(q->ports.arg);
+	u = job->units[index];
+	job->outcomes[index] = r->outcome;
+	job->nresults++;
+	log_result(q, job, u, r);
+	if (r->maybe_done)
+		q->stats.duplicates++;
+	if (r->outcome == OUTCOME_DEFERRED) {
+		q->stats.deferred++;
+		words_put(&q->words, &job->reason);
+		job->reason = words_get(&q->words, r->reply);
+		return true;
+	}
+	if (r->outcome == OUTCOME_FAILED)
+		q->stats.failed++;
+	else
+		q->stats.delivered++;
+	/* A remote delivery to a host that knows DSN is that host's to report. */
+	if (r->outcome != OUTCOME_DELIVERED || job->d->agent == AGENT_LOCAL)
+		queue_note(q, job->m, u->recipient, actions[r->outcome], r->code, r->peer, r->reply);
+	settle(q, job, u, r);
+	return true;
+}
+
+static bool
+nothing_open(const struct message *m)
+{
+	return m->unsettled == 0 && m->jobs == 0 && m->asks == 0 && !m->notes;
+}
+
+/* Those without a final result wait, with the destination or by themselves. */
+static void
+delay_rest(struct queue *q, struct queue_job *job, bool held_back)
+{
+	struct message *m = job->m;
+	int64_t due = 0;
+
+	for (uint32_t i = 0; i < job->nunits; i++) {
+		uint32_t recipient = job->units[i]->recipient;
+		struct recipient *to = &m->rcpts[recipient];
+
+		if (job->outcomes[i] == OUTCOME_DEFERRED || job->outcomes[i] == NO_RESULT) {
+			to->open--;
+			to->delayed = true;
+		}
+		if (to->settled || to->open > 0 || !to->delayed)
+			continue;
+		if (!due && !held_back)
+			due = queue_retry_at(q, m);
+		queue_delay(q, m, recipient, job->d, due);
+	}
+}
+
+void
+queue_record_destination(struct queue *q, struct destination *d)
+{
+	struct record_destination r = { .name = destination_name(d), .failures = d->failures, .until_ms = d->until_ms,
+		.last = word_span(d->last) };
+	journal_pos pos;
+
+	if (!queue_append(q, RECORD_destination, &record_desc_destination, &r, SPAN_NONE, JOURNAL_INTERNAL | JOURNAL_LAZY, NULL, &pos,
+	        NULL))
+		return;
+	if (d->pos)
+		journal_live(q->journal, d->pos, -1);
+	d->pos = 0;
+	if (d->until_ms) { /* an open one needs no memory */
+		d->pos = pos;
+		journal_live(q->journal, pos, 1);
+	}
+}
+
+static void
+judge(struct queue *q, struct destination *d, unsigned health, struct span text)
+{
+	bool was_held = d->until_ms != 0;
+
+	if (health != HEALTH_GOOD && health != HEALTH_UNTRIED) {
+		words_put(&q->words, &d->last);
+		d->last = words_get(&q->words, text);
+	}
+	if (!destination_feedback(d, health, &q->p, q->now, q->ports.random(q->ports.arg)))
+		return;
+	if (d->until_ms)
+		log_put(LOG_destination, "name=%.*s held back for %" PRId64 "s, failure %u: %.*s", SPAN_ARG(destination_name(d)),
+		    (d->until_ms - q->now) / 1000, d->failures, SPAN_ARG(text));
+	else
+		log_put(LOG_destination, "name=%.*s open again", SPAN_ARG(destination_name(d)));
+	if (d->until_ms || was_held)
+		queue_record_destination(q, d);
+	if (d->until_ms)
+		queue_park(q, d);
+}
+
+bool
+queue_job_done(struct queue *q, uint64_t id, unsigned health, struct span text)
+{
+	struct queue_job *job = find_job(q, id);
+	struct message *m;
+	struct destination *d;
+	bool finished;
+
+	if (!job || health > HEALTH_UNTRIED)
+		return false;
+	q->now = q->ports.now_ms(q->ports.arg);
+	m = job->m;
+	d = job->d;
+	m->jobs--;
+	d->active--;
+	if (job->nresults < job->nunits || job->reason) {
+		m->flags |= MESSAGE_TRIED;
+		m->attempts++;
+	}
+	if (job->reason) {
+		words_put(&q->words, &m->reason);
+		m->reason = word_again(job->reason);
+	}
+	judge(q, d, health, text);
+	delay_rest(q, job, d->until_ms != 0 && health != HEALTH_GOOD);
+	finished = nothing_open(m);
+	if (buf_len(&job->list) > 0 || finished)
+		queue_record_outcome(q, m, buf_span(&job->list), false, finished ? "" : NULL);
+	free_job(q, job);
+	if (finished)
+		queue_drop(q, m);
+	else
+		queue_touch(q, m);
+	queue_look(q, d);
+	return true;
+}
+
+void
+queue_job_lost(struct queue *q, uint64_t id)
+{
+	struct queue_job *job = find_job(q, id);
+
+	if (!job)
+		return;
+	q->stats.duplicates += job->nunits - job->nresults;
+	queue_log_message(LOG_failure, job->m, "its agent went away: %u recipients are tried again and may get it twice",
+	    job->nunits - job->nresults);
+	(void)queue_job_done(q, id, HEALTH_UNTRIED, SPAN_NONE);
+}
+
+void
+queue_agent_lost(struct queue *q, const void *agent)
+{
+	LIST_EACH(&q->job_list, it) {
+		struct queue_job *job = OWNER_OF(it, struct queue_job, node);
+
+		if (job->agent == agent)
+			queue_job_lost(q, queue_job_id(job));
+	}
+}
+
+static void
+look_after(struct queue *q, struct message *m)
+{
+	if (m->jobs || m->asks || m->flags & MESSAGE_ACCEPTING)
+		return;
+	for (const struct entry *e = &m->first; e; e = e->next)
+		if (e->state == ENTRY_READY || e->state == ENTRY_UNROUTED)
+			return;
+	if (m->flags & MESSAGE_DELETED) {
+		queue_record_outcome(q, m, SPAN_NONE, false, "administrator");
+		queue_drop(q, m);
+	} else if (m->unsettled > 0) {
+		if (!(m->flags & MESSAGE_HELD))
+			queue_wait_settled(q, m);
+	} else if (!m->notes || queue_report(q, m)) {
+		queue_record_outcome(q, m, SPAN_NONE, false, "");
+		queue_drop(q, m);
+	} /* else: no space for the report; it is tried again when the message is looked at next */
+}
+
+void
+queue_run(struct queue *q)
+{
+	struct list *node;
+
+	if (q->running)
+		return;
+	q->running = true;
+	q->now = q->ports.now_ms(q->ports.arg);
+	queue_run_timers(q);
+	do {
+		while ((node = list_shift(&q->actions)))
+			look_after(q, OWNER_OF(node, struct message, action));
+		queue_run_routing(q);
+		queue_run_jobs(q);
+		queue_run_ages(q);
+	} while (!list_empty(&q->actions));
+	queue_run_timers(q);
+	journal_tidy(q->journal);
+	q->running = false;
+}

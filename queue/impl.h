@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * impl: the inside of the queue, shared by its modules:
+ *   queue.c     accept, remove, find
+ *   recover.c   replay
+ *   routing.c   recipients -> units at destinations
+ *   dispatch.c  units -> jobs; what comes back
+ *   waiting.c   delays, timers, expiry, warnings
+ *   notify.c    reports to the sender
+ *   admin.c     verbs
+ *   compact.c   what is live in a sparse segment is appended again
+ */
+#ifndef QUEUE_IMPL_H
+#define QUEUE_IMPL_H
+
+#include "log/log.h"
+#include "queue/queue.h"
+
+enum {
+	ASKS_MAX = 512,      /* questions to routing under way */
+	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
+	REPORT_RECIPIENTS = 100,
+};
+
+struct ask {
+	struct map_node by_id;
+	struct list node;
+	struct message *m;
+	struct destination *woken; /* it was waiting there; NULL: fresh */
+	uint32_t recipient;
+	struct unit *units;        /* answers so far, with their destinations */
+	struct destination **at;
+	size_t nunits, max_units;
+	uint8_t failed;            /* targets that fail at once */
+	bool deferred, any;
+	struct text *code, *text;  /* why */
+};
+
+struct heap {
+	struct destination **items;
+	size_t n, max;
+};
+
+struct queue {
+	struct journal *journal;
+	struct vfs *blobs;
+	struct queue_params p;
+	struct queue_ports ports;
+	struct map messages, destinations, jobs, asks;
+	struct list job_list, ask_list;
+	struct list age[2];      /* by arrival; [1]: null sender */
+	struct message *warn[2]; /* the next one whose delay is looked at */
+	struct list unrouted;    /* entries */
+	struct list rotor;       /* destinations that may start a job */
+	struct list actions;     /* messages to be looked at at the end of the run */
+	struct list cache;
+	struct heap heap;
+	struct words words;
+	uint64_t next_job, next_ask, last_id;
+	int64_t now, next_age_ms;
+	bool recovering, running;
+	struct queue_stats stats;
+};
+
+/* queue.c */
+void queue_log_message(enum log_event event, const struct message *m, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool queue_append(struct queue *q, unsigned type, const struct desc *d, const void *record, struct span body, unsigned flags,
+    struct journal_ticket *t, journal_pos *pos, struct fail *why);
+void queue_drop(struct queue *q, struct message *m); /* out of memory; its removal is recorded */
+void queue_touch(struct queue *q, struct message *m); /* look at it at the end of the run */
+/* Records results in the journal; removed as well if it is the last. */
+void queue_record_outcome(struct queue *q, struct message *m, struct span list, bool reported, const char *removed_by);
+void queue_record_state(struct queue *q, struct message *m);
+void queue_age_insert(struct queue *q, struct message *m);
+void queue_wake(struct queue *q, int64_t at_ms);
+struct destination *queue_destination(struct queue *q, unsigned agent, struct span nexthop);
+struct destination *queue_destination_named(struct queue *q, struct span name);
+
+/* routing.c */
+void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */
+void queue_run_routing(struct queue *q);
+void queue_unroute(struct queue *q, struct message *m); /* takes it out of every list; open asks are forgotten */
+
+/* dispatch.c */
+void queue_run_jobs(struct queue *q);
+void queue_record_destination(struct queue *q, struct destination *d);
+void queue_look(struct queue *q, struct destination *d); /* its lists or its health changed */
+
+/* waiting.c */
+void queue_delay(struct queue *q, struct message *m, uint32_t recipient, struct destination *d, int64_t due_ms);
+void queue_wait_settled(struct queue *q, struct message *m); /* nothing of it is under way any more */
+void queue_park(struct queue *q, struct destination *d);     /* held back: what was ready waits */
+void queue_run_timers(struct queue *q);
+void queue_run_ages(struct queue *q);
+void queue_give_up(struct queue *q, struct message *m, struct span code, struct span reason); /* all that is not settled has failed */
+int64_t queue_retry_at(struct queue *q, const struct message *m);
+void heap_put(struct heap *h, struct destination *d, int64_t due_ms); /* INT64_MAX takes it out */
+
+/* notify.c */
+bool queue_wants(const struct recipient *r, unsigned action);
+void queue_note(struct queue *q, struct message *m, uint32_t recipient, unsigned action, struct span code, struct span peer,
+    struct span reply);
+bool queue_report(struct queue *q, struct message *m); /* writes what is noted; false: try later */
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: ISC */
+#include "queue/message.h"
+
+#include <stdlib.h>
+
+#include "base/cursor.h"
+
+static bool
+load_done(struct message *m, uint32_t index, struct span list)
+{
+	struct cursor c = cursor_of(list);
+
+	while (c.ok && !cursor_end(&c)) {
+		uint16_t n = cursor_le16(&c);
+		struct span address = cursor_bytes(&c, n);
+
+		if (!c.ok || !message_add_done(m, index, address))
+			return false;
+	}
+	return true;
+}
+
+static bool
+load_recipients(struct message *m, struct span list)
+{
+	struct record_recipient r;
+	uint32_t i = 0;
+	bool ok = true;
+
+	while (i < m->nrcpts && record_list_next(&list, &record_desc_recipient, &r, &ok)) {
+		struct recipient *to = &m->rcpts[i];
+
+		to->address = text_new(r.address);
+		to->orcpt = text_new(r.orcpt);
+		to->notify = r.notify;
+		to->settled = r.settled;
+		if ((!to->address && r.address.n) || !load_done(m, i, r.done))
+			return false;
+		m->unsettled += !r.settled;
+		i++;
+	}
+	return ok && i == m->nrcpts && list.n == 0;
+}
+
+struct message *
+message_new(const struct record_envelope *e)
+{
+	struct message *m = e->recipients ? calloc(1, sizeof(*m)) : NULL;
+
+	if (!m)
+		return NULL;
+	m->by_id.hash = e->id;
+	m->sender = text_new(e->sender);
+	m->envid = text_new(e->envid);
+	m->size = e->size;
+	m->ret = e->ret;
+	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |
+	                      (e->report ? MESSAGE_REPORT : 0) | (e->held ? MESSAGE_HELD : 0));
+	m->nrcpts = e->recipients;
+	m->rcpts = m->nrcpts == 1 ? &m->one : calloc(m->nrcpts, sizeof(*m->rcpts));
+	if (!m->rcpts)
+		m->nrcpts = 0;
+	m->first.m = m;
+	if (!m->rcpts || !load_recipients(m, e->list))
+		message_free(&m, NULL);
+	return m;
+}
+
+void
+content_free(struct content *c)
+{
+	if (!c)
+		return;
+	list_remove(&c->node);
+	buf_free(&c->bytes);
+	free(c);
+}
+
+void
+unit_free(struct unit *u)
+{
+	free(u->address);
+	free(u->home);
+	free(u->sender);
+	free(u);
+}
+
+static void
+free_entry(struct entry *e)
+{
+	struct unit *u;
+
+	list_remove(&e->node);
+	while ((u = entry_take(e)))
+		unit_free(u);
+	if (e != &e->m->first)
+		free(e);
+}
+
+void
+message_free(struct message **at, struct words *words)
+{
+	struct message *m = *at;
+
+	while (m->first.next) {
+		struct entry *e = m->first.next;
+
+		m->first.next = e->next;
+		free_entry(e);
+	}
+	free_entry(&m->first);
+	for (uint32_t i = 0; i < m->nrcpts; i++) {
+		free(m->rcpts[i].address);
+		free(m->rcpts[i].orcpt);
+	}
+	if (m->rcpts != &m->one)
+		free(m->rcpts);
+	while (m->done) {
+		struct done *d = m->done;
+
+		m->done = d->next;
+		free(d->address);
+		free(d);
+	}
+	message_drop_notes(m);
+	content_free(m->content);
+	free(m->sender);
+	free(m->envid);
+	if (words)
+		words_put(words, &m->reason);
+	list_remove(&m->age);
+	list_remove(&m->action);
+	free(m);
+	*at = NULL;
+}
+
+struct entry *
+message_entry(struct message *m, struct destination *d)
+{
+	struct entry *e = &m->first;
+
+	if (e->state != ENTRY_IDLE || e->units) {
+		e = calloc(1, sizeof(*e));
+		if (!e)
+			return NULL;
+		e->m = m;
+		e->next = m->first.next;
+		m->first.next = e;
+	}
+	e->d = d;
+	e->due_ms = 0;
+	return e;
+}
+
+struct entry *
+message_ready_entry(struct message *m, const struct destination *d)
+{
+	for (struct entry *e = &m->first; e; e = e->next)
+		if (e->d == d && e->units && (e->state == ENTRY_IDLE || e->state == ENTRY_READY))
+			return e;
+	return NULL;
+}
+
+struct entry *
+message_waiting_entry(struct message *m, const struct destination *d)
+{
+	for (struct entry *e = &m->first; e; e = e->next)
+		if (e->d == d && e->state == ENTRY_WAITING)
+			return e;
+	return NULL;
+}
+
+void
+entry_done(struct entry *e)
+{
+	struct entry **at = &e->m->first.next;
+
+	list_remove(&e->node);
+	e->state = ENTRY_IDLE;
+	e->d = NULL;
+	if (e == &e->m->first)
+		return;
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	free(e);
+}
+
+void
+entry_chain(struct entry *e, uint32_t recipient)
+{
+	e->m->rcpts[recipient].next = 0;
+	if (e->tail)
+		e->m->rcpts[e->tail - 1].next = recipient + 1;
+	else
+		e->head = recipient + 1;
+	e->tail = recipient + 1;
+	e->count++;
+}
+
+bool
+entry_unchain(struct entry *e, uint32_t *recipient)
+{
+	if (!e->head)
+		return false;
+	*recipient = e->head - 1;
+	e->head = e->m->rcpts[*recipient].next;
+	if (!e->head)
+		e->tail = 0;
+	e->count--;
+	return true;
+}
+
+void
+entry_add(struct entry *e, struct unit *u)
+{
+	u->next = NULL;
+	if (e->units)
+		e->last->next = u;
+	else
+		e->units = u;
+	e->last = u;
+	e->count++;
+}
+
+struct unit *
+entry_take(struct entry *e)
+{
+	struct unit *u = e->units;
+
+	if (!u)
+		return NULL;
+	e->units = u->next;
+	u->next = NULL;
+	e->count--;
+	return u;
+}
+
+struct unit *
+unit_new(uint32_t recipient)
+{
+	struct unit *u = calloc(1, sizeof(*u));
+
+	if (u)
+		u->recipient = recipient;
+	return u;
+}
+
+bool
+message_is_done(const struct message *m, uint32_t recipient, struct span address)
+{
+	for (const struct done *d = m->done; d; d = d->next)
+		if (d->recipient == recipient && span_eq(text_span(d->address), address))
+			return true;
+	return false;
+}
+
+bool
+message_add_done(struct message *m, uint32_t recipient, struct span address)
+{
+	struct done *d;
+
+	if (message_is_done(m, recipient, address))
+		return true;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return false;
+	d->recipient = recipient;
+	d->address = text_new(address);
+	d->next = m->done;
+	m->done = d;
+	return d->address != NULL || address.n == 0;
+}
+
+bool
+message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t at_ms, struct span code, struct span peer,
+    struct span reply)
+{
+	struct note *n = calloc(1, sizeof(*n)), **at = &m->notes;
+
+	if (!n)
+		return false;
+	*n = (struct note){ .recipient = recipient, .action = (uint8_t)action, .at_ms = at_ms, .code = text_new(code),
+		.peer = text_new(peer), .reply = text_new(reply) };
+	while (*at)
+		at = &(*at)->next;
+	*at = n;
+	return true;
+}
+
+void
+message_drop_notes(struct message *m)
+{
+	while (m->notes) {
+		struct note *n = m->notes;
+
+		m->notes = n->next;
+		free(n->code);
+		free(n->peer);
+		free(n->reply);
+		free(n);
+	}
+}

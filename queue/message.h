@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * message: a queued message in memory: small, because there may be a million.
+ *
+ * A recipient is settled (nothing more to do), or it stands in the chain of
+ * exactly one entry (unrouted, or waiting at a destination), or it is being
+ * routed, or it has open units: one for each place its routing led to.  An
+ * entry ties a message to a destination.
+ */
+#ifndef QUEUE_MESSAGE_H
+#define QUEUE_MESSAGE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "journal/journal.h"
+#include "queue/record.h"
+#include "queue/text.h"
+
+struct destination;
+struct message;
+
+enum message_flags {
+	MESSAGE_ACCEPTING = 1, /* not durable yet */
+	MESSAGE_HELD = 2,
+	MESSAGE_WARNED = 4,
+	MESSAGE_BODY8 = 8,
+	MESSAGE_UTF8 = 16,
+	MESSAGE_BLOB = 32,
+	MESSAGE_REPORT = 64,  /* made by the queue itself */
+	MESSAGE_TRIED = 128,  /* no longer fresh */
+	MESSAGE_DELETED = 256, /* goes when its jobs are back */
+	MESSAGE_EXPIRED = 512, /* the next delay is the last */
+	MESSAGE_RECOVERED = 1024,
+};
+
+struct recipient {
+	struct text *address, *orcpt;
+	uint32_t next;   /* in an entry's chain: index + 1 */
+	uint16_t open;   /* units not settled in this attempt */
+	uint8_t notify;
+	bool settled : 1, delayed : 1, routing : 1;
+};
+
+/* One delivery to be made: a recipient, or one of the places it leads to. */
+struct unit {
+	struct unit *next;
+	uint32_t recipient;
+	uint32_t uid, gid;
+	struct text *address; /* NULL: the recipient's own */
+	struct text *home, *sender;
+};
+
+enum entry_state { ENTRY_IDLE, ENTRY_UNROUTED, ENTRY_WAITING, ENTRY_READY };
+
+struct entry {
+	struct list node;
+	struct message *m;
+	struct destination *d;
+	struct entry *next;        /* of the message */
+	struct unit *units, *last; /* READY, or IDLE while routing goes on */
+	int64_t due_ms;            /* WAITING: not before; 0: as the destination goes */
+	uint32_t head, tail;       /* chain of recipients: index + 1; 0: none */
+	uint32_t count;            /* of the chain, or of the units */
+	uint8_t state, class;
+};
+
+/* What the sender is to be told. */
+struct note {
+	struct note *next;
+	uint32_t recipient;
+	uint8_t action; /* enum report_action */
+	int64_t at_ms;
+	struct text *code, *peer, *reply;
+};
+
+/* A target that has the message while others of the same recipient have not. */
+struct done {
+	struct done *next;
+	uint32_t recipient;
+	struct text *address;
+};
+
+struct content {
+	struct list node; /* in the cache, oldest first */
+	struct message *m;
+	struct buf bytes;
+};
+
+struct message {
+	struct map_node by_id;
+	struct list age;          /* in order of arrival */
+	struct list action;       /* put off to the end of the run */
+	journal_pos pos, state_pos;
+	struct text *sender, *envid;
+	struct word *reason;      /* of the last delay */
+	struct content *content;  /* cached, or NULL */
+	struct note *notes;       /* for reports */
+	struct done *done;
+	struct recipient *rcpts;
+	uint64_t size;
+	uint32_t nrcpts, unsettled;
+	uint32_t asks;            /* recipients being routed */
+	uint32_t attempts;
+	uint16_t jobs;            /* under way */
+	uint16_t flags;
+	uint8_t ret;
+	struct entry first;
+	struct recipient one;     /* rcpts points here when there is but one */
+};
+
+static inline uint64_t message_id(const struct message *m) { return m->by_id.hash; }
+
+/* From an envelope as accepted or as replayed; NULL: no memory or a broken list. */
+struct message *message_new(const struct record_envelope *e);
+void message_free(struct message **m, struct words *words);
+
+/* An idle entry of the message, new if need be; NULL: no memory. */
+struct entry *message_entry(struct message *m, struct destination *d);
+/* The entry with units for d that is not yet or already ready; NULL: none. */
+struct entry *message_ready_entry(struct message *m, const struct destination *d);
+struct entry *message_waiting_entry(struct message *m, const struct destination *d);
+/* After its last recipient or unit left: unlinks it and lets it go. */
+void entry_done(struct entry *e);
+
+void entry_chain(struct entry *e, uint32_t recipient);
+bool entry_unchain(struct entry *e, uint32_t *recipient); /* the first; false: none */
+void entry_add(struct entry *e, struct unit *u);
+struct unit *entry_take(struct entry *e);
+
+struct unit *unit_new(uint32_t recipient);
+void unit_free(struct unit *u);
+bool message_is_done(const struct message *m, uint32_t recipient, struct span address);
+bool message_add_done(struct message *m, uint32_t recipient, struct span address);
+bool message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t at_ms, struct span code, struct span peer,
+    struct span reply);
+void message_drop_notes(struct message *m);
+/* The address a unit goes to. */
+static inline struct span
+unit_address(const struct message *m, const struct unit *u)
+{
+	return text_span(u->address ? u->address : m->rcpts[u->recipient].address);
+}
+void content_free(struct content *c);
+
+#endif

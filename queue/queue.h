@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * queue: every queued message, when it is tried, and what became of it.
+ *
+ * State in memory, truth in the journal.  Time, routing and agents are
+ * injected (struct queue_ports), so that a simulation can run days of retries.
+ * Nothing here reads a socket or a clock; durability is the journal's.
+ *
+ *   queue_new(), queue_recover(), then accepts; queue_run() when asked for.
+ */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include "queue/destination.h"
+#include "queue/message.h"
+#include "queue/params.h"
+
+struct queue;
+
+/* enum route_agent of ipc/route.def */
+enum queue_agent { AGENT_REMOTE, AGENT_LOCAL, AGENT_FAIL, AGENT_DEFER, AGENT_DISCARD };
+enum { QUEUE_AGENTS = 2 }; /* that take jobs */
+
+/* enum deliver_outcome of ipc/deliver.def */
+enum queue_outcome { OUTCOME_DELIVERED, OUTCOME_DEFERRED, OUTCOME_FAILED, OUTCOME_RELAYED };
+
+struct queue_target {
+	uint8_t agent;
+	struct span nexthop, address, home, sender;
+	uint32_t uid, gid;
+	unsigned status;  /* FAIL, DEFER: row of mail/status.def */
+	struct span text; /* and why */
+};
+
+struct queue_result {
+	uint8_t outcome;
+	struct span code, peer, reply;
+	bool maybe_done;
+};
+
+/* A delivery handed to an agent; lives until queue_job_done() or queue_job_lost(). */
+struct queue_job {
+	struct map_node by_id;    /* its number */
+	struct list node;         /* of all jobs */
+	struct message *m;
+	struct destination *d;
+	struct span sender;       /* reverse-path of this delivery */
+	struct span content;      /* inline, while fd < 0 */
+	int fd;                   /* a large content's file; set to -1 by who takes it over */
+	bool last;                /* no more for this destination now */
+	uint32_t nunits, nresults;
+	struct unit **units;      /* owned */
+	uint8_t *outcomes;        /* of units; 0xff: no result yet */
+	void *agent;              /* the port's: who has it */
+	int64_t started_ms;
+	struct buf list;          /* results for the journal */
+	struct word *reason;      /* of the last delay */
+	struct buf bytes;         /* holds content when it was read back */
+};
+static inline uint64_t queue_job_id(const struct queue_job *j) { return j->by_id.hash; }
+
+struct queue_ports {
+	void *arg;
+	int64_t (*now_ms)(void *arg); /* wall clock */
+	/* Ask for a recipient's targets; they come by queue_target() and queue_routed().
+	 * False: not now (queue_run() will be called when it may work). */
+	bool (*route)(void *arg, uint64_t ask, struct span address, struct span sender);
+	/* Whether an agent of this kind takes one more job. */
+	bool (*agent_ready)(void *arg, unsigned agent);
+	/* Gives the job away; false: not now. Sets job->agent. */
+	bool (*deliver)(void *arg, struct queue_job *job);
+	/* queue_run() is wanted at this time; 0: soon, when the present input is worked off. */
+	void (*wake)(void *arg, int64_t at_ms);
+	uint32_t (*random)(void *arg);
+};
+
+struct queue *queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, const struct queue_ports *ports);
+void queue_free(struct queue **q); /* before the journal is closed */
+void queue_set_params(struct queue *q, const struct queue_params *p);
+/* Replays the journal. False: it could not be read. */
+bool queue_recover(struct queue *q, unsigned *damaged, struct fail *why);
+/* For journal_options.on_sparse. */
+void queue_compact(struct queue *q, uint64_t segment);
+/* Whatever is due: routing, jobs, expiry, reports. */
+void queue_run(struct queue *q);
+
+/* A new message. e->list holds e->recipients recipients; content is taken over
+ * (also on failure), NULL when it is the file queue_blob_name(). on_done runs
+ * when it is durable (why == NULL) or will never be. False: not taken, on_done will not run. */
+bool queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
+    void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg, struct fail *why);
+/* "blob/ID" */
+void queue_blob_name(uint64_t id, char name[40]);
+struct content *content_new(size_t max);
+
+/* Answers of routing. */
+bool queue_target(struct queue *q, uint64_t ask, const struct queue_target *t); /* false: no such question */
+bool queue_routed(struct queue *q, uint64_t ask);
+void queue_routing_lost(struct queue *q); /* every open question is void */
+/* Answers of agents. False: no such job or recipient. */
+bool queue_job_result(struct queue *q, uint64_t job, uint32_t index, const struct queue_result *r);
+bool queue_job_done(struct queue *q, uint64_t job, unsigned health, struct span text);
+void queue_job_lost(struct queue *q, uint64_t job); /* its agent died */
+void queue_agent_lost(struct queue *q, const void *agent);
+
+/* Administration. */
+enum queue_verb { VERB_FLUSH, VERB_HOLD, VERB_RELEASE, VERB_DELETE, VERB_BOUNCE, VERB_REQUEUE, VERB_EXPIRE, VERB_COUNT };
+bool queue_act(struct queue *q, struct message *m, enum queue_verb verb);
+void queue_flush_destinations(struct queue *q); /* forget every backoff */
+struct message *queue_find(const struct queue *q, uint64_t id);
+/* The ids of all messages in order of arrival, *ids to be freed by the caller. */
+size_t queue_ids(const struct queue *q, uint64_t **ids);
+void queue_each_destination(struct queue *q, void (*visit)(struct destination *d, void *arg), void *arg);
+/* "active", "incoming", "deferred", "hold" */
+const char *queue_state(const struct message *m);
+/* Reads the envelope back, and the content when it is inline; spans point into *into. */
+bool queue_read(struct queue *q, const struct message *m, struct buf *into, struct record_envelope *e, struct span *content,
+    struct fail *why);
+
+struct queue_stats {
+	size_t messages, recipients, destinations, jobs, asks;
+	uint64_t accepted, delivered, deferred, failed, removed, reports, duplicates;
+	size_t cache_bytes;
+};
+struct queue_stats queue_stats(const struct queue *q);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * What a restart does: the journal's records, in order, make the state again.
+ * Facts about messages that are gone are passed over.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/queueid.h"
+#include "journal/blob.h"
+#include "mail/report.h"
+#include "queue/impl.h"
+
+static void
+forget(struct queue *q, struct message *m)
+{
+	journal_live(q->journal, m->pos, -1);
+	if (m->state_pos)
+		journal_live(q->journal, m->state_pos, -1);
+	map_remove(&q->messages, &m->by_id);
+	q->stats.messages--;
+	q->stats.recipients -= m->unsettled;
+	message_free(&m, &q->words);
+}
+
+static bool
+replay_envelope(struct queue *q, const struct journal_record *r)
+{
+	struct record_envelope e;
+	struct message *m;
+
+	if (!record_get(&record_desc_envelope, r, &e))
+		return false;
+	m = queue_find(q, e.id);
+	if (m) { /* compaction has moved it */
+		journal_depend(q->journal, r->pos, m->pos);
+		forget(q, m);
+	}
+	m = message_new(&e);
+	if (!m || !map_put_u64(&q->messages, &m->by_id, e.id)) {
+		if (m)
+			message_free(&m, &q->words);
+		return false;
+	}
+	m->pos = r->pos;
+	m->flags |= MESSAGE_RECOVERED;
+	journal_live(q->journal, r->pos, 1);
+	q->stats.messages++;
+	q->stats.recipients += m->unsettled;
+	queue_age_insert(q, m);
+	return true;
+}
+
+static void
+apply_result(struct queue *q, struct message *m, const struct record_result *r)
+{
+	struct recipient *to;
+
+	if (r->index >= m->nrcpts)
+		return;
+	to = &m->rcpts[r->index];
+	if (to->settled)
+		return;
+	if (r->outcome == OUTCOME_FAILED)
+		queue_note(q, m, r->index, REPORT_FAILED, r->code, r->peer, r->reply);
+	if (r->settled) {
+		to->settled = true;
+		m->unsettled--;
+		q->stats.recipients--;
+	} else {
+		(void)message_add_done(m, r->index, r->target);
+	}
+}
+
+static bool
+replay_outcome(struct queue *q, const struct journal_record *r)
+{
+	struct record_outcome o;
+	struct record_result result;
+	struct message *m;
+	bool ok = true;
+
+	if (!record_get(&record_desc_outcome, r, &o))
+		return false;
+	journal_depend(q->journal, r->pos, o.about);
+	m = queue_find(q, o.id);
+	if (!m)
+		return true;
+	while (record_list_next(&o.list, &record_desc_result, &result, &ok))
+		apply_result(q, m, &result);
+	m->flags |= MESSAGE_TRIED;
+	if (o.reported)
+		message_drop_notes(m);
+	if (o.removed)
+		forget(q, m);
+	return ok;
+}
+
+static bool
+replay_state(struct queue *q, const struct journal_record *r)
+{
+	struct record_state s;
+	struct message *m;
+
+	if (!record_get(&record_desc_state, r, &s))
+		return false;
+	m = queue_find(q, s.id);
+	if (!m)
+		return true;
+	if (m->state_pos)
+		journal_live(q->journal, m->state_pos, -1);
+	m->state_pos = r->pos;
+	journal_live(q->journal, r->pos, 1);
+	m->attempts = s.attempts;
+	m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED);
+	m->flags |= (uint16_t)((s.held ? MESSAGE_HELD : 0) | (s.warned ? MESSAGE_WARNED : 0) | MESSAGE_TRIED);
+	words_put(&q->words, &m->reason);
+	m->reason = words_get(&q->words, s.reason);
+	/* Kept in the idle entry until all is known. */
+	m->first.d = s.destination.n ? queue_destination_named(q, s.destination) : NULL;
+	m->first.due_ms = s.next_ms;
+	return true;
+}
+
+static bool
+replay_destination(struct queue *q, const struct journal_record *r)
+{
+	struct record_destination s;
+	struct destination *d;
+
+	if (!record_get(&record_desc_destination, r, &s))
+		return false;
+	d = queue_destination_named(q, s.name);
+	if (!d)
+		return false;
+	if (d->pos)
+		journal_live(q->journal, d->pos, -1);
+	d->pos = s.until_ms ? r->pos : 0;
+	if (d->pos)
+		journal_live(q->journal, d->pos, 1);
+	d->failures = s.failures;
+	d->until_ms = s.until_ms;
+	words_put(&q->words, &d->last);
+	d->last = words_get(&q->words, s.last);
+	return true;
+}
+
+static bool
+on_record(void *arg, const struct journal_record *r)
+{
+	static bool (*const replay[])(struct queue *, const struct journal_record *) = {
+		[RECORD_envelope] = replay_envelope,
+		[RECORD_outcome] = replay_outcome,
+		[RECORD_state] = replay_state,
+		[RECORD_destination] = replay_destination,
+	};
+	struct queue *q = arg;
+
+	/* Own stored data is input too: what is not understood is left and told. */
+	if (r->type >= sizeof(replay) / sizeof(*replay) || !replay[r->type] || !replay[r->type](q, r)) {
+		journal_live(q->journal, r->pos, 1);
+		log_put(LOG_journal, "record %" PRIu64 " of type %u is not understood and kept", r->pos, r->type);
+	}
+	return true;
+}
+
+static int
+by_age(const void *a, const void *b)
+{
+	uint64_t x = message_id(*(struct message *const *)a), y = message_id(*(struct message *const *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+sort_ages(struct queue *q, int kind)
+{
+	struct message **all = malloc((q->messages.count + 1) * sizeof(struct message *));
+	size_t n = 0;
+
+	if (!all)
+		return false;
+	LIST_EACH(&q->age[kind], it)
+		all[n++] = OWNER_OF(it, struct message, age);
+	qsort(all, n, sizeof(struct message *), by_age);
+	list_init(&q->age[kind]);
+	for (size_t i = 0; i < n; i++)
+		list_push(&q->age[kind], &all[i]->age);
+	q->warn[kind] = n ? all[0] : NULL;
+	free(all);
+	return true;
+}
+
+static void
+resume(struct queue *q, struct message *m)
+{
+	struct destination *d = m->first.d;
+	int64_t due_ms = m->first.due_ms;
+
+	m->first.d = NULL;
+	if (m->flags & MESSAGE_HELD)
+		return;
+	if (!d || m->unsettled == 0) {
+		queue_start(q, m);
+		return;
+	}
+	for (uint32_t i = 0; i < m->nrcpts; i++)
+		if (!m->rcpts[i].settled)
+			queue_delay(q, m, i, d, due_ms);
+	if (m->notes)
+		queue_touch(q, m);
+}
+
+struct blobs {
+	struct queue *q;
+	struct buf names;
+};
+
+static bool
+on_blob(void *arg, const char *name)
+{
+	struct blobs *b = arg;
+	struct span s = span_str(name);
+	uint64_t id;
+	struct message *m = queueid_parse(s, &id) ? queue_find(b->q, id) : NULL;
+
+	if (!m || !(m->flags & MESSAGE_BLOB)) {
+		buf_put(&b->names, s);
+		buf_putc(&b->names, '\0');
+	}
+	return true;
+}
+
+/* Contents whose envelope never became durable, or is gone. */
+static void
+sweep_blobs(struct queue *q)
+{
+	struct blobs b = { .q = q };
+	struct span rest;
+
+	buf_init(&b.names, 16 * 1024 * 1024);
+	if (q->blobs->ops->list(q->blobs, "blob", on_blob, &b) < 0)
+		log_put(LOG_failure, "cannot read the directory of large messages");
+	rest = buf_span(&b.names);
+	while (rest.n > 0) {
+		char path[80];
+		struct span name = span_cut(&rest, '\0');
+		struct buf full;
+		struct fail why;
+
+		buf_init(&full, sizeof(path));
+		buf_printf(&full, "blob/%.*s", SPAN_ARG(name));
+		if (span_cstr(buf_span(&full), path, sizeof(path)) && !blob_remove(q->blobs, path, &why))
+			log_put(LOG_failure, "%s", why.text);
+		buf_free(&full);
+	}
+	buf_free(&b.names);
+}
+
+bool
+queue_recover(struct queue *q, unsigned *damaged, struct fail *why)
+{
+	bool ok;
+
+	q->recovering = true;
+	ok = journal_replay(q->journal, on_record, q, damaged, why);
+	q->recovering = false;
+	if (!ok)
+		return false;
+	if (!sort_ages(q, 0) || !sort_ages(q, 1))
+		return fail_set(why, FAIL_TEMP, 0, "no memory to sort the queue");
+	for (int kind = 0; kind < 2; kind++)
+		LIST_EACH(&q->age[kind], it)
+			resume(q, OWNER_OF(it, struct message, age));
+	sweep_blobs(q);
+	return true;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Law 8: a recipient is resolved anew at each attempt.  What an answer says is
+ * good for the attempt that follows and is then forgotten.
+ */
+#include <stdlib.h>
+
+#include "mail/report.h"
+#include "mail/status.h"
+#include "queue/impl.h"
+
+void
+queue_start(struct queue *q, struct message *m)
+{
+	struct entry *e = message_entry(m, NULL);
+
+	if (!e)
+		return; /* no memory: the next restart or flush takes it up */
+	for (uint32_t i = 0; i < m->nrcpts; i++)
+		if (!m->rcpts[i].settled && m->rcpts[i].open == 0 && !m->rcpts[i].routing)
+			entry_chain(e, i);
+	if (e->count == 0) {
+		queue_touch(q, m);
+		return;
+	}
+	e->state = ENTRY_UNROUTED;
+	list_push(&q->unrouted, &e->node);
+	queue_wake(q, 0);
+}
+
+static void
+free_ask(struct queue *q, struct ask *a)
+{
+	if (a->woken && a->woken->waking > 0)
+		a->woken->waking--;
+	while (a->units) {
+		struct unit *u = a->units;
+
+		a->units = u->next;
+		unit_free(u);
+	}
+	map_remove(&q->asks, &a->by_id);
+	list_remove(&a->node);
+	free(a->at);
+	free(a->code);
+	free(a->text);
+	free(a);
+}
+
+static bool
+ask_one(struct queue *q, struct message *m, uint32_t recipient, struct destination *woken)
+{
+	struct ask *a = calloc(1, sizeof(*a));
+
+	if (!a || !map_put_u64(&q->asks, &a->by_id, ++q->next_ask)) {
+		free(a);
+		return false;
+	}
+	list_push(&q->ask_list, &a->node);
+	a->m = m;
+	a->recipient = recipient;
+	a->woken = woken; /* which counts it already */
+	if (!q->ports.route(q->ports.arg, a->by_id.hash, text_span(m->rcpts[recipient].address), text_span(m->sender))) {
+		a->woken = NULL;
+		free_ask(q, a);
+		return false;
+	}
+	m->asks++;
+	m->rcpts[recipient].routing = true;
+	return true;
+}
+
+/* Asks about some recipients of the entry; false when routing takes no more. */
+static bool
+ask_some(struct queue *q, struct entry *e)
+{
+	for (int i = 0; i < ASKS_TURN && e->head; i++) {
+		uint32_t recipient = e->head - 1;
+
+		if (q->asks.count >= ASKS_MAX || !ask_one(q, e->m, recipient, e->d))
+			return false;
+		(void)entry_unchain(e, &recipient);
+	}
+	return true;
+}
+
+void
+queue_run_routing(struct queue *q)
+{
+	while (!list_empty(&q->unrouted)) {
+		struct entry *e = OWNER_OF(q->unrouted.next, struct entry, node);
+		bool more = ask_some(q, e);
+
+		list_remove(&e->node);
+		if (e->head)
+			list_push(&q->unrouted, &e->node); /* others' turn */
+		else
+			entry_done(e);
+		if (!more)
+			break;
+	}
+}
+
+static struct ask *
+find_ask(const struct queue *q, uint64_t id)
+{
+	struct map_node *node = map_get_u64(&q->asks, id);
+
+	return node ? OWNER_OF(node, struct ask, by_id) : NULL;
+}
+
+static bool
+add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
+{
+	struct destination *d = queue_destination(q, t->agent, t->nexthop);
+	struct unit *u = d ? unit_new(a->recipient) : NULL;
+
+	if (a->nunits == a->max_units) {
+		size_t max = a->max_units ? a->max_units * 2 : 2;
+		struct destination **at = realloc(a->at, max * sizeof(struct destination *));
+
+		if (!at) {
+			if (u)
+				unit_free(u);
+			return false;
+		}
+		a->at = at;
+		a->max_units = max;
+	}
+	if (!u)
+		return false;
+	if (!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)))
+		u->address = text_new(t->address);
+	u->home = text_new(t->home);
+	u->sender = text_new(t->sender);
+	u->uid = t->uid;
+	u->gid = t->gid;
+	a->at[a->nunits++] = d;
+	u->next = a->units; /* backwards, as at[] is read */
+	a->units = u;
+	return true;
+}
+
+bool
+queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
+{
+	struct ask *a = find_ask(q, id);
+	const struct status *s = status_get(t->status);
+
+	if (!a)
+		return false;
+	a->any = true;
+	if (message_is_done(a->m, a->recipient, t->address))
+		return true;
+	switch (t->agent) {
+	case AGENT_REMOTE:
+	case AGENT_LOCAL:
+		if (!add_unit(q, a, t))
+			a->deferred = true;
+		break;
+	case AGENT_DISCARD:
+		break;
+	default:
+		a->deferred |= t->agent == AGENT_DEFER;
+		a->failed |= t->agent == AGENT_FAIL;
+		free(a->code);
+		free(a->text);
+		a->code = text_new(span_str(s->code));
+		a->text = text_new(t->text.n ? t->text : span_str(s->text));
+		break;
+	}
+	return true;
+}
+
+/* The recipient needs no agent: its end is known from routing alone. */
+static void
+settle_at_once(struct queue *q, struct ask *a)
+{
+	struct message *m = a->m;
+	struct span code = a->code ? text_span(a->code) : SPAN("2.0.0"), text = a->text ? text_span(a->text) : SPAN("discarded");
+	struct record_result r = { .index = a->recipient, .settled = a->nunits == 0 && !a->deferred,
+		.outcome = a->failed ? OUTCOME_FAILED : OUTCOME_DELIVERED, .code = code, .reply = text };
+	struct buf list;
+
+	buf_init(&list, 8192);
+	queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=%s (%.*s)",
+	    SPAN_ARG(text_span(m->rcpts[a->recipient].address)), SPAN_ARG(code), a->failed ? "bounced" : "sent", SPAN_ARG(text));
+	if (a->failed)
+		queue_note(q, m, a->recipient, REPORT_FAILED, code, SPAN_NONE, text);
+	if (record_list_put(&list, &record_desc_result, &r))
+		queue_record_outcome(q, m, buf_span(&list), false, NULL);
+	buf_free(&list);
+	if (r.settled) {
+		m->rcpts[a->recipient].settled = true;
+		m->unsettled--;
+		q->stats.recipients--;
+	}
+}
+
+static void
+place_units(struct ask *a)
+{
+	struct message *m = a->m;
+
+	while (a->units) {
+		struct unit *u = a->units;
+		struct destination *d = a->at[--a->nunits];
+		struct entry *e = message_ready_entry(m, d);
+
+		a->units = u->next;
+		if (!e)
+			e = message_entry(m, d);
+		if (!e) {
+			unit_free(u);
+			a->deferred = true;
+			continue;
+		}
+		entry_add(e, u);
+		if (e->state == ENTRY_READY)
+			d->nrcpts++;
+		m->rcpts[u->recipient].open++;
+	}
+}
+
+/* The whole round of questions is answered: jobs may be made. */
+static void
+make_ready(struct queue *q, struct message *m)
+{
+	for (struct entry *e = &m->first, *next; e; e = next) {
+		next = e->next;
+		if (e->state == ENTRY_IDLE && e->units) {
+			destination_add_ready(e->d, e);
+			if (e->d->until_ms > q->now)
+				queue_park(q, e->d);
+			queue_look(q, e->d);
+		}
+	}
+	queue_touch(q, m);
+}
+
+bool
+queue_routed(struct queue *q, uint64_t id)
+{
+	struct ask *a = find_ask(q, id);
+	struct message *m = a ? a->m : NULL;
+	struct destination *woken = a ? a->woken : NULL;
+	struct recipient *r;
+
+	if (!a)
+		return false;
+	r = &m->rcpts[a->recipient];
+	r->routing = false;
+	m->asks--;
+	if (a->failed || (a->nunits == 0 && !a->deferred))
+		settle_at_once(q, a);
+	place_units(a);
+	if (a->deferred) {
+		if (a->text) {
+			words_put(&q->words, &m->reason);
+			m->reason = words_get(&q->words, text_span(a->text));
+		}
+		if (r->open > 0)
+			r->delayed = true;
+		else
+			queue_delay(q, m, a->recipient, queue_destination_named(q, SPAN("routing/")), q->now + q->p.queue_run_delay);
+	}
+	free_ask(q, a);
+	if (woken)
+		queue_look(q, woken);
+	if (m->asks == 0)
+		make_ready(q, m);
+	queue_wake(q, 0);
+	return true;
+}
+
+void
+queue_routing_lost(struct queue *q)
+{
+	LIST_EACH(&q->ask_list, it) {
+		struct ask *a = OWNER_OF(it, struct ask, node);
+		struct message *m = a->m;
+		uint32_t recipient = a->recipient;
+		struct entry *e;
+
+		m->asks--;
+		m->rcpts[recipient].routing = false;
+		free_ask(q, a);
+		e = message_entry(m, NULL);
+		if (!e)
+			continue;
+		entry_chain(e, recipient);
+		e->state = ENTRY_UNROUTED;
+		list_push(&q->unrouted, &e->node);
+	}
+}
+
+void
+queue_unroute(struct queue *q, struct message *m)
+{
+	if (m->asks)
+		LIST_EACH(&q->ask_list, it) {
+			struct ask *a = OWNER_OF(it, struct ask, node);
+
+			if (a->m == m) {
+				m->rcpts[a->recipient].routing = false;
+				free_ask(q, a);
+			}
+		}
+	m->asks = 0;
+	for (struct entry *e = &m->first, *next; e; e = next) {
+		struct destination *d = e->d;
+		struct unit *u;
+		uint32_t recipient;
+
+		next = e->next;
+		if (e->state == ENTRY_UNROUTED && d)
+			d->waking -= e->count < d->waking ? e->count : d->waking;
+		if (e->state == ENTRY_READY || e->state == ENTRY_WAITING) {
+			destination_remove(d, e);
+			queue_look(q, d);
+		}
+		while (entry_unchain(e, &recipient))
+			;
+		while ((u = entry_take(e))) {
+			m->rcpts[u->recipient].open--;
+			unit_free(u);
+		}
+		entry_done(e);
+	}
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Delays, timers of destinations, lifetimes and warnings.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "mail/report.h"
+#include "queue/impl.h"
+
+enum { AGE_INTERVAL_MS = 60 * 1000 };
+
+/* ---- the heap of destinations, by the time they want to be looked at ---- */
+
+static void
+heap_set(struct heap *h, size_t i, struct destination *d)
+{
+	h->items[i] = d;
+	d->heap = i + 1;
+}
+
+static void
+sift(struct heap *h, size_t i)
+{
+	struct destination *d = h->items[i];
+
+	while (i > 0 && h->items[(i - 1) / 2]->due_ms > d->due_ms) {
+		heap_set(h, i, h->items[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	for (;;) {
+		size_t child = 2 * i + 1;
+
+		if (child + 1 < h->n && h->items[child + 1]->due_ms < h->items[child]->due_ms)
+			child++;
+		if (child >= h->n || h->items[child]->due_ms >= d->due_ms)
+			break;
+		heap_set(h, i, h->items[child]);
+		i = child;
+	}
+	heap_set(h, i, d);
+}
+
+static void
+heap_take(struct heap *h, struct destination *d)
+{
+	size_t i = d->heap - 1;
+
+	d->heap = 0;
+	h->n--;
+	if (i == h->n)
+		return;
+	heap_set(h, i, h->items[h->n]);
+	sift(h, i);
+}
+
+void
+heap_put(struct heap *h, struct destination *d, int64_t due_ms)
+{
+	if (due_ms == INT64_MAX) {
+		if (d->heap)
+			heap_take(h, d);
+		return;
+	}
+	d->due_ms = due_ms;
+	if (!d->heap) {
+		if (h->n == h->max) {
+			size_t max = h->max ? h->max * 2 : 64;
+			struct destination **items = realloc(h->items, max * sizeof(struct destination *));
+
+			if (!items)
+				return; /* looked at when one of its jobs comes back */
+			h->items = items;
+			h->max = max;
+		}
+		heap_set(h, h->n++, d);
+	}
+	sift(h, d->heap - 1);
+}
+
+/* ---- delays ---- */
+
+static int64_t
+lifetime(const struct queue *q, const struct message *m)
+{
+	return m->sender ? q->p.maximal_queue_lifetime : q->p.bounce_queue_lifetime;
+}
+
+static int64_t
+age_of(const struct queue *q, const struct message *m)
+{
+	return q->now - (int64_t)((message_id(m) >> 4) / 1000);
+}
+
+int64_t
+queue_retry_at(struct queue *q, const struct message *m)
+{
+	return q->now + destination_backoff(&q->p, m->attempts, q->ports.random(q->ports.arg));
+}
+
+void
+queue_delay(struct queue *q, struct message *m, uint32_t recipient, struct destination *d, int64_t due_ms)
+{
+	struct entry *e = d ? message_waiting_entry(m, d) : NULL;
+
+	m->rcpts[recipient].delayed = false;
+	if (m->flags & (MESSAGE_HELD | MESSAGE_DELETED))
+		return; /* a release starts with whatever is not settled */
+	if (!e) {
+		e = d ? message_entry(m, d) : NULL;
+		if (!e) {
+			queue_log_message(LOG_failure, m, "no memory to keep a recipient waiting; a restart takes it up");
+			return;
+		}
+		entry_chain(e, recipient);
+		destination_add_waiting(d, e, due_ms, m->attempts);
+	} else {
+		entry_chain(e, recipient);
+		d->nrcpts++;
+	}
+	queue_look(q, d);
+}
+
+void
+queue_give_up(struct queue *q, struct message *m, struct span code, struct span reason)
+{
+	struct buf list;
+
+	queue_unroute(q, m);
+	buf_init(&list, 1000000);
+	for (uint32_t i = 0; i < m->nrcpts; i++) {
+		struct record_result r = { .index = i, .settled = true, .outcome = OUTCOME_FAILED, .code = code, .reply = reason };
+
+		if (m->rcpts[i].settled || m->rcpts[i].open > 0)
+			continue;
+		m->rcpts[i].settled = true;
+		m->unsettled--;
+		q->stats.recipients--;
+		q->stats.failed++;
+		queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=bounced (%.*s)",
+		    SPAN_ARG(text_span(m->rcpts[i].address)), SPAN_ARG(code), SPAN_ARG(reason));
+		queue_note(q, m, i, REPORT_FAILED, code, SPAN_NONE, reason);
+		(void)record_list_put(&list, &record_desc_result, &r);
+	}
+	if (m->unsettled > 0 || m->notes) /* else the removal says it all */
+		queue_record_outcome(q, m, buf_span(&list), false, NULL);
+	buf_free(&list);
+	queue_touch(q, m);
+}
+
+static void
+give_up(struct queue *q, struct message *m)
+{
+	struct span reason = word_span(m->reason);
+
+	queue_log_message(LOG_expired, m, "from=<%.*s> age=%" PRId64 "s", SPAN_ARG(text_span(m->sender)), age_of(q, m) / 1000);
+	queue_give_up(q, m, SPAN("5.4.7"), reason.n ? reason : SPAN("delivery time expired"));
+}
+
+void
+queue_wait_settled(struct queue *q, struct message *m)
+{
+	if ((m->flags & MESSAGE_EXPIRED) || age_of(q, m) >= lifetime(q, m)) {
+		give_up(q, m);
+		return;
+	}
+	if (m->notes && !queue_report(q, m))
+		queue_log_message(LOG_failure, m, "a report could not be written yet");
+	queue_record_state(q, m);
+}
+
+void
+queue_park(struct queue *q, struct destination *d)
+{
+	struct entry *e;
+
+	while (d->nready > 0 && (e = destination_pick_ready(d))) {
+		struct message *m = e->m;
+		struct unit *units = e->units, *u;
+
+		destination_remove(d, e);
+		e->units = NULL; /* the entry may be the one they wait in next */
+		e->count = 0;
+		entry_done(e);
+		m->flags |= MESSAGE_TRIED;
+		words_put(&q->words, &m->reason);
+		m->reason = word_again(d->last);
+		while ((u = units)) {
+			struct recipient *r = &m->rcpts[u->recipient];
+			uint32_t recipient = u->recipient;
+
+			units = u->next;
+			unit_free(u);
+			if (--r->open == 0)
+				queue_delay(q, m, recipient, d, 0);
+			else
+				r->delayed = true;
+		}
+		queue_touch(q, m);
+	}
+}
+
+void
+queue_run_timers(struct queue *q)
+{
+	while (q->heap.n > 0 && q->heap.items[0]->due_ms <= q->now) {
+		struct destination *d = q->heap.items[0];
+
+		heap_take(&q->heap, d);
+		queue_look(q, d);
+		if (d->heap && d->due_ms <= q->now)
+			break; /* waits for an agent */
+	}
+	if (q->heap.n > 0 && q->heap.items[0]->due_ms > q->now)
+		q->ports.wake(q->ports.arg, q->heap.items[0]->due_ms);
+}
+
+static bool
+quiet(const struct message *m)
+{
+	if (m->jobs || m->asks || m->flags & (MESSAGE_ACCEPTING | MESSAGE_HELD))
+		return false;
+	for (const struct entry *e = &m->first; e; e = e->next)
+		if (e->state == ENTRY_READY || e->state == ENTRY_UNROUTED)
+			return false;
+	return true;
+}
+
+static void
+expire(struct queue *q, int kind)
+{
+	LIST_EACH(&q->age[kind], it) {
+		struct message *m = OWNER_OF(it, struct message, age);
+
+		if (age_of(q, m) < lifetime(q, m))
+			break;
+		if (quiet(m))
+			give_up(q, m);
+		else
+			m->flags |= MESSAGE_EXPIRED;
+	}
+}
+
+static void
+warn(struct queue *q, int kind)
+{
+	while (q->warn[kind] && q->p.delay_warning_time > 0 && age_of(q, q->warn[kind]) >= q->p.delay_warning_time) {
+		struct message *m = q->warn[kind];
+
+		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
+		if (m->flags & (MESSAGE_WARNED | MESSAGE_HELD | MESSAGE_DELETED) || !m->sender)
+			continue;
+		m->flags |= MESSAGE_WARNED;
+		for (uint32_t i = 0; i < m->nrcpts; i++)
+			if (!m->rcpts[i].settled)
+				queue_note(q, m, i, REPORT_DELAYED, SPAN("4.4.7"), SPAN_NONE,
+				    m->reason ? word_span(m->reason) : SPAN("delivery is delayed"));
+		(void)queue_report(q, m);
+		queue_record_state(q, m);
+	}
+}
+
+void
+queue_run_ages(struct queue *q)
+{
+	if (q->now < q->next_age_ms)
+		return;
+	q->next_age_ms = q->now + AGE_INTERVAL_MS;
+	for (int kind = 0; kind < 2; kind++) {
+		warn(q, kind);
+		expire(q, kind);
+	}
+	if (q->messages.count)
+		q->ports.wake(q->ports.arg, q->next_age_ms);
+}

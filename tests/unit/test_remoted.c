@@ -18,6 +18,7 @@
 #include "daemons/remoted/job.h"
 #include "daemons/remoted/remoted.h"
 #include "net/listener.h"
+#include "tests/unit/tls_fixture.h"
 
 /* --- a scripted peer --------------------------------------------------------- */
 
@@ -35,8 +36,9 @@ struct peer_session {
 struct peer {
 	struct listener listener;
 	struct list sessions;
-	const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *quit;
-	bool lmtp;
+	const char *greeting, *ehlo, *mail, *rcpt, *data, *final;
+	bool lmtp, breaks_tls;
+	struct tls_server *tls;
 	unsigned connections, messages, quits;
 	struct buf transcript, content; /* all commands; the last content, still stuffed */
 	struct netaddr address;
@@ -73,7 +75,15 @@ peer_line(struct peer_session *s, struct span line)
 	}
 	buf_put(&p->transcript, line);
 	buf_puts(&p->transcript, "\n");
-	if (span_casestarts(line, SPAN("EHLO")) || span_casestarts(line, SPAN("LHLO"))) {
+	if (span_casestarts(line, SPAN("STARTTLS")) && (p->tls || p->breaks_tls)) {
+		say(s, "220 go");
+		if (p->tls)
+			assert_true(stream_tls_accept(&s->stream, p->tls, NULL));
+		else
+			say(s, ""); /* and hangs up */
+	} else if (p->tls && !stream_is_tls(&s->stream) && span_casestarts(line, SPAN("EHLO"))) {
+		say(s, "250-peer.test\r\n250 STARTTLS");
+	} else if (span_casestarts(line, SPAN("EHLO")) || span_casestarts(line, SPAN("LHLO"))) {
 		say(s, p->ehlo ? p->ehlo : "250-peer.test\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 SIZE 100000000");
 	} else if (span_casestarts(line, SPAN("HELO"))) {
 		say(s, "250 peer.test");
@@ -150,7 +160,7 @@ peer_open(struct peer *p, const char *unix_path)
 	socklen_t len = sizeof(p->address.u);
 	int fd;
 
-	*p = (struct peer){ .quit = NULL };
+	*p = (struct peer){ .lmtp = false };
 	list_init(&p->sessions);
 	buf_init(&p->transcript, 1 << 20);
 	buf_init(&p->content, 64 << 20);
@@ -196,7 +206,7 @@ struct outcome {
 	unsigned results, done;
 	uint8_t outcome[8], health;
 	bool maybe_done, reused;
-	char code[8][16], reply[256], peer[256], text[256];
+	char code[8][16], reply[256], peer[256], text[256], tls[256];
 };
 
 static struct outcome got[64]; /* by job id */
@@ -225,6 +235,7 @@ on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 	(void)span_cstr(m->code, o->code[o->results & 7], sizeof(o->code[0]));
 	(void)span_cstr(m->reply, o->reply, sizeof(o->reply));
 	(void)span_cstr(m->peer, o->peer, sizeof(o->peer));
+	(void)span_cstr(m->tls, o->tls, sizeof(o->tls));
 	o->maybe_done = m->maybe_done;
 	o->results++;
 	return true;
@@ -310,7 +321,7 @@ start(const char *text)
 
 	loop = loop_new();
 	arena_init(&conf_arena, 1 << 24);
-	(void)snprintf(all, sizeof(all), "myhostname = us.test\nsmtp_tls_CAfile =\ninet_protocols = ipv4\n%s", text);
+	(void)snprintf(all, sizeof(all), "myhostname = us.test\ninet_protocols = ipv4\n%s%s", strstr(text, "CAfile") ? "" : "smtp_tls_CAfile =\n", text);
 	service = (struct service){ .loop = loop, .conf = conf_parse(span_str(all), &conf_arena, &errors), .name = "remoted" };
 	if (!service.conf)
 		fail_msg("%s", errors.items[0].text);
@@ -659,6 +670,83 @@ test_tls_that_fails_is_plain(void **state)
 }
 
 static void
+test_handshake_that_breaks_is_plain(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.breaks_tls = true;
+	p.ehlo = "250-peer.test\r\n250-PIPELINING\r\n250 STARTTLS";
+	give(1, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_RELAYED);
+	assert_string_equal(got[1].tls, "");
+	assert_int_equal(p.connections, 2);
+	give(2, hop_to(&p), 1, "x\r\n");
+	(void)wait_for(2);
+	pool_close(&remoted()->pool);
+	remoted()->pool.closed = false;
+	give(3, hop_to(&p), 1, "x\r\n"); /* a new connection: it is remembered that TLS does not work */
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_RELAYED);
+	assert_int_equal(p.connections, 3);
+	peer_close(&p);
+	stop();
+}
+
+/* One message to live.test at a peer whose certificate is for `name`. */
+static void
+over_tls(const char *level, const char *name, const char *trusted, uint8_t outcome, const char *tls)
+{
+	struct fixture f;
+	struct tls_signer signer = { fixture_sign, &f };
+	char path[] = "/tmp/pp-ca-XXXXXX", text[256], hop[64];
+	struct fail why;
+	struct peer p;
+	int fd = mkstemp(path);
+
+	assert_true(fixture_make(&f, "EC", name));
+	assert_int_equal(write(fd, buf_span(&f.chain).p, buf_len(&f.chain)), buf_len(&f.chain));
+	(void)close(fd);
+	(void)snprintf(text, sizeof(text), "smtp_tls_security_level = %s\nsmtp_tls_CAfile = %s\n", level, trusted ? path : "/etc/ssl/certs/ca-certificates.crt");
+	start(text);
+	peer_open(&p, NULL);
+	p.tls = tls_server_new(&signer, &why);
+	assert_non_null(p.tls);
+	assert_true(tls_server_add_chain(p.tls, buf_span(&f.chain), &why));
+	(void)snprintf(hop, sizeof(hop), "live.test:%u", netaddr_port(&p.address));
+	give(1, hop, 1, "x\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], outcome);
+	assert_non_null(strstr(got[1].tls, tls));
+	if (outcome == DELIVER_DELIVERED) {
+		assert_true(strstr(got[1].tls, "TLSv1."));
+		assert_true(span_eq(buf_span(&p.content), SPAN("x\n.\n")));
+		give(2, hop, 1, "y\r\n");
+		assert_true(wait_for(2)->reused);
+	} else {
+		assert_string_equal(got[1].code[0], "4.7.5");
+		assert_int_equal(p.messages, 0);
+	}
+	peer_close(&p);
+	stop();
+	tls_server_unref(&p.tls);
+	fixture_free(&f);
+	(void)unlink(path);
+}
+
+static void
+test_tls_levels(void **state)
+{
+	(void)state;
+	over_tls("may", "other.test", NULL, DELIVER_DELIVERED, "unverified");
+	over_tls("encrypt", "other.test", NULL, DELIVER_DELIVERED, "unverified");
+	over_tls("verify", "live.test", "yes", DELIVER_DELIVERED, " verified");
+	over_tls("verify", "other.test", "yes", DELIVER_DEFERRED, "");
+	over_tls("secure", "live.test", "yes", DELIVER_DELIVERED, " verified");
+	over_tls("verify", "live.test", NULL, DELIVER_DEFERRED, "");
+}
+
+static void
 test_many_at_once(void **state)
 {
 	struct peer p;
@@ -702,6 +790,8 @@ main(void)
 		cmocka_unit_test(test_large_content_from_descriptor),
 		cmocka_unit_test(test_lmtp_on_a_socket),
 		cmocka_unit_test(test_tls_that_fails_is_plain),
+		cmocka_unit_test(test_handshake_that_breaks_is_plain),
+		cmocka_unit_test(test_tls_levels),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_violations),
 	};

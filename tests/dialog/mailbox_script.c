@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: ISC */
+#include "mailbox_script.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/pop3.h"
+#include "dialog_file.h"
+#include "front/login.h"
+
+enum { SESSIONS = 3, WAIT_MS = 10, PATIENCE = 500 };
+
+struct script {
+	struct dialog *d;
+	char dir[64];
+	struct loop *loop;
+	struct worker_pool *pool;
+	struct user user;
+	struct session *session[SESSIONS]; /* 0 is the dialog's own */
+	bool woken[SESSIONS];
+	struct buf partial; /* of the others' output */
+	struct login *login;
+	struct buf login_out;
+	bool with_login, done, produced, mute;
+	unsigned mails;
+};
+
+/* ---- the store ---- */
+
+static bool
+open_store(struct script *s)
+{
+	struct store_config config = { .loop = s->loop, .pool = s->pool, .host = SPAN("test") };
+	struct fail why;
+
+	config.base = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->user.store = config.base < 0 ? NULL : store_new(&config, &why);
+	if (!s->user.store)
+		printf("# store: %s\n", why.text);
+	return s->user.store != NULL;
+}
+
+static void *
+script_open(struct dialog *d)
+{
+	struct script *s = calloc(1, sizeof *s);
+
+	s->d = d;
+	(void)snprintf(s->dir, sizeof s->dir, "%s/dialog.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	if (!mkdtemp(s->dir))
+		return NULL;
+	s->loop = loop_new();
+	s->pool = worker_pool_new(s->loop, 1);
+	s->user = (struct user){ .loop = s->loop, .name = SPAN("bob@example.test"), .imap_idle_ms = 1800000,
+		.pop3_idle_ms = 600000, .keepalive_ms = 120000 };
+	list_init(&s->user.sessions);
+	buf_init(&s->partial, 1 << 20);
+	buf_init(&s->login_out, 1 << 20);
+	s->login = mailbox_login_new();
+	s->login->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .disable_plaintext = true };
+	s->login->loopback = true;
+	s->login->tls_offered = true;
+	s->login->out = &s->login_out;
+	return open_store(s) ? s : NULL;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void
+close_sessions(struct script *s)
+{
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		while (s->session[i] && s->session[i]->waiting)
+			(void)loop_turn(s->loop, WAIT_MS);
+		if (s->session[i])
+			s->session[i]->ops->free(s->session[i]);
+		s->session[i] = NULL;
+	}
+}
+
+static void
+script_free(void *core)
+{
+	struct script *s = core;
+
+	close_sessions(s);
+	if (s->login)
+		s->login->ops->free(s->login);
+	store_free(&s->user.store);
+	worker_pool_free(&s->pool);
+	loop_free(&s->loop);
+	buf_free(&s->partial);
+	buf_free(&s->login_out);
+	(void)nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(s);
+}
+
+/* ---- sessions ---- */
+
+static void
+on_wake(struct session *session)
+{
+	struct script *s = session->rim;
+
+	for (unsigned i = 0; i < SESSIONS; i++)
+		if (s->session[i] == session)
+			s->woken[i] = true;
+}
+
+/* Another session's lines become actions. */
+static void
+other_output(struct script *s, struct span bytes)
+{
+	size_t at;
+
+	buf_put(&s->partial, bytes);
+	while ((at = span_find(buf_span(&s->partial), SPAN("\r\n"))) != SIZE_MAX) {
+		dialog_action(s->d, "other %.*s", SPAN_ARG(span_sub(buf_span(&s->partial), 0, at)));
+		buf_eat(&s->partial, at + 2);
+	}
+}
+
+static bool
+drain(struct script *s, unsigned i)
+{
+	struct buf out;
+	bool any;
+
+	buf_init(&out, 64 << 20);
+	if (!outq_drain(&s->session[i]->out, &out))
+		s->session[i]->closing = true;
+	any = buf_len(&out) > 0;
+	if (i == 0 && s->mute)
+		buf_reset(&out);
+	else if (i == 0)
+		dialog_output(s->d, buf_span(&out));
+	else
+		other_output(s, buf_span(&out));
+	buf_free(&out);
+	s->produced = s->produced || any;
+	return any;
+}
+
+static void
+run(struct script *s, unsigned i)
+{
+	struct session *session = s->session[i];
+	unsigned patience = PATIENCE;
+	bool again;
+
+	do {
+		bool full;
+
+		s->woken[i] = false;
+		session_run(session);
+		full = !outq_room(&session->out);
+		(void)drain(s, i);
+		again = session->more || full || (s->woken[i] && !session->waiting);
+		while (session->waiting && patience-- > 0) {
+			(void)loop_turn(s->loop, WAIT_MS);
+			again = true;
+		}
+	} while (again && patience > 0);
+	if (i == 0 && session->closing)
+		s->done = true;
+}
+
+static void
+start_session(struct script *s, unsigned i, struct span tag)
+{
+	struct fail why = { .text = "no memory" };
+
+	s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag);
+	if (!s->session[i]) {
+		dialog_action(s->d, "no session: %s", why.text);
+		s->done = true;
+		return;
+	}
+	s->session[i]->rim = s;
+	s->session[i]->on_wake = on_wake;
+	run(s, i);
+}
+
+static void
+flush_login(struct script *s)
+{
+	dialog_output(s->d, buf_span(&s->login_out));
+	buf_reset(&s->login_out);
+}
+
+static void
+script_start(void *core)
+{
+	struct script *s = core;
+
+	if (s->with_login) {
+		s->login->ops->greet(s->login);
+		flush_login(s);
+	} else {
+		s->mute = true; /* the greeting is a matter of dialogs with login */
+		start_session(s, 0, SPAN(""));
+		s->mute = false;
+	}
+}
+
+/* bob's password is hungry; mallory's account is out of order. */
+static void
+check_login(struct script *s)
+{
+	struct login *l = s->login;
+	bool ok = strcmp(l->user, "bob") == 0 && strcmp(l->password, "hungry") == 0;
+
+	dialog_action(s->d, "check %s user=%s authzid=%s", l->mechanism, l->user, l->authzid);
+	l->want = LOGIN_INPUT;
+	if (!ok) {
+		l->ops->refused(l, strcmp(l->user, "mallory") == 0 ? LOGIN_TEMPORARY : LOGIN_WRONG);
+		return;
+	}
+	flush_login(s);
+	start_session(s, 0, span_str(l->tag));
+}
+
+static size_t
+login_input(struct script *s, struct span bytes)
+{
+	struct login *l = s->login;
+	size_t n = l->ops->input(l, bytes);
+
+	if (l->want == LOGIN_CHECK)
+		check_login(s);
+	flush_login(s);
+	if (l->want == LOGIN_STARTTLS) {
+		dialog_action(s->d, "starttls");
+		l->tls = true;
+		l->want = LOGIN_INPUT;
+		n = bytes.n; /* what was sent in the clear behind it */
+	}
+	if (l->want == LOGIN_CLOSE)
+		s->done = true;
+	return n;
+}
+
+static size_t
+give(struct script *s, unsigned i, struct span bytes)
+{
+	struct session *session = s->session[i];
+	size_t n = buf_space(&session->in);
+
+	if (n > 4096) /* as a socket would */
+		n = 4096;
+	n = bytes.n < n ? bytes.n : n;
+	if (!session_wants_input(session))
+		n = 0;
+	buf_put(&session->in, span_sub(bytes, 0, n));
+	run(s, i);
+	return n;
+}
+
+static size_t
+script_input(void *core, struct span bytes)
+{
+	struct script *s = core;
+
+	if (s->done)
+		return bytes.n;
+	if (!s->session[0])
+		return login_input(s, bytes);
+	return give(s, 0, bytes);
+}
+
+static bool
+script_turn(void *core)
+{
+	struct script *s = core;
+
+	s->produced = false;
+	(void)loop_turn(s->loop, 0);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		if (s->session[i] && s->woken[i])
+			run(s, i);
+	return s->produced;
+}
+
+static void
+script_eof(void *core)
+{
+	struct script *s = core;
+
+	if (s->session[0]) {
+		s->session[0]->ops->eof(s->session[0]);
+		s->session[0]->ops->free(s->session[0]);
+		s->session[0] = NULL;
+	}
+	s->done = true;
+}
+
+static void
+script_advance(void *core, int64_t ms)
+{
+	struct script *s = core;
+	struct session *session = s->session[0];
+
+	if (!session) {
+		s->login->ops->timeout(s->login);
+		flush_login(s);
+		s->done = true;
+		return;
+	}
+	for (; ms >= session->idle_ms && !session->closing; ms -= session->idle_ms) {
+		session->ops->idle(session);
+		run(s, 0);
+	}
+	s->done = session->closing;
+}
+
+static bool
+script_closed(const void *core)
+{
+	const struct script *s = core;
+
+	return s->done;
+}
+
+/* ---- directives ---- */
+
+static bool
+set(struct script *s, struct span rest)
+{
+	struct span name = span_word(&rest), value = span_trim(rest);
+	bool yes = span_eq(value, SPAN("yes"));
+
+	if (span_eq(name, SPAN("login")))
+		s->with_login = yes;
+	else if (span_eq(name, SPAN("textbook")))
+		s->user.textbook_replies = s->login->set.textbook = yes;
+	else if (span_eq(name, SPAN("loopback")))
+		s->login->loopback = yes;
+	else if (span_eq(name, SPAN("disable_plaintext")))
+		s->login->set.disable_plaintext = yes;
+	else if (span_eq(name, SPAN("tls_offered")))
+		s->login->tls_offered = yes;
+	else if (span_eq(name, SPAN("tls")))
+		s->login->tls = yes;
+	else
+		return false;
+	return true;
+}
+
+/* A file in new/, as another program's delivery. */
+static bool
+put_mail(struct script *s, struct span folder, struct span text)
+{
+	char path[256], name[128];
+	bool inbox = span_eq(folder, SPAN("INBOX"));
+	int fd;
+
+	(void)snprintf(name, sizeof name, "%u.M%uP1.test", 1000000000 + s->mails, s->mails);
+	s->mails++;
+	(void)snprintf(path, sizeof path, "%s/%s%.*s/new/%s", s->dir, inbox ? "" : ".", inbox ? 0 : (int)folder.n, folder.p, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)
+		return false;
+	close(fd);
+	for (unsigned i = 0; i < 60 && (s->session[0] || s->session[1]); i++)
+		(void)loop_turn(s->loop, 5); /* until the store has noticed */
+	return true;
+}
+
+static bool
+mail(struct script *s, struct span rest)
+{
+	struct span folder = span_word(&rest);
+	struct buf text, line;
+	uint64_t times;
+	bool ok;
+
+	buf_init(&text, 1 << 20);
+	buf_init(&line, 1 << 20);
+	buf_put(&line, SPAN("C> "));
+	buf_put(&line, span_trim(rest));
+	ok = dialog_client_line(buf_span(&line), &text, &times) && buf_ok(&text) && put_mail(s, folder, buf_span(&text));
+	buf_free(&text);
+	buf_free(&line);
+	return ok;
+}
+
+static bool
+mail_file(struct script *s, struct span rest)
+{
+	struct span folder = span_word(&rest);
+	const char *top = getenv("srcdir");
+	char path[512];
+	struct buf text;
+	bool ok;
+
+	(void)snprintf(path, sizeof path, "%s/tests/dialog/mails/%.*s", top ? top : ".", SPAN_ARG(span_trim(rest)));
+	buf_init(&text, 8 << 20);
+	ok = dialog_read_file(path, &text) && put_mail(s, folder, buf_span(&text));
+	buf_free(&text);
+	return ok;
+}
+
+/* A line with escapes to a session at once. */
+static bool
+tell(struct script *s, unsigned i, struct span rest)
+{
+	struct buf line, text;
+	uint64_t times;
+	bool ok;
+
+	buf_init(&line, 1 << 20);
+	buf_init(&text, 1 << 20);
+	buf_put(&line, SPAN("C> "));
+	buf_put(&line, rest);
+	buf_put(&line, SPAN("\\r\\n"));
+	ok = dialog_client_line(buf_span(&line), &text, &times) && buf_ok(&text);
+	while (ok && buf_len(&text)) {
+		size_t n = give(s, i, buf_span(&text));
+
+		ok = n > 0;
+		buf_eat(&text, n);
+	}
+	buf_free(&text);
+	buf_free(&line);
+	for (unsigned k = 0; k < SESSIONS; k++)
+		if (s->session[k] && s->woken[k])
+			run(s, k);
+	return ok;
+}
+
+static bool
+other(struct script *s, struct span rest)
+{
+	if (!s->session[1])
+		start_session(s, 1, SPAN(""));
+	return tell(s, 1, rest);
+}
+
+/* The dialog's own session, what it says not shown: to get to the point. */
+static bool
+quietly(struct script *s, struct span rest)
+{
+	bool ok;
+
+	s->mute = true;
+	if (!s->session[0])
+		start_session(s, 0, SPAN(""));
+	ok = tell(s, 0, rest);
+	s->mute = false;
+	return ok;
+}
+
+/* A number of plain messages in the INBOX, or in a folder. */
+static bool
+mails(struct script *s, struct span rest)
+{
+	struct span count = span_word(&rest), folder = span_word(&rest);
+	struct buf text;
+	uint64_t n;
+	bool ok = span_u64(count, 1000, &n);
+
+	buf_init(&text, 4096);
+	for (uint64_t i = 1; ok && i <= n; i++) {
+		buf_reset(&text);
+		buf_printf(&text,
+		    "From: Sender %u <s%u@example.org>\r\nTo: bob@example.test\r\nSubject: message %u\r\n"
+		    "Date: Mon, 12 Oct 1998 15:27:3%u +0000\r\nMessage-ID: <m%u@example.org>\r\n\r\nbody %u\r\n",
+		    (unsigned)i, (unsigned)i, (unsigned)i, (unsigned)(i % 10), (unsigned)i, (unsigned)i);
+		ok = put_mail(s, folder.n ? folder : SPAN("INBOX"), buf_span(&text));
+	}
+	buf_free(&text);
+	return ok;
+}
+
+static bool
+script_directive(void *core, struct span word, struct span rest)
+{
+	struct script *s = core;
+	struct fail why;
+
+	if (span_eq(word, SPAN("set")))
+		return set(s, rest);
+	if (span_eq(word, SPAN("mail")))
+		return mail(s, rest);
+	if (span_eq(word, SPAN("file")))
+		return mail_file(s, rest);
+	if (span_eq(word, SPAN("folder")))
+		return store_create(s->user.store, rest, &why);
+	if (span_eq(word, SPAN("mails")))
+		return mails(s, rest);
+	if (span_eq(word, SPAN("other")))
+		return other(s, rest);
+	if (span_eq(word, SPAN("quietly")))
+		return quietly(s, rest);
+	if (span_eq(word, SPAN("again"))) { /* a new process: the store anew, then a new session */
+		close_sessions(s);
+		store_free(&s->user.store);
+		if (!open_store(s))
+			return false;
+		s->done = false;
+		script_start(s);
+		return true;
+	}
+	return false;
+}
+
+struct dialog_core
+mailbox_dialog(const char *name)
+{
+	return (struct dialog_core){
+		.name = name,
+		.open = script_open,
+		.start = script_start,
+		.input = script_input,
+		.turn = script_turn,
+		.eof = script_eof,
+		.advance = script_advance,
+		.closed = script_closed,
+		.directive = script_directive,
+		.free = script_free,
+	};
+}

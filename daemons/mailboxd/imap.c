@@ -532,11 +532,11 @@ imap_new(struct user *user, struct span tag)
 	out = &s->base.out.mem;
 	if (tag.n) {
 		imap_put_text(out, tag);
-		buf_put(out, SPAN(" OK [CAPABILITY "));
+		buf_put(out, SPAN(" OK ["));
 		imap_put_capability(out);
 		buf_put(out, SPAN("] Logged in\r\n"));
 	} else {
-		buf_put(out, SPAN("* PREAUTH [CAPABILITY "));
+		buf_put(out, SPAN("* PREAUTH ["));
 		imap_put_capability(out);
 		buf_put(out, SPAN("] Ready.\r\n"));
 	}

@@ -25,6 +25,7 @@ struct mailboxd {
 	struct worker_pool *pool;
 	struct channel *session;
 	struct timer idle;
+	struct charset_warm charsets; /* loaded before the walls are up */
 	uint64_t entered;
 	char name[B_ADDRESS + 1], home[B_PATH];
 };
@@ -84,7 +85,7 @@ open_store(struct mailboxd *d, struct fail *why)
 	config.base = open_home(d->home, why);
 	if (config.base < 0)
 		return false;
-	charset_warm();
+	charset_warm(&d->charsets);
 	if (!sandbox_enter(&walls, &report, why)) {
 		close(config.base);
 		return false;

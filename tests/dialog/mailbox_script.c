@@ -206,6 +206,8 @@ script_start(void *core)
 {
 	struct script *s = core;
 
+	if (s->session[0])
+		return;
 	if (s->with_login) {
 		s->login->ops->greet(s->login);
 		flush_login(s);

@@ -132,6 +132,7 @@ peer_gone(struct stream *stream, enum stream_why why)
 	struct peer_session *s = OWNER_OF(stream, struct peer_session, stream);
 
 	(void)why;
+	stream_close(&s->stream);
 	list_remove(&s->node);
 	free(s);
 }

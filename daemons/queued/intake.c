@@ -93,6 +93,8 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 	struct transaction *t = m->id && !find(in, m->id) ? calloc(1, sizeof(*t)) : NULL;
 	struct arena *a;
 
+	if (t)
+		t->state = CONV_NONE;
 	if (!t || !channel_step(c, IPC_intake_open, &t->state) || !map_put_u64(&in->transactions, &t->by_id, m->id)) {
 		free(t);
 		return false;

@@ -39,22 +39,39 @@ load_config(const char *path, struct arena *arena)
 	return conf;
 }
 
-/* Up to the end of input, or to a line of one dot where that is the end. */
+enum { READ_CHUNK = 65536 };
+
+/* Has s a line that is a dot? What is in front of `fresh` has been looked at. */
+static bool
+dot_line(struct span s, size_t fresh)
+{
+	struct span rest = span_from(s, fresh > 3 ? fresh - 3 : 0);
+
+	return span_starts(s, SPAN(".\n")) || span_starts(s, SPAN(".\r\n")) || span_find(rest, SPAN("\n.\n")) != SIZE_MAX ||
+	       span_find(rest, SPAN("\n.\r\n")) != SIZE_MAX;
+}
+
+/* Up to the end of input, or to a line of one dot where that is the end: somebody may be typing. */
 static bool
 read_input(struct buf *in, bool dots)
 {
-	static char line[65536];
-	bool start = true;
+	for (;;) {
+		size_t had = buf_len(in);
+		size_t want = buf_space(in) < READ_CHUNK ? buf_space(in) + 1 : READ_CHUNK;
+		char *room = buf_room(in, want);
+		ssize_t n;
 
-	while (buf_ok(in) && fgets(line, sizeof(line), stdin)) {
-		size_t n = strlen(line); /* what is behind a NUL in its line goes with it */
-
-		buf_put(in, span_of(line, n));
-		if (!dots && start && (strcmp(line, ".\n") == 0 || strcmp(line, ".\r\n") == 0))
-			break;
-		start = n > 0 && line[n - 1] == '\n';
+		if (!room) /* too large: the buffer says so */
+			return true;
+		do
+			n = read(STDIN_FILENO, room, want);
+		while (n < 0 && errno == EINTR);
+		if (n <= 0)
+			return n == 0;
+		buf_added(in, (size_t)n);
+		if (!dots && dot_line(buf_span(in), had))
+			return true;
 	}
-	return !ferror(stdin);
 }
 
 /* The name of the calling user, and what the user database calls her. */

@@ -74,7 +74,7 @@ imap_sync(struct imap *s, bool expunges)
 {
 	static const struct view_events events = { say_expunge, say_exists, say_flags };
 
-	if (s->state == STATE_SELECTED && s->view.pending)
+	if (s->state == STATE_SELECTED && (s->view.pending || (expunges && s->view.ngone)))
 		view_sync(&s->view, &events, expunges);
 }
 

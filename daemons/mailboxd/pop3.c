@@ -124,8 +124,8 @@ put_line(struct pop3 *s, uint32_t number, bool uidl)
 		if (m)
 			mailbox_uidl(s->view.mailbox, m, out(s));
 		else /* removed by another session: the name it had */
-			buf_printf(out(s), "%08x%08x", (unsigned)mailbox_uidvalidity(s->view.mailbox),
-			    (unsigned)view_uid(&s->view, number));
+			buf_printf(out(s), "%08x%08x", (unsigned)view_uid(&s->view, number),
+			    (unsigned)mailbox_uidvalidity(s->view.mailbox));
 	} else {
 		buf_put_u64(out(s), size_of(s, number));
 	}

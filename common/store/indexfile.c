@@ -8,8 +8,8 @@
 #include "store/snapshot.h"
 
 enum {
-	SEGMENT_SIZE = 512 * 1024,
-	TAIL_MIN = 128 * 1024, /* records beside the snapshot before another is worth it */
+	SEGMENT_SIZE = 128 * 1024, /* every folder has at least one */
+	TAIL_MIN = 96 * 1024,  /* records beside the snapshot before another is worth it */
 	SNAPSHOT_LIMIT = 1 << 30,
 };
 
@@ -241,7 +241,7 @@ indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct 
 	journal_pos pos = 0;
 	bool ok;
 
-	buf_init(&head, SEGMENT_SIZE / 4);
+	buf_init(&head, SEGMENT_SIZE / 2);
 	ok = desc_encode(record_desc(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
 	rec.head = buf_span(&head);
 	ok = ok && journal_append(f->journal, &rec, t ? 0 : JOURNAL_LAZY, t, &pos, why);

@@ -73,9 +73,9 @@ close_mailbox(struct mailbox *mb)
 {
 	timer_stop(&mb->linger);
 	timer_stop(&mb->follow);
-	notice_unwatch(mb);
 	if (!mb->failed && !mb->file.ix.failed)
 		scan_stamp(mb);
+	notice_unwatch(mb);
 	list_remove(&mb->node);
 	indexfile_close(&mb->file);
 	facts_close(&mb->facts);

@@ -29,7 +29,7 @@ union record {
 #include "store/record.def"
 };
 
-enum { RECORD_UIDS_MAX = 65536 / 8 }; /* ranges in one record */
+enum { RECORD_UIDS_MAX = 4096 };      /* ranges in one record */
 
 const struct desc *record_desc(unsigned type); /* NULL: no such type */
 /* False: not a valid record of that type. Its spans point into body. */

@@ -187,7 +187,8 @@ reply_explain(struct request *r)
 	for (; r->unsent; r->unsent = r->unsent->next)
 		explain_target(r, r->unsent);
 	done.ok = !r->failing;
-	done.text = r->lines > EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
+	done.text = r->failing ? SPAN("mail for this address would be refused or put off")
+	    : r->lines > EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
 	(void)ipc_send_route_admin_done(r->client->channel, &done);
 	request_free(r);
 }

@@ -254,6 +254,30 @@ section_wires(struct buf *out)
 	buf_puts(out, ".El\n");
 }
 
+static void
+section_mailctl(struct buf *out)
+{
+	static const struct {
+		const char *group, *verb, *arguments, *doc;
+	} commands[] = {
+#define COMMAND(group, verb, function, arguments, doc) { group, verb, arguments, doc },
+#include "tools/mailctl/commands.def"
+	};
+
+	buf_puts(out, ".Bl -tag -width indent\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		buf_printf(out, ".It Ic %s%s%s", commands[i].group, *commands[i].verb ? " " : "", commands[i].verb);
+		if (*commands[i].arguments) {
+			buf_puts(out, " No ");
+			put_text(out, commands[i].arguments);
+		}
+		buf_puts(out, "\n");
+		put_text(out, commands[i].doc);
+		buf_puts(out, ".\n");
+	}
+	buf_puts(out, ".El\n");
+}
+
 static const struct {
 	const char *name;
 	void (*put)(struct buf *out);
@@ -264,6 +288,7 @@ static const struct {
 	{ "events", section_events },
 	{ "statuses", section_statuses },
 	{ "limits", section_limits },
+	{ "mailctl", section_mailctl },
 	{ "processes", section_processes },
 	{ "wires", section_wires },
 };

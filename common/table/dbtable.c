@@ -142,7 +142,9 @@ build(struct dbtable *d, struct span text, const char *path, struct fail *why)
 	ok = bdb_close(&d->building, ok ? why : NULL) && ok;
 	if (ok && rename(temp, path) != 0)
 		ok = fail_errno(why, 0, "rename %s", temp);
-	if (!ok)
+	if (ok)
+		table_event(d->table, "%.*s: rebuilt as %s", SPAN_ARG(d->table->spec), path);
+	else
 		(void)unlink(temp);
 	return ok;
 }

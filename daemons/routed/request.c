@@ -337,7 +337,8 @@ client_free(struct client *cl)
 static void
 on_client_closed(struct channel *c, const struct fail *why)
 {
-	if (why->class == FAIL_PEER && why->text[0])
+	/* a tool that has its answer, or a daemon whose end maild reports, is no news */
+	if (why->class == FAIL_PEER && !span_ends(fail_text(why), SPAN("the peer is gone")))
 		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
 	client_free(channel_owner(c));
 }

@@ -40,6 +40,19 @@ static const struct {
 #include "daemons/maild/processes.def"
 };
 
+/* In the background: whoever reads what the start had to say waits for its end. */
+static void
+release_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	(void)dup2(null, STDOUT_FILENO);
+	(void)dup2(null, STDERR_FILENO);
+	(void)close(null);
+}
+
 static bool
 on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 {
@@ -57,6 +70,7 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 			log_put(LOG_failure, "nobody waited for the start");
 		(void)close(s->ready_pipe);
 		s->ready_pipe = -1;
+		release_terminal();
 	}
 	return true;
 }

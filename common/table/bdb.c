@@ -21,7 +21,7 @@ struct bdb {
 	struct bdb_env *env; /* NULL: a plain file */
 };
 
-enum { CACHE_BYTES = 4 * 1024 * 1024, LOG_BYTES = 4 * 1024 * 1024, FILE_MODE = 0640 };
+enum { CACHE_BYTES = 4 * 1024 * 1024, LOG_BYTES = 4 * 1024 * 1024, FILE_MODE = 0640, TABLE_MODE = 0644 };
 
 static bool
 bdb_fail(struct fail *why, const char *what, int rc)
@@ -132,7 +132,7 @@ open_any(struct bdb_env *env, const char *name, DBTYPE type, u_int32_t flags, st
 			b->db->set_errcall(b->db, quiet_env);
 			(void)b->db->set_cachesize(b->db, 0, CACHE_BYTES, 1);
 		}
-		rc = b->db->open(b->db, NULL, name, NULL, type, flags, FILE_MODE);
+		rc = b->db->open(b->db, NULL, name, NULL, type, flags, env ? FILE_MODE : TABLE_MODE);
 		if (rc != 0)
 			b->db->close(b->db, DB_NOSYNC);
 	}

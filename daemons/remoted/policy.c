@@ -56,6 +56,13 @@ open_tls(struct policy *p, const struct conf *conf)
 }
 
 static void
+tune_tls(struct policy *p, const struct conf *conf)
+{
+	if (p->tls && conf->smtp_tls_protocols == CONF_TLS13)
+		tls_client_only13(p->tls);
+}
+
+static void
 take_timeouts(struct policy *p, const struct conf *conf)
 {
 #define X(name) p->timeouts.name = conf->smtp_##name##_timeout;
@@ -98,6 +105,7 @@ policy_new(const struct conf *conf, const struct policy *old)
 	};
 	own_addresses(p, old);
 	open_tls(p, conf);
+	tune_tls(p, conf);
 	return p;
 }
 

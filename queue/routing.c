@@ -227,12 +227,14 @@ static void
 make_ready(struct queue *q, struct message *m)
 {
 	for (struct entry *e = &m->first, *next; e; e = next) {
+		struct destination *d = e->d;
+
 		next = e->next;
 		if (e->state == ENTRY_IDLE && e->units) {
-			destination_add_ready(e->d, e);
-			if (e->d->until_ms > q->now)
-				queue_park(q, e->d);
-			queue_look(q, e->d);
+			destination_add_ready(d, e);
+			if (d->until_ms > q->now)
+				queue_park(q, d);
+			queue_look(q, d);
 		}
 	}
 	queue_touch(q, m);

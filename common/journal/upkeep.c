@@ -114,8 +114,12 @@ make_done(struct work *w)
 	struct journal *j = job_end(job);
 
 	j->making = false;
-	if (fd >= 0 && !slots_add_free(&j->slots, number, fd))
+	if (fd < 0)
+		return;
+	if (!slots_add_free(&j->slots, number, fd))
 		(void)j->o.vfs->ops->close(j->o.vfs, fd);
+	else
+		upkeep_spare(j);
 }
 
 static bool

@@ -377,36 +377,37 @@ in_dir(const char *name, const char *dir)
 	return n == 0 ? !strchr(name, '/') : strncmp(name, dir, n) == 0 && name[n] == '/';
 }
 
+static bool
+makes_durable(const struct memfs_op *op, const struct memfs_op *later)
+{
+	switch (op->kind) {
+	case MEMFS_WRITE:
+	case MEMFS_SIZE:
+		return later->kind == MEMFS_SYNC && later->inode == op->inode;
+	case MEMFS_RENAME:
+		return later->kind == MEMFS_SYNC_DIR && in_dir(op->to, later->name);
+	case MEMFS_MKDIR: /* a directory whose contents were synced is there */
+		return later->kind == MEMFS_SYNC_DIR && strcmp(op->name, later->name) == 0;
+	default:
+		return later->kind == MEMFS_SYNC_DIR && in_dir(op->name, later->name);
+	}
+}
+
 /* Whether a later operation of the prefix made op durable. */
 static bool
 durable(const struct memfs *fs, size_t i, size_t n)
 {
-	const struct memfs_op *op = &fs->ops[i];
+	struct memfs_op *op = &fs->ops[i];
 
-	for (size_t k = i + 1; k < n; k++) {
-		const struct memfs_op *later = &fs->ops[k];
-
-		switch (op->kind) {
-		case MEMFS_WRITE:
-		case MEMFS_SIZE:
-			if (later->kind == MEMFS_SYNC && later->inode == op->inode)
-				return true;
-			break;
-		case MEMFS_RENAME:
-			if (later->kind == MEMFS_SYNC_DIR && in_dir(op->to, later->name))
-				return true;
-			break;
-		case MEMFS_MKDIR: /* a directory whose contents were synced is there */
-			if (later->kind == MEMFS_SYNC_DIR && strcmp(op->name, later->name) == 0)
-				return true;
-			break;
-		default:
-			if (later->kind == MEMFS_SYNC_DIR && in_dir(op->name, later->name))
-				return true;
-			break;
-		}
+	if (op->kind == MEMFS_SYNC || op->kind == MEMFS_SYNC_DIR)
+		return true;
+	if (!op->durable_at) {
+		op->durable_at = SIZE_MAX;
+		for (size_t k = i + 1; k < fs->nops && op->durable_at == SIZE_MAX; k++)
+			if (makes_durable(op, &fs->ops[k]))
+				op->durable_at = k;
 	}
-	return op->kind == MEMFS_SYNC || op->kind == MEMFS_SYNC_DIR;
+	return op->durable_at < n;
 }
 
 size_t

@@ -20,6 +20,7 @@ struct memfs_op {
 	char *bytes;      /* WRITE, owned */
 	char name[64], to[64];
 	uint64_t mark;    /* memfs.mark when it happened */
+	size_t durable_at; /* the later operation that made it durable; SIZE_MAX: none; 0: not looked for */
 };
 
 struct memfs {

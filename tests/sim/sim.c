@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/queueid.h"
+#include "journal/blob.h"
+#include "queue/impl.h"
 
 enum { START_MS = 1700000000, SEGMENT = 4 * 1024 * 1024 };
 
@@ -17,6 +19,7 @@ struct pending {
 	uint32_t n;
 	int host;
 	unsigned health;
+	struct buf content;
 };
 
 static int64_t
@@ -101,6 +104,19 @@ agent_ready(void *arg, unsigned agent)
 	return s->busy < s->capacity;
 }
 
+static void
+keep_content(struct sim *s, struct pending *p, const struct queue_job *job)
+{
+	struct vfs *v = &s->fs->vfs;
+	size_t n = (size_t)job->m->size;
+	char *to = job->fd < 0 ? NULL : buf_room(&p->content, n);
+
+	if (job->fd < 0)
+		buf_put(&p->content, job->content);
+	else if (to && vfs_read_all(v, job->fd, to, n, 0))
+		buf_added(&p->content, n);
+}
+
 static bool
 deliver(void *arg, struct queue_job *job)
 {
@@ -121,6 +137,9 @@ deliver(void *arg, struct queue_job *job)
 			p->at_ms = s->now + p->answers[i].takes_ms;
 	}
 	p->health = p->answers[0].health;
+	buf_init(&p->content, 16 * 1024 * 1024);
+	if (s->on_delivered)
+		keep_content(s, p, job);
 	if (host >= 0) {
 		if (s->hosts[host].n < SIM_SEEN)
 			s->hosts[host].seen[s->hosts[host].n] = (struct sim_try){ s->now, message_id(job->m), p->n, p->answers[0].outcome };
@@ -136,6 +155,17 @@ deliver(void *arg, struct queue_job *job)
 }
 
 static void
+tell(struct sim *s, const struct pending *p, uint32_t i)
+{
+	LIST_EACH(&s->queue->job_list, it) {
+		const struct queue_job *job = OWNER_OF(it, struct queue_job, node);
+
+		if (queue_job_id(job) == p->job)
+			s->on_delivered(s, job->m, unit_address(job->m, job->units[i]), buf_span(&p->content));
+	}
+}
+
+static void
 answer_job(struct sim *s, struct pending *p)
 {
 	s->busy--;
@@ -146,12 +176,15 @@ answer_job(struct sim *s, struct pending *p)
 		struct queue_result r = { .outcome = (uint8_t)a->outcome, .code = span_str(a->code ? a->code : "2.0.0"),
 			.peer = SPAN("host[192.0.2.1]:25"), .reply = span_str(a->reply ? a->reply : "250 2.0.0 ok") };
 
+		if (a->outcome == OUTCOME_DELIVERED && s->on_delivered)
+			tell(s, p, i);
 		(void)queue_job_result(s->queue, p->job, i, &r);
 		s->delivered += a->outcome == OUTCOME_DELIVERED;
 		s->failed += a->outcome == OUTCOME_FAILED;
 	}
 	(void)queue_job_done(s->queue, p->job, p->health, span_str(p->answers[0].reply));
 	free(p->answers);
+	buf_free(&p->content);
 }
 
 static void
@@ -209,7 +242,7 @@ on_sparse(void *arg, uint64_t segment)
 void
 sim_open(struct sim *s)
 {
-	struct journal_options o = { .vfs = &s->fs->vfs, .dir = "journal", .kind = "queu", .segment_size = SEGMENT, .on_event = on_event,
+	struct journal_options o = { .vfs = &s->fs->vfs, .dir = "journal", .kind = "queu", .segment_size = s->segment, .on_event = on_event,
 		.on_sparse = on_sparse, .arg = s };
 	struct queue_ports ports = { .arg = s, .now_ms = now_ms, .route = route, .agent_ready = agent_ready, .deliver = deliver,
 		.wake = wake, .random = next_random };
@@ -248,7 +281,7 @@ sim_init(struct sim *s)
 		.myhostname = { "sim.test", 8 },
 	};
 
-	*s = (struct sim){ .now = (int64_t)START_MS * 1000, .p = p, .capacity = 1000, .random = 1 };
+	*s = (struct sim){ .now = (int64_t)START_MS * 1000, .p = p, .capacity = 1000, .random = 1, .segment = SEGMENT };
 	list_init(&s->pending);
 	s->fs = memfs_new();
 	(void)s->fs->vfs.ops->mkdir(&s->fs->vfs, "blob");
@@ -262,6 +295,8 @@ drop_pending(struct sim *s)
 
 		list_remove(&p->node);
 		free(p->answers);
+		if (!p->ask)
+			buf_free(&p->content);
 		free(p);
 	}
 }
@@ -295,18 +330,36 @@ sim_host_add(struct sim *s, const char *name, sim_host answer)
 	s->nhosts++;
 }
 
-uint64_t
-sim_accept(struct sim *s, const char *sender, const char *recipients)
+static bool
+write_blob(struct sim *s, uint64_t id, struct span content)
 {
-	struct record_envelope e = { .sender = span_str(sender), .client_addr = SPAN("192.0.2.9"), .protocol = SPAN("ESMTP") };
-	struct content *c = content_new(61440);
+	struct blob b;
+	char name[40], temp[48];
+	struct fail why;
+
+	queue_blob_name(id, name);
+	(void)snprintf(temp, sizeof(temp), "%s.new", name);
+	return blob_create(&b, &s->fs->vfs, temp, name, &why) && blob_write(&b, content) && blob_commit_now(&b, &why);
+}
+
+uint64_t
+sim_offer(struct sim *s, const char *sender, const char *recipients, struct span content,
+    void (*on_done)(void *, uint64_t, const struct fail *), void *arg)
+{
+	struct record_envelope e = { .sender = span_str(sender), .client_addr = SPAN("192.0.2.9"), .protocol = SPAN("ESMTP"),
+		.size = content.n, .blob = content.n > s->p.inline_max };
+	struct content *c = NULL;
 	struct span rest = span_str(recipients), one;
 	struct buf list;
 	struct fail why;
 
 	e.id = queueid_new(&s->next_id, s->now * 1000, 0);
-	buf_puts(&c->bytes, "Subject: test\r\n\r\nhello\r\n");
-	e.size = buf_len(&c->bytes);
+	if (!e.blob) {
+		c = content_new(content.n + 1);
+		buf_put(&c->bytes, content);
+	} else if (!write_blob(s, e.id, content)) {
+		return 0;
+	}
 	buf_init(&list, 8 * 1024 * 1024);
 	while ((one = span_word(&rest)).n) {
 		struct record_recipient r = { .address = one };
@@ -315,12 +368,20 @@ sim_accept(struct sim *s, const char *sender, const char *recipients)
 		e.recipients++;
 	}
 	e.list = buf_span(&list);
-	if (!queue_accept(s->queue, &e, c, NULL, NULL, &why) || !journal_sync(s->journal, &why)) {
+	if (!queue_accept(s->queue, &e, c, on_done, arg, &why)) {
 		(void)fprintf(stderr, "sim: %s\n", why.text);
 		e.id = 0;
 	}
 	buf_free(&list);
 	return e.id;
+}
+
+uint64_t
+sim_accept(struct sim *s, const char *sender, const char *recipients)
+{
+	uint64_t id = sim_offer(s, sender, recipients, SPAN("Subject: test\r\n\r\nhello\r\n"), NULL, NULL);
+
+	return journal_sync(s->journal, NULL) ? id : 0;
 }
 
 static void

@@ -53,6 +53,10 @@ struct sim {
 	unsigned capacity, busy;
 	uint64_t next_id;
 	uint32_t random;
+	size_t segment;
+	/* Each delivery that was answered, with the content as the agent saw it; may be NULL. */
+	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);
+	void *arg;
 	unsigned reports;    /* mail from the null sender that was delivered */
 	unsigned delivered, failed;
 };
@@ -65,6 +69,10 @@ void sim_host_add(struct sim *s, const char *name, sim_host answer);
 int sim_host_index(const struct sim *s, struct span name);
 /* Accepts one message, durable at once; its id. recipients: blank-separated. */
 uint64_t sim_accept(struct sim *s, const char *sender, const char *recipients);
+/* The same with content of one's own (a file if it is longer than inline_max), not durable before
+ * journal_sync(); on_done as queue_accept(). */
+uint64_t sim_offer(struct sim *s, const char *sender, const char *recipients, struct span content,
+    void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg);
 /* Lets time pass until `until` or until nothing more would happen. */
 void sim_run(struct sim *s, int64_t until);
 

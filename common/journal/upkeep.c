@@ -133,12 +133,14 @@ space_left(const struct journal *j, unsigned flags)
 void
 upkeep_indexes(struct journal *j)
 {
+	j->tidying = true; /* no segment may go while they are walked */
 	LIST_EACH(&j->slots.used, it) {
 		struct slot *slot = OWNER_OF(it, struct slot, node);
 
 		if (it->next != &j->slots.used && buf_len(&slot->index) > 0)
 			upkeep_index(j, slot);
 	}
+	j->tidying = false;
 }
 
 void

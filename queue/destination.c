@@ -25,7 +25,14 @@ destination_new(struct span name, unsigned agent, const struct queue_params *p)
 	for (unsigned i = 0; i < DESTINATION_LATER; i++)
 		list_init(&d->later[i]);
 	d->window = agent ? p->local_concurrency_limit : p->initial_concurrency;
+	d->limits = destination_default_limits(d, p);
 	return d;
+}
+
+struct destination_limits
+destination_default_limits(const struct destination *d, const struct queue_params *p)
+{
+	return (struct destination_limits){ d->agent ? p->local_concurrency_limit : p->concurrency_limit, p->recipient_limit, p->rate_delay };
 }
 
 void
@@ -192,7 +199,7 @@ bool
 destination_feedback(struct destination *d, enum destination_health health, const struct queue_params *p, int64_t now,
     uint32_t random)
 {
-	double limit = d->agent ? p->local_concurrency_limit : p->concurrency_limit;
+	double limit = d->limits.concurrency;
 	bool was_held = d->until_ms != 0;
 
 	if (health == HEALTH_GOOD) {

@@ -22,6 +22,12 @@ enum {
 
 enum destination_health { HEALTH_GOOD, HEALTH_OVERLOADED, HEALTH_UNREACHED, HEALTH_UNTRIED };
 
+/* What may be asked of one destination. */
+struct destination_limits {
+	uint32_t concurrency, recipients; /* jobs at once; recipients of one job */
+	int64_t rate_delay;               /* between two jobs, 0: none */
+};
+
 struct destination {
 	struct map_node by_name;
 	struct list rotor;     /* in the queue's ring of those that may start a job */
@@ -37,6 +43,7 @@ struct destination {
 	uint64_t nrcpts;           /* recipients that wait here, ready or not */
 	uint32_t active, waking;   /* jobs under way; entries on their way through routing */
 	double window;
+	struct destination_limits limits;
 	uint32_t failures;         /* unreached in a row */
 	int64_t until_ms;          /* held back; 0: open */
 	int64_t pause_ms;          /* no job before (rate delay) */
@@ -48,6 +55,8 @@ struct destination {
 
 struct destination *destination_new(struct span name, unsigned agent, const struct queue_params *p);
 void destination_free(struct destination **d, struct words *words);
+/* The limits that hold where nothing particular is said. */
+struct destination_limits destination_default_limits(const struct destination *d, const struct queue_params *p);
 static inline struct span destination_name(const struct destination *d) { return text_span(d->name); }
 struct span destination_nexthop(const struct destination *d); /* the name behind the slash */
 

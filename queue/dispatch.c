@@ -143,7 +143,7 @@ take_units(struct queue_job *job, struct entry *e, uint32_t limit)
 static bool
 start_job(struct queue *q, struct destination *d, struct entry *e)
 {
-	uint32_t limit = e->count < q->p.recipient_limit ? e->count : q->p.recipient_limit;
+	uint32_t limit = e->count < d->limits.recipients ? e->count : d->limits.recipients;
 	struct queue_job *job = new_job(q, e, limit);
 	struct message *m = e->m;
 	struct fail why;
@@ -172,8 +172,8 @@ start_job(struct queue *q, struct destination *d, struct entry *e)
 	buf_free(&job->bytes);
 	m->jobs++;
 	d->active++;
-	if (q->p.rate_delay)
-		d->pause_ms = q->now + q->p.rate_delay;
+	if (d->limits.rate_delay)
+		d->pause_ms = q->now + d->limits.rate_delay;
 	if (e->units) {
 		destination_rotate(d, e);
 	} else {

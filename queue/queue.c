@@ -75,10 +75,24 @@ queue_free(struct queue **at)
 	*at = NULL;
 }
 
+static void
+take_limits(struct map_node *node, void *arg)
+{
+	struct destination *d = OWNER_OF(node, struct destination, by_name);
+	struct queue *q = arg;
+
+	d->limits = destination_default_limits(d, &q->p);
+	if (d->agent == AGENT_REMOTE && q->ports.limits)
+		q->ports.limits(q->ports.arg, destination_nexthop(d), &d->limits);
+	if (d->window > d->limits.concurrency)
+		d->window = d->limits.concurrency;
+}
+
 void
 queue_set_params(struct queue *q, const struct queue_params *p)
 {
 	q->p = *p;
+	map_each(&q->destinations, take_limits, q);
 	q->next_age_ms = 0;
 	queue_wake(q, 0);
 }
@@ -423,6 +437,8 @@ queue_destination_named(struct queue *q, struct span name)
 	d = destination_new(name, span_starts(name, SPAN("local/")) ? AGENT_LOCAL : AGENT_REMOTE, &q->p);
 	if (d && !map_put(&q->destinations, &d->by_name, destination_name(d)))
 		destination_free(&d, &q->words);
+	if (d)
+		take_limits(&d->by_name, q);
 	return d;
 }
 

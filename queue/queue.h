@@ -72,6 +72,8 @@ struct queue_ports {
 	/* queue_run() is wanted at this time; 0: soon, when the present input is worked off. */
 	void (*wake)(void *arg, int64_t at_ms);
 	uint32_t (*random)(void *arg);
+	/* What is configured for this next hop: changes the defaults in *limits. May be NULL. */
+	void (*limits)(void *arg, struct span nexthop, struct destination_limits *limits);
 };
 
 struct queue *queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, const struct queue_ports *ports);

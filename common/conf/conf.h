@@ -170,6 +170,9 @@ const struct conf_listener *conf_listener_find(const struct conf *conf, struct s
 /* The block for an address: by user@domain, domain, .parents, *; NULL if none.
  * The address has its domain in lower case. */
 const struct conf_route *conf_route_match(const struct conf *conf, struct span address);
+/* The block whose limits hold for a next hop as routed gives it: the one that
+ * names this next hop, else one without a nexthop whose pattern has the domain; NULL if none. */
+const struct conf_route *conf_route_for_hop(const struct conf *conf, struct span nexthop);
 struct span conf_word_text(enum conf_word word);
 /* Whether the 16-byte address (IPv4 mapped) is in one of the networks; the first that matches decides. */
 bool conf_nets_match(const struct conf_nets *nets, const uint8_t addr[16]);

@@ -200,6 +200,24 @@ conf_route_match(const struct conf *conf, struct span address)
 	return route_named(conf, SPAN("*"));
 }
 
+const struct conf_route *
+conf_route_for_hop(const struct conf *conf, struct span nexthop)
+{
+	const struct conf_route *r;
+	size_t before;
+
+	for (size_t i = 0; i < conf->nroutes; i++) {
+		r = &conf->routes[i];
+		before = nexthop.n - r->nexthop.n; /* of "lmtp:" or "lmtp:inet:" */
+		if (r->nexthop.n > 0 && span_caseends(nexthop, r->nexthop) && (before == 0 || nexthop.p[before - 1] == ':'))
+			return r;
+	}
+	if (nexthop.n == 0 || nexthop.p[0] == '[' || span_starts(nexthop, SPAN("lmtp:")))
+		return NULL;
+	r = conf_route_match(conf, span_sub(nexthop, 0, span_chr(nexthop, ':')));
+	return r && r->nexthop.n == 0 ? r : NULL;
+}
+
 /* ---- the example file ---- */
 
 static void

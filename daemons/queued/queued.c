@@ -152,11 +152,20 @@ open_journal(struct queued *q, struct fail *why)
 	return q->journal != NULL;
 }
 
+static void
+port_limits(void *arg, struct span nexthop, struct destination_limits *limits)
+{
+	const struct conf_route *r = conf_route_for_hop(((struct queued *)arg)->service->conf, nexthop);
+
+	if (r)
+		*limits = (struct destination_limits){ (uint32_t)r->concurrency, (uint32_t)r->recipients, r->rate_delay };
+}
+
 static bool
 start_queue(struct queued *q, struct fail *why)
 {
 	const struct queue_ports ports = { .arg = q, .now_ms = port_now, .route = queued_ask, .agent_ready = queued_agent_ready,
-		.deliver = queued_deliver_job, .wake = port_wake, .random = port_random };
+		.deliver = queued_deliver_job, .wake = port_wake, .random = port_random, .limits = port_limits };
 	struct queue_params p = params_of(q);
 	struct queue_stats stats;
 	unsigned damaged;

@@ -250,6 +250,13 @@ blocks(void **state)
 	assert_null(conf_route_match(conf, SPAN("alice@example.net")));
 	assert_ptr_equal(conf_route_match(conf, SPAN("x@a.b.example.org")), &conf->routes[0]);
 	assert_null(conf_route_match(conf, SPAN("x@example.org")));
+	assert_ptr_equal(conf_route_for_hop(conf, SPAN("[a.example]:26")), &conf->routes[0]);
+	assert_null(conf_route_for_hop(conf, SPAN("a.example:26")));
+	conf = good("route slow.example { concurrency = 1 }\nroute l { transport = lmtp; nexthop = unix:/l }\n");
+	assert_ptr_equal(conf_route_for_hop(conf, SPAN("slow.example:26")), &conf->routes[0]);
+	assert_ptr_equal(conf_route_for_hop(conf, SPAN("lmtp:unix:/l")), &conf->routes[1]);
+	assert_null(conf_route_for_hop(conf, SPAN("[slow.example]")));
+	assert_null(conf_route_for_hop(conf, SPAN("")));
 }
 
 static void

@@ -2,6 +2,7 @@
 #include "journal/batch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PAGE = 4096 };
 
@@ -41,17 +42,25 @@ batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket
 
 /* Whole pages are written, so that the kernel never has to read the rest of a
  * recycled page first; the next batch writes over the zeros. */
-static size_t
-pad(struct batch *b)
+void
+batch_pad(struct batch *b)
 {
-	size_t n = buf_len(&b->data), end = b->at + n, room = -end & (PAGE - 1);
+	size_t end = b->at + b->bytes, room = -end & (PAGE - 1);
 	char *p = end + room <= b->slots->segment_size ? buf_room(&b->data, room) : NULL;
 
 	if (!p)
-		return n;
-	for (size_t i = 0; i < room; i++)
-		p[i] = 0;
-	return n + room;
+		return;
+	memset(p, 0, room);
+	buf_added(&b->data, room);
+}
+
+bool
+batch_get(const struct batch *b, size_t at, struct span *whole)
+{
+	if (at < b->at || at >= b->at + b->bytes)
+		return false;
+	*whole = span_sub(buf_span(&b->data), at - b->at, b->bytes - (at - b->at));
+	return true;
 }
 
 void
@@ -68,7 +77,7 @@ batch_write(struct batch *b)
 			return;
 		}
 	}
-	if (!vfs_write_all(v, b->slot->fd, buf_span(&b->data).p, pad(b), b->at))
+	if (!vfs_write_all(v, b->slot->fd, buf_span(&b->data).p, buf_len(&b->data), b->at))
 		(void)fail_errno(&b->why, 0, "cannot write %s", name);
 	else if (v->ops->sync(v, b->slot->fd) < 0)
 		(void)fail_errno(&b->why, 0, "cannot sync %s", name);

@@ -261,6 +261,7 @@ commit(struct journal *j)
 		return;
 	list_remove(&b->node);
 	j->writing = b;
+	batch_pad(b);
 	b->slot->busy = true;
 	b->work = (struct work){ .run = batch_run, .done = batch_done };
 	if (j->o.pool) {

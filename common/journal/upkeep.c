@@ -186,6 +186,21 @@ upkeep_find_free(struct journal *j, unsigned flags, struct fail *why)
 	return true;
 }
 
+/* Whether the record is still in memory. */
+static bool
+find_waiting(const struct journal *j, const struct slot *slot, size_t at, struct span *whole)
+{
+	if (j->writing && j->writing->slot == slot && batch_get(j->writing, at, whole))
+		return true;
+	LIST_EACH(&j->batches, it) {
+		const struct batch *b = OWNER_OF(it, struct batch, node);
+
+		if (b->slot == slot && batch_get(b, at, whole))
+			return true;
+	}
+	return false;
+}
+
 bool
 journal_read(struct journal *j, journal_pos pos, struct buf *into, struct journal_record *r, struct fail *why)
 {
@@ -193,9 +208,20 @@ journal_read(struct journal *j, journal_pos pos, struct buf *into, struct journa
 	size_t at = segment_offset(pos), n;
 	char head[SEGMENT_RECORD], *p;
 	uint32_t sizes[2], batch;
+	struct span whole;
 
 	if (!slot)
 		return fail_set(why, FAIL_PERM, 0, "the record's segment is gone");
+	if (find_waiting(j, slot, at, &whole)) {
+		if (!segment_get(whole, slot->head.mark, r, &batch, &n))
+			return fail_set(why, FAIL_PERM, 0, "no record at %zu of segment %" PRIu64, at, slot->head.seq);
+		buf_put(into, span_sub(whole, 0, n));
+		if (!buf_ok(into))
+			return fail_set(why, FAIL_LIMIT, 0, "a record of %zu bytes does not fit", n);
+		(void)segment_get(span_from(buf_span(into), buf_len(into) - n), slot->head.mark, r, &batch, &n);
+		r->pos = pos;
+		return true;
+	}
 	if (!slots_fd(&j->slots, slot, why))
 		return false;
 	if (!vfs_read_all(j->o.vfs, slot->fd, head, sizeof(head), at))

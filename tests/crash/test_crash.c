@@ -243,6 +243,16 @@ survives(const struct sim *s, size_t n, enum memfs_loss loss, uint64_t seed)
 		ok = false;
 	}
 	if (queue_stats(w.queue).messages > 0) {
+		uint64_t *ids;
+		size_t count = queue_ids(w.queue, &ids);
+
+		for (size_t i = 0; i < count; i++) {
+			const struct message *m = queue_find(w.queue, ids[i]);
+
+			print_message("stuck: flags %x unsettled %u asks %u jobs %u entry state %u size %u: %.*s\n", m->flags, m->unsettled, m->asks,
+			    m->jobs, m->first.state, (unsigned)m->size, SPAN_ARG(word_span(m->reason)));
+		}
+		free(ids);
 		print_message("crash behind operation %zu, loss %d, seed %llu: something is stuck\n", n, (int)loss, (unsigned long long)seed);
 		ok = false;
 	}

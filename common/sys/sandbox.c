@@ -69,8 +69,8 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	uint64_t rights = all_rights(abi);
 	bool ok = true;
 
-	if (!s->files_open)
-		attr.handled_access_fs = rights;
+	/* Every ruleset denies moving files between directories unless it says otherwise. */
+	attr.handled_access_fs = s->files_open ? rights & LANDLOCK_ACCESS_FS_REFER : rights;
 	if (abi >= 4 && !s->tcp_bind)
 		attr.handled_access_net |= LANDLOCK_ACCESS_NET_BIND_TCP;
 	if (abi >= 4 && !s->tcp_connect)
@@ -80,6 +80,8 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, abi >= 4 ? sizeof(attr) : sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return fail_errno(why, 0, "sandbox: Landlock ruleset");
+	if (s->files_open && attr.handled_access_fs)
+		ok = allow(ruleset, "/", attr.handled_access_fs, why);
 	for (size_t i = 0; ok && !s->files_open && i < SANDBOX_PATHS && s->read[i]; i++)
 		ok = allow(ruleset, s->read[i], READ, why);
 	for (size_t i = 0; ok && !s->files_open && i < SANDBOX_PATHS && s->write[i]; i++)
@@ -87,7 +89,7 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	if (ok && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		ok = fail_errno(why, 0, "sandbox: Landlock");
 	(void)close(ruleset);
-	report->file_walls = ok && attr.handled_access_fs;
+	report->file_walls = ok && !s->files_open;
 	report->net_walls = ok && attr.handled_access_net;
 	return ok;
 }

@@ -58,6 +58,8 @@ ask(struct session *s, const char *mechanism, struct span authzid, struct span u
 	};
 
 	back_to_commands(s);
+	if (user.p != s->subject.p && plain_text(user, B_ADDRESS))
+		(void)session_set(s, &s->subject, user); /* for the log */
 	if (!user.n || !plain_text(user, B_ADDRESS) || !plain_text(authzid, B_ADDRESS) || password.n > 1024)
 		failed(s);
 	else if (!s->ports->ask_auth(s->owner, &m))

@@ -287,6 +287,7 @@ data_verdict(struct session *s, unsigned status, struct span text)
 	struct span id = queueid_text(t->id, mem);
 
 	t->over = true;
+	t->status = status == STATUS_OK ? STATUS_NONE : status;
 	s->wait = WAIT_CLIENT;
 	s->ports->note(s->owner, status == STATUS_OK ? SESSION_NOTE_ACCEPTED : SESSION_NOTE_REFUSED, id);
 	if (status == STATUS_OK) {

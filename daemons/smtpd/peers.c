@@ -64,8 +64,6 @@ on_rcpt_answer(struct channel *ch, const struct ipc_rcpt_answer *m)
 
 	if (!c)
 		return true;
-	if (m->why.n && log_enabled(LOG_debug))
-		log_put(LOG_debug, "routed: %.*s", SPAN_ARG(m->why));
 	session_on_rcpt(&c->session, m);
 	client_pump(c);
 	return true;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/queueid.h"
+#include "mail/status.h"
 #include "smtpd.h"
 #include "transaction.h"
 
@@ -155,9 +156,13 @@ note(void *owner, enum session_note what, struct span text)
 		note_received(c, text, who);
 		break;
 	case SESSION_NOTE_REJECT:
+		log_put(LOG_reject, "client=%.*s helo=%.*s from=<%.*s> to=<%.*s> reply=%.*s%s%.*s", SPAN_ARG(who), SPAN_ARG(c->session.helo),
+		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(c->session.about), SPAN_ARG(text), c->session.rule.n ? " rule=" : "",
+		    SPAN_ARG(c->session.rule));
+		break;
 	case SESSION_NOTE_REFUSED:
-		log_put(LOG_reject, "client=%.*s from=<%.*s> %s=%.*s", SPAN_ARG(who), SPAN_ARG(t ? t->sender : SPAN_NONE),
-		    what == SESSION_NOTE_REJECT ? "reply" : "id", SPAN_ARG(text));
+		log_put(LOG_reject, "client=%.*s helo=%.*s from=<%.*s> id=%.*s content refused: %s", SPAN_ARG(who), SPAN_ARG(c->session.helo),
+		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(text), status_get(t ? t->status : STATUS_NONE)->text);
 		break;
 	case SESSION_NOTE_AUTH_OK:
 		log_put(LOG_auth, "client=%.*s user=%.*s ok", SPAN_ARG(who), SPAN_ARG(text));

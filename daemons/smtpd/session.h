@@ -106,6 +106,7 @@ struct session {
 	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */
 	uint64_t ask_id;     /* of the AUTH or VRFY under way */
 	struct span subject; /* of that VRFY; the user name within AUTH LOGIN */
+	struct span about, rule; /* while a refusal of a recipient is said: which, and routed's reason */
 	struct buf held;     /* replies in the tarpit */
 	struct transaction *mail; /* NULL between transactions */
 	struct arena mail_mem;

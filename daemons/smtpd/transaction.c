@@ -61,15 +61,17 @@ transaction_say(struct session *s)
 
 	while ((r = t->unsaid) && r->state != RECIPIENT_ASKED && s->state != SESSION_CLOSED) {
 		t->unsaid = r->next;
+		s->about = r->address;
+		s->rule = r->rule;
 		reply_line(s, r->reply);
-		r->reply = SPAN_NONE;
+		s->about = s->rule = r->reply = SPAN_NONE;
 	}
 	if (s->wait == WAIT_RCPT && t->asked < RCPT_ASKED_MAX)
 		s->wait = WAIT_CLIENT;
 }
 
 static void
-settle(struct session *s, struct recipient *r, unsigned status, struct span text)
+settle(struct session *s, struct recipient *r, unsigned status, struct span text, struct span why)
 {
 	struct transaction *t = s->mail;
 
@@ -82,6 +84,7 @@ settle(struct session *s, struct recipient *r, unsigned status, struct span text
 	} else {
 		r->state = RECIPIENT_REFUSED;
 		r->reply = reply_status_text(s, &s->mail_mem, status, text);
+		r->rule = arena_dup(&s->mail_mem, span_sub(why, 0, RULE_MAX));
 	}
 }
 
@@ -107,7 +110,7 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
 		if (r->state == RECIPIENT_ASKED && r->ask_id == m->id) {
-			settle(s, r, known_status(m->status), m->text);
+			settle(s, r, known_status(m->status), m->text, m->why);
 			transaction_say(s);
 			return;
 		}
@@ -120,6 +123,6 @@ transaction_routed_lost(struct session *s)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
 		if (r->state == RECIPIENT_ASKED)
-			settle(s, r, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+			settle(s, r, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE, SPAN("no answer from routed"));
 	transaction_say(s);
 }

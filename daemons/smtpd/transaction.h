@@ -12,7 +12,8 @@
 
 enum {
 	RCPT_ASKED_MAX = 64, /* questions under way for one session */
-	RCPT_MEMORY = 1400,  /* most arena bytes of one recipient: address, ORCPT, reply, struct */
+	RULE_MAX = 200,      /* bytes kept of routed's reason */
+	RCPT_MEMORY = 2000,  /* most arena bytes of one recipient: address, ORCPT, reply, reason, struct */
 };
 
 enum recipient_state { RECIPIENT_ASKED, RECIPIENT_GOOD, RECIPIENT_REFUSED };
@@ -20,7 +21,7 @@ enum recipient_state { RECIPIENT_ASKED, RECIPIENT_GOOD, RECIPIENT_REFUSED };
 struct recipient {
 	struct recipient *next;
 	struct span address, orcpt; /* ORCPT as given, type and xtext */
-	struct span reply;          /* until said */
+	struct span reply, rule;    /* until said; routed's reason */
 	uint64_t ask_id;
 	uint8_t state, notify;      /* DSN bits of ipc intake rcpt */
 };

@@ -31,14 +31,33 @@ struct client {
 	bool pipelining, size, eightbit, utf8, dsn;
 };
 
+/* Where the configuration has a listener for local programs, or the usual place. */
+static bool
+find_submit(const struct conf *conf, struct sockaddr_un *sun)
+{
+	int n;
+
+	*sun = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	for (size_t i = 0; i < conf->nlisteners; i++) {
+		const struct conf_listener *l = &conf->listeners[i];
+
+		if (l->service == CONF_SERVICE_SUBMIT && l->address.len && l->address.un.sun_family == AF_UNIX) {
+			*sun = l->address.un;
+			return true;
+		}
+	}
+	n = snprintf(sun->sun_path, sizeof(sun->sun_path), "%s/submit", conf->run_directory.p);
+	return n > 0 && (size_t)n < sizeof(sun->sun_path);
+}
+
 static int
 connect_submit(const struct conf *conf)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun;
 	struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
-	int n = snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/submit", conf->run_directory.p), fd;
+	int fd;
 
-	if (n < 0 || (size_t)n >= sizeof(sun.sun_path)) {
+	if (!find_submit(conf, &sun)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}

@@ -10,7 +10,7 @@ import time
 
 from pillar import (Dialogue, Instance, MAILCTL, ROOT, SENDMAIL, expect, has, main, starts, wait_for)
 
-suite = Instance(extra="smtpd_helo_brackets = yes\n")
+suite = Instance(extra="smtpd_helo_brackets = yes\ntransport_maps = inline:{later.test=retry:later}\n")
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
 
 
@@ -268,6 +268,7 @@ def test_S29_S30_aliases_nested_with_include_and_loops_cut():
         f.write("# members\nbob@example.test\nalice@example.test\n")
     with open(suite.dir + "/etc/aliases", "a") as f:
         f.write("team: nested\nnested: :include:%s/etc/list\nloop: loop2\nloop2: loop, bob@example.test\n" % suite.dir)
+    wait_for(lambda: suite.mailctl("route", "loop@localhost", check=False).returncode == 0, 10, "the changed file to be seen")
     s = suite.smtp()
     s.sendmail("x@else.test", ["team@localhost"], message("S30"))
     s.sendmail("x@else.test", ["loop@localhost"], message("S30 loop"))
@@ -361,13 +362,12 @@ def test_a_rotated_log_is_opened_anew_at_reload():
 
 def test_A07_stop_and_start_keep_the_queue():
     s = suite.submission()
-    s.sendmail("alice@example.test", ["someone@nowhere.invalid"], message("A07 queued"))
+    s.sendmail("alice@example.test", ["someone@later.test"], message("A07 queued"))
     s.quit()
-    listed = suite.mailctl("queue", "list", "--json").stdout
+    wait_for(lambda: '"state":"deferred"' in suite.mailctl("queue", "list", "--json").stdout, 10, "the deferral")
     suite.stop()
     suite.start()
-    if "nowhere.invalid" in listed:
-        has(suite.mailctl("queue", "list", "--json").stdout, "nowhere.invalid")
+    has(suite.mailctl("queue", "list", "--json").stdout, "later.test")
 
 
 def test_no_setuid_or_setgid_file_is_installed():

@@ -46,16 +46,15 @@ class Net:
 class Host(Instance):
     def __init__(self, side, extra):
         self.side = side
-        address = "10.99.0.1" if side == "a" else "10.99.0.2"
-        os.environ["INSTANCE_ADDRESS"] = address
-        os.environ["INSTANCE_DOMAIN"] = side + ".test"
-        common = "dns_servers = 10.99.0.1@53\ndns_trust_anchor =\nsmtp_tls_security_level = may\n"
         self.domain = side + ".test"
+        common = "dns_servers = 10.99.0.1@53\ndns_trust_anchor =\nsmtp_tls_security_level = may\n"
         super().__init__(extra=common + extra, start=False)
         self.start()
 
     def make(self):
         self.base = 0
+        os.environ["INSTANCE_ADDRESS"] = "10.99.0.1" if self.side == "a" else "10.99.0.2"
+        os.environ["INSTANCE_DOMAIN"] = self.domain
         super().make()
 
     def mailctl(self, *args, **kw):

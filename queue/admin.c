@@ -76,7 +76,7 @@ expire(struct queue *q, struct message *m)
 	struct span reason = word_span(m->reason);
 
 	m->flags = (uint16_t)((m->flags & ~MESSAGE_HELD) | MESSAGE_EXPIRED);
-	queue_give_up(q, m, SPAN("5.4.7"), reason.n ? reason : SPAN("delivery time expired"));
+	queue_give_up(q, m, SPAN("4.4.7"), reason.n ? reason : SPAN("delivery time expired"));
 	return true;
 }
 

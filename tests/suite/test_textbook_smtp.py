@@ -10,7 +10,7 @@ import time
 
 from pillar import (Dialogue, Instance, MAILCTL, ROOT, SENDMAIL, expect, has, main, starts, wait_for)
 
-suite = Instance(extra="smtpd_helo_brackets = yes\ntransport_maps = inline:{later.test=retry:later}\n")
+suite = Instance(extra="smtpd_helo_brackets = yes\ntransport_maps = inline:{later.test=smtp:[127.0.0.1]:1}\n")
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
 
 

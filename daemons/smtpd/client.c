@@ -10,6 +10,7 @@
 enum {
 	IN_CAP = 65536,
 	OUT_CAP = 65536,
+	REPLIES_MAX = 64 << 20, /* LMTP: one for each recipient */
 	GROUP_MAX = 256, /* commands taken before others get their turn */
 };
 _Static_assert((int)IN_CAP > (int)SESSION_LINE_MAX, "the longest line must fit the input buffer");
@@ -90,6 +91,7 @@ client_free(struct client *c)
 	list_remove(&c->node);
 	d->nclients--;
 	door_release(c->door);
+	buf_free(&c->replies);
 	free(c->lookup);
 	free(c);
 	if (d->service->stopping && !d->nclients)
@@ -114,6 +116,27 @@ on_closed(struct stream *s, enum stream_why why)
 	client_free(c);
 }
 
+/* Replies leave together (RFC 2920 3.2): while a sibling's answer to a command of the group is
+ * due, which takes far less than a millisecond, those before it wait. */
+static void
+send_replies(struct client *c)
+{
+	const struct session *s = &c->session;
+	bool due = (s->mail && s->mail->asked) || s->wait == WAIT_RCPT || s->wait == WAIT_VRFY || s->wait == WAIT_COMMIT;
+
+	struct span part;
+
+	if (!buf_len(&c->replies) || (due && s->state != SESSION_CLOSED))
+		return;
+	part = span_sub(buf_span(&c->replies), 0, OUT_CAP - stream_unsent(&c->stream));
+	stream_put(&c->stream, part);
+	buf_eat(&c->replies, part.n);
+	if (buf_len(&c->replies))
+		(void)stream_full(&c->stream); /* on_drain goes on */
+	else
+		buf_free(&c->replies);
+}
+
 /* After everything that moved the session. */
 static void
 settle(struct client *c)
@@ -122,6 +145,7 @@ settle(struct client *c)
 
 	if (c->finishing)
 		return;
+	send_replies(c);
 	if (c->tls_due) {
 		struct smtpd *d = c->door->smtpd;
 		struct fail why = { .text = "no certificate" };
@@ -136,7 +160,7 @@ settle(struct client *c)
 	}
 	if (c->eof && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked))
 		session_on_eof(s);
-	if (session_closed(s) && !(c->eof && s->wait == WAIT_COMMIT)) {
+	if (session_closed(s) && !buf_len(&c->replies)) {
 		c->finishing = true;
 		stream_finish(&c->stream);
 		return;
@@ -155,7 +179,7 @@ client_pump(struct client *c)
 		struct span in = stream_input(&c->stream);
 		size_t n;
 
-		if (!in.n || stream_full(&c->stream))
+		if (!in.n || stream_full(&c->stream) || buf_len(&c->replies) > OUT_CAP)
 			break;
 		if (i == GROUP_MAX) {
 			stream_again(&c->stream);
@@ -255,6 +279,7 @@ client_new(struct door *door, int fd)
 	if (!c)
 		return NULL;
 	c->door = door;
+	buf_init(&c->replies, REPLIES_MAX);
 	if (!take_slot(d, c)) {
 		free(c);
 		return NULL;

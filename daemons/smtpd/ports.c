@@ -18,7 +18,7 @@ smtpd_of(void *owner)
 static struct buf *
 output(void *owner)
 {
-	return stream_out(&((struct client *)owner)->stream);
+	return &((struct client *)owner)->replies;
 }
 
 static bool

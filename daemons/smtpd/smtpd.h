@@ -74,6 +74,7 @@ struct client {
 	struct list node;
 	struct map_node message; /* in smtpd.messages while hands_over */
 	struct door *door;
+	struct buf replies;      /* of a group of commands, until the last of it is answered */
 	struct lookup *lookup;   /* owned; NULL when none is under way */
 	uint8_t crowd_key[16];
 	uint32_t slot;

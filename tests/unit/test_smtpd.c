@@ -5,7 +5,8 @@
  * the business of tests/dialog.
  *
  * With TEST_SMTPD_LOAD=N in the environment also N messages from 50 sessions, with
- * the processor time a message takes.
+ * the processor time a message takes; with TEST_SMTPD_RECONNECT each on a connection of its own,
+ * without pipelining, as smtp-source does it.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -440,20 +441,33 @@ load_one(void *arg)
 {
 	struct world *w = arg;
 	static char body[4096];
-	int fd = dial(w);
+	bool again = getenv("TEST_SMTPD_RECONNECT") != NULL;
+	int fd = -1;
 
 	memset(body, 'x', sizeof(body) - 1);
 	for (size_t i = 70; i + 2 < sizeof(body); i += 72)
 		memcpy(body + i, "\r\n", 2);
 	memcpy(body, "Subject: load\r\n\r\n", 17);
 	memcpy(body + sizeof(body) - 6, "\r\n.\r\n", 6);
-	assert_true(say(fd, "", "220"));
-	assert_true(say(fd, "EHLO x.test\r\n", "250"));
 	for (unsigned i = 0; i < w->senders; i++) {
-		assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
+		if (fd < 0) {
+			fd = dial(w);
+			assert_true(say(fd, "", "220"));
+			assert_true(say(fd, "EHLO x.test\r\n", "250"));
+		}
+		if (again) {
+			assert_true(say(fd, "MAIL FROM:<a@x.test>\r\n", "250"));
+			assert_true(say(fd, "RCPT TO:<b@b.test>\r\n", "250"));
+			assert_true(say(fd, "DATA\r\n", "354"));
+		} else
+			assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
 		assert_true(say(fd, body, "250"));
+		if (again || i + 1 == w->senders) {
+			assert_true(say(fd, "QUIT\r\n", "221"));
+			(void)close(fd);
+			fd = -1;
+		}
 	}
-	(void)close(fd);
 	return NULL;
 }
 

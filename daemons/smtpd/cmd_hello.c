@@ -37,9 +37,10 @@ put_extension(const struct session *s, enum smtpd_extension bit, struct buf *lin
 	buf_puts(line, keywords[bit]);
 	if (bit == EXT_BIT_SIZE && s->policy->listener->message_size_limit)
 		buf_printf(line, " %llu", (unsigned long long)s->policy->listener->message_size_limit);
-	else if (bit == EXT_BIT_AUTH)
-		buf_puts(line, " PLAIN LOGIN");
-	else if (bit == EXT_BIT_XCLIENT)
+	else if (bit == EXT_BIT_AUTH) {
+		buf_putc(line, ' ');
+		sasl_list(line, "");
+	} else if (bit == EXT_BIT_XCLIENT)
 		buf_puts(line, " NAME ADDR PORT PROTO HELO LOGIN");
 }
 

@@ -5,10 +5,11 @@
 
 #include "command.h"
 
+_Static_assert((int)SESSION_LINE_MAX == SASL_LINE_MAX + 2, "a SASL response is the longest line");
+
 enum {
 	SESSION_MEMORY = 16384,
 	COMMAND_MAX = 2048,          /* RFC 5321 4.5.3.1.4 asks for 512 and more with each extension */
-	AUTH_LINE_MAX = SESSION_LINE_MAX - 2, /* RFC 4954 4 */
 	ASK_TIMEOUT_MS = 60 * 1000,
 	COMMIT_TIMEOUT_MS = 300 * 1000, /* the client waits ten minutes: RFC 5321 4.5.3.2.6 */
 	HANDSHAKE_TIMEOUT_MS = 60 * 1000,
@@ -40,6 +41,7 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 		.ports = ports, .owner = owner, .policy = policy, .state = SESSION_START,
 		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_tls = peer->tls,
 	};
+	sasl_init(&s->sasl);
 	arena_init(&s->mem, SESSION_MEMORY);
 	arena_init(&s->mail_mem, 0);
 	buf_init(&s->held, 65536);
@@ -66,6 +68,7 @@ void
 session_free(struct session *s)
 {
 	transaction_end(s);
+	sasl_end(&s->sasl);
 	arena_free(&s->mem);
 	buf_free(&s->held);
 }
@@ -146,7 +149,7 @@ must_wait(struct session *s, struct span line, bool good)
 static size_t
 line_input(struct session *s, struct span in)
 {
-	size_t max = s->state == SESSION_AUTH ? AUTH_LINE_MAX : COMMAND_MAX;
+	size_t max = s->state == SESSION_AUTH ? SASL_LINE_MAX : COMMAND_MAX;
 	size_t end = span_chr(in, '\n');
 	struct span line = span_sub(in, 0, end);
 	bool too_long = s->skipping || line.n > max + 1; /* the CR does not count */
@@ -165,8 +168,7 @@ line_input(struct session *s, struct span in)
 	s->progress++;
 	s->more = end + 1 < in.n;
 	if (too_long) {
-		if (s->state == SESSION_AUTH)
-			s->state = s->helo.n ? SESSION_READY : SESSION_START;
+		auth_abandon(s);
 		reply_status(s, STATUS_LINE_TOO_LONG, SPAN_NONE);
 	} else if (!proper)
 		reply_status(s, STATUS_BAD_COMMAND, SPAN("Lines end with CR LF, and neither stands anywhere else"));

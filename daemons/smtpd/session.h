@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "ipc/messages.h"
+#include "net/sasl.h"
 #include "policy.h"
 
 struct session;
@@ -100,12 +101,12 @@ struct session {
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
 	bool draining;       /* end when the transaction is over */
-	uint8_t sasl;        /* enum sasl_step, auth.c */
 	unsigned errors, junk, auth_failures;
 	unsigned messages;   /* accepted */
 	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */
 	uint64_t ask_id;     /* of the AUTH or VRFY under way */
-	struct span subject; /* of that VRFY; the user name within AUTH LOGIN */
+	struct span subject; /* of that VRFY; the name that tried to log in */
+	struct sasl sasl;    /* within AUTH */
 	struct span about, rule; /* while a refusal of a recipient is said: which, and routed's reason */
 	struct buf held;     /* replies in the tarpit */
 	struct transaction *mail; /* NULL between transactions */

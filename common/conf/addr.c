@@ -108,7 +108,8 @@ unix_addr(struct span path, struct conf_addr *addr, struct fail *why)
 	if (path.n == 0 || path.p[0] != '/')
 		return fail_set(why, FAIL_PERM, 0, "the path of a socket must be whole, from /");
 	if (!span_cstr(path, addr->un.sun_path, sizeof(addr->un.sun_path)))
-		return fail_set(why, FAIL_PERM, 0, "the path of a socket has at most %zu bytes", sizeof(addr->un.sun_path) - 1);
+		return fail_set(why, FAIL_PERM, 0, "the path of a socket has at most %zu bytes",
+		    sizeof(addr->un.sun_path) - 1);
 	addr->un.sun_family = AF_UNIX;
 	addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
 	return true;
@@ -130,11 +131,13 @@ conf_value_addr(struct span s, struct conf_addr *addr, struct fail *why)
 	if (span_starts(s, SPAN("/")))
 		return unix_addr(s, addr, why);
 	if (colon == SIZE_MAX || !span_u64(span_from(s, colon + 1), 65535, &port))
-		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not ADDRESS:PORT nor the path of a socket", SPAN_ARG(s));
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not ADDRESS:PORT nor the path of a socket",
+		    SPAN_ARG(s));
 	addr->any = span_eq(span_sub(s, 0, colon), SPAN("*"));
 	/* without brackets the end of an IPv6 address would pass for a port */
 	if (!addr->any && (!address_bytes(span_sub(s, 0, colon), bytes, &four) || (!four && s.p[0] != '[')))
-		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not an IP address (IPv6 stands in [])", SPAN_ARG(span_sub(s, 0, colon)));
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not an IP address (IPv6 stands in [])",
+		    SPAN_ARG(span_sub(s, 0, colon)));
 	if (four) {
 		in4.sin_port = htons((uint16_t)port);
 		memcpy(&in4.sin_addr, bytes + 12, 4);

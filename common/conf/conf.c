@@ -77,7 +77,8 @@ unknown_name(struct conf_errors *errors, const struct conf_item *item, const str
 		}
 	}
 	if (best <= 1 + item->name.n / 5)
-		conf_error(errors, item->at, "no option is named \"%.*s\"; did you mean \"%s\"?", SPAN_ARG(item->name), rows[at].name);
+		conf_error(errors, item->at, "no option is named \"%.*s\"; did you mean \"%s\"?",
+		    SPAN_ARG(item->name), rows[at].name);
 	else
 		conf_error(errors, item->at, "no option is named \"%.*s\"", SPAN_ARG(item->name));
 }
@@ -104,7 +105,8 @@ match_items(struct conf_errors *errors, const struct conf_items *items, const st
 		if (!row_by_name(rows, n, item->name, &at))
 			unknown_name(errors, item, rows, n);
 		else if (given[at])
-			conf_error(errors, item->at, "%.*s is set a second time; the first is in line %u", SPAN_ARG(item->name), given[at]->at.line);
+			conf_error(errors, item->at, "%.*s is set a second time; the first is in line %u",
+			    SPAN_ARG(item->name), given[at]->at.line);
 		else
 			given[at] = item;
 	}
@@ -132,7 +134,8 @@ lookup_option(void *arg, struct span name, struct span *value, struct fail *why)
 
 /* Expands and converts one value. */
 static bool
-set_value(struct builder *b, const struct conf_option *row, struct span raw, void *base, struct span *text, struct fail *why)
+set_value(struct builder *b, const struct conf_option *row, struct span raw, void *base, struct span *text,
+    struct fail *why)
 {
 	struct buf expanded;
 	bool ok;
@@ -158,7 +161,8 @@ computed_default(struct builder *b, const struct conf_option *row)
 	}
 	if (row->offset == offsetof(struct conf, mydomain)) {
 		dot = span_chr(b->conf->myhostname, '.');
-		return dot == SIZE_MAX || dot + 1 >= b->conf->myhostname.n ? SPAN("localdomain") : span_from(b->conf->myhostname, dot + 1);
+		return dot == SIZE_MAX || dot + 1 >= b->conf->myhostname.n ? SPAN("localdomain")
+		    : span_from(b->conf->myhostname, dot + 1);
 	}
 	return span_str(row->def);
 }
@@ -169,8 +173,8 @@ set_default(struct builder *b, size_t at, struct fail *why)
 	const struct conf_option *row = &b->rows[at];
 	size_t host;
 
-	if (row->offset == offsetof(struct conf, mydomain) && row_by_name(b->rows, b->nrows, SPAN("myhostname"), &host) &&
-	    b->states[host] != DOING && !resolve(b, host, why))
+	if (row->offset == offsetof(struct conf, mydomain) &&
+	    row_by_name(b->rows, b->nrows, SPAN("myhostname"), &host) && b->states[host] != DOING && !resolve(b, host, why))
 		return false;
 	return set_value(b, row, computed_default(b, row), b->conf, &b->source->options[at], why);
 }
@@ -260,7 +264,8 @@ service_by_name(struct span name, enum conf_word *word)
 }
 
 static struct span *
-build_block(struct builder *b, enum conf_table kind, const struct conf_block *block, void *base, struct conf_listener *listener)
+build_block(struct builder *b, enum conf_table kind, const struct conf_block *block, void *base,
+    struct conf_listener *listener)
 {
 	size_t n;
 	const struct conf_option *rows = conf_options(kind, &n);
@@ -294,16 +299,22 @@ check_listener(struct builder *b, const struct conf_block *block, const struct c
 {
 	bool imap_or_pop = l->service >= CONF_SERVICE_IMAP && l->service <= CONF_SERVICE_POP3S;
 
-	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && l->cert_file.n == 0 && b->conf->smtpd_tls_chain_files.n == 0)
-		conf_error(b->errors, block->at, "listener %.*s: tls = %.*s needs a certificate: smtpd_tls_cert_file or cert_file", SPAN_ARG(l->name),
+	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && l->cert_file.n == 0 &&
+	    b->conf->smtpd_tls_chain_files.n == 0)
+		conf_error(b->errors, block->at,
+		    "listener %.*s: tls = %.*s needs a certificate: smtpd_tls_cert_file or cert_file",
+		    SPAN_ARG(l->name),
 		    SPAN_ARG(conf_word_text(l->tls)));
 	if (l->service == CONF_SERVICE_SUBMIT && l->address.sa.ss_family != AF_UNIX)
-		conf_error(b->errors, block->at, "listener %.*s: submit is for a UNIX socket only, which says who is calling", SPAN_ARG(l->name));
+		conf_error(b->errors, block->at,
+		    "listener %.*s: submit is for a UNIX socket only, which says who is calling", SPAN_ARG(l->name));
 	if (imap_or_pop && !l->auth)
-		conf_error(b->errors, block->at, "listener %.*s: IMAP and POP3 are of no use without auth", SPAN_ARG(l->name));
+		conf_error(b->errors, block->at, "listener %.*s: IMAP and POP3 are of no use without auth",
+		    SPAN_ARG(l->name));
 	for (size_t i = 0; i < l->mode.n; i++) {
 		if (l->mode.p[i] < '0' || l->mode.p[i] > '7') {
-			conf_error(b->errors, block->at, "listener %.*s: mode must be octal, such as 0666", SPAN_ARG(l->name));
+			conf_error(b->errors, block->at, "listener %.*s: mode must be octal, such as 0666",
+			    SPAN_ARG(l->name));
 			break;
 		}
 	}
@@ -323,7 +334,8 @@ build_listeners(struct builder *b, const struct conf_block *blocks, size_t nbloc
 			continue;
 		for (size_t j = 0; j < at; j++)
 			if (span_eq(v[j].name, blocks[i].name))
-				conf_error(b->errors, blocks[i].at, "a second listener is named \"%.*s\"", SPAN_ARG(blocks[i].name));
+				conf_error(b->errors, blocks[i].at, "a second listener is named \"%.*s\"",
+				    SPAN_ARG(blocks[i].name));
 		v[at].name = blocks[i].name;
 		b->source->listeners[at] = build_block(b, CONF_TABLE_LISTENER, &blocks[i], &v[at], &v[at]);
 		if (!b->source->listeners[at])
@@ -342,7 +354,8 @@ check_route(struct builder *b, const struct conf_block *block, const struct conf
 	bool reply = r->transport == CONF_TRANSPORT_ERROR || r->transport == CONF_TRANSPORT_RETRY;
 
 	if (r->transport == CONF_TRANSPORT_LMTP && r->nexthop.n == 0)
-		conf_error(b->errors, block->at, "route %.*s: lmtp needs a nexthop, such as unix:/path or inet:host:port", SPAN_ARG(r->name));
+		conf_error(b->errors, block->at,
+		    "route %.*s: lmtp needs a nexthop, such as unix:/path or inet:host:port", SPAN_ARG(r->name));
 	if (!reply && span_chr(r->nexthop, ' ') != SIZE_MAX)
 		conf_error(b->errors, block->at, "route %.*s: a next hop has no blanks", SPAN_ARG(r->name));
 }
@@ -361,7 +374,8 @@ build_routes(struct builder *b, const struct conf_block *blocks, size_t nblocks,
 			continue;
 		for (size_t j = 0; j < at; j++)
 			if (span_caseeq(v[j].name, blocks[i].name))
-				conf_error(b->errors, blocks[i].at, "a second route is for \"%.*s\"", SPAN_ARG(blocks[i].name));
+				conf_error(b->errors, blocks[i].at, "a second route is for \"%.*s\"",
+				    SPAN_ARG(blocks[i].name));
 		v[at].name = blocks[i].name;
 		b->source->routes[at] = build_block(b, CONF_TABLE_ROUTE, &blocks[i], &v[at], NULL);
 		if (!b->source->routes[at])
@@ -383,7 +397,8 @@ default_address(struct builder *b, const struct service *s, struct span interfac
 	if (s->port == 0)
 		return arena_printf(b->arena, "%.*s/%s", SPAN_ARG(b->conf->run_directory), s->socket);
 	if (span_eq(interface, SPAN("all"))) {
-		const char *any = b->conf->inet_protocols == CONF_INET_IPV4 ? "0.0.0.0" : b->conf->inet_protocols == CONF_INET_IPV6 ? "[::]" : "*";
+		const char *any = b->conf->inet_protocols == CONF_INET_IPV4 ? "0.0.0.0"
+		    : b->conf->inet_protocols == CONF_INET_IPV6 ? "[::]" : "*";
 
 		return arena_printf(b->arena, "%s:%u", any, s->port);
 	}
@@ -564,7 +579,8 @@ conf_load_fd(int fd, struct arena *arena, const struct conf **out, struct conf_e
 		*out = conf_parse(buf_span(&text), arena, own);
 		ok = *out != NULL;
 		if (!ok)
-			fail_set(why, FAIL_PERM, 0, "configuration, line %u, column %u: %s", own->items[0].line, own->items[0].column, own->items[0].text);
+			fail_set(why, FAIL_PERM, 0, "configuration, line %u, column %u: %s", own->items[0].line,
+			    own->items[0].column, own->items[0].text);
 	}
 	buf_free(&text);
 	if (!errors)

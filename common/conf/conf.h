@@ -152,14 +152,16 @@ const struct conf *conf_default(struct arena *arena);
  * it.  false with *why for what could not be read; parse errors make *why
  * the first of them and are all in *errors (may be NULL). */
 bool conf_load_fd(int fd, struct arena *arena, const struct conf **out, struct conf_errors *errors, struct fail *why);
-bool conf_load(const char *path, struct arena *arena, const struct conf **out, struct conf_errors *errors, struct fail *why);
+bool conf_load(const char *path, struct arena *arena, const struct conf **out, struct conf_errors *errors,
+    struct fail *why);
 
 /* The file that parses to the same values, with only the options that the
  * daemons in `see` may see and no default left implicit. */
 void conf_canonical(const struct conf *conf, unsigned see, struct buf *out);
 /* Compares what `see` may see: false if nothing differs; *reload is what the
  * change needs, and the changed names go to names (may be NULL), comma-separated. */
-bool conf_diff(const struct conf *from, const struct conf *to, unsigned see, enum conf_reload *reload, struct buf *names);
+bool conf_diff(const struct conf *from, const struct conf *to, unsigned see, enum conf_reload *reload,
+    struct buf *names);
 /* The commented example file with every option at its default. */
 void conf_example(struct buf *out);
 

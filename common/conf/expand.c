@@ -56,7 +56,8 @@ conf_expand(struct span raw, conf_lookup *lookup, void *arg, struct buf *out, st
 		} else if (cursor_char(&c, '$')) {
 			buf_putc(out, '$');
 		} else if (!take_name(&c, &name)) {
-			return fail_set(why, FAIL_PERM, 0, "behind $ must be the name of an option; the $ itself is written $$");
+			return fail_set(why, FAIL_PERM, 0,
+			    "behind $ must be the name of an option; the $ itself is written $$");
 		} else if (!lookup(arg, name, &value, why)) {
 			return false;
 		} else {

@@ -200,7 +200,8 @@ check_comment(struct reader *r, const struct conf_item *item)
 		else if (item->value.p[i] == '"')
 			quoted = !quoted;
 		else if (!quoted && item->value.p[i] == '#' && i > 0 && ascii_blank(item->value.p[i - 1])) {
-			conf_error(r->errors, item->value_at, "a comment needs a line of its own; if the # belongs to the value of %.*s, quote it",
+			conf_error(r->errors, item->value_at,
+			    "a comment needs a line of its own; if the # belongs to the value of %.*s, quote it",
 			    SPAN_ARG(item->name));
 			return;
 		}
@@ -268,7 +269,8 @@ read_block_option(struct reader *r, struct conf_block *b)
 		read_block_value(r, &b->items, item);
 		return;
 	}
-	conf_error(r->errors, here(r), item.name.n ? "= expected behind \"%.*s\"" : "the name of an option expected%.*s", SPAN_ARG(item.name));
+	conf_error(r->errors, here(r), item.name.n ? "= expected behind \"%.*s\""
+	    : "the name of an option expected%.*s", SPAN_ARG(item.name));
 	while (!ended(r) && peek(r) != '\n' && peek(r) != ';' && peek(r) != '}')
 		r->at++;
 }
@@ -321,7 +323,8 @@ add_block(struct reader *r, struct conf_file *f, struct conf_block b)
 	void *v = f->blocks;
 
 	if (f->nblocks == CONF_BLOCKS_MAX) {
-		conf_error(r->errors, b.at, "more than %d blocks; many routes belong into transport_maps", CONF_BLOCKS_MAX);
+		conf_error(r->errors, b.at, "more than %d blocks; many routes belong into transport_maps",
+		    CONF_BLOCKS_MAX);
 		r->full = true;
 		return;
 	}
@@ -342,7 +345,8 @@ read_block(struct reader *r, struct conf_file *f, enum conf_table kind, struct c
 	while (!ended(r) && (ascii_blank(peek(r)) || peek(r) == '\n' || peek(r) == '\r'))
 		step(r);
 	if (b.name.n == 0 || peek(r) != '{') {
-		conf_error(r->errors, at, "a block is written: %s NAME { option = value; ... }", kind == CONF_TABLE_LISTENER ? "listener" : "route");
+		conf_error(r->errors, at, "a block is written: %s NAME { option = value; ... }",
+		    kind == CONF_TABLE_LISTENER ? "listener" : "route");
 		resume_top(r);
 		return;
 	}
@@ -362,7 +366,8 @@ read_statement(struct reader *r, struct conf_file *f)
 
 	item.name = keep(r, read_name(r));
 	if (item.name.n == 0) {
-		conf_error(r->errors, item.at, "a line must begin with the name of an option, with listener, or with route");
+		conf_error(r->errors, item.at,
+		    "a line must begin with the name of an option, with listener, or with route");
 		resume_top(r);
 		return;
 	}
@@ -386,7 +391,8 @@ bytes_ok(struct reader *r)
 		char c = peek(r);
 
 		if (((unsigned char)c < ' ' && c != '\n' && c != '\t' && c != '\r') || c == 0x7f) {
-			conf_error(r->errors, here(r), "a control byte (0x%02x) has no place in this file", (unsigned char)c);
+			conf_error(r->errors, here(r), "a control byte (0x%02x) has no place in this file",
+			    (unsigned char)c);
 			return false;
 		}
 	}
@@ -411,7 +417,8 @@ conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct
 		if (peek(&r) == '#' || peek(&r) == '\n' || ended(&r)) {
 			skip_line(&r);
 		} else if (r.at > from) {
-			conf_error(errors, here(&r), "a line that begins with a blank goes on with a value, but none is before it");
+			conf_error(errors, here(&r),
+			    "a line that begins with a blank goes on with a value, but none is before it");
 			resume_top(&r);
 		} else {
 			read_statement(&r, out);

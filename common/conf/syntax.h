@@ -40,7 +40,8 @@ enum { CONF_BLOCKS_MAX = 1000 };
 /* What could not be read is reported and left out. */
 void conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct conf_errors *errors);
 
-void conf_error(struct conf_errors *errors, struct conf_at at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void conf_error(struct conf_errors *errors, struct conf_at at, const char *fmt, ...) __attribute__((format(printf, 3,
+    4)));
 
 /* Doubles a growing array in the arena; false: no memory. */
 bool conf_grow(struct arena *arena, void **v, size_t n, size_t *room, size_t size);

@@ -10,7 +10,8 @@
 static bool
 is_list(enum conf_kind kind)
 {
-	return kind == CONF_KIND_LIST || kind == CONF_KIND_DOMAINS || kind == CONF_KIND_TABLES || kind == CONF_KIND_NETS;
+	return kind == CONF_KIND_LIST || kind == CONF_KIND_DOMAINS || kind == CONF_KIND_TABLES ||
+	    kind == CONF_KIND_NETS;
 }
 
 /* A value so that it reads back as it is: lists are in normal form already. */
@@ -36,7 +37,8 @@ put_value(struct buf *out, enum conf_kind kind, struct span text)
 }
 
 static void
-put_block(struct buf *out, const char *word, struct span name, enum conf_table table, const struct span *texts, unsigned see)
+put_block(struct buf *out, const char *word, struct span name, enum conf_table table, const struct span *texts,
+    unsigned see)
 {
 	size_t n;
 	const struct conf_option *rows = conf_options(table, &n);
@@ -66,7 +68,8 @@ conf_canonical(const struct conf *conf, unsigned see, struct buf *out)
 		buf_puts(out, "\n");
 	}
 	for (size_t i = 0; i < conf->nlisteners; i++)
-		put_block(out, "listener", conf->listeners[i].name, CONF_TABLE_LISTENER, conf->source->listeners[i], see);
+		put_block(out, "listener", conf->listeners[i].name, CONF_TABLE_LISTENER, conf->source->listeners[i],
+		    see);
 	for (size_t i = 0; i < conf->nroutes; i++)
 		put_block(out, "route", conf->routes[i].name, CONF_TABLE_ROUTE, conf->source->routes[i], see);
 }
@@ -209,7 +212,8 @@ conf_route_for_hop(const struct conf *conf, struct span nexthop)
 	for (size_t i = 0; i < conf->nroutes; i++) {
 		r = &conf->routes[i];
 		before = nexthop.n - r->nexthop.n; /* of "lmtp:" or "lmtp:inet:" */
-		if (r->nexthop.n > 0 && span_caseends(nexthop, r->nexthop) && (before == 0 || nexthop.p[before - 1] == ':'))
+		if (r->nexthop.n > 0 && span_caseends(nexthop, r->nexthop) && (before == 0 ||
+		    nexthop.p[before - 1] == ':'))
 			return r;
 	}
 	if (nexthop.n == 0 || nexthop.p[0] == '[' || span_starts(nexthop, SPAN("lmtp:")))

@@ -269,7 +269,8 @@ set_word(const struct conf_option *row, struct span s, enum conf_word *field, st
 		buf_puts(&known, w == row->min ? "" : w == row->max ? " or " : ", ");
 		buf_put(&known, conf_word_text((enum conf_word)w));
 	}
-	fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not known here: must be %.*s", SPAN_ARG(s), SPAN_ARG(buf_span(&known)));
+	fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not known here: must be %.*s", SPAN_ARG(s),
+	    SPAN_ARG(buf_span(&known)));
 	buf_free(&known);
 	return false;
 }
@@ -320,7 +321,8 @@ set_text(const struct conf_option *row, struct span s, struct span *field, struc
 	return true;
 }
 
-static const struct span table_types[] = { SPAN_INIT("db"), SPAN_INIT("hash"), SPAN_INIT("btree"), SPAN_INIT("file"), SPAN_INIT("texthash"),
+static const struct span table_types[] = { SPAN_INIT("db"), SPAN_INIT("hash"), SPAN_INIT("btree"), SPAN_INIT("file"),
+    SPAN_INIT("texthash"),
 	SPAN_INIT("pcre"), SPAN_INIT("cidr"), SPAN_INIT("inline"), SPAN_INIT("static") };
 
 static bool
@@ -332,8 +334,10 @@ table_ok(struct span s, struct fail *why)
 		if (colon != SIZE_MAX && colon + 1 < s.n && span_eq(span_sub(s, 0, colon), table_types[i]))
 			return true;
 	if (colon == SIZE_MAX)
-		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a table: tables are written type:name", SPAN_ARG(s));
-	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is no type of table: there are db, hash, btree, file, pcre, cidr, inline, static",
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a table: tables are written type:name",
+		    SPAN_ARG(s));
+	return fail_set(why, FAIL_PERM, 0,
+	    "\"%.*s\" is no type of table: there are db, hash, btree, file, pcre, cidr, inline, static",
 	    SPAN_ARG(span_sub(s, 0, colon)));
 }
 
@@ -360,7 +364,8 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 	case CONF_KIND_DOMAINS:
 		return domain_ok(item, why);
 	case CONF_KIND_NETS:
-		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
+		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
+		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
 	default:
 		return true;
 	}
@@ -380,7 +385,8 @@ count_items(const struct conf_option *row, struct span raw, struct arena *arena,
 }
 
 static bool
-set_list(const struct conf_option *row, struct span raw, void *field, struct arena *arena, struct buf *normal, struct fail *why)
+set_list(const struct conf_option *row, struct span raw, void *field, struct arena *arena, struct buf *normal,
+    struct fail *why)
 {
 	size_t n;
 	struct span *items;
@@ -408,7 +414,8 @@ set_list(const struct conf_option *row, struct span raw, void *field, struct are
 }
 
 bool
-conf_value_set(const struct conf_option *row, struct span raw, void *base, struct arena *arena, struct span *text, struct fail *why)
+conf_value_set(const struct conf_option *row, struct span raw, void *base, struct arena *arena, struct span *text,
+    struct fail *why)
 {
 	void *field = (char *)base + row->offset;
 	struct buf normal;

@@ -9,7 +9,8 @@
 
 /* Reads `raw` ($ already expanded) as the row's kind into the struct at
  * `base`; *text becomes the normal form, which reads as the same value. */
-bool conf_value_set(const struct conf_option *row, struct span raw, void *base, struct arena *arena, struct span *text, struct fail *why);
+bool conf_value_set(const struct conf_option *row, struct span raw, void *base, struct arena *arena,
+    struct span *text, struct fail *why);
 
 /* The text behind optional quotes; false: the quotes are not well-formed. */
 bool conf_value_unquote(struct span raw, struct arena *arena, struct span *out, struct fail *why);

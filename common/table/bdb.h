@@ -57,7 +57,8 @@ void bdb_batch_abort(struct bdb_env *env);
 /* Visits every pair whose key begins with prefix (a btree in key order and
  * without reading the rest; a hash in no order) until visit says false.
  * Key and value are valid during the visit; nothing may be written in it. */
-bool bdb_each(struct bdb *db, struct span prefix, bool (*visit)(void *arg, struct span key, struct span value), void *arg,
+bool bdb_each(struct bdb *db, struct span prefix, bool (*visit)(void *arg, struct span key, struct span value),
+    void *arg,
     struct fail *why);
 
 #endif

@@ -89,7 +89,8 @@ use_if_fresh(struct dbtable *d, const char *path, bool have_source)
 		return false;
 	arena_init(&a, 4096);
 	d->foreign = bdb_get(db, stamp_key, &a, &stamp, NULL) != BDB_FOUND;
-	fresh = !have_source || (!d->foreign && span_cstr(stamp, memory_stamp, sizeof(memory_stamp)) && strcmp(memory_stamp, d->stamp) == 0);
+	fresh = !have_source || (!d->foreign && span_cstr(stamp, memory_stamp, sizeof(memory_stamp)) &&
+	    strcmp(memory_stamp, d->stamp) == 0);
 	arena_free(&a);
 	if (!fresh) {
 		(void)bdb_close(&db, NULL);
@@ -112,7 +113,8 @@ on_entry(void *arg, unsigned line, struct span key, struct span value)
 	if (!bdb_add(d->building, span_of(lower, key.n), value, &taken, &d->failed))
 		return false;
 	if (!taken)
-		table_event(d->table, "%.*s, line %u: \"%.*s\" is there a second time; the first counts", SPAN_ARG(d->table->spec), line, SPAN_ARG(key));
+		table_event(d->table, "%.*s, line %u: \"%.*s\" is there a second time; the first counts",
+		    SPAN_ARG(d->table->spec), line, SPAN_ARG(key));
 	return true;
 }
 
@@ -136,7 +138,8 @@ build(struct dbtable *d, struct span text, const char *path, struct fail *why)
 	(void)unlink(temp);
 	if (!bdb_file_create(temp, d->type, &d->building, why))
 		return false;
-	ok = bdb_put(d->building, stamp_key, span_str(d->stamp), &d->failed) && maptext_walk(text, d->table->options.syntax, &v);
+	ok = bdb_put(d->building, stamp_key, span_str(d->stamp), &d->failed) && maptext_walk(text,
+	    d->table->options.syntax, &v);
 	if (!ok && why)
 		*why = d->failed;
 	ok = bdb_close(&d->building, ok ? why : NULL) && ok;
@@ -203,7 +206,8 @@ db_load(struct table *t, struct fail *why)
 	have_source = access(t->path, F_OK) == 0;
 	if (have_source && !table_read_source(t, &text, &n, &seen, why))
 		return false;
-	snprintf(d->stamp, sizeof(d->stamp), "%" PRIdMAX ".%09ld %" PRIdMAX " %" PRIuMAX " %d", (intmax_t)seen.st_mtim.tv_sec,
+	snprintf(d->stamp, sizeof(d->stamp), "%" PRIdMAX ".%09ld %" PRIdMAX " %" PRIuMAX " %d",
+	    (intmax_t)seen.st_mtim.tv_sec,
 	    seen.st_mtim.tv_nsec, (intmax_t)seen.st_size, (uintmax_t)seen.st_ino, (int)t->options.syntax);
 	ok = load_from(d, span_of(text, n), have_source, why);
 	free(text);

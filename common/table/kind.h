@@ -17,7 +17,8 @@ struct table_kind {
 	/* Reads the source anew; keeps what there was if that fails. */
 	bool (*load)(struct table *t, struct fail *why);
 	/* key: in lower case. */
-	enum table_found (*lookup)(struct table *t, struct span key, struct arena *arena, struct span *value, struct fail *why);
+	enum table_found (*lookup)(struct table *t, struct span key, struct arena *arena, struct span *value,
+	    struct fail *why);
 };
 
 struct table {
@@ -33,7 +34,8 @@ struct table {
 	void *state;          /* the kind's */
 };
 
-extern const struct table_kind table_kind_file, table_kind_inline, table_kind_static, table_kind_db, table_kind_hash, table_kind_btree,
+extern const struct table_kind table_kind_file, table_kind_inline, table_kind_static, table_kind_db, table_kind_hash,
+    table_kind_btree,
     table_kind_pcre, table_kind_cidr;
 
 void table_event(const struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -102,7 +102,8 @@ on_map_line(void *arg, unsigned line, struct span content)
 		return true;
 	}
 	if (!take_key(w, &content, w->syntax == TABLE_ALIASES ? ':' : ' ')) {
-		bad(w, line, w->syntax == TABLE_ALIASES ? "an alias is written name: value" : "the entry has no good key");
+		bad(w, line, w->syntax == TABLE_ALIASES ? "an alias is written name: value"
+		    : "the entry has no good key");
 		return true;
 	}
 	content = span_trim(content);

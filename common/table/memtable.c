@@ -66,7 +66,8 @@ on_entry(void *arg, unsigned line, struct span key, struct span value)
 	struct span lower = lower_copy(&m->memory, key);
 
 	if (e && lower.p && map_get(&m->map, lower)) {
-		table_event(m->table, "%.*s, line %u: \"%.*s\" is there a second time; the first counts", SPAN_ARG(m->table->spec), line, SPAN_ARG(key));
+		table_event(m->table, "%.*s, line %u: \"%.*s\" is there a second time; the first counts",
+		    SPAN_ARG(m->table->spec), line, SPAN_ARG(key));
 		return true;
 	}
 	if (e)
@@ -182,7 +183,8 @@ inline_open(struct table *t, struct span name, struct fail *why)
 			continue;
 		key = span_trim(span_cut(&pair, '='));
 		if (!pair.p || key.n == 0)
-			return fail_set(why, FAIL_PERM, 0, "\"%.*s\" in an inline table is not key=value", SPAN_ARG(key));
+			return fail_set(why, FAIL_PERM, 0, "\"%.*s\" in an inline table is not key=value",
+			    SPAN_ARG(key));
 		if (!on_entry(m, 0, key, without_braces(pair)))
 			return fail_set(why, FAIL_TEMP, 0, "no memory for an inline table");
 	}

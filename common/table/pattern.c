@@ -15,7 +15,8 @@
 #include "table/kind.h"
 #include "table/maptext.h"
 
-enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 10000, HEAP_LIMIT_KIB = 4096, RULES_MAX = 100000, IF_DEPTH_MAX = 20, GROUPS_MAX = 20 };
+enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 10000, HEAP_LIMIT_KIB = 4096, RULES_MAX = 100000, IF_DEPTH_MAX = 20,
+    GROUPS_MAX = 20 };
 
 enum rule_kind { RULE_MATCH, RULE_IF, RULE_ENDIF };
 
@@ -91,7 +92,8 @@ pattern_flag(char c, uint32_t *flags)
 	static const struct {
 		char c;
 		uint32_t flag;
-	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'A', PCRE2_ANCHORED },
+	} known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x',
+	    PCRE2_EXTENDED }, { 'A', PCRE2_ANCHORED },
 		{ 'E', PCRE2_DOLLAR_ENDONLY }, { 'U', PCRE2_UNGREEDY } };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -310,7 +312,8 @@ rule_matches(struct rules *r, const struct rule *rule, struct subject *s)
 	} else {
 		unsigned whole = rule->bits / 8, rest = rule->bits % 8;
 
-		hit = memcmp(rule->addr, s->addr, whole) == 0 && (rest == 0 || ((rule->addr[whole] ^ s->addr[whole]) >> (8 - rest)) == 0);
+		hit = memcmp(rule->addr, s->addr, whole) == 0 && (rest == 0 ||
+		    ((rule->addr[whole] ^ s->addr[whole]) >> (8 - rest)) == 0);
 	}
 	return hit != rule->negate;
 }
@@ -385,7 +388,8 @@ pattern_lookup(struct table *t, struct span key, struct arena *arena, struct spa
 		int hit = r->v[i].kind == RULE_ENDIF ? 0 : rule_matches(r, &r->v[i], &s);
 
 		if (hit < 0) {
-			fail_set(why, FAIL_TEMP, 0, "%.*s, line %u: the pattern takes too long", SPAN_ARG(t->spec), r->v[i].line);
+			fail_set(why, FAIL_TEMP, 0, "%.*s, line %u: the pattern takes too long", SPAN_ARG(t->spec),
+			    r->v[i].line);
 			return TABLE_FAILED;
 		}
 		if (r->v[i].kind == RULE_IF && !hit && !skip_to_endif(r, &i))

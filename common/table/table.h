@@ -57,6 +57,7 @@ void table_refresh(struct table *table, int64_t now_ms);
 bool table_rebuild(struct table *table, struct fail *why);
 
 /* The value is copied into the arena. FAILED: *why says what, FAIL_TEMP. */
-enum table_found table_lookup(struct table *table, struct span key, struct arena *arena, struct span *value, struct fail *why);
+enum table_found table_lookup(struct table *table, struct span key, struct arena *arena, struct span *value,
+    struct fail *why);
 
 #endif

@@ -42,7 +42,8 @@ send_way(struct route_job *job, struct node *node, const struct parts *p, const 
 	if (!t || t->agent == ROUTE_DISCARD)
 		return;
 	t->nexthop = way_text(way, p->domain, &job->arena);
-	job_explain(job, node, "to %.*s by %s", SPAN_ARG(t->nexthop), way->transport == CONF_TRANSPORT_LMTP ? "LMTP" : "SMTP");
+	job_explain(job, node, "to %.*s by %s", SPAN_ARG(t->nexthop), way->transport == CONF_TRANSPORT_LMTP ? "LMTP"
+	    : "SMTP");
 }
 
 /* ---- overrides ---- */
@@ -58,7 +59,8 @@ transport_key(struct route_job *job, struct node *node, struct span key, struct 
 	case TABLE_NONE:
 		return 0;
 	case TABLE_FOUND:
-		job_explain(job, node, "transport_maps %.*s: %.*s is %.*s", SPAN_ARG(which), SPAN_ARG(key), SPAN_ARG(value));
+		job_explain(job, node, "transport_maps %.*s: %.*s is %.*s", SPAN_ARG(which), SPAN_ARG(key),
+		    SPAN_ARG(value));
 		if (way_parse(value, way, &why))
 			return 1;
 		job_put_off(job, node, STATUS_MISCONFIGURED, why.text);
@@ -78,9 +80,11 @@ transport_of(struct route_job *job, struct node *node, const struct parts *p, bo
 
 	if (!rules_has_map(job->rules, RULES_TRANSPORT))
 		return 0;
-	found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full), SPAN_ARG(p->domain)), way);
+	found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full),
+	    SPAN_ARG(p->domain)), way);
 	if (found == 0 && p->base.n < p->full.n)
-		found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base), SPAN_ARG(p->domain)), way);
+		found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base),
+		    SPAN_ARG(p->domain)), way);
 	if (found == 0)
 		found = transport_key(job, node, p->domain, way);
 	while (found == 0 && rest.n > 0 && (dot = span_chr(span_from(rest, 1), '.')) != SIZE_MAX) {
@@ -102,13 +106,15 @@ block_of(struct route_job *job, struct node *node, const struct parts *p, bool a
 		return 0;
 	r = conf_route_match(job->conf, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full), SPAN_ARG(p->domain)));
 	if (!r && p->base.n < p->full.n)
-		r = conf_route_match(job->conf, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base), SPAN_ARG(p->domain)));
+		r = conf_route_match(job->conf, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base),
+		    SPAN_ARG(p->domain)));
 	if (!r || (!any && span_eq(r->name, SPAN("*"))))
 		return 0;
 	/* a block without nexthop is about TLS and limits, not about the way */
 	if (r->nexthop.n == 0 && r->transport == CONF_TRANSPORT_SMTP)
 		return 0;
-	job_explain(job, node, "route %.*s: %.*s %.*s", SPAN_ARG(r->name), SPAN_ARG(conf_word_text(r->transport)), SPAN_ARG(r->nexthop));
+	job_explain(job, node, "route %.*s: %.*s %.*s", SPAN_ARG(r->name), SPAN_ARG(conf_word_text(r->transport)),
+	    SPAN_ARG(r->nexthop));
 	if (way_nexthop(r->transport, r->nexthop, way, &why))
 		return 1;
 	job_put_off(job, node, STATUS_MISCONFIGURED, why.text);
@@ -129,11 +135,13 @@ deliver_override(struct route_job *job, struct node *node, const struct parts *p
 	if (found == 0 || (way.transport == CONF_TRANSPORT_LOCAL && !any))
 		return false;
 	if (way.transport == CONF_TRANSPORT_LOCAL) {
-		job_put_off(job, node, STATUS_MISCONFIGURED, "the domain's way is local, but it is in neither mydestination nor virtual_mailbox_domains");
+		job_put_off(job, node, STATUS_MISCONFIGURED,
+		    "the domain's way is local, but it is in neither mydestination nor virtual_mailbox_domains");
 		return true;
 	}
 	/* relay domains are checked for their recipients all the same */
-	if (node->class == CLASS_RELAY && way.transport != CONF_TRANSPORT_ERROR && rules_has_map(job->rules, RULES_RELAY_RECIPIENTS))
+	if (node->class == CLASS_RELAY && way.transport != CONF_TRANSPORT_ERROR && rules_has_map(job->rules,
+	    RULES_RELAY_RECIPIENTS))
 		return false;
 	send_way(job, node, p, &way);
 	return true;
@@ -239,7 +247,8 @@ deliver_mailbox(struct route_job *job, struct node *node, const struct route_use
 
 /* Further names that exist, by table. True if it settled the node. */
 static bool
-known_by_table(struct route_job *job, struct node *node, const struct parts *p, enum rules_map map, bool bare, bool *known)
+known_by_table(struct route_job *job, struct node *node, const struct parts *p, enum rules_map map, bool bare,
+    bool *known)
 {
 	struct span keys[5], value, which = SPAN("");
 	bool has_ext = p->base.n < p->full.n;
@@ -248,14 +257,17 @@ known_by_table(struct route_job *job, struct node *node, const struct parts *p, 
 
 	*known = false;
 	keys[n++] = arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full), SPAN_ARG(p->domain));
-	keys[n++] = has_ext ? arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base), SPAN_ARG(p->domain)) : SPAN_NONE;
+	keys[n++] = has_ext ? arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base), SPAN_ARG(p->domain))
+	    : SPAN_NONE;
 	keys[n++] = bare ? p->full : SPAN_NONE;
 	keys[n++] = bare && has_ext ? p->base : SPAN_NONE;
 	keys[n++] = arena_printf(&job->arena, "@%.*s", SPAN_ARG(p->domain));
 	for (size_t i = 0; i < n && !*known; i++) {
-		switch (keys[i].n ? rules_lookup(job->rules, map, keys[i], &job->arena, &value, &which, &why) : TABLE_NONE) {
+		switch (keys[i].n ? rules_lookup(job->rules, map, keys[i], &job->arena, &value, &which, &why)
+		    : TABLE_NONE) {
 		case TABLE_FOUND:
-			job_explain(job, node, "%s %.*s has %.*s", rules_map_name(map), SPAN_ARG(which), SPAN_ARG(keys[i]));
+			job_explain(job, node, "%s %.*s has %.*s", rules_map_name(map), SPAN_ARG(which),
+			    SPAN_ARG(keys[i]));
 			*known = true;
 			break;
 		case TABLE_FAILED:
@@ -280,7 +292,8 @@ postmaster_here(struct route_job *job, struct node *node, const struct parts *p)
 		if (local->items[i].n == 0 || local->items[i].p[0] == '.' || span_chr(local->items[i], ':') != SIZE_MAX)
 			continue;
 		job_explain(job, node, "postmaster is the one of this host");
-		job_child(job, node, arena_printf(&job->arena, "postmaster@%.*s", SPAN_ARG(local->items[i])), node->sender, 0);
+		job_child(job, node, arena_printf(&job->arena, "postmaster@%.*s", SPAN_ARG(local->items[i])),
+		    node->sender, 0);
 		return true;
 	}
 	return false;
@@ -295,7 +308,8 @@ unknown_user(struct route_job *job, struct node *node, const struct parts *p)
 		return;
 	if (span_eq(p->base, SPAN("postmaster"))) {
 		/* it has to exist: the mail waits until somebody sees to it */
-		job_put_off(job, node, STATUS_MISCONFIGURED, "there is neither an alias nor a mailbox for postmaster: add one (RFC 5321 4.5.1)");
+		job_put_off(job, node, STATUS_MISCONFIGURED,
+		    "there is neither an alias nor a mailbox for postmaster: add one (RFC 5321 4.5.1)");
 		return;
 	}
 	job_explain(job, node, "%.*s: there is no such name", SPAN_ARG(address_text(&node->address)));
@@ -325,7 +339,8 @@ deliver_by_table(struct route_job *job, struct node *node)
 	if (found > 0)
 		send_way(job, node, &p, &way);
 	else if (found == 0)
-		job_put_off(job, node, STATUS_MISCONFIGURED, "the recipient is in a table, but no mailbox_transport or virtual_transport says where it is");
+		job_put_off(job, node, STATUS_MISCONFIGURED,
+		    "the recipient is in a table, but no mailbox_transport or virtual_transport says where it is");
 }
 
 void
@@ -356,7 +371,8 @@ deliver_remote(struct route_job *job, struct node *node, const struct parts *p)
 		bool lmtp = span_starts(relay, SPAN("lmtp:"));
 
 		job_explain(job, node, "relayhost is %.*s", SPAN_ARG(relay));
-		if (lmtp || span_starts(relay, SPAN("smtp:")) ? !way_parse(relay, &way, &why) : !way_nexthop(CONF_TRANSPORT_SMTP, relay, &way, &why)) {
+		if (lmtp || span_starts(relay, SPAN("smtp:")) ? !way_parse(relay, &way, &why)
+		    : !way_nexthop(CONF_TRANSPORT_SMTP, relay, &way, &why)) {
 			job_put_off(job, node, STATUS_MISCONFIGURED, why.text);
 			return;
 		}

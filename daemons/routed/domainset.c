@@ -38,7 +38,8 @@ is_table(struct span item)
 }
 
 bool
-domainset_init(struct domainset *set, const struct conf_list *list, domainset_open *open, void *arg, struct arena *arena, struct fail *why)
+domainset_init(struct domainset *set, const struct conf_list *list, domainset_open *open, void *arg,
+    struct arena *arena, struct fail *why)
 {
 	*set = (struct domainset){ 0 };
 	map_init(&set->names);
@@ -71,7 +72,8 @@ domainset_has(struct domainset *set, struct span domain, struct arena *arena, st
 	struct map_node *node = map_get(&set->names, domain);
 	size_t dot;
 
-	for (struct span rest = domain; !node && set->suffixes && (dot = span_chr(span_from(rest, 1), '.')) != SIZE_MAX;) {
+	for (struct span rest = domain; !node && set->suffixes && (dot = span_chr(span_from(rest, 1),
+	    '.')) != SIZE_MAX;) {
 		rest = span_from(rest, dot + 1);
 		node = map_get(&set->names, rest);
 	}

@@ -21,10 +21,12 @@ struct domainset {
 typedef struct table *domainset_open(void *arg, struct span spec, struct fail *why);
 
 /* Memory of names comes from the arena; the buckets are freed by domainset_free(). */
-bool domainset_init(struct domainset *set, const struct conf_list *list, domainset_open *open, void *arg, struct arena *arena, struct fail *why);
+bool domainset_init(struct domainset *set, const struct conf_list *list, domainset_open *open, void *arg,
+    struct arena *arena, struct fail *why);
 void domainset_free(struct domainset *set);
 
 /* domain in lower case.  *which names the entry or table that decided. */
-enum table_found domainset_has(struct domainset *set, struct span domain, struct arena *arena, struct span *which, struct fail *why);
+enum table_found domainset_has(struct domainset *set, struct span domain, struct arena *arena, struct span *which,
+    struct fail *why);
 
 #endif

@@ -18,7 +18,8 @@ look(struct route_job *job, const struct node *node, enum rules_map map, struct 
 
 	switch (rules_lookup(job->rules, map, key, &job->arena, value, &which, &why)) {
 	case TABLE_FOUND:
-		job_explain(job, node, "%s %.*s: %.*s is %.*s", rules_map_name(map), SPAN_ARG(which), SPAN_ARG(key), SPAN_ARG(*value));
+		job_explain(job, node, "%s %.*s: %.*s is %.*s", rules_map_name(map), SPAN_ARG(which), SPAN_ARG(key),
+		    SPAN_ARG(*value));
 		return 1;
 	case TABLE_FAILED:
 		job_put_off(job, node, STATUS_DIRECTORY_TEMP, why.text);
@@ -60,12 +61,15 @@ virtual_children(struct route_job *job, struct node *node, const struct parts *p
 		struct span address;
 
 		if (item.kind != ALIASLIST_ADDRESS) {
-			job_explain(job, node, "%.*s: only addresses may stand in virtual_alias_maps", SPAN_ARG(item.text));
-			job_refuse(job, node, ROUTE_FAIL, STATUS_MISCONFIGURED_PERM, SPAN("virtual_alias_maps has something else than an address"));
+			job_explain(job, node, "%.*s: only addresses may stand in virtual_alias_maps",
+			    SPAN_ARG(item.text));
+			job_refuse(job, node, ROUTE_FAIL, STATUS_MISCONFIGURED_PERM,
+			    SPAN("virtual_alias_maps has something else than an address"));
 			continue;
 		}
 		address = virtual_address(job, node, p, item.text, by_base);
-		job_child(job, node, address, node->sender, span_caseeq(address, address_text(&node->address)) ? CHILD_NO_VIRTUAL : 0);
+		job_child(job, node, address, node->sender, span_caseeq(address, address_text(&node->address))
+		    ? CHILD_NO_VIRTUAL : 0);
 	}
 }
 
@@ -142,7 +146,8 @@ include_file(struct list_origin *o, struct span path)
 	}
 	job_explain(job, o->node, "includes %.*s", SPAN_ARG(path));
 	if (!job->ops.include || !job->ops.include(job->ops.arg, path, &job->arena, &text, &why)) {
-		job_put_off(job, o->node, STATUS_LIST_EXPANSION_TEMP, job->ops.include ? why.text : "include files cannot be read here");
+		job_put_off(job, o->node, STATUS_LIST_EXPANSION_TEMP, job->ops.include ? why.text
+		    : "include files cannot be read here");
 		return;
 	}
 	(void)maptext_lines(text, on_include_line, o);
@@ -178,12 +183,15 @@ alias_items(struct list_origin *o, struct span list)
 			break;
 		case ALIASLIST_COMMAND:
 		case ALIASLIST_FILE:
-			job_explain(o->job, o->node, "%.*s: mail is not given to commands and files", SPAN_ARG(item.text));
-			job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_POLICY, SPAN("an alias leads to a command or a file, which is not allowed here"));
+			job_explain(o->job, o->node, "%.*s: mail is not given to commands and files",
+			    SPAN_ARG(item.text));
+			job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_POLICY,
+			    SPAN("an alias leads to a command or a file, which is not allowed here"));
 			break;
 		default:
 			job_explain(o->job, o->node, "\"%.*s\" cannot be understood", SPAN_ARG(item.text));
-			job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_LIST_EXPANSION, SPAN("an alias has an item that cannot be understood"));
+			job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_LIST_EXPANSION,
+			    SPAN("an alias has an item that cannot be understood"));
 			break;
 		}
 	}

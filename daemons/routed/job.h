@@ -53,14 +53,16 @@ struct route_job {
 };
 
 /* ---- route.c ---- */
-void job_explain(struct route_job *job, const struct node *node, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void job_explain(struct route_job *job, const struct node *node, const char *fmt, ...) __attribute__((format(printf,
+    3, 4)));
 void job_parts(const struct route_job *job, const struct address *address, struct parts *parts);
 /* CHECK: the verdict. RESOLVE: nothing. True in CHECK mode, where all is said then. */
 bool job_settle(struct route_job *job, unsigned status, struct span text);
 /* A lookup failed for now: the whole recipient is put off. */
 void job_put_off(struct route_job *job, const struct node *node, unsigned status, const char *text);
 /* A failing target (or verdict). */
-void job_refuse(struct route_job *job, const struct node *node, enum route_agent agent, unsigned status, struct span text);
+void job_refuse(struct route_job *job, const struct node *node, enum route_agent agent, unsigned status,
+    struct span text);
 struct route_target *job_target(struct route_job *job, const struct node *node, enum route_agent agent);
 
 enum child_flags { CHILD_NO_VIRTUAL = 1, CHILD_NO_ALIAS = 2 };

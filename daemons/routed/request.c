@@ -101,7 +101,8 @@ static void
 send_target(struct request *r, const struct route_target *t)
 {
 	struct buf text;
-	struct ipc_route_target m = { .id = r->id, .agent = (uint8_t)t->agent, .nexthop = t->nexthop, .address = t->address, .home = t->home,
+	struct ipc_route_target m = { .id = r->id, .agent = (uint8_t)t->agent, .nexthop = t->nexthop,
+	    .address = t->address, .home = t->home,
 		.uid = t->uid, .gid = t->gid, .sender = t->sender, .status = (uint16_t)t->status };
 
 	m.text = one_line(t->text, 1000, &text);
@@ -132,7 +133,8 @@ reply_route(struct request *r)
 static void
 send_line(struct request *r, unsigned depth, bool target, struct span text)
 {
-	struct ipc_route_admin_line m = { .id = r->id, .depth = (uint8_t)(depth > 255 ? 255 : depth), .target = target };
+	struct ipc_route_admin_line m = { .id = r->id, .depth = (uint8_t)(depth > 255 ? 255 : depth),
+	    .target = target };
 	struct buf clean;
 
 	if (r->lines++ >= EXPLAIN_LINES_MAX)
@@ -169,7 +171,8 @@ explain_target(struct request *r, const struct route_target *t)
 		break;
 	default:
 		r->failing = true;
-		buf_printf(&b, "%.*s: %s: %s %.*s", SPAN_ARG(t->address), t->agent == ROUTE_FAIL ? "refused" : "put off", status->code,
+		buf_printf(&b, "%.*s: %s: %s %.*s", SPAN_ARG(t->address), t->agent == ROUTE_FAIL ? "refused"
+		    : "put off", status->code,
 		    SPAN_ARG(t->text.n ? t->text : span_str(status->text)));
 		break;
 	}
@@ -286,10 +289,12 @@ static bool
 on_route_ask(struct channel *c, const struct ipc_route_ask *m)
 {
 	struct route_question q = { ROUTE_RESOLVE, m->address, m->sender, true, true };
-	struct ipc_route_target busy = { .id = m->id, .agent = ROUTE_DEFER, .address = m->address, .status = STATUS_SYSTEM_LOCAL_TEMP };
+	struct ipc_route_target busy = { .id = m->id, .agent = ROUTE_DEFER, .address = m->address,
+	    .status = STATUS_SYSTEM_LOCAL_TEMP };
 	struct ipc_route_done done = { .id = m->id };
 
-	return request_start(client_of(c), REQUEST_ROUTE, m->id, &q) || (ipc_send_route_target(c, &busy) && ipc_send_route_done(c, &done));
+	return request_start(client_of(c), REQUEST_ROUTE, m->id, &q) || (ipc_send_route_target(c, &busy) &&
+	    ipc_send_route_done(c, &done));
 }
 
 static bool

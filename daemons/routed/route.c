@@ -52,7 +52,8 @@ job_parts(const struct route_job *job, const struct address *address, struct par
 		p->local_memory[i] = ascii_lower(p->local_memory[i]);
 	p->full.p = p->base.p = p->local_memory;
 	p->domain = address_domain(address);
-	if (address->has_domain && !address->literal && !domain_to_ascii(address_domain(address), p->domain_memory, &p->domain))
+	if (address->has_domain && !address->literal && !domain_to_ascii(address_domain(address), p->domain_memory,
+	    &p->domain))
 		p->domain = address_domain(address);
 }
 
@@ -190,11 +191,13 @@ job_child(struct route_job *job, struct node *node, struct span text, struct spa
 		return;
 	if (!address_parse(&a, text, ADDRESS_UTF8 | ADDRESS_LONG_LOCAL, &why)) {
 		job_explain(job, node, "\"%.*s\" is not an address", SPAN_ARG(text));
-		job_refuse(job, node, ROUTE_FAIL, STATUS_LIST_EXPANSION, arena_printf(&job->arena, "an alias leads to what is not an address: %.*s", SPAN_ARG(text)));
+		job_refuse(job, node, ROUTE_FAIL, STATUS_LIST_EXPANSION, arena_printf(&job->arena,
+		    "an alias leads to what is not an address: %.*s", SPAN_ARG(text)));
 		return;
 	}
 	if (job->nnodes > job->conf->alias_expansion_limit) {
-		job_refuse(job, node, ROUTE_FAIL, STATUS_LIST_EXPANSION, SPAN("more addresses than alias_expansion_limit"));
+		job_refuse(job, node, ROUTE_FAIL, STATUS_LIST_EXPANSION,
+		    SPAN("more addresses than alias_expansion_limit"));
 		job->over = true;
 		return;
 	}
@@ -208,7 +211,8 @@ job_child(struct route_job *job, struct node *node, struct span text, struct spa
 		job->loops++;
 		return;
 	}
-	add_node(job, node, &a, sender, flags | (node->no_alias && address_eq(&node->address, &a) ? CHILD_NO_ALIAS : 0));
+	add_node(job, node, &a, sender, flags | (node->no_alias && address_eq(&node->address, &a) ? CHILD_NO_ALIAS
+	    : 0));
 }
 
 /* ---- one address ---- */
@@ -232,9 +236,11 @@ start_node(struct route_job *job, struct node *node)
 		return;
 	}
 	if (node->class == CLASS_REMOTE)
-		job_explain(job, node, "%.*s: %.*s is a domain elsewhere", SPAN_ARG(address_text(&node->address)), SPAN_ARG(p.domain));
+		job_explain(job, node, "%.*s: %.*s is a domain elsewhere", SPAN_ARG(address_text(&node->address)),
+		    SPAN_ARG(p.domain));
 	else
-		job_explain(job, node, "%.*s: %.*s is %s (%s has %.*s)", SPAN_ARG(address_text(&node->address)), SPAN_ARG(p.domain),
+		job_explain(job, node, "%.*s: %.*s is %s (%s has %.*s)", SPAN_ARG(address_text(&node->address)),
+		    SPAN_ARG(p.domain),
 		    rules_class_words(node->class), rules_class_option(node->class), SPAN_ARG(which));
 	if (job->q.mode == ROUTE_CHECK && node->depth == 0 && node->class == CLASS_REMOTE && !job->q.may_relay) {
 		job_explain(job, node, "this client may not send to domains elsewhere");

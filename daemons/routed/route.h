@@ -79,7 +79,8 @@ void route_answer_user(struct route_job *job, const struct route_user *user);
 
 /* After ROUTE_DONE. */
 const struct route_target *route_targets(const struct route_job *job); /* in order; at least one */
-unsigned route_verdict(const struct route_job *job, struct span *text); /* row of status.def; text empty: the row's own */
+unsigned route_verdict(const struct route_job *job,
+    struct span *text); /* row of status.def; text empty: the row's own */
 struct span route_why(const struct route_job *job); /* the rules that decided, one line */
 
 #endif

@@ -102,7 +102,8 @@ on_state(struct service *s, struct buf *out)
 {
 	const struct routed *d = s->state;
 
-	buf_printf(out, "checked=%" PRIu64 " resolved=%" PRIu64 " users_known=%zu", d->checked, d->resolved, d->users.ncached);
+	buf_printf(out, "checked=%" PRIu64 " resolved=%" PRIu64 " users_known=%zu", d->checked, d->resolved,
+	    d->users.ncached);
 }
 
 static void

@@ -109,7 +109,8 @@ open_map(struct rules *r, size_t map, struct fail *why)
 }
 
 struct rules *
-rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void *arg, const char *text), void *arg, struct fail *why)
+rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void *arg, const char *text), void *arg,
+    struct fail *why)
 {
 	struct rules *r = calloc(1, sizeof(*r));
 	bool ok = true;
@@ -122,7 +123,8 @@ rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void 
 	r->refreshed_ms = -1;
 	arena_init(&r->memory, 64 * 1024 * 1024);
 	list_init(&r->tables);
-	r->options = (struct table_options){ .cache_dir = cache_dir ? arena_cstr(&r->memory, span_str(cache_dir)) : NULL, .on_event = on_event, .arg = arg };
+	r->options = (struct table_options){ .cache_dir = cache_dir ? arena_cstr(&r->memory, span_str(cache_dir))
+	    : NULL, .on_event = on_event, .arg = arg };
 	for (size_t i = 0; ok && i < RULES_MAP_COUNT; i++)
 		ok = open_map(r, i, why);
 	for (size_t i = 0; ok && i < CLASS_COUNT; i++)
@@ -210,7 +212,8 @@ short_spec(struct span spec)
 }
 
 enum table_found
-rules_lookup(struct rules *r, enum rules_map map, struct span key, struct arena *arena, struct span *value, struct span *which,
+rules_lookup(struct rules *r, enum rules_map map, struct span key, struct arena *arena, struct span *value,
+    struct span *which,
     struct fail *why)
 {
 	const struct table_list *l = &r->maps[map];
@@ -226,7 +229,8 @@ rules_lookup(struct rules *r, enum rules_map map, struct span key, struct arena 
 }
 
 bool
-rules_class(struct rules *r, struct span domain, struct arena *arena, enum rules_class *class, struct span *which, struct fail *why)
+rules_class(struct rules *r, struct span domain, struct arena *arena, enum rules_class *class, struct span *which,
+    struct fail *why)
 {
 	for (*class = CLASS_LOCAL; *class < CLASS_COUNT; ++*class) {
 		enum table_found found = domainset_has(&r->domains[*class], domain, arena, which, why);

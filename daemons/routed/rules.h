@@ -42,7 +42,8 @@ struct rules;
 
 /* The conf must outlive the rules.  Events as for struct table_options.  A
  * table that cannot be is an event and fails its lookups. NULL: no memory. */
-struct rules *rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void *arg, const char *text), void *arg, struct fail *why);
+struct rules *rules_new(const struct conf *conf, const char *cache_dir, void (*on_event)(void *arg, const char *text),
+    void *arg, struct fail *why);
 void rules_free(struct rules **rules);
 const struct conf *rules_conf(const struct rules *rules);
 
@@ -57,10 +58,12 @@ const char *rules_class_option(enum rules_class class);
 const char *rules_class_words(enum rules_class class);
 
 /* The first table of the option that has the key; *which is that table (or the one that failed). */
-enum table_found rules_lookup(struct rules *rules, enum rules_map map, struct span key, struct arena *arena, struct span *value,
+enum table_found rules_lookup(struct rules *rules, enum rules_map map, struct span key, struct arena *arena,
+    struct span *value,
     struct span *which, struct fail *why);
 /* The class of a domain in lower case; false: a table failed. */
-bool rules_class(struct rules *rules, struct span domain, struct arena *arena, enum rules_class *class, struct span *which, struct fail *why);
+bool rules_class(struct rules *rules, struct span domain, struct arena *arena, enum rules_class *class,
+    struct span *which, struct fail *why);
 
 /* Files and directories that tables and include files may be read from, for
  * the sandbox: at most max paths, parents before what is below them. */

@@ -40,7 +40,8 @@ host_port_ok(struct span s)
 			return false;
 	}
 	for (size_t i = 0; i < host.n; i++)
-		if (!ascii_print(host.p[i]) || host.p[i] == ' ' || host.p[i] == '[' || host.p[i] == ']' || host.p[i] == '/')
+		if (!ascii_print(host.p[i]) || host.p[i] == ' ' || host.p[i] == '[' || host.p[i] == ']' ||
+		    host.p[i] == '/')
 			return false;
 	return host.n > 0;
 }
@@ -80,7 +81,8 @@ way_parse(struct span value, struct way *way, struct fail *why)
 	colon = span_chr(value, ':');
 	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
 		if (span_caseeq(span_sub(value, 0, colon), transports[i].name) && (colon != SIZE_MAX || value.n > 0))
-			return way_nexthop(transports[i].transport, colon == SIZE_MAX ? SPAN("") : span_from(value, colon + 1), way, why);
+			return way_nexthop(transports[i].transport, colon == SIZE_MAX ? SPAN("") : span_from(value,
+			    colon + 1), way, why);
 	}
 	return fail_set(why, FAIL_TEMP, 0, "\"%.*s\" is not transport:nexthop", SPAN_ARG(value));
 }

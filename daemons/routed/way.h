@@ -15,7 +15,8 @@ struct way {
 	                           * domain; lmtp: unix:/path, inet:host:port; error, retry: the text */
 };
 
-/* The value of a transport map: "smtp:[host]:port", "lmtp:unix:/path", "local:", "error:5.1.1 text", "discard:", ":nexthop". */
+/* The value of a transport map: "smtp:[host]:port", "lmtp:unix:/path", "local:",
+ * "error:5.1.1 text", "discard:", ":nexthop". */
 bool way_parse(struct span value, struct way *way, struct fail *why);
 /* A next hop alone, for the given transport. */
 bool way_nexthop(enum conf_word transport, struct span nexthop, struct way *way, struct fail *why);

@@ -63,7 +63,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	arena_init(&arena, 16 << 20);
 	buf_init(&text, 1 << 20);
-	buf_puts(&text, "myhostname = h.example\nmydestination = h.example\nvirtual_mailbox_domains = v.example\nrelay_domains = .r.example\n"
+	buf_puts(&text,
+	    "myhostname = h.example\nmydestination = h.example\nvirtual_mailbox_domains = v.example\nrelay_domains = .r.example\n"
 			"alias_expansion_limit = 100\nalias_recursion_limit = 10\nroute b.example { transport = lmtp; nexthop = unix:/x }\n");
 	option(&text, "alias_maps", span_cut(&rest, '\n'));
 	option(&text, "virtual_alias_maps", span_cut(&rest, '\n'));

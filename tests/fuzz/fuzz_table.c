@@ -54,7 +54,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd < 0)
 		return 0;
 	if (write(fd, data + 1, size - 1) == (ssize_t)(size - 1)) {
-		snprintf(spec, sizeof(spec), "%s:/proc/self/fd/%d", data[0] == 'p' ? "pcre" : data[0] == 'c' ? "cidr" : "file", fd);
+		snprintf(spec, sizeof(spec), "%s:/proc/self/fd/%d", data[0] == 'p' ? "pcre" : data[0] == 'c' ? "cidr"
+		    : "file", fd);
 		ask(spec, strlen(spec));
 	}
 	close(fd);

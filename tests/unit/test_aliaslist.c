@@ -69,6 +69,7 @@ broken_items_are_named(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(items_of_every_kind), cmocka_unit_test(broken_items_are_named) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(items_of_every_kind),
+	    cmocka_unit_test(broken_items_are_named) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,7 +136,8 @@ networks_match(void **state)
 	static const struct {
 		const char *text;
 		bool in;
-	} t[] = { { "10.2.3.4", true }, { "10.1.3.4", false }, { "192.0.2.7", true }, { "192.0.2.6", false }, { "11.0.0.0", false },
+	} t[] = { { "10.2.3.4", true }, { "10.1.3.4", false }, { "192.0.2.7", true }, { "192.0.2.6", false },
+	    { "11.0.0.0", false },
 		{ "fd7f::1", true }, { "fd80::1", false } };
 
 	(void)state;
@@ -324,7 +325,8 @@ a_daemon_sees_its_own_options_only(void **state)
 static void
 differences_have_a_class(void **state)
 {
-	const struct conf *a = good("log_level = info\n"), *b = good("log_level = debug\nmaximal_queue_lifetime = 1d\n");
+	const struct conf *a = good("log_level = info\n"),
+	    *b = good("log_level = debug\nmaximal_queue_lifetime = 1d\n");
 	const struct conf *c = good("queue_directory = /q\n"), *d = good("listener smtp { }\n");
 	enum conf_reload reload;
 	struct buf names;
@@ -359,7 +361,8 @@ example_parses(void **state)
 	text = buf_span(&example);
 	while (text.n > 0) {
 		line = span_cut(&text, '\n');
-		if (line.n > 1 && line.p[0] == '#' && ascii_alpha(line.p[1]) && span_find(line, SPAN(" =")) != SIZE_MAX &&
+		if (line.n > 1 && line.p[0] == '#' && ascii_alpha(line.p[1]) && span_find(line,
+		    SPAN(" =")) != SIZE_MAX &&
 		    !span_starts(line, SPAN("#listener")) && !span_starts(line, SPAN("#route")) &&
 		    !span_starts(line, SPAN("#myhostname")) && !span_starts(line, SPAN("#mydomain")))
 			buf_put(&open, span_from(line, 1)), buf_putc(&open, '\n');
@@ -417,9 +420,12 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(every_default_is_valid), T(rows_are_sane), T(values_of_each_kind), T(networks_match),
-		T(errors_say_where_and_what), T(all_errors_at_once), T(blocks), T(default_listeners), T(canonical_reads_back),
-		T(a_daemon_sees_its_own_options_only), T(differences_have_a_class), T(example_parses), T(durations_and_sizes),
+	const struct CMUnitTest tests[] = { T(every_default_is_valid), T(rows_are_sane), T(values_of_each_kind),
+	    T(networks_match),
+		T(errors_say_where_and_what), T(all_errors_at_once), T(blocks), T(default_listeners),
+		    T(canonical_reads_back),
+		T(a_daemon_sees_its_own_options_only), T(differences_have_a_class), T(example_parses),
+		    T(durations_and_sizes),
 		T(a_file_is_read) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,8 @@ static const char world[] = "myhostname = mx.example.org\n"
 static struct arena arena;
 static struct rules *rules;
 static char explained[20000];
-static const char *const users[] = { "alice@example.org", "bob@example.org", "self@example.org", "carol@virtual.example", "dan@a.sub.example", NULL };
+static const char *const users[] = { "alice@example.org", "bob@example.org", "self@example.org",
+    "carol@virtual.example", "dan@a.sub.example", NULL };
 static const char *include_text;
 static size_t asked;
 
@@ -150,7 +151,8 @@ goes(const char *address, const char *want)
 		size_t n = strlen(got);
 
 		snprintf(got + n, sizeof(got) - n, "%s%c %.*s %.*s", n ? "|" : "", agents[t->agent],
-		    SPAN_ARG(t->agent == ROUTE_FAIL || t->agent == ROUTE_DEFER ? span_str(status_get(t->status)->code) : t->nexthop), SPAN_ARG(t->address));
+		    SPAN_ARG(t->agent == ROUTE_FAIL || t->agent == ROUTE_DEFER ? span_str(status_get(t->status)->code)
+		    : t->nexthop), SPAN_ARG(t->address));
 		if (t->sender.n) {
 			n = strlen(got);
 			snprintf(got + n, sizeof(got) - n, " from %.*s", SPAN_ARG(t->sender));
@@ -210,8 +212,10 @@ aliases(void **state)
 	goes("alice@example.org", "L example.org alice@example.org");
 	goes("postmaster@localhost", "L example.org alice@localhost");
 	goes("info@example.org", "L example.org alice@example.org");
-	goes("staff@example.org", "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
-	goes("staff+x@example.org", "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
+	goes("staff@example.org",
+	    "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
+	goes("staff+x@example.org",
+	    "L example.org alice@example.org|L example.org bob@example.org|R far.example eve@far.example");
 	goes("self@example.org", "L example.org self@example.org|L example.org bob@example.org");
 	goes("a@example.org", "F 5.4.6 a@example.org");
 	goes("up@example.org", "F 5.4.6 up@example.org");
@@ -227,7 +231,8 @@ static void
 includes_owners_and_what_is_refused(void **state)
 {
 	(void)state;
-	configure(world, "alias_maps = inline:{news={:include:/list}, owner-news=alice, cmd={|/bin/sh}, file={/tmp/x}, none={:include:/none}, final={\\bob}, bob=alice}\n");
+	configure(world,
+	    "alias_maps = inline:{news={:include:/list}, owner-news=alice, cmd={|/bin/sh}, file={/tmp/x}, none={:include:/none}, final={\\bob}, bob=alice}\n");
 	include_text = "# the list\nalice\n\nbob@far.example,\n eve@far.example\n";
 	goes("news@example.org",
 	    "L example.org alice@example.org from owner-news@example.org|R far.example bob@far.example from owner-news@example.org"
@@ -244,7 +249,8 @@ static void
 the_way_out(void **state)
 {
 	(void)state;
-	configure(world, "transport_maps = inline:{far.example=smtp:[gate]:26, .far.example=lmtp:unix:/run/l, {bob@example.org = lmtp:[::1]:24},"
+	configure(world,
+	    "transport_maps = inline:{far.example=smtp:[gate]:26, .far.example=lmtp:unix:/run/l, {bob@example.org = lmtp:[::1]:24},"
 			 " gone.example={error:5.1.6 moved away}, slow.example=retry:busy, hole.example=discard:, here.example=local:, bad.example=foo:bar, {*=:[smart]}}\n"
 			 "route blocked.example { transport = error; nexthop = no thanks }\n"
 			 "route relay.example { nexthop = inner.example:2525 }\n"
@@ -365,8 +371,10 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases), T(includes_owners_and_what_is_refused),
-		T(the_way_out), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole), T(expansion_is_bounded),
+	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases),
+	    T(includes_owners_and_what_is_refused),
+		T(the_way_out), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole),
+		    T(expansion_is_bounded),
 		T(explanations_name_the_rule) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,8 @@ on_route_target(struct channel *c, const struct ipc_route_target *m)
 {
 	(void)c;
 	if (targets++ < 20)
-		say("%u:%u %.*s %.*s %.*s;", (unsigned)m->id, m->agent, SPAN_ARG(m->nexthop), SPAN_ARG(m->address), SPAN_ARG(m->home));
+		say("%u:%u %.*s %.*s %.*s;", (unsigned)m->id, m->agent, SPAN_ARG(m->nexthop), SPAN_ARG(m->address),
+		    SPAN_ARG(m->home));
 	return true;
 }
 
@@ -110,8 +111,10 @@ on_closed(struct channel *c, const struct fail *why)
 	channel_free(&c);
 }
 
-static const struct channel_ops rcpt_ops = { dispatch_rcpt, on_closed, NULL }, route_ops = { dispatch_route, on_closed, NULL },
-				admin_ops = { dispatch_route_admin, on_closed, NULL }, authd_ops = { dispatch_users, on_closed, NULL };
+static const struct channel_ops rcpt_ops = { dispatch_rcpt, on_closed, NULL }, route_ops = { dispatch_route,
+    on_closed, NULL },
+				admin_ops = { dispatch_route_admin, on_closed, NULL }, authd_ops = { dispatch_users,
+				    on_closed, NULL };
 
 /* Opens the daemon's end of a channel and gives ours. */
 static struct channel *
@@ -124,7 +127,8 @@ wire(const struct ipc_channel *type, enum channel_side side, const struct channe
 		const struct service_channel *sc = &routed_ops.channels[i];
 
 		if (sc->type == type)
-			sc->on_open(&service, channel_new(service.loop, fds[0], type, sc->side, sc->ops, &service), SPAN("peer"), 0);
+			sc->on_open(&service, channel_new(service.loop, fds[0], type, sc->side, sc->ops, &service),
+			    SPAN("peer"), 0);
 	}
 	return channel_new(service.loop, fds[1], type, side, ops, NULL);
 }
@@ -136,7 +140,8 @@ conf_of(const char *text)
 	char whole[4000];
 	const struct conf *conf;
 
-	snprintf(whole, sizeof(whole), "myhostname = mx.example.org\nmyorigin = example.org\nmydestination = example.org\ndata_directory = %s\n%s", dir, text);
+	snprintf(whole, sizeof(whole),
+	    "myhostname = mx.example.org\nmyorigin = example.org\nmydestination = example.org\ndata_directory = %s\n%s", dir, text);
 	conf = conf_parse(span_str(whole), &arena, &errors);
 	assert_non_null(conf);
 	return conf;
@@ -194,7 +199,8 @@ turns(int n)
 static void
 ask_rcpt(uint64_t id, const char *address, bool may_relay)
 {
-	struct ipc_rcpt_ask m = { .id = id, .address = span_str(address), .sender = SPAN("s@far.example"), .client_addr = SPAN("192.0.2.1"),
+	struct ipc_rcpt_ask m = { .id = id, .address = span_str(address), .sender = SPAN("s@far.example"),
+	    .client_addr = SPAN("192.0.2.1"),
 		.may_relay = may_relay };
 
 	assert_true(ipc_send_rcpt_ask(rcpt, &m));
@@ -353,8 +359,10 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(recipients_are_checked_in_a_batch), T(answers_are_remembered_until_a_change), T(questions_outlive_authd),
-		T(a_made_up_answer_is_a_violation), T(recipients_are_resolved), T(a_long_list_goes_out_whole), T(mailctl_is_told_why),
+	const struct CMUnitTest tests[] = { T(recipients_are_checked_in_a_batch),
+	    T(answers_are_remembered_until_a_change), T(questions_outlive_authd),
+		T(a_made_up_answer_is_a_violation), T(recipients_are_resolved), T(a_long_list_goes_out_whole),
+		    T(mailctl_is_told_why),
 		T(a_reload_restarts_what_waits) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,7 +245,8 @@ alias_source(void **state)
 	struct table *t;
 
 	(void)state;
-	put_file("aliases", "# a\npostmaster: root\nRoot : alice,\n  bob\n\"two words\": carol\nlist: :include:/x\nno colon\n: x\n");
+	put_file("aliases",
+	    "# a\npostmaster: root\nRoot : alice,\n  bob\n\"two words\": carol\nlist: :include:/x\nno colon\n: x\n");
 	for (int i = 0; i < 2; i++) {
 		t = open_table(i ? "hash" : "file", "aliases", TABLE_ALIASES, NULL);
 		is(t, "postmaster", "root");
@@ -355,7 +356,9 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(file_table), T(a_missing_file_fails_until_it_is_there), T(db_table_is_rebuilt), T(db_table_in_the_cache),
-		T(a_foreign_db_without_source), T(alias_source), T(pcre_table), T(a_pattern_cannot_hang), T(cidr_table), T(inline_and_static) };
+	const struct CMUnitTest tests[] = { T(file_table), T(a_missing_file_fails_until_it_is_there),
+	    T(db_table_is_rebuilt), T(db_table_in_the_cache),
+		T(a_foreign_db_without_source), T(alias_source), T(pcre_table), T(a_pattern_cannot_hang),
+		    T(cidr_table), T(inline_and_static) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

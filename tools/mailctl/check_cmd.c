@@ -59,7 +59,8 @@ check_user(struct check *c, const char *user)
 	struct fail why = { .text = "" };
 
 	if (!priv_lookup(user, &id, &why))
-		problem(c, "%s (make it with: useradd --system --no-create-home --shell /usr/sbin/nologin %s)", why.text, user);
+		problem(c, "%s (make it with: useradd --system --no-create-home --shell /usr/sbin/nologin %s)",
+		    why.text, user);
 	else if (id.uid == 0)
 		problem(c, "user %s is root; it must not be", user);
 }
@@ -122,7 +123,8 @@ check_listener(struct check *c, const struct conf_listener *l)
 	check_file(c, "cert_file", l->cert_file);
 	check_file(c, "key_file", l->key_file);
 	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && !l->cert_file.n)
-		problem(c, "listener %s: tls = %.*s needs a certificate (smtpd_tls_cert_file)", l->name.p, SPAN_ARG(conf_word_text(l->tls)));
+		problem(c, "listener %s: tls = %.*s needs a certificate (smtpd_tls_cert_file)", l->name.p,
+		    SPAN_ARG(conf_word_text(l->tls)));
 	if (c->running || sa->sa_family == AF_UNIX)
 		return; /* the suite has its ports; a stale UNIX socket is replaced */
 	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -159,7 +161,8 @@ table_as_text(struct span spec, char *out, size_t size)
 
 /* Reads each table; true if one of them has the key. */
 static bool
-check_tables(struct check *c, const char *option, const struct conf_list *tables, enum table_syntax syntax, struct span key)
+check_tables(struct check *c, const char *option, const struct conf_list *tables, enum table_syntax syntax,
+    struct span key)
 {
 	struct table_options options = { .syntax = syntax, .on_event = on_table_event, .arg = c };
 	bool has = false;

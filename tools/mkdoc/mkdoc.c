@@ -42,7 +42,8 @@ put_duration(struct buf *out, uint64_t ms)
 	static const struct {
 		uint64_t factor;
 		const char *unit;
-	} units[] = { { 7 * 86400000ULL, "w" }, { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" }, { 1, "ms" } };
+	} units[] = { { 7 * 86400000ULL, "w" }, { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" },
+	    { 1, "ms" } };
 	size_t i = 0;
 
 	while (ms % units[i].factor)
@@ -69,12 +70,14 @@ put_kind(struct buf *out, const struct conf_option *o)
 	switch (o->kind) {
 	case CONF_KIND_WORD:
 		for (uint64_t w = o->min; w <= o->max; w++)
-			buf_printf(out, "%s%.*s", w == o->min ? "" : w == o->max ? " or " : ", ", SPAN_ARG(conf_word_text((enum conf_word)w)));
+			buf_printf(out, "%s%.*s", w == o->min ? "" : w == o->max ? " or " : ", ",
+			    SPAN_ARG(conf_word_text((enum conf_word)w)));
 		break;
 	case CONF_KIND_NUMBER:
 	case CONF_KIND_SIZE:
 	case CONF_KIND_DURATION:
-		buf_puts(out, o->kind == CONF_KIND_NUMBER ? "number, " : o->kind == CONF_KIND_SIZE ? "size, " : "time, ");
+		buf_puts(out, o->kind == CONF_KIND_NUMBER ? "number, " : o->kind == CONF_KIND_SIZE ? "size, "
+		    : "time, ");
 		for (int i = 0; i < 2; i++) {
 			uint64_t v = i ? o->max : o->min;
 
@@ -96,7 +99,8 @@ put_kind(struct buf *out, const struct conf_option *o)
 static void
 put_option(struct buf *out, const struct conf_option *o, bool in_block)
 {
-	static const char *const applied[] = { "at reload", "at reload, by a restart of the daemons it concerns", "at the next start" };
+	static const char *const applied[] = { "at reload", "at reload, by a restart of the daemons it concerns",
+	    "at the next start" };
 
 	buf_puts(out, ".It Va ");
 	buf_puts(out, o->name);
@@ -337,7 +341,8 @@ sysusers(struct buf *out)
 	buf_puts(out, "# Users of the pillarpost mail server, see sysusers.d(5)\n");
 	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++)
 		if (processes[i].user == OWN)
-			buf_printf(out, "u pp-%s - \"Pillarpost: %s\" / /usr/sbin/nologin\n", processes[i].name, processes[i].name);
+			buf_printf(out, "u pp-%s - \"Pillarpost: %s\" / /usr/sbin/nologin\n", processes[i].name,
+			    processes[i].name);
 	buf_puts(out, "u pp-mail - \"Pillarpost: mailboxes\" / /usr/sbin/nologin\n");
 }
 
@@ -358,7 +363,8 @@ main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: mkdoc example | sysusers | page TEMPLATE\n");
 		return 64;
 	}
-	ok = ok && buf_ok(&out) && fwrite(buf_span(&out).p, 1, buf_len(&out), stdout) == buf_len(&out) && fflush(stdout) == 0;
+	ok = ok && buf_ok(&out) && fwrite(buf_span(&out).p, 1, buf_len(&out), stdout) == buf_len(&out) &&
+	    fflush(stdout) == 0;
 	buf_free(&out);
 	return ok ? 0 : 1;
 }

@@ -30,6 +30,7 @@ struct table {
 	struct stat seen;     /* the source when it was last read */
 	int64_t checked_ms;   /* last look at it, -1 never */
 	bool loaded;
+	unsigned events;      /* told while it is being read */
 	struct fail unloaded; /* why not */
 	void *state;          /* the kind's */
 };
@@ -38,7 +39,8 @@ extern const struct table_kind table_kind_file, table_kind_inline, table_kind_st
     table_kind_btree,
     table_kind_pcre, table_kind_cidr;
 
-void table_event(const struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Beyond the first few of one reading they are only counted. */
+void table_event(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Copies the source's path; false: no memory or not absolute. */
 bool table_set_path(struct table *t, struct span path, struct fail *why);
 /* Reads the source whole into memory from malloc; fills *seen. */

@@ -11,7 +11,7 @@
 
 #include "table/kind.h"
 
-enum { CHECK_INTERVAL_MS = 1000, SPEC_MEMORY = 4 * 1024 * 1024 };
+enum { CHECK_INTERVAL_MS = 1000, EVENTS_MAX = 20, SPEC_MEMORY = 4 * 1024 * 1024 };
 
 static const struct {
 	const char *name;
@@ -28,8 +28,11 @@ static const struct {
 	{ "static", &table_kind_static },
 };
 
-void
-table_event(const struct table *t, const char *fmt, ...)
+static void
+tell(const struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+tell(const struct table *t, const char *fmt, ...)
 {
 	char text[400];
 	va_list ap;
@@ -40,6 +43,20 @@ table_event(const struct table *t, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	t->options.on_event(t->options.arg, text);
+}
+
+void
+table_event(struct table *t, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	if (t->events++ >= EVENTS_MAX)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	tell(t, "%s", text);
 }
 
 bool
@@ -204,14 +221,19 @@ bool
 table_rebuild(struct table *t, struct fail *why)
 {
 	struct fail own;
+	bool ok;
 
-	if (t->kind->load(t, &own)) {
+	t->events = 0;
+	ok = t->kind->load(t, &own);
+	if (t->events > EVENTS_MAX)
+		tell(t, "%.*s: and %u things more", SPAN_ARG(t->spec), t->events - EVENTS_MAX);
+	if (ok) {
 		t->loaded = true;
 		return true;
 	}
 	/* once for each new cause: a lasting one would fill the log */
 	if (strcmp(own.text, t->unloaded.text) != 0)
-		table_event(t, "%.*s: %s", SPAN_ARG(t->spec), own.text);
+		tell(t, "%.*s: %s", SPAN_ARG(t->spec), own.text);
 	t->unloaded = own;
 	t->unloaded.class = FAIL_TEMP;
 	if (why)

@@ -260,6 +260,26 @@ alias_source(void **state)
 }
 
 static void
+a_file_full_of_nonsense_is_told_briefly(void **state)
+{
+	char text[3000] = "";
+	struct table *t;
+	size_t lines = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		strcat(text, "nonsense\n");
+	put_file("bad", text);
+	t = open_table("file", "bad", TABLE_MAP, NULL);
+	is(t, "nonsense", NULL);
+	for (const char *p = events; (p = strchr(p, '\n')); p++)
+		lines++;
+	assert_int_equal(lines, 21);
+	assert_non_null(strstr(events, "and 80 things more"));
+	table_close(&t);
+}
+
+static void
 pcre_table(void **state)
 {
 	struct table *t;
@@ -358,7 +378,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = { T(file_table), T(a_missing_file_fails_until_it_is_there),
 	    T(db_table_is_rebuilt), T(db_table_in_the_cache),
-		T(a_foreign_db_without_source), T(alias_source), T(pcre_table), T(a_pattern_cannot_hang),
+		T(a_foreign_db_without_source), T(alias_source), T(a_file_full_of_nonsense_is_told_briefly), T(pcre_table), T(a_pattern_cannot_hang),
 		    T(cidr_table), T(inline_and_static) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

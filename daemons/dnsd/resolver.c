@@ -9,10 +9,11 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "daemons/dnsd/context.h"
 #include "daemons/dnsd/hosts.h"
 #include "log/log.h"
 
-enum { PARTS = 2, SERVERS = 10, KEY = 300, ANSWER_ARENA = 1024 * 1024 };
+enum { PARTS = 2, KEY = 300, ANSWER_ARENA = 1024 * 1024 };
 
 /* The types of the wire; RFC 1035, RFC 3596, RFC 6698. */
 enum { RR_A = 1, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
@@ -54,107 +55,10 @@ struct resolver {
 	struct map questions;
 	struct list aging; /* oldest first; all have the same time */
 	struct hosts hosts;
-	char servers[SERVERS][64];
-	size_t nservers, cache_size;
+	struct context_servers servers;
 	int64_t timeout_ms;
-	bool v4, v6, own_servers, validates;
+	bool v4, v6, validates;
 };
-
-/* --- settings ------------------------------------------------------------ */
-
-static bool
-read_text(const char *path, struct buf *text)
-{
-	FILE *f = path ? fopen(path, "re") : NULL;
-	char chunk[8192];
-	size_t n;
-
-	if (!f)
-		return false;
-	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		buf_put(text, span_of(chunk, n));
-	(void)fclose(f);
-	return buf_ok(text);
-}
-
-static bool
-add_server(struct resolver *r, struct span server)
-{
-	return r->nservers < SERVERS && span_cstr(server, r->servers[r->nservers], sizeof(r->servers[0])) && ++r->nservers;
-}
-
-static void
-servers_of_resolv_conf(struct resolver *r, const char *path)
-{
-	struct buf text;
-	struct span rest;
-
-	buf_init(&text, 65536);
-	if (read_text(path, &text))
-		for (rest = buf_span(&text); rest.n;) {
-			struct span line = span_cut(&rest, '\n');
-
-			if (span_eq(span_word(&line), SPAN("nameserver")))
-				(void)add_server(r, span_trim(span_word(&line)));
-		}
-	buf_free(&text);
-}
-
-static bool
-option(struct ub_ctx *ctx, const char *name, const char *value, struct fail *why)
-{
-	int err = ub_ctx_set_option(ctx, name, value);
-
-	return err == 0 || fail_set(why, FAIL_TEMP, 0, "libunbound: %s %s: %s", name, value, ub_strerror(err));
-}
-
-static bool
-set_options(struct resolver *r, struct ub_ctx *ctx, struct fail *why)
-{
-	char msg[32], rrset[32];
-
-	(void)snprintf(msg, sizeof(msg), "%zu", r->cache_size / 3);
-	(void)snprintf(rrset, sizeof(rrset), "%zu", r->cache_size / 3 * 2);
-	return option(ctx, "msg-cache-size:", msg, why) && option(ctx, "rrset-cache-size:", rrset, why) &&
-	    option(ctx, "do-not-query-localhost:", "no", why) && option(ctx, "outgoing-range:", "256", why) &&
-	    option(ctx, "num-queries-per-thread:", "1024", why) && option(ctx, "infra-host-ttl:", "60", why) &&
-	    option(ctx, "infra-keep-probing:", "yes", why) && option(ctx, "use-syslog:", "no", why) &&
-	    /* Who asks a server of their own knows its private zones. */
-	    (!r->nservers || (option(ctx, "unblock-lan-zones:", "yes", why) && option(ctx, "insecure-lan-zones:", "yes", why)));
-}
-
-/* The last call makes libunbound read its files, so that it can start in the sandbox. */
-static struct ub_ctx *
-make_context(struct resolver *r, const char *trust_anchor, struct fail *why)
-{
-	struct ub_ctx *ctx = ub_ctx_create();
-	int err = 0;
-
-	if (!ctx) {
-		(void)fail_set(why, FAIL_TEMP, 0, "libunbound: no memory");
-		return NULL;
-	}
-	(void)ub_ctx_debuglevel(ctx, 0);
-	if (!set_options(r, ctx, why)) {
-		ub_ctx_delete(ctx);
-		return NULL;
-	}
-	for (size_t i = 0; i < r->nservers && err == 0; i++)
-		err = ub_ctx_set_fwd(ctx, r->servers[i]);
-	if (err == 0 && trust_anchor)
-		err = ub_ctx_add_ta_file(ctx, trust_anchor);
-	if (err == 0)
-		err = ub_ctx_async(ctx, 1);
-	if (err == 0)
-		err = ub_ctx_zone_remove(ctx, r->nservers ? "test." : "none.invalid.");
-	if (err == 0 && r->own_servers)
-		err = ub_ctx_zone_remove(ctx, "127.in-addr.arpa.");
-	if (err == 0)
-		return ctx;
-	(void)fail_set(why, FAIL_TEMP, 0, "libunbound: %s", ub_strerror(err));
-	ub_ctx_delete(ctx);
-	return NULL;
-}
 
 /* --- answers --------------------------------------------------------------- */
 
@@ -495,22 +399,22 @@ resolver_new(struct loop *loop, const struct resolver_settings *settings, struct
 	}
 	r->loop = loop;
 	r->timeout_ms = settings->timeout_ms;
-	r->cache_size = settings->cache_size;
+	r->servers.cache_size = settings->cache_size;
 	r->v4 = settings->v4;
 	r->v6 = settings->v6;
 	map_init(&r->questions);
 	list_init(&r->aging);
 	timer_init(&r->timer, loop, on_timer);
 	buf_init(&text, HOSTS_FILE_MAX);
-	(void)read_text(settings->hosts, &text);
+	(void)context_read(settings->hosts, &text);
 	hosts_init(&r->hosts, buf_span(&text));
 	buf_free(&text);
 	for (size_t i = 0; i < settings->nservers; i++)
-		r->own_servers = add_server(r, settings->servers[i]) || r->own_servers;
-	if (!r->nservers)
-		servers_of_resolv_conf(r, settings->resolv_conf);
+		r->servers.own = context_add_server(&r->servers, settings->servers[i]) || r->servers.own;
+	if (!r->servers.n)
+		context_resolv_conf(&r->servers, settings->resolv_conf);
 	r->validates = settings->trust_anchor != NULL;
-	r->ctx = make_context(r, settings->trust_anchor, why);
+	r->ctx = context_new(&r->servers, settings->trust_anchor, why);
 	if (!r->ctx)
 		resolver_free(&r);
 	return r;
@@ -559,7 +463,7 @@ on_probe(void *arg, int err, struct ub_result *result)
 	if (!bogus)
 		return;
 	log_put(LOG_dns, "the name servers do not pass DNSSEC signatures: answers are not validated");
-	plain = make_context(r, NULL, &why);
+	plain = context_new(&r->servers, NULL, &why);
 	if (!plain) {
 		log_put(LOG_failure, "%s", why.text);
 		return;
@@ -577,7 +481,7 @@ resolver_start(struct resolver *r, struct fail *why)
 {
 	if (r->watch.wants)
 		return true;
-	if (r->validates && r->nservers)
+	if (r->validates && r->servers.n)
 		(void)ub_resolve_async(r->ctx, ".", RR_DNSKEY, CLASS_IN, r, on_probe, NULL);
 	return watch_context(r, why);
 }

@@ -74,7 +74,7 @@ struct client_mail {
 };
 
 enum client_state {
-#define STATE(name, timeout, what, meaning) CLIENT_STATE_##name,
+#define STATE(name, timeout, handler, what, meaning) CLIENT_STATE_##name,
 #include "daemons/remoted/states.def"
 	CLIENT_STATE_COUNT
 };

@@ -240,6 +240,8 @@ on_closed(struct stream *stream, enum stream_why why)
 	struct span text = fail_text(stream_failure(stream));
 
 	if (!s->connected) {
+		if (span_starts(text, SPAN("connecting: "))) /* the job says to whom */
+			text = span_from(text, sizeof("connecting: ") - 1);
 		(void)span_cstr(text, s->failure, sizeof(s->failure));
 		if (s->job)
 			tell_job(s, SESSION_UNREACHABLE);

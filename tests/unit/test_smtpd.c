@@ -390,7 +390,7 @@ memory_client(struct world *w)
 	idle_sessions(w);
 	each = (resident() - before) / IDLE;
 	print_message("%zu bytes resident a session that has sent a message\n", each);
-#if !defined(__SANITIZE_ADDRESS__)
+#ifndef SANITIZED
 	assert_in_range(each, 0, 16384);
 #endif
 }

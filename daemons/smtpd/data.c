@@ -4,6 +4,8 @@
  * streamed to queued frame by frame.  The first frame waits until it is full
  * or the message is whole, so that a small message is one packet.
  */
+#include <stdio.h>
+
 #include "base/queueid.h"
 #include "mail/date.h"
 #include "mail/header.h"
@@ -20,6 +22,16 @@ fixes_header(const struct session *s)
 	return s->policy->submission || s->policy->local;
 }
 
+/* Who the kernel says has submitted. */
+static struct span
+uid_text(const struct session *s, char text[32])
+{
+	struct span uid = span_from(s->address, span_chr(s->address, ':') + 1);
+	int n = snprintf(text, 32, "uid %.*s", (int)(uid.n < 20 ? uid.n : 20), uid.p);
+
+	return span_of(text, (size_t)n);
+}
+
 /* RFC 5321 4.4; `for` only where it tells nobody of another recipient. */
 static void
 put_received(struct session *s)
@@ -28,7 +40,8 @@ put_received(struct session *s)
 	char id[QUEUEID_TEXT + 1];
 	const struct recipient *only = t->first;
 	int64_t now = s->ports->time(s->owner);
-	bool local = s->policy->local;
+	bool local = span_starts(s->address, SPAN("local")); /* a UNIX socket */
+	char uid[32];
 
 	while (only && only->state != RECIPIENT_GOOD)
 		only = only->next;
@@ -40,7 +53,7 @@ put_received(struct session *s)
 	    .via = local ? SPAN("UNIX") : SPAN_NONE,
 	    .protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, false),
 	    .tls = s->tls,
-	    .auth_user = s->user,
+	    .auth_user = s->policy->local ? uid_text(s, uid) : s->user,
 	    .id = queueid_text(t->id, id),
 	    .recipient = t->good == 1 && only ? only->address : SPAN_NONE,
 	    .time = now,

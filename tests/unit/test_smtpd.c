@@ -145,9 +145,8 @@ open_door(struct world *w)
 }
 
 static int
-set_up(void **state)
+set_up_with(void **state, const char *conf)
 {
-	static const char conf[] = "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nlistener smtp { }\n";
 	struct world *w = calloc(1, sizeof(*w));
 	struct conf_errors errors = { .n = 0 };
 	struct fail why = { .text = "" };
@@ -168,6 +167,19 @@ set_up(void **state)
 	open_door(w);
 	*state = w;
 	return 0;
+}
+
+static int
+set_up(void **state)
+{
+	return set_up_with(state, "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nlistener smtp { }\n");
+}
+
+static int
+set_up_limits(void **state)
+{
+	return set_up_with(state, "myhostname = mail.example.test\nmynetworks =\nsmtpd_client_connection_count_limit = 2\n"
+	                          "smtpd_session_limit = 4\nlistener smtp { }\n");
 }
 
 static void *
@@ -352,6 +364,29 @@ test_queued_dies(void **state)
 }
 
 static void
+three_at_once(struct world *w)
+{
+	int a = dial(w), b = dial(w), c;
+
+	assert_true(say(a, "", "220"));
+	assert_true(say(b, "", "220"));
+	c = dial(w);
+	assert_true(say(c, "", "421"));
+	assert_true(at_end(c));
+	(void)close(c);
+	(void)close(a);
+	assert_true(say(b, "QUIT\r\n", "221"));
+	(void)close(b);
+	one_message(w);
+}
+
+static void
+test_limit_of_one_address(void **state)
+{
+	run(*state, three_at_once);
+}
+
+static void
 idle_sessions(struct world *w)
 {
 	static int fds[IDLE];
@@ -511,6 +546,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_one_message, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queued_dies, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limit_of_one_address, set_up_limits, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_load, set_up, tear_down),

@@ -182,11 +182,12 @@ claimed_batch(const struct segment_walk *w, size_t at)
 	return mark == w->mark ? cursor_le32(&c) : UINT32_MAX;
 }
 
-/* At a broken place: where to go on, or SIZE_MAX if the records end here. */
+/* At a broken place: where to go on, or SIZE_MAX if the records end here.
+ * before: the batch of the last whole record. */
 static size_t
-step_over(const struct segment_walk *w, size_t at, uint32_t *torn_batch)
+step_over(const struct segment_walk *w, size_t at, uint32_t before, uint32_t *torn_batch)
 {
-	uint32_t batch = 0;
+	uint32_t batch = 0, claimed = claimed_batch(w, at);
 	size_t next = next_record(w, at, &batch);
 
 	if (next >= w->file.n)
@@ -194,8 +195,9 @@ step_over(const struct segment_walk *w, size_t at, uint32_t *torn_batch)
 	if (w->end == 0 && w->last) {
 		if (*torn_batch == UINT32_MAX)
 			*torn_batch = greatest_batch(w, next);
-		/* What follows was never reported durable, unless the broken record itself says it is older. */
-		if (batch == *torn_batch && claimed_batch(w, at) >= *torn_batch)
+		/* What follows was never reported durable, unless the broken record itself says it is older:
+		 * believed only where it fits, for its own header may be torn. */
+		if (batch == *torn_batch && (claimed >= *torn_batch || claimed < before))
 			return SIZE_MAX;
 	}
 	return next;
@@ -206,7 +208,7 @@ segment_walk(const struct segment_walk *given, bool *complete)
 {
 	struct segment_walk w = *given;
 	size_t at = SEGMENT_HEADER, size = 0;
-	uint32_t batch, torn_batch = UINT32_MAX;
+	uint32_t batch, before = 0, torn_batch = UINT32_MAX;
 	struct journal_record r;
 
 	if (complete)
@@ -221,10 +223,11 @@ segment_walk(const struct segment_walk *given, bool *complete)
 					*complete = false;
 				return at;
 			}
+			before = batch;
 			at += size;
 			continue;
 		}
-		size = step_over(&w, at, &torn_batch);
+		size = step_over(&w, at, before, &torn_batch);
 		if (size == SIZE_MAX) {
 			if (w.end && at < w.end)
 				w.on_damage(w.arg, at, w.end - at);

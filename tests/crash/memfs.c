@@ -21,7 +21,7 @@ struct inode {
 struct name {
 	struct list node;
 	struct inode *inode;
-	char text[64];
+	char text[MEMFS_NAME];
 };
 
 static struct memfs *
@@ -257,7 +257,7 @@ mem_rename(struct vfs *v, const char *from, const char *to)
 		return -1;
 	drop_name(fs, from);
 	add_name(fs, to, i);
-	(void)snprintf(note(fs, MEMFS_RENAME, i->number, from)->to, 64, "%s", to);
+	(void)snprintf(note(fs, MEMFS_RENAME, i->number, from)->to, MEMFS_NAME, "%s", to);
 	return 0;
 }
 
@@ -318,6 +318,45 @@ mem_space(struct vfs *v)
 	return self(v)->space;
 }
 
+static int
+mem_stat(struct vfs *v, const char *text, struct vfs_stat *out)
+{
+	struct name *n = find(self(v), text);
+
+	if (!n) {
+		errno = ENOENT;
+		return -1;
+	}
+	*out = (struct vfs_stat){ .dir = n->inode->dir, .size = n->inode->size, .inode = n->inode->number };
+	return 0;
+}
+
+/* Times are not kept. */
+static int
+mem_touch(struct vfs *v, int fd, int64_t mtime)
+{
+	(void)v, (void)fd, (void)mtime;
+	return 0;
+}
+
+static void *
+mem_map(struct vfs *v, int fd, size_t n)
+{
+	struct inode *i = inode_of(self(v), (unsigned)fd - FD_BASE);
+	void *p = i->size >= n ? malloc(n) : NULL;
+
+	if (p)
+		memcpy(p, i->bytes, n);
+	return p;
+}
+
+static void
+mem_unmap(struct vfs *v, void *p, size_t n)
+{
+	(void)v, (void)n;
+	free(p);
+}
+
 static const struct vfs_ops ops = {
 	.open = mem_open,
 	.close = mem_close,
@@ -333,6 +372,10 @@ static const struct vfs_ops ops = {
 	.size = mem_size,
 	.list = mem_list,
 	.space = mem_space,
+	.stat = mem_stat,
+	.touch = mem_touch,
+	.map = mem_map,
+	.unmap = mem_unmap,
 };
 
 struct memfs *

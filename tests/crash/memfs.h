@@ -13,12 +13,14 @@
 
 enum memfs_kind { MEMFS_CREATE, MEMFS_WRITE, MEMFS_SIZE, MEMFS_SYNC, MEMFS_SYNC_DIR, MEMFS_RENAME, MEMFS_UNLINK, MEMFS_MKDIR };
 
+enum { MEMFS_NAME = 300 };
+
 struct memfs_op {
 	enum memfs_kind kind;
 	unsigned inode;
 	uint64_t at, n;   /* WRITE: bytes; SIZE: n is the new size */
 	char *bytes;      /* WRITE, owned */
-	char name[64], to[64];
+	char name[MEMFS_NAME], to[MEMFS_NAME];
 	uint64_t mark;    /* memfs.mark when it happened */
 	size_t durable_at; /* the later operation that made it durable; SIZE_MAX: none; 0: not looked for */
 };

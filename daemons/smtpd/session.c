@@ -142,7 +142,7 @@ must_wait(struct session *s, struct span line, bool good)
 
 	if (!t || !t->asked)
 		return false;
-	return !good || !span_casestarts(line, SPAN("RCPT ")) || t->asked >= RCPT_ASKED_MAX ||
+	return !good || !span_casestarts(line, SPAN("RCPT TO:")) || t->asked >= RCPT_ASKED_MAX ||
 	    t->tried >= s->policy->conf->smtpd_recipient_limit;
 }
 

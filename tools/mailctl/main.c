@@ -154,7 +154,7 @@ main(int argc, char **argv)
 {
 	const char *env = getenv("PILLARPOST_CONFIG");
 	struct mailctl m = { .program = argv[0], .config_path = env ? env : SYSCONFDIR "/pillarpost.conf" };
-	int at = 1;
+	int at = 1, status;
 
 	if (at + 1 < argc && strcmp(argv[at], "-c") == 0) {
 		m.config_path = argv[at + 1];
@@ -162,5 +162,7 @@ main(int argc, char **argv)
 	}
 	if (at < argc && (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "help") == 0))
 		return usage(stdout);
-	return at < argc ? run(&m, argv + at, argc - at) : usage(stderr);
+	status = at < argc ? run(&m, argv + at, argc - at) : usage(stderr);
+	arena_free(&m.arena);
+	return status;
 }

@@ -7,7 +7,11 @@
 
 enum {
 	GROW_FROM = 128,
+#ifdef SANITIZED
+	KEEP_EMPTY = 0, /* so that a span into what was eaten is seen */
+#else
 	KEEP_EMPTY = 4096, /* an empty buffer larger than this gives its memory back */
+#endif
 };
 
 void

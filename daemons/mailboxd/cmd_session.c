@@ -123,7 +123,7 @@ idle_step(struct cmd *c)
 	struct imap *s = c->s;
 	struct span in = buf_span(&s->base.in);
 	size_t lf = span_chr(in, '\n');
-	struct span line = span_trim(span_sub(in, 0, lf));
+	bool done = span_caseeq(span_trim(span_sub(in, 0, lf)), SPAN("DONE"));
 
 	imap_sync(s, true);
 	if (lf == SIZE_MAX) {
@@ -133,7 +133,7 @@ idle_step(struct cmd *c)
 		return cmd_bad(c, "Expected DONE.");
 	}
 	buf_eat(&s->base.in, lf + 1);
-	if (!span_caseeq(line, SPAN("DONE")))
+	if (!done)
 		return cmd_bad(c, "Expected DONE.");
 	return cmd_completed(c);
 }

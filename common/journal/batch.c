@@ -32,6 +32,7 @@ batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket
 	if (!segment_put(&b->data, b->slot->head.mark, (uint32_t)(b->number - b->slot->head.stamp), r))
 		return false;
 	b->bytes = buf_len(&b->data);
+	b->records++;
 	if (t) {
 		t->next = NULL;
 		*b->tail = t;

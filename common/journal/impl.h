@@ -20,10 +20,13 @@ struct journal {
 	size_t pending;
 	unsigned jobs;       /* on threads */
 	struct list running; /* those */
+	const struct batch *waited; /* has waited for company; only compared */
+	unsigned alone, enough;     /* its records when that began; when that may end */
+	int64_t patient_until;      /* no waiting before */
 	bool replayed, dead, making, full_told, tidying;
 	struct fail why_dead;
 	struct turn turn;
-	struct timer lazy;
+	struct timer lazy, patience;
 	struct journal_stats stats;
 };
 

@@ -8,15 +8,55 @@
 
 enum {
 	LAZY_MS = 100,
+	PATIENCE_MS = 2, /* the longest wait for company */
+	ENOUGH = 32,     /* records that make a sync worth while at once */
+	ALONE_MS = 100,  /* nothing is waited for so long after a wait in vain */
 	MAX_PENDING_DEFAULT = 16 * 1024 * 1024,
 };
 
 static void commit(struct journal *j);
 
+/* Under load a moment's patience makes many share one sync.  Only when the owner
+ * knows of records on their way, and when the last wait brought company: a
+ * lone record goes at once. */
+static bool
+wait_for_company(struct journal *j)
+{
+	const struct batch *b = list_empty(&j->batches) ? NULL : OWNER_OF(j->batches.next, struct batch, node);
+	unsigned coming;
+
+	if (!b || j->writing || b->last || !j->o.company)
+		return false;
+	if (timer_running(&j->patience))
+		return b->records < j->enough;
+	if (j->patient_until > loop_now_ms(j->o.loop) || j->waited == b)
+		return false;
+	coming = j->o.company(j->o.arg);
+	if (coming == 0)
+		return false;
+	j->waited = b;
+	j->alone = b->records;
+	j->enough = b->records + coming < ENOUGH ? b->records + coming : ENOUGH;
+	return timer_set(&j->patience, PATIENCE_MS);
+}
+
+static void
+on_patience(struct timer *t)
+{
+	struct journal *j = OWNER_OF(t, struct journal, patience);
+
+	if (j->waited && !list_empty(&j->batches) && OWNER_OF(j->batches.next, struct batch, node)->records <= j->alone)
+		j->patient_until = loop_now_ms(j->o.loop) + ALONE_MS;
+	commit(j);
+}
+
 static void
 on_turn(struct turn *t)
 {
-	commit(OWNER_OF(t, struct journal, turn));
+	struct journal *j = OWNER_OF(t, struct journal, turn);
+
+	if (!wait_for_company(j))
+		commit(j);
 }
 
 static void
@@ -49,8 +89,10 @@ journal_open(const struct journal_options *o, struct fail *why)
 		.on_event = o->on_event, .arg = o->arg };
 	memcpy(j->slots.kind, o->kind, 4);
 	turn_init(&j->turn, on_turn);
-	if (o->loop)
+	if (o->loop) {
 		timer_init(&j->lazy, o->loop, on_lazy);
+		timer_init(&j->patience, o->loop, on_patience);
+	}
 	if (j->o.segment_size < 2 * SEGMENT_HEADER || j->o.segment_size > SEGMENT_SIZE_MAX)
 		(void)fail_set(why, FAIL_PERM, 0, "segment size %zu is out of range", j->o.segment_size);
 	else if (!span_cstr(span_str(o->dir), j->slots.dir, sizeof(j->slots.dir)))
@@ -261,6 +303,9 @@ commit(struct journal *j)
 		return;
 	list_remove(&b->node);
 	j->writing = b;
+	j->waited = NULL;
+	if (j->o.loop)
+		timer_stop(&j->patience);
 	batch_pad(b);
 	b->slot->busy = true;
 	b->work = (struct work){ .run = batch_run, .done = batch_done };
@@ -300,8 +345,10 @@ journal_unthread(struct journal *j)
 	j->o.pool = NULL;
 	j->o.loop = NULL;
 	turn_cancel(&j->turn);
-	if (j->lazy.loop)
+	if (j->lazy.loop) {
 		timer_stop(&j->lazy);
+		timer_stop(&j->patience);
+	}
 }
 
 void

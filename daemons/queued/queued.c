@@ -61,10 +61,13 @@ port_wake(void *arg, int64_t at_ms)
 static uint32_t
 port_random(void *arg)
 {
-	uint32_t v = 0;
+	struct queued *q = arg;
 
-	(void)arg;
-	return getrandom(&v, sizeof(v), 0) == (ssize_t)sizeof(v) ? v : 0;
+	/* Jitter, not a secret. */
+	q->random ^= q->random << 13;
+	q->random ^= q->random >> 17;
+	q->random ^= q->random << 5;
+	return q->random;
 }
 
 static void
@@ -118,6 +121,8 @@ on_boot(struct service *s, struct fail *why)
 	s->state = q;
 	list_init(&q->intakes);
 	list_init(&q->agents);
+	if (getrandom(&q->random, sizeof(q->random), 0) != (ssize_t)sizeof(q->random) || !q->random)
+		q->random = 1;
 	turn_init(&q->run, on_run);
 	timer_init(&q->wake, s->loop, on_wake);
 	return true;
@@ -145,6 +150,7 @@ open_journal(struct queued *q, struct fail *why)
 		.pool = q->pool,
 		.on_event = on_journal_event,
 		.on_sparse = on_sparse,
+		.company = queued_company,
 		.arg = q,
 	};
 

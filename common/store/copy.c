@@ -25,10 +25,11 @@ struct copy {
 	struct mailbox *source, *target; /* used */
 	struct incoming incoming;
 	struct waiter waiter;
+	struct uidset uids;     /* asked for */
 	struct buf paths;
 	struct item *items; /* owned */
 	size_t n;
-	bool move, ok;
+	bool move, ok, again;
 	char target_dir[STORE_NAME_MAX + 8];
 	int err;
 };
@@ -107,10 +108,13 @@ static void
 copy_free(struct copy *c)
 {
 	list_remove(&c->incoming.node);
-	if (c->source)
+	if (c->source) {
+		follow_release(c->source);
 		mailbox_unuse(c->source);
+	}
 	if (c->target)
 		mailbox_unuse(c->target);
+	uidset_free(&c->uids);
 	buf_free(&c->paths);
 	free(c->items);
 	free(c);
@@ -189,11 +193,34 @@ give_uid(struct copy *c, struct item *it)
 	return true;
 }
 
+static bool prepare(struct copy *c);
+
+/* Another program renamed or removed a file a moment ago: with the names of now. */
+static bool
+try_again(struct copy *c)
+{
+	if (c->err != ENOENT || c->again || !scan_all(c->source, NULL))
+		return false;
+	c->again = true;
+	list_remove(&c->incoming.node);
+	buf_reset(&c->paths);
+	free(c->items);
+	c->items = NULL;
+	c->n = 0;
+	if (!prepare(c))
+		return false;
+	list_push(&c->target->incoming, &c->incoming.node);
+	worker_submit(c->store->pool, &c->work);
+	return true;
+}
+
 static void
 done(struct work *w)
 {
 	struct copy *c = OWNER_OF(w, struct copy, work);
 
+	if (!c->ok && try_again(c))
+		return;
 	if (!c->ok) {
 		errno = c->err;
 		(void)fail_errno(&c->op->why, 0, "The messages cannot be copied");
@@ -237,8 +264,7 @@ add_item(struct copy *c, const struct message *m, const char *from_dir, const ch
 	if (!index_path(ix, m, path))
 		return false;
 	it->from = put_path(c, from_dir, path);
-	if (!maildir_path(path, index_base(ix, m), SPAN_NONE, index_letters(m), false))
-		return false;
+	(void)follow_renaming(c->source, m->uid, path);
 	it->other = put_path(c, from_dir, path);
 	if (!maildir_path(path, span_str(name), SPAN_NONE, it->letters, false))
 		return false;
@@ -248,9 +274,10 @@ add_item(struct copy *c, const struct message *m, const char *from_dir, const ch
 }
 
 static bool
-prepare(struct copy *c, const struct uidset *uids)
+prepare(struct copy *c)
 {
 	const struct index *ix = &c->source->file.ix;
+	const struct uidset *uids = &c->uids;
 	char from_dir[STORE_NAME_MAX + 2], to_dir[STORE_NAME_MAX + 2], base[MAILDIR_BASE_MAX], *dot;
 	uint64_t most = uidset_count(uids) < ix->n ? uidset_count(uids) : ix->n;
 
@@ -279,7 +306,9 @@ begin(struct copy *c, struct view *v, const struct uidset *uids, struct span to,
 		return false;
 	c->source = v->mailbox;
 	c->source->users++;
-	if (!prepare(c, uids))
+	follow_hold(c->source);
+	uidset_add_set(&c->uids, uids);
+	if (c->uids.failed || !prepare(c))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory for a copy");
 	list_push(&c->target->incoming, &c->incoming.node);
 	return true;

@@ -191,7 +191,7 @@ next_batch(struct mailbox *mb)
 {
 	struct follow_job *job;
 
-	if (mb->job || (!mb->lag_lo && !mb->file.ix.ndoomed) || !(job = malloc(sizeof(*job))))
+	if (mb->job || mb->holds || (!mb->lag_lo && !mb->file.ix.ndoomed) || !(job = malloc(sizeof(*job))))
 		return;
 	job->mailbox = mb;
 	job->vfs = mb->vfs;
@@ -224,5 +224,18 @@ follow_later(struct mailbox *mb, uint32_t lo, uint32_t hi)
 	if (hi > mb->lag_hi)
 		mb->lag_hi = hi;
 	if ((lo || mb->file.ix.ndoomed) && !timer_running(&mb->follow))
+		(void)timer_set(&mb->follow, FOLLOW_MS);
+}
+
+void
+follow_hold(struct mailbox *mb)
+{
+	mb->holds++;
+}
+
+void
+follow_release(struct mailbox *mb)
+{
+	if (--mb->holds == 0 && (mb->lag_lo || mb->file.ix.ndoomed) && !timer_running(&mb->follow))
 		(void)timer_set(&mb->follow, FOLLOW_MS);
 }

@@ -71,13 +71,13 @@ busy(const struct mailbox *mb)
 static void
 close_mailbox(struct mailbox *mb)
 {
-	timer_stop(&mb->linger);
-	timer_stop(&mb->follow);
 	if (!mb->failed && !mb->file.ix.failed)
 		scan_stamp(mb);
 	notice_unwatch(mb);
 	list_remove(&mb->node);
 	indexfile_close(&mb->file);
+	timer_stop(&mb->linger); /* last: what came to light above may have set them */
+	timer_stop(&mb->follow);
 	facts_close(&mb->facts);
 	index_names_free(&mb->names);
 	vfs_posix_free(&mb->vfs);

@@ -63,6 +63,7 @@ struct mailbox {
 	bool dirty;           /* to be scanned */
 	struct timer follow;
 	struct follow_job *job; /* files being renamed and removed */
+	unsigned holds;         /* who needs the names to stay: no new job while > 0 */
 	uint32_t lag_lo, lag_hi; /* where names may lag; lo 0: nowhere */
 	bool failed;
 };
@@ -109,6 +110,8 @@ void notice_own(struct mailbox *mb, const char *path); /* that this name leaves 
 
 /* follow.c */
 void follow_later(struct mailbox *mb, uint32_t lo, uint32_t hi);
+void follow_hold(struct mailbox *mb);
+void follow_release(struct mailbox *mb);
 bool follow_busy(const struct mailbox *mb);
 bool follow_renaming(const struct mailbox *mb, uint32_t uid, char path[MAILDIR_NAME_MAX + 5]); /* where it is being renamed to */
 

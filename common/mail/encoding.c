@@ -269,6 +269,14 @@ put_escaped(struct encoder *e, unsigned char c, struct buf *out)
 	put_unit(e, span_of(unit, 3), out);
 }
 
+/* The next byte stands first in its line: a dot or "From " there meets old software, and a soft line end in front of "--"
+ * must not make a boundary of it. */
+static bool
+starts_line(const struct encoder *e)
+{
+	return e->column == 0 || e->column + 1 > LINE_MAX_ENCODED - 1;
+}
+
 /* held[0] with count 1 is a blank whose line may end behind it. */
 static void
 flush_qp(struct encoder *e, bool line_ends, struct buf *out)
@@ -306,9 +314,7 @@ encode_qp(struct encoder *e, struct span in, struct buf *out)
 		} else if (ascii_blank(c)) {
 			e->held[0] = (unsigned char)c;
 			e->count = 1;
-		} else if (!ascii_print(c) || c == '=' || (c == '.' && e->column == 0) ||
-			   (c == 'F' && e->column == 0)) {
-			/* a dot or "From " at the start of a line meets old software */
+		} else if (!ascii_print(c) || c == '=' || (starts_line(e) && (c == '.' || c == 'F' || c == '-'))) {
 			put_escaped(e, (unsigned char)c, out);
 		} else {
 			put_unit(e, span_sub(in, i, 1), out);

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mail/charset.h"
+#include "mail/downgrade.h"
 #include "mail/mime.h"
 
 static void
@@ -32,6 +34,36 @@ visit(const struct mime_part *p, struct span m, struct buf *out)
 		visit(it, m, out);
 }
 
+/* What was converted has the same structure and no byte beyond ASCII in it. */
+static void
+check_downgrade(struct span in, const struct mime_part *root)
+{
+	struct arena arena;
+	struct buf to, before, after;
+	struct mime_part *again;
+
+	arena_init(&arena, 1 << 24);
+	buf_init(&to, 1 << 22);
+	buf_init(&before, 1 << 20);
+	buf_init(&after, 1 << 20);
+	if (downgrade(&to, in, &arena, NULL)) {
+		again = mime_parse(buf_span(&to), &arena);
+		if (!again)
+			abort();
+		mime_describe(root, &before);
+		mime_describe(again, &after);
+		if (!span_eq(buf_span(&before), buf_span(&after)))
+			abort();
+		for (const struct mime_part *it = again; it; it = it->children)
+			if (it->kind == MIME_LEAF && utf8_has_8bit(mime_span(buf_span(&to), &it->body)))
+				abort();
+	}
+	arena_free(&arena);
+	buf_free(&to);
+	buf_free(&before);
+	buf_free(&after);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -49,6 +81,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (root) {
 		visit(root, in, &out);
 		mime_describe(root, &out);
+		if (arena.cap > 2000)
+			check_downgrade(in, root);
 		for (size_t n = 0; n <= 3; n++)
 			(void)mime_find(root, path, n);
 	}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: ISC */
+#include "mail/downgrade.h"
+
+#include "mail/charset.h"
+#include "mail/encoding.h"
+#include "mail/header.h"
+#include "mail/mime.h"
+#include "mail/status.h"
+
+struct work {
+	struct buf *out;
+	struct span message;
+	size_t copied; /* bytes of the message put out, or replaced */
+};
+
+/* Lines between parts (preamble, epilogue) mean nothing: those beyond ASCII are emptied, but what may be a boundary stays. */
+static void
+copy_to(struct work *w, size_t to, bool header)
+{
+	struct span s = span_sub(w->message, w->copied, to > w->copied ? to - w->copied : 0);
+
+	w->copied += s.n;
+	if (header || !utf8_has_8bit(s)) {
+		buf_put(w->out, s);
+		return;
+	}
+	while (s.n) {
+		size_t lf = span_chr(s, '\n');
+		struct span line = span_sub(s, 0, lf == SIZE_MAX ? s.n : lf + 1);
+
+		s = span_from(s, line.n);
+		if (utf8_has_8bit(line) && !span_starts(line, SPAN("--")))
+			line = lf == SIZE_MAX ? SPAN_NONE : SPAN("\r\n");
+		buf_put(w->out, line);
+	}
+}
+
+static bool
+is_encoding(const struct header_field *f, void *arg)
+{
+	(void)arg;
+	return span_caseeq(f->name, SPAN("Content-Transfer-Encoding"));
+}
+
+/* The part's header with another encoding, and the empty line. */
+static void
+put_header(struct work *w, const struct mime_part *part, enum encoding encoding)
+{
+	struct span header = mime_span(w->message, &part->header);
+	struct header_field f;
+	size_t n;
+
+	copy_to(w, part->header.at, false);
+	(void)header_size(header, &n);
+	header = span_sub(header, 0, n);
+	header_filter(w->out, header, is_encoding, NULL);
+	if (part->envelope && !header_find(header, SPAN("MIME-Version"), &f))
+		buf_puts(w->out, "MIME-Version: 1.0\r\n");
+	if (part->kind == MIME_LEAF && !part->type_given) /* RFC 1428 3 */
+		buf_puts(w->out, "Content-Type: text/plain; charset=unknown-8bit\r\n");
+	buf_printf(w->out, "Content-Transfer-Encoding: %s\r\n\r\n", encoding_name(encoding));
+	w->copied = part->header.at + part->header.n;
+}
+
+/* Already encoded, but with stray bytes: escaped where the encoding can, else left out as its decoders do. */
+static void
+put_strays(struct work *w, struct span body, bool qp)
+{
+	for (size_t i = 0; i < body.n; i++) {
+		unsigned char c = (unsigned char)body.p[i];
+
+		if (!(c & 0x80))
+			buf_putc(w->out, (char)c);
+		else if (qp)
+			buf_printf(w->out, "=%02X", c);
+	}
+}
+
+static void
+put_leaf(struct work *w, const struct mime_part *part)
+{
+	struct span body = mime_span(w->message, &part->body);
+	struct encoder e;
+
+	if (part->encoding == ENCODING_QP || part->encoding == ENCODING_BASE64) {
+		copy_to(w, part->header.at, false);
+		copy_to(w, part->header.at + part->header.n, true);
+		put_strays(w, body, part->encoding == ENCODING_QP);
+	} else {
+		encoder_init(&e, mime_is(part, SPAN("text"), SPAN_NONE) ? ENCODING_QP : ENCODING_BASE64);
+		put_header(w, part, e.kind);
+		encoder_feed(&e, body, w->out);
+		encoder_end(&e, w->out);
+	}
+	w->copied = part->body.at + part->body.n;
+}
+
+static bool
+must_not_change(const struct mime_part *part)
+{
+	return mime_is(part, SPAN("multipart"), SPAN("signed")) || mime_is(part, SPAN("multipart"), SPAN("encrypted")) ||
+	       (part->kind == MIME_LEAF && (mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
+}
+
+/* The header as it is. One that no empty line ends gets it where fields of a message inside may follow. */
+static void
+copy_header(struct work *w, const struct mime_part *part, bool eightbit)
+{
+	struct span header = mime_span(w->message, &part->header);
+	size_t n;
+
+	copy_to(w, part->header.at, false);
+	copy_to(w, part->header.at + part->header.n, true);
+	if (eightbit && part->kind == MIME_MESSAGE && header_size(header, &n) == n)
+		buf_puts(w->out, "\r\n");
+}
+
+static bool
+put_part(struct work *w, const struct mime_part *part, struct fail *why)
+{
+	bool eightbit = utf8_has_8bit(mime_span(w->message, &part->body));
+
+	if (eightbit) {
+		if (must_not_change(part))
+			return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "a %.*s/%.*s part with 8-bit content cannot be converted",
+			    SPAN_ARG(part->type), SPAN_ARG(part->subtype));
+		if (part->kind == MIME_LEAF) {
+			put_leaf(w, part);
+			return true;
+		}
+	}
+	if (part->kind != MIME_LEAF && (part->encoding == ENCODING_8BIT || part->encoding == ENCODING_BINARY)) {
+		put_header(w, part, ENCODING_7BIT);
+	} else {
+		copy_header(w, part, eightbit);
+	}
+	return true;
+}
+
+/* The part behind this one in the order of the message. */
+static const struct mime_part *
+next_part(const struct mime_part *part)
+{
+	if (part->children)
+		return part->children;
+	while (part && !part->next)
+		part = part->parent;
+	return part ? part->next : NULL;
+}
+
+bool
+downgrade(struct buf *out, struct span message, struct arena *arena, struct fail *why)
+{
+	struct work w = { .out = out, .message = message };
+	const struct mime_part *root = mime_parse(message, arena);
+
+	for (const struct mime_part *it = root; it; it = next_part(it))
+		if (!put_part(&w, it, why))
+			return false;
+	copy_to(&w, message.n, false);
+	if (!root || !buf_ok(out))
+		return fail_set(why, FAIL_LIMIT, STATUS_SYSTEM_LOCAL_TEMP, "no memory to convert the message");
+	return true;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+#include "mail_test.h"
+
+#include "mail/charset.h"
+#include "mail/downgrade.h"
+#include "mail/mime.h"
+#include "mail/status.h"
+
+static struct arena arena;
+static struct buf out;
+static struct fail why;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	arena_init(&arena, 1 << 20);
+	buf_init(&out, 1 << 20);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	arena_free(&arena);
+	buf_free(&out);
+	return 0;
+}
+
+#define convert(in, want)                                                        \
+	do {                                                                     \
+		buf_reset(&out);                                                 \
+		assert_true(downgrade(&out, span_str(in), &arena, &why));        \
+		assert_span(buf_span(&out), want);                               \
+	} while (0)
+
+/* S15: the 7-bit path never alters. */
+static void
+seven_bits_pass_unchanged(void **state)
+{
+	static const char *const rows[] = { "A: b\r\n\r\nbody\r\n", "", "no header\r\n", "A: b\r\n",
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n\r\nx\r\n--b--\r\npost\r\n",
+		"Content-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\r\nplain after all\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		convert(rows[i], rows[i]);
+}
+
+static void
+single_parts(void **state)
+{
+	(void)state;
+	convert("Subject: x\r\n\r\nGr\xc3\xbc\xc3\x9f" "e = \r\n",
+	    "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe =3D=20\r\n");
+	convert("MIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\xc3\xbc\r\n",
+	    "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n");
+	convert("MIME-Version: 1.0\r\nContent-Type: image/gif\r\n\r\n\xff\xfe\r\n",
+	    "MIME-Version: 1.0\r\nContent-Type: image/gif\r\nContent-Transfer-Encoding: base64\r\n\r\n//4NCg==\r\n");
+	convert("MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=41\xff\r\n",
+	    "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=41=FF\r\n");
+}
+
+static void
+only_parts_that_need_it(void **state)
+{
+	(void)state;
+	convert("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\npre \xff\r\n--b\r\n\r\nplain\r\n"
+		"--b\r\nContent-Type: text/html\r\n\r\n<\xc3\xbc>\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\n\xc3\xbc\r\n--b--\r\npost\r\n",
+	    "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\r\n--b\r\n\r\nplain\r\n"
+	    "--b\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<=C3=BC>\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	    "Subject: in\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n--b--\r\npost\r\n");
+	assert_false(utf8_has_8bit(buf_span(&out)));
+}
+
+/* A soft line end would put "--b" on a line of its own. */
+static void
+no_boundary_comes_of_folding(void **state)
+{
+	struct mime_part *root;
+	char line[400];
+
+	(void)state;
+	for (int n = 60; n < 90; n++) {
+		int at = snprintf(line, sizeof(line), "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc");
+
+		memset(line + at, 'x', (size_t)n);
+		snprintf(line + at + n, sizeof(line) - (size_t)(at + n), "--b\r\nend\r\n--b--\r\n");
+		buf_reset(&out);
+		assert_true(downgrade(&out, span_str(line), &arena, &why));
+		root = mime_parse(buf_span(&out), &arena);
+		assert_int_equal(root->nchildren, 1);
+	}
+}
+
+static void
+what_must_not_change(void **state)
+{
+	(void)state;
+	assert_false(downgrade(&out,
+	    SPAN("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b\r\n\r\nsig\r\n--b--\r\n"), &arena, &why));
+	assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
+	assert_false(downgrade(&out, SPAN("Content-Type: message/partial; id=x\r\n\r\n\xc3\xbc\r\n"), &arena, &why));
+	assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(seven_bits_pass_unchanged),
+		T(single_parts),
+		T(only_parts_that_need_it),
+		T(no_boundary_comes_of_folding),
+		T(what_must_not_change),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

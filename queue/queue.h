@@ -81,6 +81,8 @@ void queue_free(struct queue **q); /* before the journal is closed */
 void queue_set_params(struct queue *q, const struct queue_params *p);
 /* Replays the journal. False: it could not be read. */
 bool queue_recover(struct queue *q, unsigned *damaged, struct fail *why);
+/* The same for looking only: nothing is scheduled, nothing is cleaned up. */
+bool queue_inspect(struct queue *q, unsigned *damaged, struct fail *why);
 /* For journal_options.on_sparse. */
 void queue_compact(struct queue *q, uint64_t segment);
 /* Whatever is due: routing, jobs, expiry, reports. */

@@ -258,18 +258,30 @@ sweep_blobs(struct queue *q)
 	buf_free(&b.names);
 }
 
-bool
-queue_recover(struct queue *q, unsigned *damaged, struct fail *why)
+static bool
+replay_all(struct queue *q, unsigned *damaged, struct fail *why)
 {
 	bool ok;
 
 	q->recovering = true;
 	ok = journal_replay(q->journal, on_record, q, damaged, why);
 	q->recovering = false;
-	if (!ok)
+	if (ok && (!sort_ages(q, 0) || !sort_ages(q, 1)))
+		ok = fail_set(why, FAIL_TEMP, 0, "no memory to sort the queue");
+	return ok;
+}
+
+bool
+queue_inspect(struct queue *q, unsigned *damaged, struct fail *why)
+{
+	return replay_all(q, damaged, why);
+}
+
+bool
+queue_recover(struct queue *q, unsigned *damaged, struct fail *why)
+{
+	if (!replay_all(q, damaged, why))
 		return false;
-	if (!sort_ages(q, 0) || !sort_ages(q, 1))
-		return fail_set(why, FAIL_TEMP, 0, "no memory to sort the queue");
 	for (int kind = 0; kind < 2; kind++)
 		LIST_EACH(&q->age[kind], it)
 			resume(q, OWNER_OF(it, struct message, age));

@@ -129,27 +129,12 @@ policy_unref(struct policy **at)
 	free(p);
 }
 
-/* Routes speak of recipients; here there is the next hop they led to.  A route
- * fits by its own nexthop, or where it names none by its pattern. */
-static bool
-route_fits(const struct conf_route *r, struct span nexthop, const struct hop *hop)
-{
-	if (r->nexthop.n)
-		return span_caseends(nexthop, r->nexthop) && (nexthop.n == r->nexthop.n || nexthop.p[nexthop.n - r->nexthop.n - 1] == ':');
-	if (hop->kind != HOP_DOMAIN)
-		return false;
-	if (span_starts(r->name, SPAN(".")))
-		return span_caseends(hop->name, r->name);
-	return span_eq(r->name, SPAN("*")) || span_caseeq(r->name, hop->name);
-}
-
 enum conf_word
 policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop *hop)
 {
+	const struct conf_route *r = conf_route_for_hop(conf, nexthop);
+
 	if (hop->kind == HOP_UNIX)
 		return CONF_TLS_NONE;
-	for (size_t i = 0; i < conf->nroutes; i++)
-		if (route_fits(&conf->routes[i], nexthop, hop))
-			return conf->routes[i].tls;
-	return conf->smtp_tls_security_level;
+	return r ? r->tls : conf->smtp_tls_security_level;
 }

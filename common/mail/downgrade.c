@@ -13,7 +13,8 @@ struct work {
 	size_t copied; /* bytes of the message put out, or replaced */
 };
 
-/* Lines between parts (preamble, epilogue) mean nothing: those beyond ASCII are emptied, but what may be a boundary stays. */
+/* Lines between parts (preamble, epilogue) mean nothing: those beyond ASCII are emptied, but what may be a boundary
+ * stays. */
 static void
 copy_to(struct work *w, size_t to, bool header)
 {
@@ -98,8 +99,10 @@ put_leaf(struct work *w, const struct mime_part *part)
 static bool
 must_not_change(const struct mime_part *part)
 {
-	return mime_is(part, SPAN("multipart"), SPAN("signed")) || mime_is(part, SPAN("multipart"), SPAN("encrypted")) ||
-	       (part->kind == MIME_LEAF && (mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
+	return mime_is(part, SPAN("multipart"), SPAN("signed")) ||
+	       mime_is(part, SPAN("multipart"), SPAN("encrypted")) ||
+	       (part->kind == MIME_LEAF &&
+		(mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
 }
 
 /* The header as it is. One that no empty line ends gets it where fields of a message inside may follow. */
@@ -122,8 +125,9 @@ put_part(struct work *w, const struct mime_part *part, struct fail *why)
 
 	if (eightbit) {
 		if (must_not_change(part))
-			return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "a %.*s/%.*s part with 8-bit content cannot be converted",
-			    SPAN_ARG(part->type), SPAN_ARG(part->subtype));
+			return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED,
+					"a %.*s/%.*s part with 8-bit content cannot be converted", SPAN_ARG(part->type),
+					SPAN_ARG(part->subtype));
 		if (part->kind == MIME_LEAF) {
 			put_leaf(w, part);
 			return true;

@@ -269,8 +269,8 @@ put_escaped(struct encoder *e, unsigned char c, struct buf *out)
 	put_unit(e, span_of(unit, 3), out);
 }
 
-/* The next byte stands first in its line: a dot or "From " there meets old software, and a soft line end in front of "--"
- * must not make a boundary of it. */
+/* The next byte stands first in its line: a dot or "From " there meets old software, and a soft line end in front of
+ * "--" must not make a boundary of it. */
 static bool
 starts_line(const struct encoder *e)
 {

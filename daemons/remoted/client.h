@@ -9,6 +9,7 @@
 #ifndef REMOTED_CLIENT_H
 #define REMOTED_CLIENT_H
 
+#include "base/fail.h"
 #include "daemons/remoted/verdict.h"
 
 enum { CLIENT_PASSES = 50 /* transactions for one message, when the peer takes few recipients each */ };
@@ -71,6 +72,8 @@ struct client_mail {
 	/* Whether the content really has 8-bit bytes; asked only where body8 is
 	 * set and the peer has no 8BITMIME. */
 	bool (*is_8bit)(const struct client_mail *mail);
+	/* Makes it 7-bit then (RFC 6152 3), which changes size. NULL: cannot. */
+	bool (*to_7bit)(const struct client_mail *mail, struct fail *why);
 };
 
 enum client_state {

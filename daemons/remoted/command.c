@@ -52,14 +52,21 @@ command_check(const struct client_settings *settings, const struct client_mail *
 {
 	if (mail->sender.n && !path_safe(mail->sender))
 		return verdict_make(STATUS_BAD_SYNTAX_SENDER, mail->arena, "the sender's address cannot be sent by SMTP");
+	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
+		return verdict_make(STATUS_UTF8_NEEDED, mail->arena,
+				    "message needs SMTPUTF8, which the peer does not offer");
+	if (mail->body8 && !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway && mail->is_8bit &&
+	    mail->is_8bit(mail)) {
+		struct fail why = { .status = STATUS_CONVERSION_REQUIRED };
+
+		if (!mail->to_7bit || !mail->to_7bit(mail, &why))
+			return verdict_make(status_of_fail(&why), mail->arena,
+					    "the peer does not offer 8BITMIME, and the message is not converted%s%s",
+					    why.text[0] ? ": " : "", why.text);
+	}
 	if (size_limit && mail->size > size_limit) /* RFC 1870 6.1 */
 		return verdict_make(STATUS_TOO_BIG, mail->arena, "message of %llu bytes exceeds the peer's limit of %llu",
 		    (unsigned long long)mail->size, (unsigned long long)size_limit);
-	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
-		return verdict_make(STATUS_UTF8_NEEDED, mail->arena, "message needs SMTPUTF8, which the peer does not offer");
-	if (mail->body8 && !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway && mail->is_8bit && mail->is_8bit(mail))
-		return verdict_make(STATUS_CONVERSION_REQUIRED, mail->arena,
-		    "message has 8-bit content, the peer does not offer 8BITMIME, and this version does not convert");
 	return (struct verdict){ .outcome = VERDICT_PENDING };
 }
 

@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "mail/downgrade.h"
+#include "mail/status.h"
 
 void
 content_free(struct remote_content *c)
@@ -46,6 +50,56 @@ content_is_8bit(const struct remote_content *c)
 		at += s.n;
 	}
 	return false;
+}
+
+/* All of it, into in. */
+static bool
+read_whole(const struct remote_content *c, struct buf *in)
+{
+	char block[CONTENT_BLOCK];
+
+	for (uint64_t at = 0; at < c->size;) {
+		struct span s = block_at(c, at, block);
+
+		if (s.n == 0)
+			return false;
+		buf_put(in, s);
+		at += s.n;
+	}
+	return buf_ok(in);
+}
+
+static bool
+replace(struct remote_content *c, struct span by, struct fail *why)
+{
+	char *bytes = malloc(by.n ? by.n : 1);
+
+	if (!bytes)
+		return fail_errno(why, STATUS_SYSTEM_LOCAL_TEMP, "converting the message");
+	memcpy(bytes, by.p, by.n);
+	content_free(c);
+	*c = (struct remote_content){ .bytes = bytes, .fd = -1, .size = by.n };
+	return true;
+}
+
+bool
+content_to_7bit(struct remote_content *c, struct fail *why)
+{
+	struct buf in, out;
+	struct arena arena;
+	bool ok;
+
+	if (c->size > CONTENT_CONVERT)
+		return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "it is too large");
+	buf_init(&in, CONTENT_CONVERT);
+	buf_init(&out, (size_t)CONTENT_CONVERT * 4);
+	arena_init(&arena, CONTENT_CONVERT);
+	ok = read_whole(c, &in) || fail_set(why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "the content cannot be read");
+	ok = ok && downgrade(&out, buf_span(&in), &arena, why) && replace(c, buf_span(&out), why);
+	buf_free(&in);
+	buf_free(&out);
+	arena_free(&arena);
+	return ok;
 }
 
 void

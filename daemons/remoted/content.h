@@ -6,10 +6,11 @@
 #ifndef REMOTED_CONTENT_H
 #define REMOTED_CONTENT_H
 
+#include "base/fail.h"
 #include "mail/content.h"
 #include "net/stream.h"
 
-enum { CONTENT_BLOCK = 65536 };
+enum { CONTENT_BLOCK = 65536, CONTENT_CONVERT = 64 * 1024 * 1024 /* no larger message is converted */ };
 
 struct remote_content {
 	char *bytes; /* owned; or NULL and */
@@ -28,6 +29,8 @@ enum content_written { CONTENT_WRITTEN, CONTENT_BLOCKED, CONTENT_UNREADABLE };
 
 void content_free(struct remote_content *c);
 bool content_is_8bit(const struct remote_content *c);
+/* Converts it to 7 bits in memory (mail/downgrade.h); not while a writer stands within it. */
+bool content_to_7bit(struct remote_content *c, struct fail *why);
 void content_writer_init(struct content_writer *w, const struct remote_content *c);
 /* Puts out as much as the stream has room for, at the end the final dot. BLOCKED:
  * again from on_drain. */

@@ -507,6 +507,17 @@ is_8bit(const struct client_mail *mail)
 	return content_is_8bit(&OWNER_OF(mail, struct job, mail)->content);
 }
 
+static bool
+to_7bit(const struct client_mail *mail, struct fail *why)
+{
+	struct job *j = OWNER_OF(mail, struct job, mail);
+
+	if (!content_to_7bit(&j->content, why))
+		return false;
+	j->mail.size = j->content.size;
+	return true;
+}
+
 struct job *
 job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job *m)
 {
@@ -527,7 +538,7 @@ job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job 
 	(void)span_cstr(m->nexthop, j->nexthop, sizeof(j->nexthop));
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
-		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit,
+		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
 	};
 	j->health = DELIVER_UNTRIED;
 	list_push(&r->jobs, &j->node);

@@ -404,6 +404,37 @@ hop_to(const struct peer *p)
 /* --- tests ---------------------------------------------------------------------------- */
 
 static void
+give_8bit(uint64_t id, const char *nexthop, const char *content)
+{
+	assert_true(ipc_send_deliver_job(queued, &(struct ipc_deliver_job){
+		.id = id, .message = id, .nexthop = span_str(nexthop), .sender = SPAN("alice@us.test"), .size = strlen(content), .body8 = true }));
+	assert_true(ipc_send_deliver_rcpt(queued, &(struct ipc_deliver_rcpt){ .id = id, .address = SPAN("bob@peer.test") }));
+	assert_true(ipc_send_deliver_content(queued, &(struct ipc_deliver_content){ .id = id, .bytes = span_str(content) }));
+}
+
+/* S15 */
+static void
+test_8bit_content_is_converted_for_a_7bit_peer(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.ehlo = "250-peer.test\r\n250 SIZE 100000000";
+	give_8bit(1, hop_to(&p), "Subject: x\r\n\r\n\xc3\xbc\r\n");
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_RELAYED);
+	assert_true(span_eq(buf_span(&p.content), SPAN("Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\n"
+						       "Content-Transfer-Encoding: quoted-printable\n\n=C3=BC\n.\n")));
+	assert_true(peer_heard(&p, "MAIL FROM:<alice@us.test> SIZE=134\n")); /* of what is sent */
+	give_8bit(2, hop_to(&p), "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b--\r\n");
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_FAILED);
+	assert_string_equal(got[2].code[0], "5.6.3");
+	peer_close(&p);
+	stop();
+}
+
+static void
 test_delivers_and_reuses(void **state)
 {
 	struct peer p;
@@ -783,6 +814,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_delivers_and_reuses),
+		cmocka_unit_test(test_8bit_content_is_converted_for_a_7bit_peer),
 		cmocka_unit_test(test_stale_connection_is_no_failure),
 		cmocka_unit_test(test_partial_and_refusals),
 		cmocka_unit_test(test_by_mx),

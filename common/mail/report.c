@@ -142,8 +142,8 @@ static const char *const opening[REPORT_ACTION_COUNT] = {
 	[REPORT_DELAYED] =
 	    "Your message has not yet been delivered to the following recipients. It will be tried again.",
 	[REPORT_DELIVERED] = "Your message was delivered to the following recipients.",
-	[REPORT_RELAYED] = "Your message was handed on for the following recipients, to mail servers that may send no "
-			   "further reports.",
+	[REPORT_RELAYED] =
+	    "Your message was handed on for the following recipients. The servers that have it may send no report.",
 	[REPORT_EXPANDED] =
 	    "Your message was delivered to the following recipients, who are lists or forward their mail.",
 };

@@ -796,6 +796,65 @@ test_many_at_once(void **state)
 }
 
 static void
+test_reload_and_fallback(void **state)
+{
+	struct conf_errors errors = { .n = 0 };
+	const struct conf *old;
+	char text[256];
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	give(1, hop_to(&p), 1, "x\r\n");
+	(void)wait_for(1);
+	old = service.conf;
+	(void)snprintf(text, sizeof(text), "myhostname = new.test\nsmtp_tls_CAfile =\nsmtp_fallback_relay = %s\n", hop_to(&p));
+	service.conf = conf_parse(span_str(text), &conf_arena, &errors);
+	assert_non_null(service.conf);
+	remoted_ops.on_reload(&service, old);
+	give(2, "nosuch.test", 1, "x\r\n");
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_DELIVERED);
+	give(3, "[127.0.0.201]:1", 1, "x\r\n");
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_DELIVERED);
+	assert_true(peer_heard(&p, "EHLO new.test\n"));
+	assert_int_equal(got[3].health, DELIVER_ANSWERED);
+	/* Who was refused is not sent to the fallback. */
+	p.rcpt = "550 5.1.1 no";
+	give(4, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(4)->outcome[0], DELIVER_FAILED);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_cancel(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	dns_mute = true;
+	give(1, "live.test:9", 1, "x\r\n");
+	assert_true(ipc_send_deliver_cancel(queued, &(struct ipc_deliver_cancel){ .id = 1 }));
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DEFERRED);
+	assert_int_equal(got[1].results, 1);
+	p.greeting = "220-wait"; /* never goes on */
+	give(2, hop_to(&p), 2, "x\r\n");
+	for (int i = 0; i < 100 && !p.connections; i++)
+		(void)loop_turn(loop, 10);
+	assert_true(ipc_send_deliver_cancel(queued, &(struct ipc_deliver_cancel){ .id = 2 }));
+	assert_int_equal(wait_for(2)->results, 2);
+	assert_true(ipc_send_deliver_cancel(queued, &(struct ipc_deliver_cancel){ .id = 2 })); /* crossing its end: no violation */
+	p.greeting = NULL;
+	give(3, hop_to(&p), 1, "x\r\n");
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_DELIVERED);
+	peer_close(&p);
+	stop();
+}
+
+static void
 test_violations(void **state)
 {
 	(void)state;
@@ -826,6 +885,8 @@ main(void)
 		cmocka_unit_test(test_handshake_that_breaks_is_plain),
 		cmocka_unit_test(test_tls_levels),
 		cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_reload_and_fallback),
+		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_violations),
 	};
 

@@ -99,7 +99,7 @@ imap_parse_of(struct span command, struct arena *arena)
 bool
 imap_bad(struct imap_parse *p, const char *expected)
 {
-	if (p->c.ok)
+	if (!p->bad)
 		p->bad = expected;
 	p->c.ok = false;
 	return false;
@@ -324,10 +324,7 @@ imap_take_u64(struct imap_parse *p, uint64_t min, uint64_t max, uint64_t *out)
 	if (!p->c.ok)
 		return false;
 	*out = cursor_number(&p->c, max);
-	if (p->c.ok && *out >= min)
-		return true;
-	p->c.ok = true; /* so that the reason is kept */
-	return imap_bad(p, "Expected a number");
+	return (p->c.ok && *out >= min) || imap_bad(p, "Expected a number");
 }
 
 bool

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cursor.h"
 #include "journal/blob.h"
 #include "mail/report.h"
 #include "queue/impl.h"
@@ -446,10 +447,26 @@ look_after(struct queue *q, struct message *m)
 	} /* else: no space for the report; it is tried again when the message is looked at next */
 }
 
+static void
+look_after_all(struct queue *q)
+{
+	while (buf_len(&q->actions) > 0) {
+		struct cursor c = cursor_of(buf_span(&q->actions));
+		struct message *m = queue_find(q, cursor_le64(&c));
+
+		buf_eat(&q->actions, sizeof(uint64_t));
+		if (m) {
+			m->flags &= (uint16_t)~MESSAGE_TOUCHED;
+			look_after(q, m);
+		}
+	}
+	if (!buf_ok(&q->actions))
+		buf_reset(&q->actions);
+}
+
 void
 queue_run(struct queue *q)
 {
-	struct list *node;
 
 	if (q->running)
 		return;
@@ -457,12 +474,11 @@ queue_run(struct queue *q)
 	q->now = q->ports.now_ms(q->ports.arg);
 	queue_run_timers(q);
 	do {
-		while ((node = list_shift(&q->actions)))
-			look_after(q, OWNER_OF(node, struct message, action));
+		look_after_all(q);
 		queue_run_routing(q);
 		queue_run_jobs(q);
 		queue_run_ages(q);
-	} while (!list_empty(&q->actions));
+	} while (buf_len(&q->actions) > 0);
 	queue_run_timers(q);
 	journal_tidy(q->journal);
 	q->running = false;

@@ -20,6 +20,7 @@ enum {
 	ASKS_MAX = 512,      /* questions to routing under way */
 	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
 	REPORT_RECIPIENTS = 100,
+	ACTIONS_MAX = 64 * 1024 * 1024, /* bytes */
 };
 
 struct ask {
@@ -52,7 +53,7 @@ struct queue {
 	struct message *warn[2]; /* the next one whose delay is looked at */
 	struct list unrouted;    /* entries */
 	struct list rotor;       /* destinations that may start a job */
-	struct list actions;     /* messages to be looked at at the end of the run */
+	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
 	struct list cache;
 	struct heap heap;
 	struct words words;

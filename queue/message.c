@@ -129,7 +129,6 @@ message_free(struct message **at, struct words *words)
 	if (words)
 		words_put(words, &m->reason);
 	list_remove(&m->age);
-	list_remove(&m->action);
 	free(m);
 	*at = NULL;
 }

@@ -30,7 +30,7 @@ enum message_flags {
 	MESSAGE_TRIED = 128,  /* no longer fresh */
 	MESSAGE_DELETED = 256, /* goes when its jobs are back */
 	MESSAGE_EXPIRED = 512, /* the next delay is the last */
-	MESSAGE_RECOVERED = 1024,
+	MESSAGE_TOUCHED = 1024, /* is looked at at the end of the run */
 };
 
 struct recipient {
@@ -89,7 +89,6 @@ struct content {
 struct message {
 	struct map_node by_id;
 	struct list age;          /* in order of arrival */
-	struct list action;       /* put off to the end of the run */
 	journal_pos pos, state_pos;
 	struct text *sender, *envid;
 	struct word *reason;      /* of the last delay */

@@ -31,7 +31,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->age[1]);
 	list_init(&q->unrouted);
 	list_init(&q->rotor);
-	list_init(&q->actions);
+	buf_init(&q->actions, ACTIONS_MAX);
 	list_init(&q->cache);
 	words_init(&q->words);
 	q->now = ports->now_ms(ports->arg);
@@ -54,9 +54,11 @@ queue_free(struct queue **at)
 
 	if (!q)
 		return;
+	(void)journal_sync(q->journal, NULL); /* its tickets come back here */
 	while (!list_empty(&q->job_list))
 		queue_job_lost(q, queue_job_id(OWNER_OF(q->job_list.next, struct queue_job, node)));
 	queue_routing_lost(q);
+	(void)journal_sync(q->journal, NULL);
 	for (int i = 0; i < 2; i++)
 		LIST_EACH(&q->age[i], it) {
 			struct message *m = OWNER_OF(it, struct message, age);
@@ -70,6 +72,7 @@ queue_free(struct queue **at)
 	map_free(&q->jobs);
 	map_free(&q->asks);
 	words_free(&q->words);
+	buf_free(&q->actions);
 	free(q->heap.items);
 	free(q);
 	*at = NULL;
@@ -361,8 +364,10 @@ queue_record_state(struct queue *q, struct message *m)
 void
 queue_touch(struct queue *q, struct message *m)
 {
-	if (!list_linked(&m->action))
-		list_push(&q->actions, &m->action);
+	if (!(m->flags & MESSAGE_TOUCHED)) {
+		m->flags |= MESSAGE_TOUCHED;
+		buf_le64(&q->actions, message_id(m));
+	}
 	queue_wake(q, 0);
 }
 

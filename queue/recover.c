@@ -44,7 +44,6 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 		return false;
 	}
 	m->pos = r->pos;
-	m->flags |= MESSAGE_RECOVERED;
 	journal_live(q->journal, r->pos, 1);
 	q->stats.messages++;
 	q->stats.recipients += m->unsettled;

@@ -32,6 +32,14 @@ broken(struct mailbox *mb, const struct fail *why)
 	return false;
 }
 
+/* Not while renames are meant: a snapshot does not hold that. */
+void
+change_tidy(struct mailbox *mb)
+{
+	if (!mb->job)
+		indexfile_tidy(&mb->file);
+}
+
 bool
 change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why)
 {
@@ -53,7 +61,7 @@ put_uids(struct mailbox *mb, unsigned type, union record *r, struct span *field,
 		return fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
 	if (!indexfile_put_uids(&mb->file, type, r, field, uids, why ? why : &local))
 		return broken(mb, why ? why : &local);
-	indexfile_tidy(&mb->file);
+	change_tidy(mb);
 	return true;
 }
 
@@ -162,7 +170,7 @@ change_arrive(struct mailbox *mb, struct record_message *r, struct fail *why)
 		index_names_free(&mb->names);
 	if (index_lags(&ix->messages[ix->n - 1]))
 		follow_later(mb, r->uid, r->uid);
-	indexfile_tidy(&mb->file);
+	change_tidy(mb);
 	return true;
 }
 

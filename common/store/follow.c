@@ -23,12 +23,13 @@ enum step_kind { STEP_RENAME, STEP_REMOVE };
 struct step {
 	enum step_kind kind;
 	uint32_t uid, letters;
-	bool from_new, ok;
+	bool from_new, ok, missing;
 	char from[MAILDIR_NAME_MAX + 5], to[MAILDIR_NAME_MAX + 5];
 };
 
 struct follow_job {
 	struct work work;
+	struct journal_ticket meant; /* the intents are durable */
 	struct mailbox *mailbox;
 	struct vfs *vfs;
 	size_t n;
@@ -58,21 +59,56 @@ follow_renaming(const struct mailbox *mb, uint32_t uid, char path[MAILDIR_NAME_M
 
 /* ---- on a thread ---- */
 
+struct seeker {
+	struct follow_job *job;
+	const char *dir;
+};
+
+static struct span
+base_of(const char *path)
+{
+	struct span name = span_from(span_str(path), 4); /* behind "cur/" */
+
+	return span_sub(name, 0, span_chr(name, ':'));
+}
+
+/* A file that is to be removed and was renamed by somebody else goes, too. */
+static bool
+each_file(void *arg, const char *name)
+{
+	const struct seeker *s = arg;
+	struct vfs *v = s->job->vfs;
+	char path[MAILDIR_NAME_MAX + 5];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+	for (size_t i = 0; i < s->job->n; i++)
+		if (s->job->steps[i].missing && span_eq(base_of(path), base_of(s->job->steps[i].from)))
+			(void)v->ops->unlink(v, path);
+	return true;
+}
+
 static void
 run(struct work *w)
 {
 	struct follow_job *job = OWNER_OF(w, struct follow_job, work);
 	const struct vfs_ops *ops = job->vfs->ops;
-	bool any_new = false;
+	bool any_new = false, missing = false;
 
 	for (size_t i = 0; i < job->n; i++) {
 		struct step *s = &job->steps[i];
 
 		if (s->kind == STEP_RENAME)
 			s->ok = ops->rename(job->vfs, s->from, s->to) == 0;
-		else
-			s->ok = ops->unlink(job->vfs, s->from) == 0 || errno == ENOENT;
+		else if (!(s->ok = ops->unlink(job->vfs, s->from) == 0) && errno == ENOENT)
+			missing = s->ok = s->missing = true;
 		any_new |= s->from_new;
+	}
+	if (missing) {
+		struct seeker seeker = { job, "cur" };
+
+		(void)ops->list(job->vfs, "cur", each_file, &seeker);
+		seeker.dir = "new";
+		(void)ops->list(job->vfs, "new", each_file, &seeker);
 	}
 	job->synced = ops->sync_dir(job->vfs, "cur") == 0 && (!any_new || ops->sync_dir(job->vfs, "new") == 0);
 }
@@ -86,13 +122,15 @@ put_done(struct mailbox *mb, unsigned type, union record *r, struct span *field,
 		(void)indexfile_put_uids(&mb->file, type, r, field, uids, NULL);
 }
 
-/* One record for all that got the same letters. */
+/* One record for all that get the same letters. */
 static void
-record_renames(struct mailbox *mb, struct follow_job *job)
+record_renames(struct mailbox *mb, struct follow_job *job, enum record_type type)
 {
+	bool first = true;
+
 	for (size_t i = 0; i < job->n; i++) {
 		struct step *s = &job->steps[i];
-		union record r = { .named = { .letters = s->letters } };
+		union record r;
 		struct uidset uids;
 
 		if (s->kind != STEP_RENAME || !s->ok)
@@ -101,9 +139,16 @@ record_renames(struct mailbox *mb, struct follow_job *job)
 		for (size_t k = i; k < job->n; k++)
 			if (job->steps[k].kind == STEP_RENAME && job->steps[k].ok && job->steps[k].letters == s->letters) {
 				uidset_add(&uids, job->steps[k].uid, job->steps[k].uid);
-				job->steps[k].ok = k == i; /* done with it */
+				job->steps[k].ok = false; /* has been counted */
 			}
-		put_done(mb, RECORD_named, &r, &r.named.uids, &uids);
+		if (type == RECORD_naming) {
+			r.naming = (struct record_naming){ .first = first, .letters = s->letters };
+			put_done(mb, type, &r, &r.naming.uids, &uids);
+		} else {
+			r.named = (struct record_named){ .letters = s->letters };
+			put_done(mb, type, &r, &r.named.uids, &uids);
+		}
+		first = false;
 		uidset_free(&uids);
 	}
 }
@@ -133,15 +178,16 @@ done(struct work *w)
 
 	for (size_t i = 0; i < job->n; i++)
 		lost |= job->steps[i].kind == STEP_RENAME && !job->steps[i].ok;
-	notice_read(mb->store); /* events of our doing, while we still know them */
+	notice_read(mb->store); /* events of our doing, while we still know them, */
+	notice_forget(mb);      /* and not longer: the same name may be another's doing next */
 	if (job->synced) {
-		record_renames(mb, job);
+		record_renames(mb, job, RECORD_named);
 		record_removals(mb, job);
 	}
 	mb->dirty |= lost; /* somebody else moved a file: find out */
 	mb->job = NULL;
 	free(job);
-	indexfile_tidy(&mb->file);
+	change_tidy(mb);
 	if (!mb->failed)
 		next_batch(mb);
 }
@@ -187,6 +233,38 @@ add_renames(struct mailbox *mb, struct follow_job *job)
 }
 
 static void
+on_meant(struct journal_ticket *t, const struct fail *why)
+{
+	struct follow_job *job = OWNER_OF(t, struct follow_job, meant);
+
+	if (why) {
+		job->mailbox->job = NULL;
+		free(job);
+		return;
+	}
+	job->work = (struct work){ .run = run, .done = done };
+	worker_submit(job->mailbox->store->pool, &job->work);
+}
+
+/* First it is said what is meant: after a crash our own renames must not be
+ * taken for another program's change of flags. */
+static void
+begin(struct mailbox *mb, struct follow_job *job)
+{
+	union record r = { .recent.uid = mb->file.ix.recent_from };
+	struct fail why;
+
+	for (size_t i = 0; i < job->n; i++)
+		job->steps[i].ok = true;
+	record_renames(mb, job, RECORD_naming);
+	job->meant.on_durable = on_meant;
+	if (!indexfile_put(&mb->file, RECORD_recent, &r, &job->meant, &why)) {
+		mb->job = NULL;
+		free(job);
+	}
+}
+
+static void
 next_batch(struct mailbox *mb)
 {
 	struct follow_job *job;
@@ -203,9 +281,8 @@ next_batch(struct mailbox *mb)
 		free(job);
 		return;
 	}
-	job->work = (struct work){ .run = run, .done = done };
 	mb->job = job;
-	worker_submit(mb->store->pool, &job->work);
+	begin(mb, job);
 }
 
 static void

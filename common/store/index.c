@@ -24,6 +24,7 @@ index_free(struct index *ix)
 		free(ix->messages);
 	free(ix->doomed);
 	free(ix->vanished);
+	free(ix->intents);
 	for (size_t i = 0; i < MAILBOX_KEYWORDS_MAX; i++)
 		free(ix->keywords[i]);
 	buf_free(&ix->names);
@@ -101,6 +102,17 @@ index_letters(const struct message *m)
 }
 
 bool
+index_intent(const struct index *ix, uint32_t uid, uint32_t *letters)
+{
+	for (size_t i = 0; i < ix->nintents; i++)
+		if (ix->intents[i].uid == uid) {
+			*letters = ix->intents[i].letters;
+			return true;
+		}
+	return false;
+}
+
+bool
 index_lags(const struct message *m)
 {
 	return (m->bits & MESSAGE_NEW) || m->letters != index_letters(m);
@@ -132,7 +144,7 @@ grow(struct message **array, size_t *size, size_t n, bool mapped)
 	if (n < *size)
 		return true;
 	while (want <= n)
-		want += want / 2;
+		want += want / 2 + 8;
 	if (n >= INDEX_MESSAGES_MAX)
 		return false;
 	if (mapped) {
@@ -339,11 +351,43 @@ apply_removed(struct index *ix, const struct uidset *uids)
 	return true;
 }
 
+static bool
+apply_naming(struct index *ix, const struct record_naming *r, const struct uidset *uids)
+{
+	if (r->first)
+		ix->nintents = 0;
+	for (size_t i = 0; i < uids->n; i++)
+		for (size_t at = index_place(ix, uids->ranges[i].lo); at < ix->n && ix->messages[at].uid <= uids->ranges[i].hi; at++) {
+			if (ix->nintents == ix->intents_size) {
+				size_t size = ix->intents_size ? ix->intents_size * 2 : 16;
+				struct intent *more = realloc(ix->intents, size * sizeof(*more));
+
+				if (!more)
+					return out_of_memory(ix);
+				ix->intents = more;
+				ix->intents_size = size;
+			}
+			ix->intents[ix->nintents++] = (struct intent){ ix->messages[at].uid, r->letters };
+		}
+	return true;
+}
+
 static void
 set_name(struct message *m, uint32_t letters, uint8_t bits)
 {
 	m->letters = letters;
 	m->bits = (uint8_t)((m->bits & ~MESSAGE_NEW) | (bits & MESSAGE_NEW));
+}
+
+static void
+forget_intents(struct index *ix, const struct uidset *uids)
+{
+	size_t to = 0;
+
+	for (size_t from = 0; from < ix->nintents; from++)
+		if (!uidset_has(uids, ix->intents[from].uid))
+			ix->intents[to++] = ix->intents[from];
+	ix->nintents = to;
 }
 
 static bool
@@ -361,6 +405,7 @@ apply_named(struct index *ix, const struct record_named *r, const struct uidset 
 	for (size_t at = 0; at < ix->ndoomed; at++)
 		if (uidset_has(uids, ix->doomed[at].uid))
 			set_name(&ix->doomed[at], r->letters, r->bits);
+	forget_intents(ix, uids);
 	return true;
 }
 
@@ -400,6 +445,8 @@ apply_uids(struct index *ix, unsigned type, const union record *r, const struct 
 		return apply_expunge(ix, &r->expunge, uids);
 	case RECORD_removed:
 		return apply_removed(ix, uids);
+	case RECORD_naming:
+		return apply_naming(ix, &r->naming, uids);
 	default:
 		return apply_named(ix, &r->named, uids);
 	}
@@ -417,6 +464,8 @@ uids_of(unsigned type, const union record *r)
 		return r->removed.uids;
 	case RECORD_named:
 		return r->named.uids;
+	case RECORD_naming:
+		return r->naming.uids;
 	default:
 		return SPAN_NONE;
 	}
@@ -451,6 +500,7 @@ index_apply(struct index *ix, unsigned type, const union record *r)
 	case RECORD_expunge:
 	case RECORD_removed:
 	case RECORD_named:
+	case RECORD_naming:
 		break;
 	default:
 		return false;

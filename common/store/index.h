@@ -35,6 +35,11 @@ struct vanished {
 	uint32_t lo, hi;
 };
 
+/* A rename that was meant and may have happened. */
+struct intent {
+	uint32_t uid, letters;
+};
+
 struct index {
 	/* messages[0..n) ascending by uid; doomed: expunged, but the file may be there yet. */
 	struct message *messages, *doomed;
@@ -44,6 +49,8 @@ struct index {
 	char *keywords[MAILBOX_KEYWORDS_MAX]; /* owned, NULL where unused */
 	struct vanished *vanished;            /* ascending by modseq; owned */
 	size_t nvanished, vanished_size;
+	struct intent *intents;               /* of the latest batch, ascending runs; owned */
+	size_t nintents, intents_size;
 	uint64_t vanished_floor;              /* removals up to this modseq are not all known */
 	uint32_t uidvalidity, uidnext, recent_from;
 	uint64_t modseq;
@@ -68,6 +75,8 @@ struct span index_odd(const struct index *ix, const struct message *m);
 struct span index_uidl(const struct index *ix, const struct message *m); /* empty: the usual one */
 /* The letters its file name should have. */
 uint32_t index_letters(const struct message *m);
+/* The letters that a rename of ours may have given its file; false: none was meant. */
+bool index_intent(const struct index *ix, uint32_t uid, uint32_t *letters);
 /* Whether the file's name lags behind the flags. */
 bool index_lags(const struct message *m);
 /* "cur/<name>"; false: cannot be (too long). */

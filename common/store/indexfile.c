@@ -233,6 +233,13 @@ indexfile_start(struct indexfile *f, struct fail *why)
 
 /* ---- change ---- */
 
+/* What a client has been told OK about goes to the disk at once, though nobody waits for it. */
+static bool
+urgent(unsigned type)
+{
+	return type == RECORD_flags || type == RECORD_expunge || type == RECORD_keyword;
+}
+
 bool
 indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
 {
@@ -244,7 +251,7 @@ indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct 
 	buf_init(&head, SEGMENT_SIZE / 2);
 	ok = desc_encode(record_desc(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
 	rec.head = buf_span(&head);
-	ok = ok && journal_append(f->journal, &rec, t ? 0 : JOURNAL_LAZY, t, &pos, why);
+	ok = ok && journal_append(f->journal, &rec, t || urgent(type) ? 0 : JOURNAL_LAZY, t, &pos, why);
 	if (ok)
 		(void)keep(f, pos, rec.head.n + 32);
 	/* A record that cannot be applied is a bug here, or memory: either way the

@@ -69,6 +69,14 @@ notice_own(struct mailbox *mb, const char *path)
 	mb->nown++;
 }
 
+void
+notice_forget(struct mailbox *mb)
+{
+	if (mb->nown)
+		memset(mb->own, 0, mb->own_size * sizeof(*mb->own));
+	mb->nown = 0;
+}
+
 /* Takes the name out of the set; false: it was not ours. */
 static bool
 take_own(struct mailbox *mb, struct span name)
@@ -119,9 +127,7 @@ overflow(struct store *store)
 		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
 
 		mb->dirty = true;
-		mb->nown = 0;
-		if (mb->own)
-			memset(mb->own, 0, mb->own_size * sizeof(*mb->own));
+		notice_forget(mb);
 	}
 }
 

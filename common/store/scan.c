@@ -68,13 +68,15 @@ take_name(struct mailbox *mb, const struct message *m, const struct maildir_name
 {
 	char path[MAILDIR_NAME_MAX + 5], target[MAILDIR_NAME_MAX + 5];
 	union record r = { .renamed = { .uid = m->uid, .letters = name->letters, .bits = in_new ? MESSAGE_NEW : 0, .odd = name->odd } };
-	uint32_t before = m->letters;
+	uint32_t before = m->letters, meant;
 
 	if (before == name->letters && in_new == !!(m->bits & MESSAGE_NEW) && span_eq(index_odd(&mb->file.ix, m), name->odd))
 		return;
 	if (follow_renaming(mb, m->uid, target) && maildir_path(path, name->base, name->odd, name->letters, in_new) &&
 	    strcmp(path, target) == 0)
 		return; /* we are at it ourselves */
+	if (!in_new && !name->odd.n && index_intent(&mb->file.ix, m->uid, &meant) && meant == name->letters)
+		before = meant; /* we did it, before a crash */
 	if (!change_put(mb, RECORD_renamed, &r, NULL))
 		return;
 	if (before != name->letters)

@@ -80,6 +80,7 @@ void folder_dir(struct span name, char out[STORE_NAME_MAX + 2]); /* "" or ".name
 /* change.c */
 bool change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why);
 bool change_arrive(struct mailbox *mb, struct record_message *r, struct fail *why); /* uid 0: the next one, then set */
+void change_tidy(struct mailbox *mb);                   /* a snapshot if it is time for one */
 void change_expunge(struct mailbox *mb, const struct uidset *uids);
 void change_show(struct mailbox *mb);                   /* starts making arrivals visible */
 bool change_show_now(struct mailbox *mb, struct fail *why); /* blocks */
@@ -106,6 +107,7 @@ void notice_stop(struct store *store);
 void notice_watch(struct mailbox *mb);
 void notice_unwatch(struct mailbox *mb);
 void notice_read(struct store *store);  /* what has been reported by now */
+void notice_forget(struct mailbox *mb);   /* all that notice_own() said */
 void notice_own(struct mailbox *mb, const char *path); /* that this name leaves the directory will be our own doing */
 
 /* follow.c */

@@ -22,7 +22,14 @@
 #include "store/mailbox.h"
 #include "store/maildir.h"
 
-enum { SESSIONS = 3, MESSAGES_MAX = 20000, STEPS_DEFAULT = 3000, EXPECT_MAX = 100000 };
+enum { SESSIONS = 3, MESSAGES_MAX = 20000, STEPS_DEFAULT = 1500, EXPECT_MAX = 100000, KILLS_MAX = 2000 };
+
+/* What a killed process leaves behind, kept so that no leak is seen. */
+struct killed {
+	struct loop *loop;
+	struct worker_pool *pool;
+	struct store *store;
+};
 
 struct client {
 	struct view view;
@@ -42,7 +49,8 @@ struct world {
 	struct client clients[SESSIONS];
 	uint32_t validity, highest; /* greatest UID ever told */
 	char seen_as[EXPECT_MAX];   /* by UID: first letter of the subject it was told with */
-	unsigned deliveries, step;
+	unsigned deliveries, step, nkilled;
+	struct killed killed[KILLS_MAX];
 };
 
 static uint32_t
@@ -386,6 +394,49 @@ do_reopen(struct world *w, struct client *c)
 		enter(&w->clients[i]);
 }
 
+/* The process is killed: what it has in memory and on its loop is lost, what
+ * its threads are at is finished by the kernel. */
+static void
+do_kill(struct world *w, struct client *c)
+{
+	uint8_t *flags = calloc(EXPECT_MAX, 1);
+	bool *known = calloc(EXPECT_MAX, sizeof(*known));
+
+	if (draw(w, 4)) {
+		free(flags);
+		free(known);
+		return;
+	}
+	do_append(w, c); /* when it is durable, all before it is */
+	for (unsigned i = 0; i < SESSIONS; i++)
+		view_sync(&w->clients[i].view, &events, true);
+	for (uint32_t seq = 1; seq <= view_count(&c->view); seq++)
+		if (view_message(&c->view, seq)) {
+			known[view_uid(&c->view, seq)] = true;
+			flags[view_uid(&c->view, seq)] = view_message(&c->view, seq)->flags;
+		}
+	assert_true(w->nkilled < KILLS_MAX);
+	w->killed[w->nkilled++] = (struct killed){ w->loop, w->pool, w->store };
+	(void)usleep(30000);
+	w->loop = loop_new();
+	w->pool = worker_pool_new(w->loop, 4);
+	open_store(w);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		enter(&w->clients[i]);
+	for (uint32_t seq = 1; seq <= view_count(&c->view); seq++) {
+		uint32_t uid = view_uid(&c->view, seq);
+
+		if (known[uid] && flags[uid] != view_message(&c->view, seq)->flags)
+			fail_msg("step %u: UID %u had flags %x before a kill and has %x after it", w->step, uid, flags[uid],
+			    view_message(&c->view, seq)->flags);
+		known[uid] = false;
+	}
+	for (uint32_t uid = 1; uid < EXPECT_MAX; uid++)
+		assert_false(known[uid]);
+	free(flags);
+	free(known);
+}
+
 /* ---- the end ---- */
 
 
@@ -447,7 +498,7 @@ static const struct {
 	unsigned weight;
 } acts[] = {
 	{ do_append, 6 }, { do_flags, 20 }, { do_expunge, 3 }, { do_copy, 4 }, { do_sync, 30 }, { do_reenter, 3 }, { do_deliver, 12 },
-	{ do_foreign_flags, 6 }, { do_foreign_delete, 3 }, { do_wait, 20 }, { do_reopen, 3 },
+	{ do_foreign_flags, 6 }, { do_foreign_delete, 3 }, { do_wait, 20 }, { do_reopen, 3 }, { do_kill, 3 },
 };
 
 static void

@@ -20,9 +20,8 @@ struct journal {
 	size_t pending;
 	unsigned jobs;       /* on threads */
 	struct list running; /* those */
-	const struct batch *waited; /* has waited for company; only compared */
-	unsigned alone, enough;     /* its records when that began; when that may end */
-	int64_t patient_until;      /* no waiting before */
+	uint32_t crowd, enough; /* records of a sync lately; that end the present wait */
+	int64_t last_commit_ms, last_try_ms;
 	bool replayed, dead, making, full_told, tidying;
 	struct fail why_dead;
 	struct turn turn;

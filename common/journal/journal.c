@@ -8,36 +8,38 @@
 
 enum {
 	LAZY_MS = 100,
-	PATIENCE_MS = 2, /* the longest wait for company */
-	ENOUGH = 32,     /* records that make a sync worth while at once */
-	ALONE_MS = 100,  /* nothing is waited for so long after a wait in vain */
 	MAX_PENDING_DEFAULT = 16 * 1024 * 1024,
+	CROWD_MAX = 64, /* more is not waited for */
+	PAUSE_MS = 5,   /* after which nobody is expected any more */
+	TRY_MS = 20,    /* how often a larger crowd is tried */
 };
 
 static void commit(struct journal *j);
 
-/* Under load a moment's patience makes many share one sync.  Only when the owner
- * knows of records on their way, and when the last wait brought company: a
- * lone record goes at once. */
+/* Under load a moment's patience makes many share one sync.  `crowd` is how many
+ * did so lately: a sync waits until as many are there again, for patience_ms at
+ * most; a wait in vain, or a pause, makes it 1, and then a record goes at once.
+ * Now and then it is tried whether there would be more. */
 static bool
 wait_for_company(struct journal *j)
 {
 	const struct batch *b = list_empty(&j->batches) ? NULL : OWNER_OF(j->batches.next, struct batch, node);
-	unsigned coming;
+	int64_t now = j->o.loop ? loop_now_ms(j->o.loop) : 0;
 
-	if (!b || j->writing || b->last || !j->o.company)
+	if (!b || j->writing || b->last || !j->o.patience_ms)
 		return false;
 	if (timer_running(&j->patience))
 		return b->records < j->enough;
-	if (j->patient_until > loop_now_ms(j->o.loop) || j->waited == b)
-		return false;
-	coming = j->o.company(j->o.arg);
-	if (coming == 0)
-		return false;
-	j->waited = b;
-	j->alone = b->records;
-	j->enough = b->records + coming < ENOUGH ? b->records + coming : ENOUGH;
-	return timer_set(&j->patience, PATIENCE_MS);
+	if (now - j->last_commit_ms > PAUSE_MS)
+		j->crowd = 1;
+	else if (b->records > j->crowd)
+		j->crowd = b->records < CROWD_MAX ? b->records : CROWD_MAX;
+	j->enough = j->crowd;
+	if (now - j->last_try_ms >= TRY_MS && now - j->last_commit_ms <= PAUSE_MS) {
+		j->last_try_ms = now;
+		j->enough = 2 * j->crowd;
+	}
+	return b->records < j->enough && timer_set(&j->patience, j->o.patience_ms);
 }
 
 static void
@@ -45,8 +47,8 @@ on_patience(struct timer *t)
 {
 	struct journal *j = OWNER_OF(t, struct journal, patience);
 
-	if (j->waited && !list_empty(&j->batches) && OWNER_OF(j->batches.next, struct batch, node)->records <= j->alone)
-		j->patient_until = loop_now_ms(j->o.loop) + ALONE_MS;
+	if (!list_empty(&j->batches))
+		j->crowd = OWNER_OF(j->batches.next, struct batch, node)->records;
 	commit(j);
 }
 
@@ -303,9 +305,10 @@ commit(struct journal *j)
 		return;
 	list_remove(&b->node);
 	j->writing = b;
-	j->waited = NULL;
-	if (j->o.loop)
+	if (j->o.loop) {
 		timer_stop(&j->patience);
+		j->last_commit_ms = loop_now_ms(j->o.loop);
+	}
 	batch_pad(b);
 	b->slot->busy = true;
 	b->work = (struct work){ .run = batch_run, .done = batch_done };

@@ -54,9 +54,9 @@ struct journal_options {
 	/* A sealed segment holds few live records: re-append what is live in it
 	 * (journal_scan tells what there is). NULL: never compacted. */
 	void (*on_sparse)(void *arg, uint64_t segment);
-	/* How many records are known to be on their way within a moment; a sync may wait
-	 * 2 ms for them. NULL: it never waits. */
-	unsigned (*company)(void *arg);
+	/* How long a sync may wait for others under load; a lone record never waits. 0: no
+	 * sync ever waits. */
+	int64_t patience_ms;
 	void *arg;
 };
 

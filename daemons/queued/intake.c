@@ -32,7 +32,7 @@ struct transaction {
 	uint64_t size;
 	uint8_t state;
 	bool with_disk; /* freed when the disk answers */
-	bool aborted, ended;
+	bool aborted;
 };
 
 enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024 };
@@ -42,8 +42,6 @@ free_transaction(struct transaction *t)
 {
 	struct intake *in = t->intake;
 
-	if (!t->ended)
-		in->q->coming--;
 	if (t->content)
 		in->q->intake_bytes -= buf_len(&t->content->bytes);
 	if (t->e.blob && !t->with_disk)
@@ -102,7 +100,6 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		return false;
 	}
 	t->intake = in;
-	in->q->coming++;
 	a = &t->arena;
 	arena_init(a, ARENA_MAX);
 	buf_init(&t->list, LIST_MAX);
@@ -252,8 +249,6 @@ on_intake_end(struct channel *c, const struct ipc_intake_end *m)
 		return true;
 	if (!channel_step(c, IPC_intake_end, &t->state) || m->size != t->size)
 		return false;
-	t->ended = true;
-	t->intake->q->coming--;
 	t->e.message_id = arena_dup(&t->arena, m->message_id);
 	if (t->e.recipients == 0) {
 		refuse(t, STATUS_NO_RECIPIENTS, SPAN_NONE);
@@ -348,12 +343,6 @@ queued_unfinished(const struct queued *q)
 	LIST_EACH(&q->intakes, it)
 		map_each(&OWNER_OF(it, struct intake, node)->transactions, count_one, &n);
 	return n;
-}
-
-unsigned
-queued_company(void *arg)
-{
-	return ((const struct queued *)arg)->coming;
 }
 
 static void

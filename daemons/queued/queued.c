@@ -10,6 +10,8 @@ enum {
 	THREADS = 4,
 	SEGMENT_MAX = 128 * 1024 * 1024,
 	PENDING_MAX = 64 * 1024 * 1024,
+	PATIENCE_MS = 2,
+	DEAD_MS = 1000,
 	STOP_POLL_MS = 20,
 	STOP_JOBS_MS = 5000, /* how long deliveries under way are waited for */
 };
@@ -71,10 +73,25 @@ port_random(void *arg)
 }
 
 static void
+on_dead(struct timer *t)
+{
+	service_exit(OWNER_OF(t, struct queued, stop)->service);
+}
+
+/* After a failed sync nothing in memory can be trusted to be on disk: the next
+ * process begins with what is really there.  The refusals go out first. */
+static void
 on_journal_event(void *arg, const struct fail *what)
 {
-	(void)arg;
+	struct queued *q = arg;
+
 	log_put(LOG_journal, "%s", what->text);
+	if (!q->journal || journal_alive(q->journal) || q->stopping)
+		return;
+	log_put(LOG_failure, "the journal cannot be written; starting again in a second");
+	q->stopping = true;
+	timer_init(&q->stop, q->service->loop, on_dead);
+	(void)timer_set(&q->stop, DEAD_MS);
 }
 
 static void
@@ -150,7 +167,7 @@ open_journal(struct queued *q, struct fail *why)
 		.pool = q->pool,
 		.on_event = on_journal_event,
 		.on_sparse = on_sparse,
-		.company = queued_company,
+		.patience_ms = PATIENCE_MS,
 		.arg = q,
 	};
 
@@ -254,7 +271,7 @@ on_stop(struct service *s)
 {
 	struct queued *q = queued_of(s);
 
-	if (!q->queue) {
+	if (!q->queue || !journal_alive(q->journal)) {
 		service_exit(s);
 		return;
 	}

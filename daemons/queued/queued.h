@@ -23,7 +23,6 @@ struct queued {
 	/* intake */
 	struct list intakes;
 	size_t intake_bytes;
-	unsigned coming; /* messages begun and not ended */
 	size_t inline_max;
 	/* routing */
 	struct channel *route; /* NULL while routed is away */
@@ -56,7 +55,6 @@ bool queued_agent_ready(void *arg, unsigned agent);
 bool queued_deliver_job(void *arg, struct queue_job *job);
 
 size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */
-unsigned queued_company(void *arg);               /* messages whose content is coming in */
 void queued_refuse_all(struct queued *q);         /* intake ends */
 
 #endif

@@ -15,6 +15,7 @@
 struct fetch {
 	struct fetch_item *items;
 	bool sets_seen;
+	uint64_t changed_since; /* only those with a greater modseq */
 	size_t range;           /* of c->seqs */
 	uint32_t seq;           /* next one, 0: begin the range */
 	bool open;              /* a message is begun and not ended */
@@ -24,6 +25,7 @@ struct fetch {
 	struct uidset seen;     /* to be marked */
 	struct buf made;
 	bool any;               /* an item of this message is out */
+	bool marked;            /* it becomes \Seen by this */
 	bool gone;              /* some message is no longer there */
 };
 
@@ -217,6 +219,17 @@ static bool (*const writers[])(struct cmd *, struct fetch_item *) = {
 	[FETCH_KIND_MODSEQ] = put_modseq,
 };
 
+static void
+mark_seen(struct cmd *c)
+{
+	struct fetch *f = fetch_of(c);
+	struct flag_change change = { .op = FLAGS_ADD, .flags = FLAG_SEEN, .unchanged_since = UINT64_MAX };
+
+	if (!uidset_empty(&f->seen) && c->s->state == STATE_SELECTED)
+		(void)mailbox_flags(cmd_view(c), &f->seen, &change, NULL, NULL);
+	uidset_clear(&f->seen);
+}
+
 /* ---- one message ---- */
 
 static void
@@ -229,9 +242,16 @@ begin_message(struct cmd *c, const struct message *m, uint32_t seq)
 	f->open = true;
 	f->any = false;
 	text_open(&f->text, cmd_view(c)->mailbox, m->uid);
-	if (f->sets_seen && !(m->flags & FLAG_SEEN) && !cmd_view(c)->readonly) {
-		uidset_add(&f->seen, m->uid, m->uid);
+	f->marked = f->sets_seen && !(m->flags & FLAG_SEEN) && !cmd_view(c)->readonly;
+	if (f->marked) {
+		uidset_add(&f->seen, f->message.uid, f->message.uid);
 		f->message.flags |= FLAG_SEEN;
+	}
+	if (f->marked && (c->s->enabled & ENABLED_CONDSTORE)) { /* its new modseq is to be told */
+		mark_seen(c);
+		m = view_message(cmd_view(c), seq);
+		if (m)
+			f->message.modseq = m->modseq;
 	}
 	buf_put(cmd_out(c), SPAN("* "));
 	buf_put_u64(cmd_out(c), seq);
@@ -247,9 +267,13 @@ end_message(struct cmd *c)
 
 	for (struct fetch_item *i = f->items; i; i = i->next)
 		told = told || i->kind == FETCH_KIND_FLAGS;
-	if (!told && f->sets_seen && uidset_has(&f->seen, f->message.uid)) {
+	if (!told && f->marked) {
 		buf_put(cmd_out(c), f->any ? SPAN(" ") : SPAN(""));
 		(void)put_flags(c, NULL);
+		if (c->s->enabled & ENABLED_CONDSTORE) { /* RFC 7162 3.2 */
+			buf_putc(cmd_out(c), ' ');
+			(void)put_modseq(c, NULL);
+		}
 	}
 	buf_put(cmd_out(c), SPAN(")\r\n"));
 	f->open = false;
@@ -278,17 +302,6 @@ put_items(struct cmd *c)
 }
 
 /* ---- the command ---- */
-
-static void
-mark_seen(struct cmd *c)
-{
-	struct fetch *f = fetch_of(c);
-	struct flag_change change = { .op = FLAGS_ADD, .flags = FLAG_SEEN, .unchanged_since = UINT64_MAX };
-
-	if (!uidset_empty(&f->seen) && c->s->state == STATE_SELECTED)
-		(void)mailbox_flags(cmd_view(c), &f->seen, &change, NULL, NULL);
-	uidset_clear(&f->seen);
-}
 
 static bool
 next_seq(struct cmd *c)
@@ -324,10 +337,10 @@ fetch_step(struct cmd *c)
 		}
 		const struct message *m = view_message(cmd_view(c), f->seq);
 
-		if (m)
-			begin_message(c, m, f->seq);
-		else
+		if (!m)
 			f->gone = true;
+		else if (m->modseq > f->changed_since)
+			begin_message(c, m, f->seq);
 	}
 	mark_seen(c);
 	return CMD_MORE;
@@ -344,20 +357,52 @@ fetch_release(struct cmd *c)
 	buf_free(&f->made);
 }
 
-/* RFC 3501 6.4.8: UID FETCH always tells the UID. */
 static bool
-add_uid(struct cmd *c, struct fetch *f)
+add_item(struct cmd *c, struct fetch *f, enum fetch_kind kind)
 {
-	struct fetch_item *uid;
+	struct fetch_item *item;
 
 	for (struct fetch_item *i = f->items; i; i = i->next)
-		if (i->kind == FETCH_KIND_UID)
+		if (i->kind == kind)
 			return true;
-	uid = ARENA_NEW(c->arena, struct fetch_item);
-	if (!uid)
+	item = ARENA_NEW(c->arena, struct fetch_item);
+	if (!item)
 		return false;
-	*uid = (struct fetch_item){ .next = f->items, .kind = FETCH_KIND_UID, .flags = FETCH_PEEK };
-	f->items = uid;
+	*item = (struct fetch_item){ .next = f->items, .kind = kind, .flags = FETCH_PEEK };
+	f->items = item;
+	return true;
+}
+
+/* [SP "(CHANGEDSINCE" SP modseq ")"] (RFC 7162 3.1.4.1) */
+static bool
+take_modifiers(struct cmd *c, struct fetch *f, bool *changed)
+{
+	struct imap_parse *p = &c->parse;
+
+	*changed = !imap_at_end(p);
+	if (!*changed)
+		return true;
+	if (!imap_take_sp(p) || !imap_take_char(p, '('))
+		return false;
+	if (!cursor_word(&p->c, SPAN("CHANGEDSINCE ")))
+		return imap_bad(p, "Unknown FETCH modifier");
+	return imap_take_u64(p, 1, INT64_MAX, &f->changed_since) && imap_take_char(p, ')') && imap_take_end(p);
+}
+
+/* RFC 3501 6.4.8: UID FETCH always tells the UID; RFC 7162 3.1.4.1: CHANGEDSINCE the modseq. */
+static bool
+complete_items(struct cmd *c, struct fetch *f, bool changed)
+{
+	if (changed && !add_item(c, f, FETCH_KIND_MODSEQ))
+		return false;
+	if (c->uid && !add_item(c, f, FETCH_KIND_UID))
+		return false;
+	for (struct fetch_item *i = f->items; i; i = i->next) {
+		if (!(i->flags & FETCH_PEEK))
+			f->sets_seen = true;
+		if (i->kind == FETCH_KIND_MODSEQ)
+			c->s->enabled |= ENABLED_CONDSTORE;
+	}
 	return true;
 }
 
@@ -365,17 +410,15 @@ enum cmd_result
 cmd_fetch(struct cmd *c)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+	bool changed;
 
 	if (!f)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	f->items = fetch_parse(&c->parse);
-	if (!f->items || !imap_take_end(&c->parse))
+	if (!f->items || !take_modifiers(c, f, &changed))
 		return cmd_syntax(c);
-	if (c->uid && !add_uid(c, f))
+	if (!complete_items(c, f, changed))
 		return cmd_no(c, "[LIMIT] Command too large.");
-	for (struct fetch_item *i = f->items; i; i = i->next)
-		if (!(i->flags & FETCH_PEEK))
-			f->sets_seen = true;
 	text_init(&f->text);
 	uidset_init(&f->seen);
 	buf_init(&f->made, 2 << 20);

@@ -26,6 +26,7 @@ struct searching {
 	struct text text;
 	struct uidset hits;
 	unsigned returns;
+	uint64_t modseq; /* highest one of the hits */
 	uint32_t seq;
 };
 
@@ -58,7 +59,7 @@ take_return(struct imap_parse *p, unsigned *returns)
 }
 
 static void
-put_plain(struct cmd *c, const struct uidset *hits)
+put_plain(struct cmd *c, const struct uidset *hits, uint64_t modseq)
 {
 	buf_put(cmd_out(c), SPAN("* SEARCH"));
 	for (size_t i = 0; i < hits->n; i++) {
@@ -67,11 +68,13 @@ put_plain(struct cmd *c, const struct uidset *hits)
 			buf_put_u64(cmd_out(c), n);
 		}
 	}
+	if (modseq)
+		buf_printf(cmd_out(c), " (MODSEQ %llu)", (unsigned long long)modseq);
 	buf_put(cmd_out(c), SPAN("\r\n"));
 }
 
 static void
-put_extended(struct cmd *c, const struct uidset *hits, unsigned returns)
+put_extended(struct cmd *c, const struct uidset *hits, unsigned returns, uint64_t modseq)
 {
 	struct buf *out = cmd_out(c);
 
@@ -88,6 +91,8 @@ put_extended(struct cmd *c, const struct uidset *hits, unsigned returns)
 	}
 	if (returns & RETURN_COUNT)
 		buf_printf(out, " COUNT %llu", (unsigned long long)uidset_count(hits));
+	if (modseq)
+		buf_printf(out, " MODSEQ %llu", (unsigned long long)modseq);
 	buf_put(out, SPAN("\r\n"));
 }
 
@@ -108,16 +113,21 @@ search_step(struct cmd *c)
 		if (m) {
 			uint32_t number = c->uid ? m->uid : s->seq;
 
-			if (search_fits(&s->search, v, s->seq, m, &s->text))
+			uint64_t modseq = m->modseq;
+
+			if (search_fits(&s->search, v, s->seq, m, &s->text)) {
 				uidset_add(&s->hits, number, number);
+				if (s->search.modseq && modseq > s->modseq)
+					s->modseq = modseq;
+			}
 		}
 	}
 	if (s->hits.failed)
 		return cmd_no(c, "[LIMIT] Too many results.");
 	if (s->returns)
-		put_extended(c, &s->hits, s->returns);
+		put_extended(c, &s->hits, s->returns, s->modseq);
 	else
-		put_plain(c, &s->hits);
+		put_plain(c, &s->hits, s->modseq);
 	return cmd_completed(c);
 }
 
@@ -142,9 +152,12 @@ cmd_search(struct cmd *c)
 	text_init(&s->text);
 	uidset_init(&s->hits);
 	s->seq = 1;
+	s->search.now = loop_wall_ms(c->s->user->loop) / 1000;
 	c->state = s;
 	c->release = search_release;
 	if (!take_return(&c->parse, &s->returns) || !search_parse(&s->search, &c->parse, cmd_view(c)))
 		return s->search.bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
+	if (s->search.modseq)
+		c->s->enabled |= ENABLED_CONDSTORE;
 	return cmd_go(c, search_step);
 }

@@ -90,14 +90,18 @@ cmd_enable(struct cmd *c)
 {
 	struct imap_parse *p = &c->parse;
 	struct span name;
+	bool condstore = false;
 
 	do {
 		(void)imap_take_sp(p);
-		(void)imap_take_atom(p, &name);
+		if (imap_take_atom(p, &name) && span_caseeq(name, SPAN("CONDSTORE")))
+			condstore = true;
 	} while (imap_ok(p) && !imap_at_end(p));
 	if (!imap_ok(p))
 		return cmd_syntax(c);
-	buf_put(cmd_out(c), SPAN("* ENABLED\r\n"));
+	if (condstore)
+		c->s->enabled |= ENABLED_CONDSTORE;
+	buf_put(cmd_out(c), condstore ? SPAN("* ENABLED CONDSTORE\r\n") : SPAN("* ENABLED\r\n"));
 	return cmd_completed(c);
 }
 

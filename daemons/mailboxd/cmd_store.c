@@ -7,11 +7,28 @@
 
 struct storing {
 	struct uidset uids;
+	struct uidset modified; /* kept out by UNCHANGEDSINCE */
 	struct flag_change change;
-	bool silent, gone;
+	bool silent, gone, conditional;
 	size_t range;
 	uint32_t seq;
 };
+
+/* ["(UNCHANGEDSINCE" SP modseq ")" SP] (RFC 7162 3.1.3) */
+static bool
+take_condition(struct cmd *c, struct storing *s)
+{
+	struct imap_parse *p = &c->parse;
+
+	s->change.unchanged_since = UINT64_MAX;
+	if (!imap_try(p, '('))
+		return true;
+	if (!cursor_word(&p->c, SPAN("UNCHANGEDSINCE ")))
+		return imap_bad(p, "Unknown STORE modifier");
+	s->conditional = true;
+	c->s->enabled |= ENABLED_CONDSTORE;
+	return imap_take_u64(p, 0, INT64_MAX, &s->change.unchanged_since) && imap_take_char(p, ')') && imap_take_sp(p);
+}
 
 static bool
 take_operation(struct imap_parse *p, struct storing *s)
@@ -23,10 +40,17 @@ take_operation(struct imap_parse *p, struct storing *s)
 	return imap_take_sp(p);
 }
 
+/* With .SILENT the flags are left out, but a client that follows modseqs gets
+ * the new one all the same (RFC 7162 3.1.3). */
 static void
 put_changed(struct cmd *c, uint32_t seq, const struct message *m)
 {
+	struct storing *s = c->state;
 	struct buf *out = cmd_out(c);
+	bool modseq = c->s->enabled & ENABLED_CONDSTORE;
+
+	if (s->silent && !modseq)
+		return;
 
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, seq);
@@ -36,11 +60,41 @@ put_changed(struct cmd *c, uint32_t seq, const struct message *m)
 		buf_put_u64(out, m->uid);
 		buf_putc(out, ' ');
 	}
-	buf_put(out, SPAN("FLAGS "));
-	imap_put_flags(c->s, out, m);
-	if (c->s->enabled & ENABLED_CONDSTORE)
-		buf_printf(out, " MODSEQ (%llu)", (unsigned long long)m->modseq);
+	if (!s->silent) {
+		buf_put(out, SPAN("FLAGS "));
+		imap_put_flags(c->s, out, m);
+	}
+	if (modseq)
+		buf_printf(out, "%sMODSEQ (%llu)", s->silent ? "" : " ", (unsigned long long)m->modseq);
 	buf_put(out, SPAN(")\r\n"));
+}
+
+/* OK [MODIFIED set]: UIDs or numbers, as the command had them. */
+static enum cmd_result
+modified(struct cmd *c)
+{
+	struct storing *s = c->state;
+	struct uidset seqs;
+	struct buf b;
+
+	uidset_init(&seqs);
+	buf_init(&b, 1 << 20);
+	for (size_t i = 0; !c->uid && i < s->modified.n; i++)
+		for (uint32_t uid = s->modified.ranges[i].lo; uid <= s->modified.ranges[i].hi; uid++)
+			if (view_seq(cmd_view(c), uid))
+				uidset_add(&seqs, view_seq(cmd_view(c), uid), view_seq(cmd_view(c), uid));
+	uidset_text(c->uid ? &s->modified : &seqs, &b);
+	if (buf_len(&b) < CMD_TEXT - 60) {
+		(void)cmd_ok(c, "[MODIFIED %.*s] Conditional STORE failed.", SPAN_ARG(buf_span(&b)));
+	} else { /* too long for a tagged line */
+		buf_put(cmd_out(c), SPAN("* OK [MODIFIED "));
+		buf_put(cmd_out(c), buf_span(&b));
+		buf_put(cmd_out(c), SPAN("] These have changed.\r\n"));
+		(void)cmd_ok(c, "Conditional STORE failed for some.");
+	}
+	buf_free(&b);
+	uidset_free(&seqs);
+	return CMD_DONE;
 }
 
 static enum cmd_result
@@ -59,10 +113,12 @@ tell_step(struct cmd *c)
 			m = view_message(cmd_view(c), s->seq);
 			if (!m)
 				s->gone = true;
-			else if (!s->silent)
+			else if (!uidset_has(&s->modified, m->uid))
 				put_changed(c, s->seq, m);
 		}
 	}
+	if (!uidset_empty(&s->modified))
+		return modified(c);
 	return s->gone ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
 }
 
@@ -72,6 +128,7 @@ store_release(struct cmd *c)
 	struct storing *s = c->state;
 
 	uidset_free(&s->uids);
+	uidset_free(&s->modified);
 }
 
 enum cmd_result
@@ -83,18 +140,18 @@ cmd_store(struct cmd *c)
 
 	if (!s)
 		return cmd_no(c, "[LIMIT] Command too large.");
-	if (!take_operation(&c->parse, s) || !flags_parse(&c->parse, true, &list) || !imap_take_end(&c->parse))
+	if (!take_condition(c, s) || !take_operation(&c->parse, s) || !flags_parse(&c->parse, true, &list) || !imap_take_end(&c->parse))
 		return cmd_syntax(c);
 	uidset_init(&s->uids);
+	uidset_init(&s->modified);
 	c->state = s;
 	c->release = store_release;
 	s->change.flags = list.flags;
-	s->change.unchanged_since = UINT64_MAX;
 	if (!flags_keywords(cmd_view(c)->mailbox, &list, s->change.op != FLAGS_REMOVE, &s->change.keywords))
 		return cmd_no(c, "[LIMIT] Too many keywords in this mailbox.");
 	if (!view_uids(cmd_view(c), &c->seqs, &s->uids))
 		return cmd_no(c, "[LIMIT] Too many messages.");
-	if (!mailbox_flags(cmd_view(c), &s->uids, &s->change, NULL, &why))
+	if (!mailbox_flags(cmd_view(c), &s->uids, &s->change, s->conditional ? &s->modified : NULL, &why))
 		return cmd_failed(c, &why);
 	return cmd_go(c, tell_step);
 }

@@ -47,11 +47,15 @@ decoded_contains(struct search *s, struct span raw, struct span needle)
 /* ---- the index ---- */
 
 static int64_t
+received(struct subject *x)
+{
+	return x->m->date ? x->m->date : mailbox_date(x->v->mailbox, x->m->uid);
+}
+
+static int64_t
 received_day(struct subject *x)
 {
-	int64_t date = x->m->date ? x->m->date : mailbox_date(x->v->mailbox, x->m->uid);
-
-	return date / 86400;
+	return received(x) / 86400;
 }
 
 static uint64_t
@@ -263,6 +267,9 @@ fits(struct subject *x, const struct search_key *k)
 	case SEARCH_OLD: return !view_recent(x->v, m->uid);
 	case SEARCH_SEQ: return uidset_has(&k->set, x->seq);
 	case SEARCH_UID: return uidset_has(&k->set, m->uid);
+	case SEARCH_MODSEQ: return m->modseq >= k->number;
+	case SEARCH_OLDER: return received(x) <= x->s->now - (int64_t)k->number;
+	case SEARCH_YOUNGER: return received(x) >= x->s->now - (int64_t)k->number;
 	case SEARCH_LARGER: return size_of(x) > k->number;
 	case SEARCH_SMALLER: return size_of(x) < k->number;
 	case SEARCH_BEFORE: return received_day(x) < k->day;

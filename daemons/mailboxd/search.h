@@ -11,7 +11,7 @@
 enum search_kind {
 	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT,
 	SEARCH_FLAG, SEARCH_UNFLAG, SEARCH_KEYWORD, SEARCH_UNKEYWORD, SEARCH_NEW, SEARCH_OLD, SEARCH_RECENT,
-	SEARCH_SEQ, SEARCH_UID, SEARCH_LARGER, SEARCH_SMALLER, SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,
+	SEARCH_SEQ, SEARCH_UID, SEARCH_MODSEQ, SEARCH_OLDER, SEARCH_YOUNGER, SEARCH_LARGER, SEARCH_SMALLER, SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,
 	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
 	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
 };
@@ -33,6 +33,8 @@ struct search {
 	struct search_key *with_set;
 	struct span charset;     /* of the strings, empty for UTF-8 */
 	bool bad_charset;
+	bool modseq;             /* a MODSEQ key was given: tell the highest one of the hits */
+	int64_t now;             /* Unix time, for OLDER and YOUNGER; set by the caller */
 	struct buf scratch, folded;
 	unsigned keys;
 };

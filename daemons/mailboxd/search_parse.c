@@ -5,7 +5,7 @@
 #include "mail/charset.h"
 #include "mail/date.h"
 
-enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER, SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO };
+enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER, SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO, SHAPE_MODSEQ };
 
 struct row {
 	struct span name;
@@ -112,6 +112,19 @@ take_date(struct ctx *x, struct search_key *k)
 	return imap_take_astring(x->p, &text) && (date_parse_day(&k->day, text) || imap_bad(x->p, "Invalid date"));
 }
 
+/* [entry-name SP entry-type SP] number: per-flag modseqs are not kept, so the name only has to be well formed */
+static bool
+take_modseq(struct ctx *x, struct search_key *k)
+{
+	struct span name, type;
+
+	x->s->modseq = true;
+	if (cursor_peek(&x->p->c) == '"' &&
+	    (!imap_take_string(x->p, &name) || !imap_take_sp(x->p) || !imap_take_atom(x->p, &type) || !imap_take_sp(x->p)))
+		return false;
+	return imap_take_u64(x->p, 0, INT64_MAX, &k->number);
+}
+
 static bool
 take_keyword(struct ctx *x, struct search_key *k)
 {
@@ -153,6 +166,7 @@ take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned 
 		return false;
 	switch (row->shape) {
 	case SHAPE_KEYWORD: return take_keyword(x, k);
+	case SHAPE_MODSEQ: return take_modseq(x, k);
 	case SHAPE_STRING: return take_text(x, &k->text);
 	case SHAPE_DATE: return take_date(x, k);
 	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, UINT32_MAX, &k->number);

@@ -106,7 +106,7 @@ walks_tokens(void **state)
 {
 	struct imap_parse p = parse(SPAN("a1 atom \"q\\\"s\" {4}\r\nl t\n 42 \\Seen nil *%x (\r\n"));
 	struct span s;
-	uint32_t n;
+	uint32_t n = 0;
 
 	(void)state;
 	assert_true(imap_take_tag(&p, &s));

@@ -70,13 +70,14 @@ begin_message(struct cmd *c, struct imap_parse *p)
 	struct appending *x = c->state;
 	struct flag_list list;
 	struct append_to to = { .folder = c->arg[0] };
+	uint64_t limit = c->s->user->message_limit ? c->s->user->message_limit : BOUND_MESSAGE;
 	struct fail why;
 
 	if (!take_options(p, &list, &to.date)) {
 		(void)cmd_bad(c, "%s.", p->bad ? p->bad : "Syntax error");
 		return turn_down(c);
 	}
-	if (c->literal.too_big || c->literal.size > BOUND_MESSAGE) {
+	if (c->literal.too_big || c->literal.size > limit) {
 		(void)cmd_no(c, "[TOOBIG] Message too large.");
 		return turn_down(c);
 	}

@@ -16,6 +16,7 @@
 #include "daemons/mailboxd/pop3.h"
 #include "mail/charset.h"
 #include "service/service.h"
+#include "store/name.h"
 
 enum { THREADS = 2 };
 
@@ -61,15 +62,23 @@ static void
 create_folders(struct mailboxd *d)
 {
 	const struct conf_list *names = &d->service->conf->mailbox_autocreate;
-	struct fail why;
+	struct fail why = { .text = "" };
+	struct buf disk;
 
+	buf_init(&disk, STORE_NAME_MAX);
 	for (size_t i = 0; i < names->n; i++) {
-		if (store_exists(d->user.store, names->items[i]))
+		struct span name;
+
+		buf_reset(&disk);
+		if (!name_from_utf8(names->items[i], &disk))
 			continue;
-		if (!store_create(d->user.store, names->items[i], &why) ||
-		    !store_subscribe(d->user.store, names->items[i], true, &why))
+		name = buf_span(&disk);
+		if (store_exists(d->user.store, name))
+			continue;
+		if (!store_create(d->user.store, name, &why) || !store_subscribe(d->user.store, name, true, &why))
 			log_put(LOG_failure, "user=%s folder=%.*s: %s", d->name, SPAN_ARG(names->items[i]), why.text);
 	}
+	buf_free(&disk);
 }
 
 /* Behind this user's own walls, before anything foreign is read.  Threads are
@@ -271,6 +280,7 @@ take_settings(struct mailboxd *d)
 	d->user.imap_idle_ms = conf->imap_timeout;
 	d->user.pop3_idle_ms = conf->pop3_timeout;
 	d->user.keepalive_ms = conf->imap_idle_notify_interval;
+	d->user.message_limit = conf->message_size_limit;
 	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }
 

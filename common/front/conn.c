@@ -24,6 +24,7 @@ conn_free(struct conn *c)
 
 	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
 		map_remove(&f->asked, &c->node);
+	hosts_leave(&f->hosts, &c->host);
 	stream_close(&c->stream);
 	relay_stop(&c->relay);
 	if (c->inner >= 0)
@@ -53,14 +54,14 @@ last_words(struct conn *c)
 }
 
 void
-conn_finish(struct conn *c)
+conn_finish(struct conn *c, const char *text)
 {
 	if (c->phase == CONN_RELAY || c->phase == CONN_LAST || c->kept >= 0)
 		return;
 	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
 		map_remove(&c->front->asked, &c->node);
 	c->login->out = stream_out(&c->stream);
-	c->login->ops->timeout(c->login);
+	c->login->ops->bye(c->login, text);
 	last_words(c);
 }
 
@@ -211,6 +212,7 @@ conn_entered(struct conn *c, const struct ipc_login_result *m)
 		return;
 	}
 	c->phase = CONN_RELAY;
+	hosts_leave(&c->front->hosts, &c->host);
 	c->login->ops->free(c->login);
 	c->login = NULL;
 	stream_timeout(&c->stream, 0);
@@ -279,7 +281,7 @@ talk(struct conn *c)
 	switch (l->want) {
 	case LOGIN_INPUT:
 		if (stream_input_full(&c->stream))
-			conn_finish(c);
+			conn_finish(c, "Command line too long.");
 		return;
 	case LOGIN_STARTTLS:
 		l->want = LOGIN_INPUT;
@@ -345,7 +347,7 @@ on_timeout(struct stream *s)
 	if (c->phase == CONN_TLS || c->phase == CONN_LAST || c->phase == CONN_RELAY)
 		conn_free(c);
 	else
-		conn_finish(c);
+		conn_finish(c, "Disconnected for inactivity.");
 }
 
 static void
@@ -398,6 +400,17 @@ configure(struct conn *c, const struct front_listener *l, const struct netaddr *
 	c->tls_wanted = l->block->tls == CONF_MODE_WRAPPER;
 }
 
+static bool
+too_many(struct conn *c, const struct front_listener *l)
+{
+	uint64_t limit = l->block->connection_limit;
+
+	if (!limit || !c->host || c->login->loopback || c->host->connections <= limit)
+		return false;
+	log_put(LOG_limit, "client=%s connections=%u before login", c->addr, c->host->connections);
+	return true;
+}
+
 void
 conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
 {
@@ -420,7 +433,10 @@ conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
 	log_put(LOG_connect, "client=%s listener=%.*s", c->addr, SPAN_ARG(l->block->name));
 	configure(c, l, peer);
 	stream_deadline(&c->stream, f->service->conf->login_timeout);
-	if (c->tls_wanted)
+	c->host = hosts_enter(&f->hosts, peer);
+	if (too_many(c, l))
+		conn_finish(c, "Too many connections from your address.");
+	else if (c->tls_wanted)
 		start_tls(c);
 	else
 		greet(c);

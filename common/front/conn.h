@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "front/front.h"
+#include "front/hosts.h"
 #include "front/relay.h"
 #include "ipc/messages.h"
 #include "net/listener.h"
@@ -32,6 +33,7 @@ struct front {
 	struct signer *signer;
 	struct channel *auth, *login; /* NULL while the peer is away */
 	struct map asked;             /* struct conn.node by id, while something is asked for it */
+	struct map hosts;             /* struct host by address */
 	struct list conns;
 	unsigned nconns;
 	bool paused;
@@ -54,6 +56,7 @@ struct conn {
 	struct front *front;
 	struct login *login; /* owned; NULL in RELAY */
 	struct stream stream;
+	struct host *host;   /* until login */
 	struct relay relay;
 	enum conn_phase phase;
 	int inner;           /* ENTER under TLS: our end of the pair, else -1 */
@@ -74,7 +77,7 @@ void conn_checked(struct conn *c, const struct ipc_auth_answer *m);
 void conn_entered(struct conn *c, const struct ipc_login_result *m);
 /* The peer that was asked is away. */
 void conn_unanswered(struct conn *c);
-/* Every login in front of its end gets its last words. */
-void conn_finish(struct conn *c);
+/* Ends a connection that is not logged in, with last words. */
+void conn_finish(struct conn *c, const char *text);
 
 #endif

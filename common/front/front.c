@@ -166,7 +166,7 @@ on_stop(struct service *s)
 
 	close_listeners(f);
 	LIST_EACH(&f->conns, node)
-		conn_finish(OWNER_OF(node, struct conn, list));
+		conn_finish(OWNER_OF(node, struct conn, list), "Server shutting down.");
 	if (f->nconns == 0 || !timer_set(&f->stopping, STOP_MS))
 		service_exit(s);
 }
@@ -196,6 +196,7 @@ front_boot(struct service *s, const struct front_protocol *p, struct fail *why)
 	f->service = s;
 	list_init(&f->conns);
 	map_init(&f->asked);
+	map_init(&f->hosts);
 	timer_init(&f->stopping, s->loop, on_stop_limit);
 	f->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13);
 	s->state = f;

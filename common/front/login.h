@@ -46,7 +46,7 @@ struct login_ops {
 	/* Takes bytes from the front of in until something is wanted; returns how many. */
 	size_t (*input)(struct login *l, struct span in);
 	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK */
-	void (*timeout)(struct login *l); /* last words */
+	void (*bye)(struct login *l, const char *text); /* last words; wants LOGIN_CLOSE */
 	void (*free)(struct login *l);
 };
 

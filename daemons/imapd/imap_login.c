@@ -323,12 +323,6 @@ imap_refused(struct login *l, enum login_verdict v)
 }
 
 static void
-imap_timeout(struct login *l)
-{
-	bye(l, "Disconnected for inactivity.");
-}
-
-static void
 imap_free(struct login *l)
 {
 	struct imap_login *s = of(l);
@@ -341,7 +335,7 @@ imap_free(struct login *l)
 struct login *
 imap_login_new(void)
 {
-	static const struct login_ops ops = { imap_greet, imap_input, imap_refused, imap_timeout, imap_free };
+	static const struct login_ops ops = { imap_greet, imap_input, imap_refused, bye, imap_free };
 	struct imap_login *s = calloc(1, sizeof *s);
 
 	if (!s)

@@ -217,9 +217,9 @@ pop3_refused(struct login *l, enum login_verdict v)
 }
 
 static void
-pop3_timeout(struct login *l)
+pop3_bye(struct login *l, const char *text)
 {
-	err(l, "Disconnected for inactivity.");
+	err(l, text);
 	l->want = LOGIN_CLOSE;
 }
 
@@ -233,7 +233,7 @@ pop3_free(struct login *l)
 struct login *
 pop3_login_new(void)
 {
-	static const struct login_ops ops = { pop3_greet, pop3_input, pop3_refused, pop3_timeout, pop3_free };
+	static const struct login_ops ops = { pop3_greet, pop3_input, pop3_refused, pop3_bye, pop3_free };
 	struct pop3_login *s = calloc(1, sizeof *s);
 
 	if (!s)

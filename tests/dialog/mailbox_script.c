@@ -316,7 +316,7 @@ script_advance(void *core, int64_t ms)
 	struct session *session = s->session[0];
 
 	if (!session) {
-		s->login->ops->timeout(s->login);
+		s->login->ops->bye(s->login, "Disconnected for inactivity.");
 		flush_login(s);
 		s->done = true;
 		return;

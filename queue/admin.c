@@ -95,7 +95,7 @@ queue_act(struct queue *q, struct message *m, enum queue_verb verb)
 
 	if (m->flags & MESSAGE_DELETED || (m->flags & MESSAGE_ACCEPTING && verb != VERB_DELETE))
 		return false;
-	q->now = q->ports.now_ms(q->ports.arg);
+	queue_clock(q);
 	return acts[verb](q, m);
 }
 

@@ -272,7 +272,7 @@ queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queu
 
 	if (!job || index >= job->nunits || job->outcomes[index] != NO_RESULT || r->outcome > OUTCOME_RELAYED)
 		return false;
-	q->now = q->ports.now_ms(q->ports.arg);
+	queue_clock(q);
 	u = job->units[index];
 	job->outcomes[index] = r->outcome;
 	job->nresults++;
@@ -376,7 +376,7 @@ queue_job_done(struct queue *q, uint64_t id, unsigned health, struct span text)
 
 	if (!job || health > HEALTH_UNTRIED)
 		return false;
-	q->now = q->ports.now_ms(q->ports.arg);
+	queue_clock(q);
 	m = job->m;
 	d = job->d;
 	m->jobs--;
@@ -471,7 +471,7 @@ queue_run(struct queue *q)
 	if (q->running)
 		return;
 	q->running = true;
-	q->now = q->ports.now_ms(q->ports.arg);
+	queue_clock(q);
 	queue_run_timers(q);
 	do {
 		look_after_all(q);

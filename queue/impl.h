@@ -94,6 +94,7 @@ void queue_park(struct queue *q, struct destination *d);     /* held back: what 
 void queue_run_timers(struct queue *q);
 void queue_run_ages(struct queue *q);
 void queue_give_up(struct queue *q, struct message *m, struct span code, struct span reason); /* all that is not settled has failed */
+void queue_clock(struct queue *q); /* reads it */
 int64_t queue_retry_at(struct queue *q, const struct message *m);
 void heap_put(struct heap *h, struct destination *d, int64_t due_ms); /* INT64_MAX takes it out */
 

@@ -382,10 +382,7 @@ accepted(struct journal_ticket *t, const struct fail *why)
 	if (a->on_done)
 		a->on_done(a->arg, message_id(m), why);
 	free(a);
-	if (why) {
-		struct removal r = removal_of(q, m);
-
-		give_back(q, &r);
+	if (why) { /* whether the record is there, only the next replay can tell: its blob stays */
 		queue_drop(q, m);
 		return;
 	}

@@ -8,7 +8,7 @@
 #include "mail/report.h"
 #include "queue/impl.h"
 
-enum { AGE_INTERVAL_MS = 60 * 1000 };
+enum { AGE_INTERVAL_MS = 60 * 1000, BACKWARDS_MS = 10 * 1000 };
 
 /* ---- the heap of destinations, by the time they want to be looked at ---- */
 
@@ -76,6 +76,46 @@ heap_put(struct heap *h, struct destination *d, int64_t due_ms)
 		heap_set(h, h->n++, d);
 	}
 	sift(h, d->heap - 1);
+}
+
+/* ---- the clock ---- */
+
+struct jump {
+	struct queue *q;
+	int64_t by;
+};
+
+static void
+shift_destination(struct destination *d, void *arg)
+{
+	const struct jump *j = arg;
+
+	if (d->until_ms)
+		d->until_ms -= d->until_ms > j->by ? j->by : d->until_ms - 1;
+	d->pause_ms -= j->by;
+	for (unsigned i = 0; i < DESTINATION_LATER; i++)
+		LIST_EACH(&d->later[i], it) {
+			struct entry *e = OWNER_OF(it, struct entry, node);
+
+			e->due_ms -= e->due_ms > j->by ? j->by : e->due_ms - 1;
+		}
+	queue_look(j->q, d);
+}
+
+/* When the wall clock is set back, what waited for a time waits on for as long as
+ * before, not for as long as the clock was set back. */
+void
+queue_clock(struct queue *q)
+{
+	struct jump jump = { q, q->now };
+
+	q->now = q->ports.now_ms(q->ports.arg);
+	jump.by -= q->now;
+	if (jump.by < BACKWARDS_MS)
+		return;
+	log_put(LOG_queue, "the clock was set back by %" PRId64 " s; waits are kept", jump.by / 1000);
+	q->next_age_ms = 0;
+	queue_each_destination(q, shift_destination, &jump);
 }
 
 /* ---- delays ---- */

@@ -7,7 +7,7 @@
 #include "journal/impl.h"
 
 enum {
-	LAZY_MS = 100,
+	LAZY_MS = 10,
 	MAX_PENDING_DEFAULT = 16 * 1024 * 1024,
 	CROWD_MAX = 64, /* more is not waited for */
 	PAUSE_MS = 5,   /* after which nobody is expected any more */

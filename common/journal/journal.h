@@ -79,7 +79,7 @@ struct journal_ticket {
 };
 
 enum journal_flags {
-	JOURNAL_LAZY = 1,     /* nobody waits: goes with the next sync, within 100 ms */
+	JOURNAL_LAZY = 1,     /* nobody waits: goes with the next sync, within 10 ms */
 	JOURNAL_INTERNAL = 2, /* may use the reserve: it helps to free space */
 };
 

@@ -369,7 +369,8 @@ sim_offer(struct sim *s, const char *sender, const char *recipients, struct span
 	}
 	e.list = buf_span(&list);
 	if (!queue_accept(s->queue, &e, c, on_done, arg, &why)) {
-		(void)fprintf(stderr, "sim: %s\n", why.text);
+		if (getenv("SIM_VERBOSE"))
+			(void)fprintf(stderr, "sim: %s\n", why.text);
 		e.id = 0;
 	}
 	buf_free(&list);

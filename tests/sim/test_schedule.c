@@ -370,6 +370,30 @@ routing_that_is_away_only_delays(void **state)
 }
 
 static void
+a_clock_that_jumps_neither_loses_nor_hangs(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	assert_true(sim_accept(&sim, "a@from.test", "b@dead.test"));
+	sim_run(&sim, sim.now + 10 * MINUTE);
+	before = sim.hosts[2].n;
+	sim.now -= DAY;
+	assert_true(sim_accept(&sim, "a@from.test", "b@good.test"));
+	sim_run(&sim, sim.now + 1000);
+	assert_int_equal(sim.hosts[0].n, 1);
+	sim_run(&sim, sim.now + 90 * MINUTE);
+	assert_true(sim.hosts[2].n > before);
+	before = sim.hosts[2].n;
+	sim.now += 2 * DAY;
+	sim_run(&sim, sim.now + 90 * MINUTE);
+	assert_true(sim.hosts[2].n > before);
+	assert_int_equal(queued(), 1);
+	sim_restart(&sim);
+	assert_int_equal(queued(), 1);
+}
+
+static void
 the_journal_does_not_grow_with_what_is_done(void **state)
 {
 	(void)state;
@@ -407,6 +431,7 @@ main(void)
 		T(deleted_mail_is_gone_for_good),
 		T(delay_is_warned_of_once),
 		T(routing_that_is_away_only_delays),
+		T(a_clock_that_jumps_neither_loses_nor_hangs),
 		T(the_journal_does_not_grow_with_what_is_done),
 #undef T
 	};

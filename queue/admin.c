@@ -9,17 +9,24 @@ start_over(struct queue *q, struct message *m)
 	return true;
 }
 
+/* Due now, and its destinations are tried again; routing follows when its turn comes. */
 static bool
 flush(struct queue *q, struct message *m)
 {
-	if (m->flags & MESSAGE_HELD)
-		return false;
-	for (struct entry *e = &m->first; e; e = e->next)
-		if (e->state == ENTRY_WAITING) {
-			e->d->until_ms = 0;
-			return start_over(q, m);
-		}
-	return false;
+	bool any = false;
+
+	for (struct entry *e = &m->first; e; e = e->next) {
+		struct destination *d = e->d;
+
+		if (e->state != ENTRY_WAITING)
+			continue;
+		destination_remove(d, e);
+		destination_add_waiting(d, e, 0, 0);
+		d->until_ms = 0;
+		queue_look(q, d);
+		any = true;
+	}
+	return any;
 }
 
 static bool

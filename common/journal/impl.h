@@ -23,6 +23,7 @@ struct journal {
 	uint32_t crowd, enough; /* records of a sync lately; that end the present wait */
 	int64_t last_commit_ms, last_try_ms;
 	bool replayed, dead, making, full_told, tidying;
+	bool untidy; /* journal_tidy() may find something */
 	struct fail why_dead;
 	struct turn turn;
 	struct timer lazy, patience;

@@ -125,7 +125,7 @@ journal_replay(struct journal *j, bool (*on_record)(void *, const struct journal
 			return fail_set(why, FAIL_PERM, 0, "replay was stopped");
 	}
 	j->stamp = j->durable = j->slots.last_stamp;
-	j->replayed = true;
+	j->replayed = j->untidy = true;
 	if (!j->o.read_only)
 		upkeep_indexes(j);
 	return true;
@@ -277,6 +277,8 @@ batch_done(struct work *w)
 		j->pending -= b->bytes;
 		j->durable = b->number;
 		b->slot->header_due = false;
+		if (b->slot != j->active)
+			j->untidy = true;
 		if (b->last)
 			upkeep_index(j, b->slot);
 		batch_tell(b, NULL);

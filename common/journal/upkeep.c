@@ -56,6 +56,7 @@ job_end(struct job *job)
 	struct journal *j = job->owner;
 
 	j->jobs--;
+	j->untidy = true;
 	list_remove(&job->node);
 	if (job->slot)
 		job->slot->busy = false;
@@ -259,8 +260,11 @@ journal_live(struct journal *j, journal_pos pos, int by)
 {
 	struct slot *slot = slots_by_seq(&j->slots, segment_seq(pos));
 
-	if (slot)
-		slot->live += by;
+	if (!slot)
+		return;
+	slot->live += by;
+	if (by < 0 && slot != j->active && (slot->live <= 0 || slot->live * SPARSE < (int64_t)slot->records))
+		j->untidy = true;
 }
 
 void
@@ -289,8 +293,10 @@ journal_moved(struct journal *j, uint64_t segment)
 {
 	struct slot *slot = slots_by_seq(&j->slots, segment);
 
-	if (slot)
+	if (slot) {
 		slot->moved = j->stamp;
+		j->untidy = true;
+	}
 }
 
 static bool
@@ -344,9 +350,10 @@ drop_extra(struct journal *j)
 void
 journal_tidy(struct journal *j)
 {
-	if (j->tidying || j->dead || j->o.read_only || !j->replayed)
+	if (j->tidying || !j->untidy || j->dead || j->o.read_only || !j->replayed)
 		return;
 	j->tidying = true;
+	j->untidy = false;
 	LIST_EACH(&j->slots.used, it) {
 		struct slot *slot = OWNER_OF(it, struct slot, node);
 

@@ -320,6 +320,23 @@ held_mail_stays_until_released(void **state)
 }
 
 static void
+flushed_mail_is_tried_at_once(void **state)
+{
+	unsigned before;
+	uint64_t id;
+
+	(void)state;
+	id = sim_accept(&sim, "a@from.test", "b@dead.test");
+	sim_run(&sim, sim.now + 2 * HOUR);
+	before = sim.hosts[2].n;
+	sim.hosts[2].answer = sim_good;
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_FLUSH));
+	sim_run(&sim, sim.now + 1000);
+	assert_int_equal(sim.hosts[2].n, before + 1);
+	assert_int_equal(queued(), 0);
+}
+
+static void
 deleted_mail_is_gone_for_good(void **state)
 {
 	uint64_t id;
@@ -428,6 +445,7 @@ main(void)
 		T(restart_keeps_schedule_and_health),
 		T(unknown_recipient_comes_back_and_no_report_about_a_report),
 		T(held_mail_stays_until_released),
+		T(flushed_mail_is_tried_at_once),
 		T(deleted_mail_is_gone_for_good),
 		T(delay_is_warned_of_once),
 		T(routing_that_is_away_only_delays),

@@ -18,7 +18,6 @@ struct appending {
 	size_t n;
 	uint64_t left;      /* octets of the present literal still to come */
 	bool done;
-	struct span uids;   /* APPENDUID's set, in the arena */
 };
 
 /* The command ends here; what the client has already announced is thrown away. */
@@ -111,9 +110,7 @@ committed(struct cmd *c)
 
 	if (!x->op.ok)
 		return cmd_failed(c, &x->op.why);
-	if (!x->uids.n || x->uids.n > CMD_TEXT / 2)
-		return cmd_ok(c, "Append completed.");
-	return cmd_ok(c, "[APPENDUID %u %.*s] Append completed.", (unsigned)x->op.uidvalidity, SPAN_ARG(x->uids));
+	return cmd_completed(c);
 }
 
 static void
@@ -123,9 +120,11 @@ on_committed(struct mailbox_op *op)
 	struct buf b;
 
 	buf_init(&b, 1 << 20);
+	buf_printf(&b, "[APPENDUID %u ", (unsigned)op->uidvalidity);
 	uidset_text(&op->to, &b);
-	if (op->ok && buf_ok(&b))
-		x->uids = arena_dup(x->c->arena, buf_span(&b));
+	buf_put(&b, SPAN("] "));
+	if (op->ok && !uidset_empty(&op->to) && buf_ok(&b)) /* RFC 4315 3 */
+		x->c->code = arena_dup(x->c->arena, buf_span(&b));
 	buf_free(&b);
 	x->done = true;
 	cmd_wake(x->c);

@@ -47,14 +47,14 @@ copied(struct cmd *c)
 
 	if (!x->op.ok)
 		return cmd_failed(c, &x->op.why);
-	/* RFC 6851 4.3: before the EXPUNGEs, so untagged; a long code never fits a tagged line's text. */
-	if (x->copyuid.n && (x->move || x->copyuid.n > CMD_TEXT / 2)) {
+	if (x->copyuid.n && x->move) { /* RFC 6851 4.3: before the EXPUNGEs, so untagged */
 		buf_put(cmd_out(c), SPAN("* OK "));
 		buf_put(cmd_out(c), x->copyuid);
 		buf_put(cmd_out(c), SPAN("Copied UIDs.\r\n"));
-		return cmd_completed(c);
+	} else {
+		c->code = x->copyuid;
 	}
-	return cmd_ok(c, "%.*s%s completed.", SPAN_ARG(x->copyuid), x->move ? "Move" : "Copy");
+	return cmd_completed(c);
 }
 
 static void

@@ -83,18 +83,13 @@ modified(struct cmd *c)
 		for (uint32_t uid = s->modified.ranges[i].lo; uid <= s->modified.ranges[i].hi; uid++)
 			if (view_seq(cmd_view(c), uid))
 				uidset_add(&seqs, view_seq(cmd_view(c), uid), view_seq(cmd_view(c), uid));
+	buf_put(&b, SPAN("[MODIFIED "));
 	uidset_text(c->uid ? &s->modified : &seqs, &b);
-	if (buf_len(&b) < CMD_TEXT - 60) {
-		(void)cmd_ok(c, "[MODIFIED %.*s] Conditional STORE failed.", SPAN_ARG(buf_span(&b)));
-	} else { /* too long for a tagged line */
-		buf_put(cmd_out(c), SPAN("* OK [MODIFIED "));
-		buf_put(cmd_out(c), buf_span(&b));
-		buf_put(cmd_out(c), SPAN("] These have changed.\r\n"));
-		(void)cmd_ok(c, "Conditional STORE failed for some.");
-	}
+	buf_put(&b, SPAN("] "));
+	c->code = buf_ok(&b) ? arena_dup(c->arena, buf_span(&b)) : SPAN_NONE;
 	buf_free(&b);
 	uidset_free(&seqs);
-	return CMD_DONE;
+	return cmd_ok(c, "Conditional STORE failed.");
 }
 
 static enum cmd_result

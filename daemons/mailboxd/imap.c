@@ -138,7 +138,7 @@ imap_put_flags(struct imap *s, struct buf *out, const struct message *m)
 /* ---- the end of a command ---- */
 
 static void
-put_tagged(struct imap *s, struct span tag, enum cmd_status status, const char *text)
+put_tagged(struct imap *s, struct span tag, enum cmd_status status, struct span code, const char *text)
 {
 	static const struct span words[] = { SPAN_INIT(" OK "), SPAN_INIT(" NO "), SPAN_INIT(" BAD ") };
 	struct buf *out = &s->base.out.mem;
@@ -148,6 +148,7 @@ put_tagged(struct imap *s, struct span tag, enum cmd_status status, const char *
 	else
 		buf_putc(out, '*');
 	buf_put(out, words[status]);
+	buf_put(out, code);
 	imap_put_text(out, span_str(text));
 	buf_put(out, SPAN("\r\n"));
 }
@@ -191,7 +192,7 @@ finish(struct imap *s)
 
 	if (!(flags & CMD_QUIET) || c->status != CMD_OK)
 		imap_sync(s, !(flags & CMD_KEEP) || c->uid);
-	put_tagged(s, c->tag, c->status, c->text);
+	put_tagged(s, c->tag, c->status, c->code, c->text);
 	release(c);
 	if (!c->detached) { /* the text stayed in the buffer for the arguments' sake */
 		buf_eat(&s->base.in, s->reader.at);
@@ -337,7 +338,7 @@ refuse(struct imap *s, const char *text)
 
 	if (!imap_take_tag(&p, &tag) || !span_cstr(tag, s->refused, sizeof s->refused))
 		(void)span_cstr(SPAN("*"), s->refused, sizeof s->refused);
-	put_tagged(s, span_str(s->refused), CMD_NO, text);
+	put_tagged(s, span_str(s->refused), CMD_NO, SPAN_NONE, text);
 	buf_eat(&s->base.in, s->reader.at);
 	imap_reader_reset(&s->reader);
 }
@@ -402,7 +403,7 @@ next_command(struct imap *s)
 		meet_literal(s, &literal);
 		return true;
 	case IMAP_READ_TOOLONG:
-		put_tagged(s, SPAN_NONE, CMD_BAD, "Command line too long.");
+		put_tagged(s, SPAN_NONE, CMD_BAD, SPAN_NONE, "Command line too long.");
 		imap_bye(s, "Command line too long.");
 		return false;
 	case IMAP_READ_COMMAND:

@@ -63,6 +63,7 @@ struct cmd {
 	bool detached;                           /* its text is no longer in the receive buffer */
 
 	enum cmd_status status;
+	struct span code;    /* "[...] " in front of the text, in the arena: of any length */
 	char text[CMD_TEXT]; /* of the tagged response */
 };
 

@@ -123,6 +123,17 @@ open_user(struct mailboxd *d)
 
 /* ---- sessions ---- */
 
+/* The last session is gone: what is not yet written is written, then the end. */
+static void
+finish(struct mailboxd *d)
+{
+	if (d->user.store)
+		store_free(&d->user.store);
+	if (d->pool)
+		worker_pool_free(&d->pool);
+	service_exit(d->service);
+}
+
 static void
 start_idle(struct mailboxd *d)
 {
@@ -137,7 +148,7 @@ on_gone(struct user *user)
 
 	start_idle(d);
 	if (d->service->stopping && user->nsessions == 0)
-		service_exit(d->service);
+		finish(d);
 }
 
 static void
@@ -228,7 +239,7 @@ static void
 stop(struct mailboxd *d)
 {
 	if (d->user.nsessions == 0)
-		service_exit(d->service);
+		finish(d);
 	else
 		clients_shutdown(&d->user);
 }

@@ -183,21 +183,22 @@ control_opener(const void *arg, struct fail *why)
 	return control_listen(arg, why);
 }
 
-/* "*" is two sockets: IPv6 alone, IPv4 alone. */
+/* "*" is two sockets, one for each family that inet_protocols allows. */
 static bool
 keep_listener(struct suite *s, const struct conf_listener *block, const char *process, struct fail *why)
 {
 	struct wanted_address w = { block, block->address };
+	bool any = block->address.any;
 	struct netaddr any4;
 	char text[B_PATH];
 
 	(void)snprintf(text, sizeof(text), "%s", block->address.text.p);
-	if (!keep_socket(s, block->name.p, text, process, false, address_opener, &w, why)) {
-		if (!block->address.any)
+	if (!(any && s->conf->inet_protocols == CONF_INET_IPV4) && !keep_socket(s, block->name.p, text, process, false, address_opener, &w, why)) {
+		if (!any || s->conf->inet_protocols == CONF_INET_IPV6)
 			return false;
 		log_put(LOG_degraded, "listener %s: no IPv6: %s", block->name.p, why->text);
 	}
-	if (!block->address.any)
+	if (!any || s->conf->inet_protocols == CONF_INET_IPV6)
 		return true;
 	(void)netaddr_parse(SPAN("0.0.0.0"), ntohs(((const struct sockaddr_in6 *)(const void *)&block->address.sa)->sin6_port), &any4);
 	memcpy(&w.address.sa, &any4.u, any4.len);

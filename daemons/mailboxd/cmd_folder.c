@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC
  *
- * cmd_folder: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
+ * cmd_folder: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS.
  */
 #include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/status.h"
 #include "store/name.h"
 
 static bool
@@ -78,4 +79,21 @@ cmd_subscribe(struct cmd *c)
 	if (!name_valid(c->arg[0]))
 		return cmd_no(c, "[CANNOT] Invalid mailbox name");
 	return store_subscribe(cmd_home(c), c->arg[0], on, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+}
+
+enum cmd_result
+cmd_status(struct cmd *c)
+{
+	struct mailbox_status st;
+	struct fail why;
+	unsigned items;
+
+	if (!status_parse(&c->parse, &items) || !imap_take_end(&c->parse))
+		return cmd_syntax(c);
+	if (!store_exists(cmd_home(c), c->arg[0]))
+		return no_such(c, c->arg[0]);
+	if (!store_status(cmd_home(c), c->arg[0], &st, &why))
+		return cmd_failed(c, &why);
+	status_put(cmd_out(c), c->arg[0], items, &st);
+	return cmd_completed(c);
 }

@@ -1,12 +1,37 @@
 /* SPDX-License-Identifier: ISC
  *
- * cmd_list: LIST and LSUB (RFC 3501 6.3.8, 6.3.9), with what children there are
- * (RFC 3348) and what special folders are for (RFC 6154 2).
+ * cmd_list: LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST's options (RFC 5258,
+ * RFC 5819), what children there are (RFC 3348), what special folders are for (RFC 6154 2).
  */
 #include <string.h>
 
 #include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/pattern.h"
+#include "daemons/mailboxd/status.h"
+
+enum { LIST_PATTERNS = 20 };
+
+enum { /* options of selection and of return */
+	LIST_SUBSCRIBED = 1,
+	LIST_REMOTE = 2,
+	LIST_RECURSIVE = 4,
+	LIST_SPECIAL = 8,
+	LIST_CHILDREN = 16,
+	LIST_STATUS = 32,
+};
+
+static const struct {
+	struct span name;
+	unsigned bit;
+	bool select, returns; /* where it may stand */
+} options[] = {
+	{ SPAN_INIT("SUBSCRIBED"), LIST_SUBSCRIBED, true, true },
+	{ SPAN_INIT("REMOTE"), LIST_REMOTE, true, false },
+	{ SPAN_INIT("RECURSIVEMATCH"), LIST_RECURSIVE, true, false },
+	{ SPAN_INIT("SPECIAL-USE"), LIST_SPECIAL, true, true },
+	{ SPAN_INIT("CHILDREN"), LIST_CHILDREN, false, true },
+	{ SPAN_INIT("STATUS"), LIST_STATUS, false, true },
+};
 
 static const struct {
 	struct span name, use;
@@ -18,97 +43,242 @@ static const struct {
 	{ SPAN_INIT("Archive"), SPAN_INIT("\\Archive") },
 };
 
-struct listing {
-	struct cmd *c;
-	struct span pattern;
-	bool lsub;
-	struct buf last; /* the parent that was named last */
+/* A folder whose STATUS is still to be told. */
+struct wanted {
+	struct wanted *next;
+	struct span name;
 };
 
+struct listing {
+	struct cmd *c;
+	struct span pattern[LIST_PATTERNS];
+	size_t npatterns;
+	unsigned select, returns, items;
+	bool lsub, extended;
+	struct buf last; /* the name or parent that was named last */
+	struct wanted *wanted, **end;
+};
+
+static bool
+matches(const struct listing *l, struct span name)
+{
+	for (size_t i = 0; i < l->npatterns; i++)
+		if (pattern_match(l->pattern[i], name))
+			return true;
+	return false;
+}
+
+static struct span
+use_of(struct span name)
+{
+	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+		if (span_eq(special[i].name, name))
+			return special[i].use;
+	return SPAN_NONE;
+}
+
 static void
-put_line(struct listing *l, const char *attributes, struct span name)
+put_attribute(struct buf *out, bool *any, struct span attribute)
+{
+	if (*any)
+		buf_putc(out, ' ');
+	*any = true;
+	buf_put(out, attribute);
+}
+
+static void
+put_line(struct listing *l, const struct folder *f, bool childinfo)
 {
 	struct buf *out = cmd_out(l->c);
+	struct span use = use_of(f->name);
+	bool any = false;
 
 	buf_put(out, l->lsub ? SPAN("* LSUB (") : SPAN("* LIST ("));
-	buf_puts(out, attributes);
-	for (size_t i = 0; !l->lsub && i < sizeof special / sizeof *special; i++) {
-		if (!span_eq(special[i].name, name))
-			continue;
-		buf_putc(out, ' ');
-		buf_put(out, special[i].use);
-	}
+	if (!f->selectable)
+		put_attribute(out, &any, l->extended && !f->children ? SPAN("\\NonExistent") : SPAN("\\Noselect"));
+	if (!l->lsub && (f->selectable || f->children))
+		put_attribute(out, &any, f->children ? SPAN("\\HasChildren") : SPAN("\\HasNoChildren"));
+	if (f->subscribed && ((l->select | l->returns) & LIST_SUBSCRIBED)) /* RFC 5258 3.4 */
+		put_attribute(out, &any, SPAN("\\Subscribed"));
+	if (use.n && !l->lsub)
+		put_attribute(out, &any, use);
 	buf_put(out, SPAN(") \".\" "));
-	imap_put_astring(out, name);
-	buf_put(out, SPAN("\r\n"));
+	imap_put_astring(out, f->name);
+	buf_put(out, childinfo ? SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n") : SPAN("\r\n"));
+	buf_reset(&l->last);
+	buf_put(&l->last, f->name);
 }
 
 static void
-each_list(void *arg, const struct folder *f)
+want_status(struct listing *l, struct span name)
 {
-	struct listing *l = arg;
+	struct wanted *w = ARENA_NEW(l->c->arena, struct wanted);
 
-	if ((!f->selectable && !f->children) || !pattern_match(l->pattern, f->name))
+	if (!w)
 		return;
-	if (f->selectable)
-		put_line(l, f->children ? "\\HasChildren" : "\\HasNoChildren", f->name);
-	else
-		put_line(l, "\\Noselect \\HasChildren", f->name);
+	w->name = arena_dup(l->c->arena, name);
+	*l->end = w;
+	l->end = &w->next;
 }
 
-/* RFC 3501 6.3.9: with "%", a parent that is not subscribed itself stands for
- * its subscribed inferiors. */
+/* Names above a subscribed one that match where it does not itself: LSUB with
+ * "%" (RFC 3501 6.3.9), RECURSIVEMATCH (RFC 5258 3.5). */
 static void
 put_parents(struct listing *l, struct span name)
 {
 	for (size_t i = 0; i < name.n; i++) {
-		struct span parent = span_sub(name, 0, i);
+		struct folder parent = { .name = span_sub(name, 0, i), .children = true };
 		struct span last = buf_span(&l->last);
 
-		if (name.p[i] != '.' || !pattern_match(l->pattern, parent))
+		if (name.p[i] != '.' || !matches(l, parent.name))
 			continue;
-		if (span_eq(last, parent) || (span_starts(last, parent) && last.n > i && last.p[i] == '.'))
+		if (span_eq(last, parent.name) || (span_starts(last, parent.name) && last.n > i && last.p[i] == '.'))
 			continue;
-		put_line(l, "\\Noselect", parent);
-		buf_reset(&l->last);
-		buf_put(&l->last, parent);
+		parent.selectable = !l->lsub && store_exists(cmd_home(l->c), parent.name);
+		put_line(l, &parent, !l->lsub);
 	}
 }
 
 static void
-each_lsub(void *arg, const struct folder *f)
+each_subscribed(void *arg, const struct folder *f)
 {
 	struct listing *l = arg;
 
 	if (!f->subscribed)
 		return;
-	if (pattern_match(l->pattern, f->name)) {
-		put_line(l, f->selectable ? "" : "\\Noselect", f->name);
-		buf_reset(&l->last);
-		buf_put(&l->last, f->name);
-	} else if (l->pattern.n && l->pattern.p[l->pattern.n - 1] == '%') {
+	if (matches(l, f->name)) {
+		put_line(l, f, false);
+		if ((l->returns & LIST_STATUS) && f->selectable)
+			want_status(l, f->name);
+	} else if (l->lsub ? l->pattern[0].n && l->pattern[0].p[l->pattern[0].n - 1] == '%' : (l->select & LIST_RECURSIVE) != 0) {
 		put_parents(l, f->name);
 	}
+}
+
+static void
+each_folder(void *arg, const struct folder *f)
+{
+	struct listing *l = arg;
+
+	if ((!f->selectable && !f->children) || !matches(l, f->name))
+		return;
+	if ((l->select & LIST_SPECIAL) && !use_of(f->name).n)
+		return;
+	put_line(l, f, false);
+	if ((l->returns & LIST_STATUS) && f->selectable)
+		want_status(l, f->name);
+}
+
+/* ---- syntax ---- */
+
+/* "(" [option *(SP option)] ")" */
+static bool
+take_options(struct listing *l, bool select, unsigned *bits)
+{
+	struct imap_parse *p = &l->c->parse;
+	struct span word;
+
+	l->extended = true;
+	for (bool first = true; !imap_try(p, ')'); first = false) {
+		size_t i = 0;
+
+		if ((!first && !imap_take_sp(p)) || !imap_take_atom(p, &word))
+			return false;
+		while (i < sizeof options / sizeof *options &&
+		       !(span_caseeq(options[i].name, word) && (select ? options[i].select : options[i].returns)))
+			i++;
+		if (i == sizeof options / sizeof *options)
+			return imap_bad(p, "Unknown LIST option");
+		*bits |= options[i].bit;
+		if (options[i].bit == LIST_STATUS && (!imap_take_sp(p) || !status_parse(p, &l->items)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+take_pattern(struct listing *l, struct span reference)
+{
+	struct imap_parse *p = &l->c->parse;
+	struct span *to = &l->pattern[l->npatterns];
+
+	if (l->npatterns == LIST_PATTERNS)
+		return imap_bad(p, "Too many patterns");
+	if (!imap_take_list_mailbox(p, to))
+		return false;
+	if (reference.n)
+		*to = arena_printf(l->c->arena, "%.*s%.*s", SPAN_ARG(reference), SPAN_ARG(*to));
+	l->npatterns++;
+	return true;
+}
+
+static bool
+take_arguments(struct listing *l)
+{
+	struct imap_parse *p = &l->c->parse;
+	struct span reference;
+
+	if (!l->lsub && imap_try(p, '(') && (!take_options(l, true, &l->select) || !imap_take_sp(p)))
+		return false;
+	if (!imap_take_astring(p, &reference) || !imap_take_sp(p))
+		return false;
+	if (!l->lsub && imap_try(p, '(')) {
+		l->extended = true;
+		do {
+			if (!take_pattern(l, reference))
+				return false;
+		} while (imap_try(p, ' '));
+		if (!imap_take_char(p, ')'))
+			return false;
+	} else if (!take_pattern(l, reference)) {
+		return false;
+	}
+	if (!l->lsub && cursor_word(&p->c, SPAN(" RETURN (")) && !take_options(l, false, &l->returns))
+		return false;
+	if ((l->select & LIST_RECURSIVE) && !(l->select & LIST_SUBSCRIBED)) /* RFC 5258 3.1 */
+		return imap_bad(p, "RECURSIVEMATCH needs SUBSCRIBED");
+	return imap_take_end(p);
+}
+
+/* ---- the command ---- */
+
+static enum cmd_result
+status_step(struct cmd *c)
+{
+	struct listing *l = c->state;
+	struct mailbox_status st;
+
+	for (unsigned n = 0; l->wanted; l->wanted = l->wanted->next, n++) {
+		if (!cmd_room(c) || n == 20)
+			return CMD_MORE;
+		if (store_status(cmd_home(c), l->wanted->name, &st, NULL))
+			status_put(cmd_out(c), l->wanted->name, l->items, &st);
+	}
+	return cmd_completed(c);
 }
 
 enum cmd_result
 cmd_list(struct cmd *c)
 {
-	struct listing l = { .c = c, .lsub = span_caseeq(c->def->name, SPAN("LSUB")) };
-	struct span reference, pattern;
+	struct listing *l = ARENA_NEW(c->arena, struct listing);
 	struct fail why;
-	bool ok;
+	bool ok, subscribed;
 
-	if (!imap_take_astring(&c->parse, &reference) || !imap_take_sp(&c->parse) ||
-	    !imap_take_list_mailbox(&c->parse, &pattern) || !imap_take_end(&c->parse))
+	if (!l)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	l->c = c;
+	l->lsub = span_caseeq(c->def->name, SPAN("LSUB"));
+	l->end = &l->wanted;
+	c->state = l;
+	if (!take_arguments(l))
 		return cmd_syntax(c);
-	if (!pattern.n && !l.lsub) { /* RFC 3501 6.3.8: the delimiter is asked for */
+	if (!l->lsub && !l->extended && !l->pattern[0].n) { /* RFC 3501 6.3.8: the delimiter is asked for */
 		buf_put(cmd_out(c), SPAN("* LIST (\\Noselect) \".\" \"\"\r\n"));
 		return cmd_completed(c);
 	}
-	l.pattern = reference.n ? arena_printf(c->arena, "%.*s%.*s", SPAN_ARG(reference), SPAN_ARG(pattern)) : pattern;
-	buf_init(&l.last, STORE_NAME_MAX);
-	ok = store_list(cmd_home(c), l.lsub ? each_lsub : each_list, &l, &why);
-	buf_free(&l.last);
-	return ok ? cmd_completed(c) : cmd_failed(c, &why);
+	subscribed = l->lsub || (l->select & LIST_SUBSCRIBED);
+	buf_init(&l->last, STORE_NAME_MAX);
+	ok = store_list(cmd_home(c), subscribed ? each_subscribed : each_folder, l, &why);
+	buf_free(&l->last);
+	return ok ? cmd_go(c, status_step) : cmd_failed(c, &why);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * cmd_select: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE, STATUS.
+ * cmd_select: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE.
  */
 #include "daemons/mailboxd/flags.h"
 #include "daemons/mailboxd/imap.h"
@@ -111,84 +111,4 @@ cmd_expunge(struct cmd *c)
 	ok = ok ? mailbox_expunge(cmd_view(c), c->uid ? &uids : NULL, &why) : fail_set(&why, FAIL_LIMIT, 0, "Too many messages");
 	uidset_free(&uids);
 	return ok ? cmd_completed(c) : cmd_failed(c, &why);
-}
-
-/* ---- STATUS ---- */
-
-enum { STATUS_ITEMS = 12 };
-
-static bool
-put_item(struct buf *out, struct span name, const struct mailbox_status *st)
-{
-	const struct {
-		struct span name;
-		uint64_t value;
-	} items[] = {
-		{ SPAN("MESSAGES"), st->messages },
-		{ SPAN("RECENT"), st->recent },
-		{ SPAN("UIDNEXT"), st->uidnext },
-		{ SPAN("UIDVALIDITY"), st->uidvalidity },
-		{ SPAN("UNSEEN"), st->unseen },
-		{ SPAN("DELETED"), st->deleted },
-		{ SPAN("SIZE"), st->size },
-		{ SPAN("HIGHESTMODSEQ"), st->highest_modseq },
-	};
-
-	for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
-		if (!span_caseeq(items[i].name, name))
-			continue;
-		buf_put(out, items[i].name);
-		buf_putc(out, ' ');
-		buf_put_u64(out, items[i].value);
-		return true;
-	}
-	return false;
-}
-
-/* Walks the list of items; with out it writes them. */
-static bool
-status_items(struct cmd *c, struct buf *out, const struct mailbox_status *st)
-{
-	struct imap_parse *p = &c->parse;
-	struct buf none;
-	struct span name;
-	unsigned n = 0;
-
-	buf_init(&none, 64);
-	(void)imap_take_char(p, '(');
-	do {
-		if (n++ && out)
-			buf_putc(out, ' ');
-		buf_reset(&none);
-		if (imap_take_atom(p, &name) && !put_item(out ? out : &none, name, st))
-			(void)imap_bad(p, "Unknown status item");
-		if (n > STATUS_ITEMS)
-			(void)imap_bad(p, "Too many status items");
-	} while (imap_try(p, ' '));
-	(void)imap_take_char(p, ')');
-	buf_free(&none);
-	return imap_take_end(p);
-}
-
-enum cmd_result
-cmd_status(struct cmd *c)
-{
-	struct mailbox_status st = { 0 };
-	struct imap_parse again = c->parse;
-	struct buf *out = cmd_out(c);
-	struct fail why;
-
-	if (!status_items(c, NULL, &st))
-		return cmd_syntax(c);
-	if (!store_exists(cmd_home(c), c->arg[0]))
-		return cmd_no(c, "[NONEXISTENT] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[0]));
-	if (!store_status(cmd_home(c), c->arg[0], &st, &why))
-		return cmd_failed(c, &why);
-	buf_put(out, SPAN("* STATUS "));
-	imap_put_astring(out, c->arg[0]);
-	buf_put(out, SPAN(" ("));
-	c->parse = again;
-	(void)status_items(c, out, &st);
-	buf_put(out, SPAN(")\r\n"));
-	return cmd_completed(c);
 }

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/status.h"
+
+static const struct span names[] = {
+#define STATUS_ITEM(text, field, section) SPAN_INIT(text),
+#include "daemons/mailboxd/status.def"
+#undef STATUS_ITEM
+};
+
+enum { NAMES = sizeof names / sizeof *names };
+
+bool
+status_parse(struct imap_parse *p, unsigned *items)
+{
+	struct span word;
+
+	*items = 0;
+	if (!imap_take_char(p, '('))
+		return false;
+	do {
+		size_t i = 0;
+
+		if (!imap_take_atom(p, &word))
+			return false;
+		while (i < NAMES && !span_caseeq(names[i], word))
+			i++;
+		if (i == NAMES)
+			return imap_bad(p, "Unknown status item");
+		*items |= 1u << i;
+	} while (imap_try(p, ' '));
+	return imap_take_char(p, ')');
+}
+
+void
+status_put(struct buf *out, struct span name, unsigned items, const struct mailbox_status *st)
+{
+	const uint64_t values[] = {
+#define STATUS_ITEM(text, field, section) st->field,
+#include "daemons/mailboxd/status.def"
+#undef STATUS_ITEM
+	};
+	bool any = false;
+
+	buf_put(out, SPAN("* STATUS "));
+	imap_put_astring(out, name);
+	buf_put(out, SPAN(" ("));
+	for (size_t i = 0; i < NAMES; i++) {
+		if (!(items & 1u << i))
+			continue;
+		if (any)
+			buf_putc(out, ' ');
+		any = true;
+		buf_put(out, names[i]);
+		buf_putc(out, ' ');
+		buf_put_u64(out, values[i]);
+	}
+	buf_put(out, SPAN(")\r\n"));
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * status: the items of STATUS, asked for by itself or by LIST (RFC 5819).
+ */
+#ifndef MAILBOXD_STATUS_H
+#define MAILBOXD_STATUS_H
+
+#include "net/imapsyntax.h"
+#include "store/mailbox.h"
+
+/* "(" item *(SP item) ")" as a set of bits. */
+bool status_parse(struct imap_parse *p, unsigned *items);
+/* The whole response line. */
+void status_put(struct buf *out, struct span name, unsigned items, const struct mailbox_status *st);
+
+#endif

@@ -26,7 +26,7 @@ list_recipients(const struct message *m, struct buf *list)
 			.settled = to->settled };
 
 		buf_reset(&done);
-		for (const struct done *d = m->done; d; d = d->next)
+		for (const struct done *d = m->extra ? m->extra->done : NULL; d; d = d->next)
 			if (d->recipient == i) {
 				buf_le16(&done, d->address ? d->address->n : 0);
 				buf_put(&done, text_span(d->address));

@@ -299,7 +299,7 @@ queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queu
 static bool
 nothing_open(const struct message *m)
 {
-	return m->unsettled == 0 && m->jobs == 0 && m->asks == 0 && !m->notes;
+	return m->unsettled == 0 && m->jobs == 0 && m->asks == 0 && !message_notes(m);
 }
 
 /* Those without a final result wait, with the destination or by themselves. */
@@ -441,7 +441,7 @@ look_after(struct queue *q, struct message *m)
 	} else if (m->unsettled > 0) {
 		if (!(m->flags & MESSAGE_HELD))
 			queue_wait_settled(q, m);
-	} else if (!m->notes || queue_report(q, m)) {
+	} else if (!message_notes(m) || queue_report(q, m)) {
 		queue_record_outcome(q, m, SPAN_NONE, false, "");
 		queue_drop(q, m);
 	} /* else: no space for the report; it is tried again when the message is looked at next */

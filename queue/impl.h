@@ -47,7 +47,8 @@ struct queue {
 	struct vfs *blobs;
 	struct queue_params p;
 	struct queue_ports ports;
-	struct map messages, destinations, jobs, asks;
+	struct idmap messages;
+	struct map destinations, jobs, asks;
 	struct list job_list, ask_list;
 	struct list age[2];      /* by arrival; [1]: null sender */
 	struct message *warn[2]; /* the next one whose delay is looked at */
@@ -76,6 +77,8 @@ void queue_age_insert(struct queue *q, struct message *m);
 void queue_wake(struct queue *q, int64_t at_ms);
 struct destination *queue_destination(struct queue *q, unsigned agent, struct span nexthop);
 struct destination *queue_destination_named(struct queue *q, struct span name);
+
+void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
 
 /* routing.c */
 void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */

@@ -49,9 +49,10 @@ message_new(const struct record_envelope *e)
 
 	if (!m)
 		return NULL;
-	m->by_id.hash = e->id;
+	m->by_id.id = e->id;
 	m->sender = text_new(e->sender);
-	m->envid = text_new(e->envid);
+	if (e->envid.n && message_extra(m))
+		m->extra->envid = text_new(e->envid);
 	m->size = e->size;
 	m->ret = e->ret;
 	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |
@@ -115,22 +116,32 @@ message_free(struct message **at, struct words *words)
 	}
 	if (m->rcpts != &m->one)
 		free(m->rcpts);
-	while (m->done) {
-		struct done *d = m->done;
+	while (m->extra && m->extra->done) {
+		struct done *d = m->extra->done;
 
-		m->done = d->next;
+		m->extra->done = d->next;
 		free(d->address);
 		free(d);
 	}
 	message_drop_notes(m);
 	content_free(m->content);
 	free(m->sender);
-	free(m->envid);
+	if (m->extra)
+		free(m->extra->envid);
+	free(m->extra);
 	if (words)
 		words_put(words, &m->reason);
 	list_remove(&m->age);
 	free(m);
 	*at = NULL;
+}
+
+bool
+message_extra(struct message *m)
+{
+	if (!m->extra)
+		m->extra = calloc(1, sizeof(*m->extra));
+	return m->extra != NULL;
 }
 
 struct entry *
@@ -248,7 +259,7 @@ unit_new(uint32_t recipient)
 bool
 message_is_done(const struct message *m, uint32_t recipient, struct span address)
 {
-	for (const struct done *d = m->done; d; d = d->next)
+	for (const struct done *d = m->extra ? m->extra->done : NULL; d; d = d->next)
 		if (d->recipient == recipient && span_eq(text_span(d->address), address))
 			return true;
 	return false;
@@ -261,13 +272,13 @@ message_add_done(struct message *m, uint32_t recipient, struct span address)
 
 	if (message_is_done(m, recipient, address))
 		return true;
-	d = calloc(1, sizeof(*d));
+	d = message_extra(m) ? calloc(1, sizeof(*d)) : NULL;
 	if (!d)
 		return false;
 	d->recipient = recipient;
 	d->address = text_new(address);
-	d->next = m->done;
-	m->done = d;
+	d->next = m->extra->done;
+	m->extra->done = d;
 	return d->address != NULL || address.n == 0;
 }
 
@@ -275,10 +286,11 @@ bool
 message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t at_ms, struct span code, struct span peer,
     struct span reply)
 {
-	struct note *n = calloc(1, sizeof(*n)), **at = &m->notes;
+	struct note *n = message_extra(m) ? calloc(1, sizeof(*n)) : NULL, **at;
 
 	if (!n)
 		return false;
+	at = &m->extra->notes;
 	*n = (struct note){ .recipient = recipient, .action = (uint8_t)action, .at_ms = at_ms, .code = text_new(code),
 		.peer = text_new(peer), .reply = text_new(reply) };
 	while (*at)
@@ -290,10 +302,10 @@ message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t
 void
 message_drop_notes(struct message *m)
 {
-	while (m->notes) {
-		struct note *n = m->notes;
+	while (message_notes(m)) {
+		struct note *n = m->extra->notes;
 
-		m->notes = n->next;
+		m->extra->notes = n->next;
 		free(n->code);
 		free(n->peer);
 		free(n->reply);

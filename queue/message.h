@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "journal/journal.h"
+#include "queue/idmap.h"
 #include "queue/record.h"
 #include "queue/text.h"
 
@@ -80,6 +81,12 @@ struct done {
 	struct text *address;
 };
 
+struct extra {
+	struct text *envid;
+	struct note *notes; /* for reports */
+	struct done *done;
+};
+
 struct content {
 	struct list node; /* in the cache, oldest first */
 	struct message *m;
@@ -87,14 +94,13 @@ struct content {
 };
 
 struct message {
-	struct map_node by_id;
+	struct idnode by_id;
 	struct list age;          /* in order of arrival */
 	journal_pos pos, state_pos;
-	struct text *sender, *envid;
+	struct text *sender;
 	struct word *reason;      /* of the last delay */
 	struct content *content;  /* cached, or NULL */
-	struct note *notes;       /* for reports */
-	struct done *done;
+	struct extra *extra;      /* what few messages have, or NULL */
 	struct recipient *rcpts;
 	uint64_t size;
 	uint32_t nrcpts, unsettled;
@@ -107,7 +113,7 @@ struct message {
 	struct recipient one;     /* rcpts points here when there is but one */
 };
 
-static inline uint64_t message_id(const struct message *m) { return m->by_id.hash; }
+static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }
 
 /* From an envelope as accepted or as replayed; NULL: no memory or a broken list. */
 struct message *message_new(const struct record_envelope *e);
@@ -126,6 +132,9 @@ bool entry_unchain(struct entry *e, uint32_t *recipient); /* the first; false: n
 void entry_add(struct entry *e, struct unit *u);
 struct unit *entry_take(struct entry *e);
 
+bool message_extra(struct message *m); /* there is one now; false: no memory */
+static inline const struct note *message_notes(const struct message *m) { return m->extra ? m->extra->notes : NULL; }
+static inline struct span message_envid(const struct message *m) { return m->extra ? text_span(m->extra->envid) : SPAN_NONE; }
 struct unit *unit_new(uint32_t recipient);
 void unit_free(struct unit *u);
 bool message_is_done(const struct message *m, uint32_t recipient, struct span address);

@@ -170,7 +170,7 @@ write_report(struct queue *q, struct message *m, struct span original, const str
 	struct report report = {
 		.reporting_mta = q->p.myhostname,
 		.to = text_span(m->sender),
-		.envelope_id = text_span(m->envid),
+		.envelope_id = message_envid(m),
 		.queue_id = queueid_text(message_id(m), its),
 		.arrival = (int64_t)((message_id(m) >> 4) / 1000000),
 		.now = q->now / 1000,
@@ -215,7 +215,7 @@ queue_report(struct queue *q, struct message *m)
 		original = SPAN_NONE;
 	}
 	for (unsigned group = 0; ok && group < 3; group++) {
-		const struct note *from = m->notes;
+		const struct note *from = message_notes(m);
 
 		while (ok && from) {
 			size_t n = collect(q, m, group, &from, r);

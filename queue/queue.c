@@ -21,7 +21,6 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	q->blobs = blobs;
 	q->p = *p;
 	q->ports = *ports;
-	map_init(&q->messages);
 	map_init(&q->destinations);
 	map_init(&q->jobs);
 	map_init(&q->asks);
@@ -68,7 +67,7 @@ queue_free(struct queue **at)
 		}
 	map_each(&q->destinations, free_destination, q);
 	map_free(&q->destinations);
-	map_free(&q->messages);
+	idmap_free(&q->messages);
 	map_free(&q->jobs);
 	map_free(&q->asks);
 	words_free(&q->words);
@@ -190,8 +189,8 @@ cache(struct queue *q, struct message *m, struct content *c)
 	list_push(&q->cache, &c->node);
 }
 
-static void
-uncache(struct queue *q, struct message *m)
+void
+queue_uncache(struct queue *q, struct message *m)
 {
 	if (!m->content)
 		return;
@@ -206,11 +205,11 @@ bool
 queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
     void (*on_done)(void *, uint64_t, const struct fail *), void *arg, struct fail *why)
 {
-	struct message *m = map_get_u64(&q->messages, e->id) ? NULL : message_new(e);
+	struct message *m = idmap_get(&q->messages, e->id) ? NULL : message_new(e);
 	struct accept *a = m ? calloc(1, sizeof(*a)) : NULL;
 	unsigned flags = e->report ? JOURNAL_INTERNAL : 0;
 
-	if (!a || !map_put_u64(&q->messages, &m->by_id, e->id)) {
+	if (!a || !idmap_put(&q->messages, &m->by_id, e->id)) {
 		if (m)
 			message_free(&m, &q->words);
 		free(a);
@@ -220,7 +219,7 @@ queue_accept(struct queue *q, const struct record_envelope *e, struct content *c
 	*a = (struct accept){ .ticket = { .on_durable = accepted }, .q = q, .m = m, .on_done = on_done, .arg = arg };
 	if (!queue_append(q, RECORD_envelope, &record_desc_envelope, e, content ? buf_span(&content->bytes) : SPAN_NONE, flags,
 	        &a->ticket, &m->pos, why)) {
-		map_remove(&q->messages, &m->by_id);
+		idmap_remove(&q->messages, &m->by_id);
 		message_free(&m, &q->words);
 		free(a);
 		content_free(content);
@@ -260,8 +259,8 @@ queue_drop(struct queue *q, struct message *m)
 	queue_unroute(q, m);
 	if (q->warn[kind] == m)
 		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
-	uncache(q, m);
-	map_remove(&q->messages, &m->by_id);
+	queue_uncache(q, m);
+	idmap_remove(&q->messages, &m->by_id);
 	q->stats.messages--;
 	q->stats.recipients -= m->unsettled;
 	message_free(&m, &q->words);
@@ -402,7 +401,7 @@ accepted(struct journal_ticket *t, const struct fail *why)
 struct message *
 queue_find(const struct queue *q, uint64_t id)
 {
-	struct map_node *node = map_get_u64(&q->messages, id);
+	struct idnode *node = idmap_get(&q->messages, id);
 
 	return node ? OWNER_OF(node, struct message, by_id) : NULL;
 }

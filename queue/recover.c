@@ -18,7 +18,7 @@ forget(struct queue *q, struct message *m)
 	journal_live(q->journal, m->pos, -1);
 	if (m->state_pos)
 		journal_live(q->journal, m->state_pos, -1);
-	map_remove(&q->messages, &m->by_id);
+	idmap_remove(&q->messages, &m->by_id);
 	q->stats.messages--;
 	q->stats.recipients -= m->unsettled;
 	message_free(&m, &q->words);
@@ -38,7 +38,7 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 		forget(q, m);
 	}
 	m = message_new(&e);
-	if (!m || !map_put_u64(&q->messages, &m->by_id, e.id)) {
+	if (!m || !idmap_put(&q->messages, &m->by_id, e.id)) {
 		if (m)
 			message_free(&m, &q->words);
 		return false;
@@ -207,7 +207,7 @@ resume(struct queue *q, struct message *m)
 	for (uint32_t i = 0; i < m->nrcpts; i++)
 		if (!m->rcpts[i].settled)
 			queue_delay(q, m, i, d, due_ms);
-	if (m->notes)
+	if (message_notes(m))
 		queue_touch(q, m);
 }
 

@@ -182,7 +182,7 @@ queue_give_up(struct queue *q, struct message *m, struct span code, struct span 
 		queue_note(q, m, i, REPORT_FAILED, code, SPAN_NONE, reason);
 		(void)record_list_put(&list, &record_desc_result, &r);
 	}
-	if (m->unsettled > 0 || m->notes) /* else the removal says it all */
+	if (m->unsettled > 0 || message_notes(m)) /* else the removal says it all */
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);
 	buf_free(&list);
 	queue_touch(q, m);
@@ -204,8 +204,9 @@ queue_wait_settled(struct queue *q, struct message *m)
 		give_up(q, m);
 		return;
 	}
-	if (m->notes && !queue_report(q, m))
+	if (message_notes(m) && !queue_report(q, m))
 		queue_log_message(LOG_failure, m, "a report could not be written yet");
+	queue_uncache(q, m);
 	queue_record_state(q, m);
 }
 

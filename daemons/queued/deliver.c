@@ -108,7 +108,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.body8 = (m->flags & MESSAGE_BODY8) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
 		.ret = m->ret,
-		.envid = text_span(m->envid),
+		.envid = message_envid(m),
 		.last = job->last,
 	};
 

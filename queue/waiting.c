@@ -223,7 +223,6 @@ queue_park(struct queue *q, struct destination *d)
 		e->units = NULL; /* the entry may be the one they wait in next */
 		e->count = 0;
 		entry_done(e);
-		m->flags |= MESSAGE_TRIED;
 		words_put(&q->words, &m->reason);
 		m->reason = word_again(d->last);
 		while ((u = units)) {
@@ -231,12 +230,16 @@ queue_park(struct queue *q, struct destination *d)
 			uint32_t recipient = u->recipient;
 
 			units = u->next;
+			if (!(m->flags & MESSAGE_TRIED)) /* it never was: say why */
+				queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none status=deferred (waits for %.*s: %.*s)",
+				    SPAN_ARG(unit_address(m, u)), SPAN_ARG(destination_nexthop(d)), SPAN_ARG(word_span(d->last)));
 			unit_free(u);
 			if (--r->open == 0)
 				queue_delay(q, m, recipient, d, 0);
 			else
 				r->delayed = true;
 		}
+		m->flags |= MESSAGE_TRIED;
 		queue_touch(q, m);
 	}
 }

@@ -27,15 +27,25 @@ MAILCTL = os.path.join(ROOT, "usr/sbin/mailctl")
 SENDMAIL = os.path.join(ROOT, "usr/sbin/sendmail")
 
 
+CLAIMS = []
+
+
 def free_base():
-    """A port base whose well-known offsets are free."""
+    """A port base that no other test has claimed and whose well-known offsets are free.
+
+    The claim, an abstract socket, is held until the program ends: the ports
+    alone look free while an instance of another test is between stop and start."""
     for base in range(20000, 60000, 1100):
-        taken = []
+        claim = socket.socket(socket.AF_UNIX)
+        taken = [claim]
         try:
+            claim.bind("\0pillarpost-test-%d" % base)
             for offset in (25, 110, 143, 465, 587, 993, 995, 53):
                 s = socket.socket()
                 taken.append(s)
                 s.bind(("127.0.0.1", base + offset))
+            taken.remove(claim)
+            CLAIMS.append(claim)
             return base
         except OSError:
             continue

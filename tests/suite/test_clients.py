@@ -185,7 +185,7 @@ def test_swaks_sends_data_as_it_is():
     for number in (1, 2):
         subject = "swaks raw %d" % number
         sent = compose(subject, number)
-        path = write(os.path.join(place("swaks"), "message"), re.sub(rb"(?m)^\.", b"..", sent) + b".\r\n")
+        path = write(os.path.join(place("swaks"), "message"), re.sub(rb"(?m)^\.", b"..", sent) + b".")  # the last line end is swaks's
         run("swaks", "--server", "127.0.0.1", "--port", str(suite.port("SMTP")), "--ehlo", "client.test", "--from", "someone@else.test", "--to", BOB,
             "--no-data-fixup", "--data", "@" + path, "--timeout", str(30 * SLOW))
         arrived(subject, sent)
@@ -668,6 +668,17 @@ def test_mutt_reads_an_imap_folder():
     same({s: t for s, (_, t) in left.items()}, wanted, "after deletion and saving")
     has(left["muttread 5"][0], "\\Flagged")
     same(texts_of("muttread", "Saved"), {"muttread 7": saved["muttread 7"]}, "the other folder")
+
+
+def test_zz_every_program_ended_well():
+    """The last: with the sanitizers, a fault or a leak is told in the log at the end."""
+    suite.stop()
+    log = suite.log()
+    for word in ("Sanitizer", "runtime error"):
+        assert word not in log, log[log.index(word) - 200:][:3000]
+    ends = re.findall(r"\]: stop status=(\d+)$", log, re.M)
+    assert len(ends) > 20 and set(ends) == {"0"}, ends
+    expect(re.findall(r"\]: child .* ended: (?!exit status 0$).*", log, re.M), [])
 
 
 main(globals())

@@ -5,6 +5,7 @@ test DNS server.  Greylisting, 8-bit content, LMTP, TLS levels, kept
 connections, and remoted, dnsd and queued killed while mail flows."""
 import atexit
 import collections
+import email
 import os
 import random
 import re
@@ -181,9 +182,17 @@ def test_partial_refusal_is_reported_and_the_rest_delivered():
     has(suite.wait_log("delivery", "unknown@plain.test"), "dsn=5.1.1 status=bounced (550 5.1.1 unknown)")
 
 
-def test_8bit_content_to_a_7bit_host_is_returned():
-    send(["a@seven.test"], "gr\u00fc\u00dfe", subject="eight", mail_options=["BODY=8BITMIME"])
-    has(suite.wait_log("delivery", "a@seven.test"), "dsn=5.6.3 status=bounced")
+def test_8bit_content_to_a_7bit_host_is_converted():
+    mime = "Subject: eight\r\nMIME-Version: 1.0\r\nContent-Type: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%s\r\n"
+    with suite.smtp() as s:
+        s.sendmail("alice@example.test", ["a@seven.test"], (mime % ("text/plain; charset=utf-8", "gr\u00fc\u00dfe")).encode(), mail_options=["BODY=8BITMIME"])
+    text = took(seven, "eight")[1]
+    assert max(text) < 128, text
+    expect(email.message_from_bytes(text).get_payload(decode=True).decode().split("\r\n")[0], "gr\u00fc\u00dfe")
+    signed = '--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ngr\u00fc\u00dfe\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--'
+    with suite.smtp() as s:
+        s.sendmail("alice@example.test", ["s@seven.test"], (mime % ('multipart/signed; boundary=b; protocol="application/pgp-signature"', signed)).encode(), mail_options=["BODY=8BITMIME"])
+    has(suite.wait_log("delivery", "s@seven.test"), "dsn=5.6.3 status=bounced")
     send(["b@seven.test"], "ascii", subject="declared", mail_options=["BODY=8BITMIME"])
     took(seven, "declared")
 

@@ -23,6 +23,7 @@ change_pending(struct mailbox *mb, const struct view *but)
 	}
 }
 
+/* The index cannot be written any more. */
 static bool
 broken(struct mailbox *mb, const struct fail *why)
 {
@@ -30,6 +31,14 @@ broken(struct mailbox *mb, const struct fail *why)
 		log_put(LOG_mailbox, "folder=%s cannot write its index: %s", mb->name, why ? why->text : "out of memory");
 	mb->failed = true;
 	return false;
+}
+
+/* The journal took nothing: a limit that was reached (a full disk) leaves the
+ * index as it was, anything else is its end. */
+static bool
+refused(struct mailbox *mb, const struct fail *why)
+{
+	return why->class == FAIL_LIMIT ? false : broken(mb, why);
 }
 
 /* Not while renames are meant: a snapshot does not hold that. */
@@ -48,7 +57,7 @@ change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why)
 	if (mb->failed || mb->file.ix.failed)
 		return fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
 	if (!indexfile_put(&mb->file, type, r, NULL, why ? why : &local))
-		return broken(mb, why ? why : &local);
+		return refused(mb, why ? why : &local);
 	return !mb->file.ix.failed || broken(mb, NULL);
 }
 
@@ -60,7 +69,7 @@ put_uids(struct mailbox *mb, unsigned type, union record *r, struct span *field,
 	if (mb->failed || mb->file.ix.failed || uids->failed)
 		return fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
 	if (!indexfile_put_uids(&mb->file, type, r, field, uids, why ? why : &local))
-		return broken(mb, why ? why : &local);
+		return refused(mb, why ? why : &local);
 	change_tidy(mb);
 	return true;
 }
@@ -117,7 +126,7 @@ change_show(struct mailbox *mb)
 	mb->ticket.on_durable = on_durable;
 	if (!indexfile_put(&mb->file, RECORD_recent, &r, &mb->ticket, &why)) {
 		mb->syncing = 0;
-		(void)broken(mb, &why);
+		(void)refused(mb, &why);
 		tell_waiters(mb, &why);
 	}
 }
@@ -267,7 +276,7 @@ mailbox_flags(struct view *v, const struct uidset *uids, const struct flag_chang
 	r.flags.modseq = mb->file.ix.modseq + 1;
 	if (!uidset_empty(&changed))
 		ok = put_uids(mb, RECORD_flags, &r, &r.flags.uids, &changed, why);
-	if (ok && !uidset_empty(&changed)) {
+	if (!uidset_empty(&changed)) { /* in part also where the journal did not take all */
 		follow_later(mb, changed.ranges[0].lo, changed.ranges[changed.n - 1].hi);
 		LIST_EACH(&mb->views, it) {
 			struct view *other = OWNER_OF(it, struct view, node);
@@ -283,13 +292,31 @@ mailbox_flags(struct view *v, const struct uidset *uids, const struct flag_chang
 
 /* ---- expunge ---- */
 
-void
-change_expunge(struct mailbox *mb, const struct uidset *uids)
+/* Those of uids that are gone, where the journal did not take all of them. */
+static void
+keep_gone(const struct index *ix, struct uidset *uids)
+{
+	struct uidset gone;
+
+	uidset_init(&gone);
+	for (size_t i = 0; i < uids->n; i++)
+		for (uint32_t uid = uids->ranges[i].lo; uid <= uids->ranges[i].hi; uid++)
+			if (!index_find(ix, uid))
+				uidset_add(&gone, uid, uid);
+	uidset_free(uids);
+	*uids = gone;
+}
+
+bool
+change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why)
 {
 	union record r = { .expunge.modseq = mb->file.ix.modseq + 1 };
+	bool ok = uidset_empty(uids) || put_uids(mb, RECORD_expunge, &r, &r.expunge.uids, uids, why);
 
-	if (uidset_empty(uids) || !put_uids(mb, RECORD_expunge, &r, &r.expunge.uids, uids, NULL))
-		return;
+	if (!ok)
+		keep_gone(mailbox_index(mb), uids);
+	if (uidset_empty(uids))
+		return ok;
 	LIST_EACH(&mb->views, it) {
 		struct view *v = OWNER_OF(it, struct view, node);
 
@@ -303,6 +330,7 @@ change_expunge(struct mailbox *mb, const struct uidset *uids)
 		v->ngone = (uint32_t)uidset_count(&v->gone);
 	}
 	follow_later(mb, 0, 0);
+	return ok;
 }
 
 static bool
@@ -321,12 +349,9 @@ expunge(struct view *v, const struct uidset *uids, bool any, struct fail *why)
 			if (ix->messages[at].uid <= mb->visible && (any || (ix->messages[at].flags & FLAG_DELETED)))
 				uidset_add(&out, ix->messages[at].uid, ix->messages[at].uid);
 	ok = !out.failed || fail_set(why, FAIL_LIMIT, 0, "Too many messages at once");
-	if (ok)
-		change_expunge(mb, &out);
-	ok = ok && (!mb->failed || fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later"));
+	ok = ok && change_expunge(mb, &out, why);
 	uidset_free(&out);
-	if (ok)
-		change_pending(mb, v);
+	change_pending(mb, v);
 	return ok;
 }
 

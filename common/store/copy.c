@@ -148,7 +148,7 @@ on_visible(struct waiter *w, const struct fail *why)
 		for (size_t i = 0; i < c->n; i++)
 			if (index_find(ix, c->items[i].uid))
 				uidset_add(&still, c->items[i].uid, c->items[i].uid);
-		change_expunge(c->source, &still);
+		c->op->ok = change_expunge(c->source, &still, &c->op->why);
 		uidset_free(&still);
 		change_pending(c->source, NULL);
 	}

@@ -240,18 +240,27 @@ urgent(unsigned type)
 	return type == RECORD_flags || type == RECORD_expunge || type == RECORD_keyword;
 }
 
+/* A full disk must not keep anybody from deleting. */
+static bool
+frees(unsigned type)
+{
+	return type == RECORD_expunge || type == RECORD_removed;
+}
+
 bool
 indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
 {
 	struct journal_record rec = { .type = (uint16_t)type };
 	struct buf head;
 	journal_pos pos = 0;
+	unsigned flags;
 	bool ok;
 
 	buf_init(&head, SEGMENT_SIZE / 2);
 	ok = desc_encode(record_desc(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
 	rec.head = buf_span(&head);
-	ok = ok && journal_append(f->journal, &rec, t || urgent(type) ? 0 : JOURNAL_LAZY, t, &pos, why);
+	flags = (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0);
+	ok = ok && journal_append(f->journal, &rec, flags, t, &pos, why);
 	if (ok)
 		(void)keep(f, pos, rec.head.n + 32);
 	/* A record that cannot be applied is a bug here, or memory: either way the

@@ -224,7 +224,7 @@ expunge_missing(struct scan *s, struct fail *why)
 		if (!s->seen[i] && !follow_renaming(mb, mb->file.ix.messages[i].uid, target))
 			uidset_add(&missing, mb->file.ix.messages[i].uid, mb->file.ix.messages[i].uid);
 	}
-	change_expunge(mb, &missing);
+	(void)change_expunge(mb, &missing, NULL);
 	uidset_free(&missing);
 	return true;
 }

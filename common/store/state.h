@@ -81,7 +81,8 @@ void folder_dir(struct span name, char out[STORE_NAME_MAX + 2]); /* "" or ".name
 bool change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why);
 bool change_arrive(struct mailbox *mb, struct record_message *r, struct fail *why); /* uid 0: the next one, then set */
 void change_tidy(struct mailbox *mb);                   /* a snapshot if it is time for one */
-void change_expunge(struct mailbox *mb, const struct uidset *uids);
+/* False: not all of them; uids is what is gone. */
+bool change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why);
 void change_show(struct mailbox *mb);                   /* starts making arrivals visible */
 bool change_show_now(struct mailbox *mb, struct fail *why); /* blocks */
 void change_wait(struct mailbox *mb, struct waiter *w); /* w->uid set */

@@ -15,7 +15,7 @@
 
 enum {
 	OUTQ_HIGH = 64 << 10,   /* stop producing */
-	OUTQ_CAP = 8 << 20,     /* a single response is never larger (bodies stream) */
+	OUTQ_CAP = 32 << 20,    /* a single response is never larger (bodies stream) */
 	OUTQ_FILE_MIN = 32 << 10 /* smaller ranges are copied: one write instead of two calls */
 };
 

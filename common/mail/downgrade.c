@@ -63,18 +63,67 @@ put_header(struct work *w, const struct mime_part *part, enum encoding encoding)
 	w->copied = part->header.at + part->header.n;
 }
 
-/* Already encoded, but with stray bytes: escaped where the encoding can, else left out as its decoders do. */
+/* A line of quoted-printable with stray bytes, which are escaped; no boundary may come of it. */
+static void
+put_qp_line(struct work *w, struct span line)
+{
+	if (span_starts(line, SPAN("--"))) {
+		buf_puts(w->out, "=2D");
+		line = span_from(line, 1);
+	}
+	for (size_t i = 0; i < line.n; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+
+		if (c & 0x80)
+			buf_printf(w->out, "=%02X", c);
+		else
+			buf_putc(w->out, (char)c);
+	}
+}
+
+/* A line of base64 with stray bytes: left out, with all else that decoders pass over (RFC 2045 6.8), so that what stays
+ * is neither a boundary nor a field. */
+static void
+put_base64_line(struct work *w, struct span line)
+{
+	for (size_t i = 0; i < line.n; i++) {
+		char c = line.p[i];
+
+		if (ascii_alnum(c) || c == '+' || c == '/' || c == '=' || c == '\r' || c == '\n')
+			buf_putc(w->out, c);
+	}
+}
+
+/* Already encoded, but with stray bytes. */
 static void
 put_strays(struct work *w, struct span body, bool qp)
 {
-	for (size_t i = 0; i < body.n; i++) {
-		unsigned char c = (unsigned char)body.p[i];
+	while (body.n) {
+		size_t lf = span_chr(body, '\n');
+		struct span line = span_sub(body, 0, lf == SIZE_MAX ? body.n : lf + 1);
 
-		if (!(c & 0x80))
-			buf_putc(w->out, (char)c);
+		body = span_from(body, line.n);
+		if (!utf8_has_8bit(line))
+			buf_put(w->out, line);
 		else if (qp)
-			buf_printf(w->out, "=%02X", c);
+			put_qp_line(w, line);
+		else
+			put_base64_line(w, line);
 	}
+}
+
+/* The header as it is. One that no empty line ends gets it where what follows may become a field: those of a message
+ * inside, or a line whose stray bytes go. */
+static void
+copy_header(struct work *w, const struct mime_part *part, bool eightbit)
+{
+	struct span header = mime_span(w->message, &part->header);
+	size_t n;
+
+	copy_to(w, part->header.at, false);
+	copy_to(w, part->header.at + part->header.n, true);
+	if (eightbit && part->kind != MIME_MULTIPART && header_size(header, &n) == n)
+		buf_puts(w->out, "\r\n");
 }
 
 static void
@@ -84,8 +133,7 @@ put_leaf(struct work *w, const struct mime_part *part)
 	struct encoder e;
 
 	if (part->encoding == ENCODING_QP || part->encoding == ENCODING_BASE64) {
-		copy_to(w, part->header.at, false);
-		copy_to(w, part->header.at + part->header.n, true);
+		copy_header(w, part, true);
 		put_strays(w, body, part->encoding == ENCODING_QP);
 	} else {
 		encoder_init(&e, mime_is(part, SPAN("text"), SPAN_NONE) ? ENCODING_QP : ENCODING_BASE64);
@@ -103,19 +151,6 @@ must_not_change(const struct mime_part *part)
 	       mime_is(part, SPAN("multipart"), SPAN("encrypted")) ||
 	       (part->kind == MIME_LEAF &&
 		(mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
-}
-
-/* The header as it is. One that no empty line ends gets it where fields of a message inside may follow. */
-static void
-copy_header(struct work *w, const struct mime_part *part, bool eightbit)
-{
-	struct span header = mime_span(w->message, &part->header);
-	size_t n;
-
-	copy_to(w, part->header.at, false);
-	copy_to(w, part->header.at + part->header.n, true);
-	if (eightbit && part->kind == MIME_MESSAGE && header_size(header, &n) == n)
-		buf_puts(w->out, "\r\n");
 }
 
 static bool

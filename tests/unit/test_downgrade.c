@@ -63,6 +63,22 @@ single_parts(void **state)
 	    "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=41=FF\r\n");
 }
 
+/* Bytes beyond ASCII in what is encoded already. Without them a line must not turn into a field or a boundary. */
+static void
+stray_bytes_in_encoded_parts(void **state)
+{
+#define CTE "Content-Transfer-Encoding: "
+#define MIXED "Content-Type: multipart/mixed; boundary=\"=FFb\"\r\n\r\n--=FFb\r\n"
+	(void)state;
+	convert(CTE "base64\r\n\r\nQU\xff" "JD\r\n*\r\n", CTE "base64\r\n\r\nQUJD\r\n*\r\n");
+	convert(CTE "base64\r\n\xd2" "Content-Type: a/b\r\n", CTE "base64\r\n\r\nContentTypea/b\r\n");
+	convert(CTE "quoted-printable\r\n\xd2" "Content-Type: a/b\r\n", CTE "quoted-printable\r\n\r\n=D2Content-Type: a/b\r\n");
+	convert(MIXED CTE "base64\r\n\r\n\xff--=FFb\r\n", MIXED CTE "base64\r\n\r\n=FFb\r\n");
+	convert(MIXED CTE "quoted-printable\r\n\r\n--\xff" "b\r\n", MIXED CTE "quoted-printable\r\n\r\n=2D-=FFb\r\n");
+#undef CTE
+#undef MIXED
+}
+
 static void
 only_parts_that_need_it(void **state)
 {
@@ -115,6 +131,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(seven_bits_pass_unchanged),
 		T(single_parts),
+		T(stray_bytes_in_encoded_parts),
 		T(only_parts_that_need_it),
 		T(no_boundary_comes_of_folding),
 		T(what_must_not_change),

@@ -146,9 +146,9 @@ void mailbox_counts(const struct mailbox *mb, struct mailbox_status *out);
 struct span mailbox_keyword(const struct mailbox *mb, unsigned i); /* empty: unused */
 /* The keyword's bit; with make added if there is room; -1 otherwise. */
 int mailbox_keyword_find(struct mailbox *mb, struct span name, bool make);
-/* UIDs expunged after modseq; false if that is no longer known (then: all that
- * are missing). */
-bool mailbox_vanished(const struct mailbox *mb, uint64_t modseq, struct uidset *out);
+/* UIDs expunged after modseq, of the given ones if not NULL; false if that is
+ * no longer known (then: all of them that are missing). */
+bool mailbox_vanished_of(const struct mailbox *mb, uint64_t modseq, const struct uidset *uids, struct uidset *out);
 /* The POP3 UIDL: "<uidvalidity-hex><uid-hex>", or what a taken-over uid list gave. */
 void mailbox_uidl(const struct mailbox *mb, const struct message *m, struct buf *out);
 int64_t mailbox_date(struct mailbox *mb, uint32_t uid); /* INTERNALDATE; 0: the message is gone */

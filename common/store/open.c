@@ -283,10 +283,17 @@ mailbox_uidnext(const struct mailbox *mb)
 	return ix->n && ix->messages[ix->n - 1].uid > mb->visible ? mb->visible + 1 : ix->uidnext;
 }
 
+/* Not beyond the arrival of a message that is not told yet: who asks for what
+ * changed since must get it. */
 uint64_t
 mailbox_modseq(const struct mailbox *mb)
 {
-	return mb->file.ix.modseq;
+	const struct index *ix = &mb->file.ix;
+	size_t at = ix->n;
+
+	while (at > 0 && ix->messages[at - 1].uid > mb->visible)
+		at--;
+	return at < ix->n && ix->messages[at].modseq <= ix->modseq ? ix->messages[at].modseq - 1 : ix->modseq;
 }
 
 void
@@ -301,7 +308,7 @@ mailbox_counts(const struct mailbox *mb, struct mailbox_status *out)
 		.deleted = ix->deleted,
 		.uidnext = mailbox_uidnext(mb),
 		.uidvalidity = ix->uidvalidity,
-		.highest_modseq = ix->modseq,
+		.highest_modseq = mailbox_modseq(mb),
 		.size = ix->total,
 	};
 }
@@ -320,15 +327,63 @@ mailbox_keyword_find(struct mailbox *mb, struct span name, bool make)
 	return bit >= 0 || !make ? bit : change_keyword(mb, name);
 }
 
+/* All UIDs of [lo, hi] that no message has. */
+static void
+add_missing(const struct index *ix, uint32_t lo, uint32_t hi, struct uidset *out)
+{
+	size_t at = index_place(ix, lo);
+
+	for (; lo <= hi; at++) {
+		uint32_t next = at < ix->n ? ix->messages[at].uid : UINT32_MAX;
+
+		if (next > lo)
+			uidset_add(out, lo, next - 1 < hi ? next - 1 : hi);
+		if (next >= hi)
+			return;
+		lo = next + 1;
+	}
+}
+
+/* Ascending ranges of what is in both. */
+static void
+intersect(const struct uidset *a, const struct uidset *b, struct uidset *out)
+{
+	for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
+		uint32_t lo = a->ranges[i].lo > b->ranges[k].lo ? a->ranges[i].lo : b->ranges[k].lo;
+		uint32_t hi = a->ranges[i].hi < b->ranges[k].hi ? a->ranges[i].hi : b->ranges[k].hi;
+
+		if (lo <= hi)
+			uidset_add(out, lo, hi);
+		if (a->ranges[i].hi < b->ranges[k].hi)
+			i++;
+		else
+			k++;
+	}
+}
+
 bool
-mailbox_vanished(const struct mailbox *mb, uint64_t modseq, struct uidset *out)
+mailbox_vanished_of(const struct mailbox *mb, uint64_t modseq, const struct uidset *uids, struct uidset *out)
 {
 	const struct index *ix = &mb->file.ix;
+	struct uid_range all = { 1, ix->uidnext - 1 };
+	const struct uidset everything = { .ranges = &all, .n = ix->uidnext > 1 ? 1 : 0 };
+	struct uidset gone;
 
+	if (!uids)
+		uids = &everything;
+	if (modseq < ix->vanished_floor) {
+		for (size_t i = 0; i < uids->n; i++)
+			if (uids->ranges[i].lo <= all.hi)
+				add_missing(ix, uids->ranges[i].lo, uids->ranges[i].hi < all.hi ? uids->ranges[i].hi : all.hi, out);
+		return false;
+	}
+	uidset_init(&gone);
 	for (size_t i = 0; i < ix->nvanished; i++)
 		if (ix->vanished[i].modseq > modseq)
-			uidset_add(out, ix->vanished[i].lo, ix->vanished[i].hi);
-	return modseq >= ix->vanished_floor && !out->failed;
+			uidset_add(&gone, ix->vanished[i].lo, ix->vanished[i].hi);
+	intersect(&gone, uids, out);
+	uidset_free(&gone);
+	return true;
 }
 
 void

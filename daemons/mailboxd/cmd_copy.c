@@ -54,6 +54,8 @@ copied(struct cmd *c)
 	} else {
 		c->code = x->copyuid;
 	}
+	if (x->move && (c->s->enabled & ENABLED_QRESYNC))
+		c->code = arena_printf(c->arena, "[HIGHESTMODSEQ %llu] ", (unsigned long long)mailbox_modseq(cmd_view(c)->mailbox));
 	return cmd_completed(c);
 }
 

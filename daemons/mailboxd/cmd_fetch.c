@@ -27,6 +27,7 @@ struct fetch {
 	bool any;               /* an item of this message is out */
 	bool marked;            /* it becomes \Seen by this */
 	bool gone;              /* some message is no longer there */
+	bool changed, vanished; /* modifiers that were given */
 };
 
 static struct fetch *
@@ -373,27 +374,63 @@ add_item(struct cmd *c, struct fetch *f, enum fetch_kind kind)
 	return true;
 }
 
-/* [SP "(CHANGEDSINCE" SP modseq ")"] (RFC 7162 3.1.4.1) */
+/* [SP "(" modifiers ")"]: CHANGEDSINCE and VANISHED (RFC 7162 3.1.4.1, 3.2.6) */
 static bool
-take_modifiers(struct cmd *c, struct fetch *f, bool *changed)
+take_modifiers(struct cmd *c, struct fetch *f)
 {
 	struct imap_parse *p = &c->parse;
+	struct span word;
 
-	*changed = !imap_at_end(p);
-	if (!*changed)
+	if (imap_at_end(p))
 		return true;
 	if (!imap_take_sp(p) || !imap_take_char(p, '('))
 		return false;
-	if (!cursor_word(&p->c, SPAN("CHANGEDSINCE ")))
-		return imap_bad(p, "Unknown FETCH modifier");
-	return imap_take_u64(p, 1, INT64_MAX, &f->changed_since) && imap_take_char(p, ')') && imap_take_end(p);
+	do {
+		if (!imap_take_atom(p, &word))
+			return false;
+		if (span_caseeq(word, SPAN("CHANGEDSINCE"))) {
+			f->changed = true;
+			if (!imap_take_sp(p) || !imap_take_u64(p, 1, INT64_MAX, &f->changed_since))
+				return false;
+		} else if (span_caseeq(word, SPAN("VANISHED"))) {
+			f->vanished = true;
+		} else {
+			return imap_bad(p, "Unknown FETCH modifier");
+		}
+	} while (imap_try(p, ' '));
+	if (f->vanished && !(c->uid && f->changed && (c->s->enabled & ENABLED_QRESYNC)))
+		return imap_bad(p, "VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC enabled");
+	return imap_take_char(p, ')') && imap_take_end(p);
+}
+
+/* RFC 7162 3.2.6: those of the set that are gone, before anything else. */
+static bool
+put_vanished(struct cmd *c, struct fetch *f)
+{
+	struct view *v = cmd_view(c);
+	struct uidset asked, gone;
+	bool ok;
+
+	uidset_init(&asked);
+	uidset_init(&gone);
+	ok = uidset_parse(&asked, c->arg[0], mailbox_uidnext(v->mailbox) - 1);
+	if (ok) {
+		(void)mailbox_vanished_of(v->mailbox, f->changed_since, &asked, &gone);
+		/* What this session still counts among its messages is told in its turn. */
+		for (size_t i = 0; i < v->gone.n; i++)
+			uidset_remove(&gone, v->gone.ranges[i].lo, v->gone.ranges[i].hi);
+		imap_put_vanished(c->s, &gone, true);
+	}
+	uidset_free(&asked);
+	uidset_free(&gone);
+	return ok;
 }
 
 /* RFC 3501 6.4.8: UID FETCH always tells the UID; RFC 7162 3.1.4.1: CHANGEDSINCE the modseq. */
 static bool
-complete_items(struct cmd *c, struct fetch *f, bool changed)
+complete_items(struct cmd *c, struct fetch *f)
 {
-	if (changed && !add_item(c, f, FETCH_KIND_MODSEQ))
+	if (f->changed && !add_item(c, f, FETCH_KIND_MODSEQ))
 		return false;
 	if (c->uid && !add_item(c, f, FETCH_KIND_UID))
 		return false;
@@ -410,14 +447,13 @@ enum cmd_result
 cmd_fetch(struct cmd *c)
 {
 	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
-	bool changed;
 
 	if (!f)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	f->items = fetch_parse(&c->parse);
-	if (!f->items || !take_modifiers(c, f, &changed))
+	if (!f->items || !take_modifiers(c, f))
 		return cmd_syntax(c);
-	if (!complete_items(c, f, changed))
+	if (!complete_items(c, f) || (f->vanished && !put_vanished(c, f)))
 		return cmd_no(c, "[LIMIT] Command too large.");
 	text_init(&f->text);
 	uidset_init(&f->seen);

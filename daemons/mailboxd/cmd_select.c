@@ -45,9 +45,53 @@ put_selected(struct cmd *c)
 	buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)mailbox_modseq(v->mailbox));
 }
 
+/* What a client knows from an earlier session (RFC 7162 3.2.5). */
+struct resync {
+	bool wanted;
+	uint32_t uidvalidity;
+	uint64_t modseq;
+	struct uidset known; /* empty: all */
+	struct uidset seqs, uids; /* seqs[n] is uids[n], so far as the client knows */
+	uint32_t at;         /* the next message to be told */
+};
+
+static bool
+is_set_char(char ch)
+{
+	return ascii_digit(ch) || ch == ':' || ch == ',';
+}
+
+static bool
+take_known(struct imap_parse *p, struct uidset *out)
+{
+	return uidset_parse(out, cursor_while(&p->c, is_set_char), 0) || imap_bad(p, "Invalid UID set");
+}
+
+/* "QRESYNC" SP "(" uidvalidity SP modseq [SP known-uids] [SP "(" seqs SP uids ")"] ")" */
+static bool
+take_qresync(struct cmd *c, struct resync *r)
+{
+	struct imap_parse *p = &c->parse;
+
+	if (!(c->s->enabled & ENABLED_QRESYNC)) /* RFC 7162 3.2.5 */
+		return imap_bad(p, "QRESYNC is not enabled");
+	r->wanted = true;
+	if (!imap_take_sp(p) || !imap_take_char(p, '(') || !imap_take_u32(p, 1, &r->uidvalidity) || !imap_take_sp(p) ||
+	    !imap_take_u64(p, 0, INT64_MAX, &r->modseq))
+		return false;
+	if (imap_try(p, ' ')) {
+		if (cursor_peek(&p->c) != '(' && (!take_known(p, &r->known) || !(imap_try(p, ' ') || cursor_peek(&p->c) == ')')))
+			return imap_bad(p, "Expected a UID set");
+		if (imap_try(p, '(') &&
+		    (!take_known(p, &r->seqs) || !imap_take_sp(p) || !take_known(p, &r->uids) || !imap_take_char(p, ')')))
+			return false;
+	}
+	return imap_take_char(p, ')');
+}
+
 /* RFC 4466 2.4: [SP "(" parameters ")"] */
 static bool
-take_parameters(struct cmd *c)
+take_parameters(struct cmd *c, struct resync *r)
 {
 	struct imap_parse *p = &c->parse;
 	struct span word;
@@ -59,11 +103,86 @@ take_parameters(struct cmd *c)
 	do {
 		if (!imap_take_atom(p, &word))
 			return false;
-		if (!span_caseeq(word, SPAN("CONDSTORE")))
+		if (span_caseeq(word, SPAN("QRESYNC"))) {
+			if (!take_qresync(c, r))
+				return false;
+		} else if (!span_caseeq(word, SPAN("CONDSTORE"))) {
 			return imap_bad(p, "Unknown parameter");
+		}
 		c->s->enabled |= ENABLED_CONDSTORE;
 	} while (imap_try(p, ' '));
 	return imap_take_char(p, ')') && imap_take_end(p);
+}
+
+static void
+resync_release(struct cmd *c)
+{
+	struct resync *r = c->state;
+
+	uidset_free(&r->known);
+	uidset_free(&r->seqs);
+	uidset_free(&r->uids);
+}
+
+/* Below the UIDs that the client's numbers show to be undisturbed nothing can
+ * be missing (RFC 7162 3.2.5.2). Returns the first UID that may be. */
+static uint32_t
+disturbed_from(const struct view *v, const struct resync *r)
+{
+	uint32_t from = 1;
+
+	for (uint64_t i = 0; i < uidset_count(&r->seqs); i++) {
+		uint32_t uid = uidset_nth(&r->uids, i);
+
+		if (!uid || view_uid(v, uidset_nth(&r->seqs, i)) != uid)
+			break;
+		from = uid + 1;
+	}
+	return from;
+}
+
+static void
+put_vanished(struct cmd *c, const struct resync *r)
+{
+	struct view *v = cmd_view(c);
+	struct uidset gone;
+	uint32_t from = disturbed_from(v, r);
+
+	uidset_init(&gone);
+	if (!mailbox_vanished_of(v->mailbox, r->modseq, uidset_empty(&r->known) ? NULL : &r->known, &gone) && from > 1)
+		uidset_remove(&gone, 1, from - 1);
+	imap_put_vanished(c->s, &gone, true);
+	uidset_free(&gone);
+}
+
+static enum cmd_result
+selected(struct cmd *c)
+{
+	bool readonly = cmd_view(c)->readonly;
+
+	return cmd_ok(c, "[READ-%s] %s completed.", readonly ? "ONLY" : "WRITE", readonly ? "Examine" : "Select");
+}
+
+/* What changed since, message by message. */
+static enum cmd_result
+resync_step(struct cmd *c)
+{
+	struct resync *r = c->state;
+	struct view *v = cmd_view(c);
+	struct buf *out = cmd_out(c);
+
+	for (; r->at <= view_count(v); r->at++) {
+		const struct message *m = view_message(v, r->at);
+
+		if (!cmd_room(c))
+			return CMD_MORE;
+		if (!m || m->modseq <= r->modseq || !(uidset_empty(&r->known) || uidset_has(&r->known, m->uid)))
+			continue;
+		buf_printf(out, "* %u FETCH (UID %u FLAGS ", (unsigned)r->at, (unsigned)m->uid);
+		imap_put_flags(c->s, out, m);
+		buf_printf(out, " MODSEQ (%llu))\r\n", (unsigned long long)m->modseq);
+	}
+	return selected(c);
 }
 
 enum cmd_result
@@ -71,10 +190,17 @@ cmd_select(struct cmd *c)
 {
 	struct imap *s = c->s;
 	bool readonly = span_caseeq(c->def->name, SPAN("EXAMINE"));
+	struct resync *r = ARENA_NEW(c->arena, struct resync);
 	struct fail why;
 
-	if (!take_parameters(c))
+	if (!r)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	c->state = r;
+	c->release = resync_release;
+	if (!take_parameters(c, r))
 		return cmd_syntax(c);
+	if (s->state == STATE_SELECTED && (s->enabled & (ENABLED_QRESYNC | ENABLED_REV2))) /* RFC 7162 3.2.11 */
+		buf_put(cmd_out(c), SPAN("* OK [CLOSED] Previous mailbox is closed.\r\n"));
 	imap_unselect(s); /* also when it fails: RFC 3501 6.3.1 */
 	if (!store_exists(cmd_home(c), c->arg[0]))
 		return cmd_no(c, "[NONEXISTENT] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[0]));
@@ -82,26 +208,43 @@ cmd_select(struct cmd *c)
 		return cmd_failed(c, &why);
 	s->state = STATE_SELECTED;
 	put_selected(c);
-	return cmd_ok(c, "[READ-%s] %s completed.", readonly ? "ONLY" : "WRITE", readonly ? "Examine" : "Select");
+	if (!r->wanted || r->uidvalidity != mailbox_uidvalidity(s->view.mailbox))
+		return selected(c);
+	put_vanished(c, r);
+	r->at = 1;
+	return cmd_go(c, resync_step);
+}
+
+/* RFC 7162 3.2.7, 3.2.8: after a removal the new HIGHESTMODSEQ is told. */
+static enum cmd_result
+removed(struct cmd *c, bool any)
+{
+	if (any && (c->s->enabled & ENABLED_QRESYNC))
+		c->code = arena_printf(c->arena, "[HIGHESTMODSEQ %llu] ", (unsigned long long)mailbox_modseq(cmd_view(c)->mailbox));
+	return cmd_completed(c);
 }
 
 /* CLOSE expunges silently, UNSELECT does not (RFC 3501 6.4.2, RFC 3691 2). */
 enum cmd_result
 cmd_close(struct cmd *c)
 {
+	struct view *v = cmd_view(c);
+	uint64_t before = mailbox_modseq(v->mailbox);
 	struct fail why;
 
-	if (span_caseeq(c->def->name, SPAN("CLOSE")) && !cmd_view(c)->readonly && !mailbox_expunge(cmd_view(c), NULL, &why)) {
+	if (span_caseeq(c->def->name, SPAN("CLOSE")) && !v->readonly && !mailbox_expunge(v, NULL, &why)) {
 		imap_unselect(c->s);
 		return cmd_failed(c, &why);
 	}
+	(void)removed(c, mailbox_modseq(v->mailbox) != before);
 	imap_unselect(c->s);
-	return cmd_completed(c);
+	return CMD_DONE;
 }
 
 enum cmd_result
 cmd_expunge(struct cmd *c)
 {
+	uint64_t before = mailbox_modseq(cmd_view(c)->mailbox);
 	struct uidset uids;
 	struct fail why;
 	bool ok;
@@ -110,5 +253,5 @@ cmd_expunge(struct cmd *c)
 	ok = !c->uid || view_uids(cmd_view(c), &c->seqs, &uids);
 	ok = ok ? mailbox_expunge(cmd_view(c), c->uid ? &uids : NULL, &why) : fail_set(&why, FAIL_LIMIT, 0, "Too many messages");
 	uidset_free(&uids);
-	return ok ? cmd_completed(c) : cmd_failed(c, &why);
+	return ok ? removed(c, mailbox_modseq(cmd_view(c)->mailbox) != before) : cmd_failed(c, &why);
 }

@@ -84,24 +84,41 @@ cmd_id(struct cmd *c)
 	return cmd_completed(c);
 }
 
+static const struct {
+	struct span name;
+	unsigned bit, implies;
+} enables[] = {
+	{ SPAN_INIT("CONDSTORE"), ENABLED_CONDSTORE, 0 },
+	{ SPAN_INIT("QRESYNC"), ENABLED_QRESYNC, ENABLED_CONDSTORE },
+};
+
 /* RFC 5161 3.1: what is not known is ignored. */
 enum cmd_result
 cmd_enable(struct cmd *c)
 {
 	struct imap_parse *p = &c->parse;
 	struct span name;
-	bool condstore = false;
+	unsigned asked = 0;
 
 	do {
 		(void)imap_take_sp(p);
-		if (imap_take_atom(p, &name) && span_caseeq(name, SPAN("CONDSTORE")))
-			condstore = true;
+		if (!imap_take_atom(p, &name))
+			break;
+		for (size_t i = 0; i < sizeof enables / sizeof *enables; i++)
+			if (span_caseeq(name, enables[i].name))
+				asked |= enables[i].bit;
 	} while (imap_ok(p) && !imap_at_end(p));
 	if (!imap_ok(p))
 		return cmd_syntax(c);
-	if (condstore)
-		c->s->enabled |= ENABLED_CONDSTORE;
-	buf_put(cmd_out(c), condstore ? SPAN("* ENABLED CONDSTORE\r\n") : SPAN("* ENABLED\r\n"));
+	buf_put(cmd_out(c), SPAN("* ENABLED"));
+	for (size_t i = 0; i < sizeof enables / sizeof *enables; i++) {
+		if (!(asked & enables[i].bit))
+			continue;
+		c->s->enabled |= enables[i].bit | enables[i].implies;
+		buf_putc(cmd_out(c), ' ');
+		buf_put(cmd_out(c), enables[i].name);
+	}
+	buf_put(cmd_out(c), SPAN("\r\n"));
 	return cmd_completed(c);
 }
 

@@ -55,7 +55,7 @@ put_changed(struct cmd *c, uint32_t seq, const struct message *m)
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, seq);
 	buf_put(out, SPAN(" FETCH ("));
-	if (c->uid) {
+	if (c->uid || (c->s->enabled & ENABLED_QRESYNC)) {
 		buf_put(out, SPAN("UID "));
 		buf_put_u64(out, m->uid);
 		buf_putc(out, ' ');

@@ -29,12 +29,36 @@ view_session(struct view *v)
 static void
 say_expunge(struct view *v, uint32_t seq, uint32_t uid)
 {
-	struct buf *out = &view_session(v)->base.out.mem;
+	struct imap *s = view_session(v);
+	struct buf *out = &s->base.out.mem;
 
-	(void)uid;
+	if (s->enabled & ENABLED_QRESYNC) {
+		uidset_add(&s->vanished, uid, uid);
+		return;
+	}
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, seq);
 	buf_put(out, SPAN(" EXPUNGE\r\n"));
+}
+
+void
+imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier)
+{
+	struct buf *out = &s->base.out.mem;
+
+	if (uidset_empty(uids))
+		return;
+	buf_put(out, earlier ? SPAN("* VANISHED (EARLIER) ") : SPAN("* VANISHED "));
+	uidset_text(uids, out);
+	buf_put(out, SPAN("\r\n"));
+}
+
+/* RFC 7162 3.2.10.2: in place of the EXPUNGEs, before anything that counts messages. */
+static void
+say_vanished(struct imap *s)
+{
+	imap_put_vanished(s, &s->vanished, false);
+	uidset_clear(&s->vanished);
 }
 
 static void
@@ -42,6 +66,7 @@ say_exists(struct view *v, uint32_t count, uint32_t recent)
 {
 	struct buf *out = &view_session(v)->base.out.mem;
 
+	say_vanished(view_session(v));
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, count);
 	buf_put(out, SPAN(" EXISTS\r\n* "));
@@ -55,6 +80,7 @@ say_flags(struct view *v, uint32_t seq, const struct message *m)
 	struct imap *s = view_session(v);
 	struct buf *out = &s->base.out.mem;
 
+	say_vanished(s);
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, seq);
 	buf_put(out, SPAN(" FETCH (UID "));
@@ -76,6 +102,7 @@ imap_sync(struct imap *s, bool expunges)
 
 	if (s->state == STATE_SELECTED && (s->view.pending || (expunges && s->view.ngone)))
 		view_sync(&s->view, &events, expunges);
+	say_vanished(s);
 }
 
 static void
@@ -498,6 +525,7 @@ imap_free(struct session *base)
 
 	release(&s->cmd);
 	imap_unselect(s);
+	uidset_free(&s->vanished);
 	arena_free(&s->arena);
 	buf_free(&base->in);
 	outq_free(&base->out);
@@ -529,6 +557,7 @@ imap_new(struct user *user, struct span tag)
 	s->user = user;
 	arena_init(&s->arena, BOUND_ARENA);
 	imap_reader_init(&s->reader, BOUND_LINE);
+	uidset_init(&s->vanished);
 	imap_unselect(s);
 	out = &s->base.out.mem;
 	if (tag.n) {

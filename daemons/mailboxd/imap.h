@@ -83,6 +83,7 @@ struct imap {
 	bool refusing;    /* the rest of the present command is thrown away */
 	bool idling;
 	int64_t silent_ms; /* since the client last said something */
+	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
 	bool dead;        /* the client is gone */
 	char refused[64]; /* the tag to refuse it with */
 };
@@ -117,6 +118,8 @@ void cmd_take_input(struct cmd *c);
 /* Untagged responses for what others changed; expunges: they may be told. */
 void imap_sync(struct imap *s, bool expunges);
 void imap_unselect(struct imap *s); /* gives up the view */
+/* "* VANISHED [(EARLIER) ]uids"; nothing for none. */
+void imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier);
 void imap_bye(struct imap *s, const char *text);
 void imap_put_capability(struct buf *out);
 void imap_put_flags(struct imap *s, struct buf *out, const struct message *m); /* "(\Seen ...)" */

@@ -24,6 +24,7 @@ struct dialog {
 	struct buf content;   /* the last delivered message, not compared yet */
 	bool has_content;
 	bool in_content;      /* reading | lines */
+	struct dialog_variables variables;
 	unsigned line;        /* of the file */
 	struct buf why;       /* empty: all is well */
 };
@@ -125,7 +126,7 @@ expect_line(struct dialog *d, struct span pattern, bool regex)
 		return;
 	}
 	line = span_sub(out, 0, at);
-	if (regex ? !dialog_regex(pattern, line) : !dialog_match(pattern, line))
+	if (regex ? !dialog_regex(pattern, line) : !dialog_capture(pattern, line, &d->variables))
 		fail_at(d, "expected \"%.*s\", got \"%.*s\"", SPAN_ARG(pattern), SPAN_ARG(line));
 	buf_eat(&d->output, at + 2);
 }
@@ -259,6 +260,9 @@ do_line(struct dialog *d, struct span line)
 static void
 run_once(struct dialog *d, struct span text)
 {
+	struct buf with;
+
+	buf_init(&with, MAX_INPUT);
 	d->state = d->core->open(d);
 	if (!d->state) {
 		fail_at(d, "no core");
@@ -270,8 +274,12 @@ run_once(struct dialog *d, struct span text)
 		d->line++;
 		if (line.n && line.p[line.n - 1] == '\r')
 			line.n--;
+		buf_reset(&with);
+		if (dialog_substitute(line, &d->variables, &with))
+			line = buf_span(&with);
 		do_line(d, line);
 	}
+	buf_free(&with);
 	if (!buf_len(&d->why)) {
 		content_ends(d);
 		deliver(d);

@@ -9,8 +9,57 @@
 
 #include "dialog.h"
 
+static bool
+is_variable_char(char c)
+{
+	return ascii_alnum(c) || c == '-' || c == '_' || c == '.' || c == '/' || c == '+';
+}
+
+/* Takes "{=v}" from the pattern and what it stands for from the text. */
+static bool
+capture(struct span *pattern, struct span *text, struct dialog_variables *vars)
+{
+	size_t n = 0;
+	char *to;
+
+	if (!vars || !span_starts(*pattern, SPAN("{=")) || pattern->n < 4 || pattern->p[3] != '}' || pattern->p[2] < 'a' || pattern->p[2] > 'z')
+		return false;
+	to = vars->value[pattern->p[2] - 'a'];
+	while (n < text->n && n < DIALOG_VARIABLE - 1 && is_variable_char(text->p[n])) {
+		to[n] = text->p[n];
+		n++;
+	}
+	to[n] = '\0';
+	*pattern = span_from(*pattern, 4);
+	*text = span_from(*text, n);
+	return n > 0;
+}
+
 bool
 dialog_match(struct span pattern, struct span text)
+{
+	return dialog_capture(pattern, text, NULL);
+}
+
+bool
+dialog_substitute(struct span line, const struct dialog_variables *vars, struct buf *out)
+{
+	if (span_find(line, SPAN("{$")) == SIZE_MAX)
+		return false;
+	while (line.n) {
+		if (span_starts(line, SPAN("{$")) && line.n >= 4 && line.p[3] == '}' && line.p[2] >= 'a' && line.p[2] <= 'z') {
+			buf_puts(out, vars->value[line.p[2] - 'a']);
+			line = span_from(line, 4);
+		} else {
+			buf_putc(out, line.p[0]);
+			line = span_from(line, 1);
+		}
+	}
+	return true;
+}
+
+bool
+dialog_capture(struct span pattern, struct span text, struct dialog_variables *vars)
 {
 	struct span retry_pattern = SPAN_NONE, retry_text = SPAN_NONE;
 	bool can_retry = false;
@@ -29,6 +78,8 @@ dialog_match(struct span pattern, struct span text)
 			pattern = span_from(pattern, 3);
 			continue;
 		}
+		if (capture(&pattern, &text, vars))
+			continue;
 		if (span_starts(pattern, SPAN("{?}")) && text.n) {
 			pattern = span_from(pattern, 3);
 			text = span_from(text, 1);

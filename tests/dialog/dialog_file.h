@@ -30,6 +30,14 @@ bool dialog_tag(struct span line, struct span tag, struct span bare, struct span
 bool dialog_client_line(struct span line, struct buf *packet, uint64_t *times);
 /* 10ms, 300s, 5m, 2h. */
 bool dialog_time(struct span s, uint64_t *ms);
+/* What {=a} to {=z} stood for, and {$a} to {$z} stand for. */
+enum { DIALOG_VARIABLE = 128 };
+struct dialog_variables {
+	char value[26][DIALOG_VARIABLE];
+};
+bool dialog_capture(struct span pattern, struct span text, struct dialog_variables *vars);
+/* The line with its variables put in; false: it has none. */
+bool dialog_substitute(struct span line, const struct dialog_variables *vars, struct buf *out);
 /* POSIX extended expression over the whole line. */
 bool dialog_regex(struct span pattern, struct span text);
 

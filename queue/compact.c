@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "queue/export.h"
 #include "queue/impl.h"
 
 struct compaction {
@@ -14,46 +15,22 @@ struct compaction {
 };
 
 static bool
-list_recipients(const struct message *m, struct buf *list)
-{
-	struct buf done;
-	bool ok = true;
-
-	buf_init(&done, 65535);
-	for (uint32_t i = 0; ok && i < m->nrcpts; i++) {
-		const struct recipient *to = &m->rcpts[i];
-		struct record_recipient r = { .address = text_span(to->address), .orcpt = text_span(to->orcpt), .notify = to->notify,
-			.settled = to->settled };
-
-		buf_reset(&done);
-		for (const struct done *d = m->extra ? m->extra->done : NULL; d; d = d->next)
-			if (d->recipient == i) {
-				buf_le16(&done, d->address ? d->address->n : 0);
-				buf_put(&done, text_span(d->address));
-			}
-		r.done = buf_span(&done);
-		ok = buf_ok(&done) && record_list_put(list, &record_desc_recipient, &r);
-	}
-	buf_free(&done);
-	return ok;
-}
-
-static bool
 move_envelope(struct queue *q, struct message *m)
 {
 	struct record_envelope e;
 	struct span content;
 	struct buf whole, list;
+	struct export_message x = { .results = SPAN_NONE };
 	struct fail why;
 	journal_pos pos;
 	bool ok;
 
 	buf_init(&whole, (size_t)JOURNAL_RECORD_MAX + 4096);
-	buf_init(&list, RECORD_HEAD_MAX);
-	ok = queue_read(q, m, &whole, &e, &content, &why) && list_recipients(m, &list);
+	buf_init(&list, 2 * RECORD_HEAD_MAX);
+	ok = queue_read(q, m, &whole, &e, &content, &why) && export_state_of(m, &list, &x, &why);
 	if (ok) {
-		e.list = buf_span(&list);
-		e.held = (m->flags & MESSAGE_HELD) != 0;
+		e.list = x.envelope.list;
+		e.held = x.envelope.held;
 		ok = queue_append(q, RECORD_envelope, &record_desc_envelope, &e, content, JOURNAL_INTERNAL | JOURNAL_LAZY, NULL, &pos, &why);
 	}
 	if (ok) {
@@ -62,6 +39,8 @@ move_envelope(struct queue *q, struct message *m)
 		journal_live(q->journal, m->pos, -1);
 		journal_live(q->journal, pos, 1);
 		m->pos = pos;
+		if (x.results.n) /* failures that are still to be reported */
+			queue_record_outcome(q, m, x.results, false, NULL);
 		if (m->state_pos)
 			queue_record_state(q, m);
 	}

@@ -9,6 +9,7 @@
  *   notify.c    reports to the sender
  *   admin.c     verbs
  *   compact.c   what is live in a sparse segment is appended again
+ *   export.c    messages as they leave for another queue, and come from it
  */
 #ifndef QUEUE_IMPL_H
 #define QUEUE_IMPL_H
@@ -79,6 +80,9 @@ struct destination *queue_destination(struct queue *q, unsigned agent, struct sp
 struct destination *queue_destination_named(struct queue *q, struct span name);
 
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
+
+/* recover.c */
+void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r);
 
 /* routing.c */
 void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */

@@ -51,8 +51,8 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 	return true;
 }
 
-static void
-apply_result(struct queue *q, struct message *m, const struct record_result *r)
+void
+queue_apply_result(struct queue *q, struct message *m, const struct record_result *r)
 {
 	struct recipient *to;
 
@@ -87,7 +87,7 @@ replay_outcome(struct queue *q, const struct journal_record *r)
 	if (!m)
 		return true;
 	while (record_list_next(&o.list, &record_desc_result, &result, &ok))
-		apply_result(q, m, &result);
+		queue_apply_result(q, m, &result);
 	m->flags |= MESSAGE_TRIED;
 	if (o.reported)
 		message_drop_notes(m);

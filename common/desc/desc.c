@@ -276,6 +276,63 @@ desc_json_string(struct buf *out, struct span s)
 }
 
 void
+desc_lines(const struct desc *d, const void *from, struct buf *out)
+{
+	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
+		if (f->kind == DESC_BYTES || f->kind == DESC_SECRET || (counted(f) ? span_at(f, from).n == 0 : number_at(f, from) == 0))
+			continue;
+		buf_printf(out, "%s: ", f->name);
+		if (counted(f))
+			buf_put(out, span_at(f, from));
+		else
+			put_value(f, from, out, false);
+		buf_putc(out, '\n');
+	}
+}
+
+static bool
+parse_number(const struct desc_field *f, struct span s, uint64_t *v)
+{
+	size_t width = kinds[f->kind].width;
+	uint64_t max = width == 8 ? UINT64_MAX : ((uint64_t)1 << 8 * width) - 1;
+	bool minus = f->kind == DESC_I64 && s.n > 1 && s.p[0] == '-';
+
+	if (f->kind == DESC_BOOL) {
+		*v = span_eq(s, SPAN("true"));
+		return *v || span_eq(s, SPAN("false"));
+	}
+	if (f->kind == DESC_I64)
+		max = INT64_MAX;
+	if (!span_u64(span_from(s, minus), max, v))
+		return false;
+	if (minus)
+		*v = -*v;
+	return true;
+}
+
+bool
+desc_set(const struct desc *d, struct span name, struct span value, void *to)
+{
+	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
+		uint64_t v = 0;
+
+		if (!span_eq(name, span_str(f->name)))
+			continue;
+		if (f->kind == DESC_BYTES || f->kind == DESC_SECRET)
+			return false;
+		if (counted(f)) {
+			memcpy((char *)to + f->offset, &value, sizeof(value));
+			return text_ok(f, value);
+		}
+		if (!parse_number(f, value, &v) || !number_ok(f, v))
+			return false;
+		set_number(f, to, v);
+		return true;
+	}
+	return false;
+}
+
+void
 desc_doc(const struct desc *d, struct buf *out)
 {
 	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {

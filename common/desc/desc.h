@@ -65,6 +65,10 @@ void desc_text(const struct desc *d, const void *from, struct buf *out);
 void desc_json(const struct desc *d, const void *from, struct buf *out);
 /* A JSON string with its quotes. */
 void desc_json_string(struct buf *out, struct span s);
+/* "name: value" lines without empty texts, zeros, bytes and secrets; for files that people read and change. */
+void desc_lines(const struct desc *d, const void *from, struct buf *out);
+/* Sets one field from such a line. False: no such field, or not a value it may have. value must outlive *to. */
+bool desc_set(const struct desc *d, struct span name, struct span value, void *to);
 /* The layout in words: one line a field. */
 void desc_doc(const struct desc *d, struct buf *out);
 /* Mixes every name, kind and bound into a hash: two builds that agree on it

@@ -436,7 +436,7 @@ look_after(struct queue *q, struct message *m)
 		if (e->state == ENTRY_READY || e->state == ENTRY_UNROUTED)
 			return;
 	if (m->flags & MESSAGE_DELETED) {
-		queue_record_outcome(q, m, SPAN_NONE, false, "administrator");
+		queue_record_deletion(q, m);
 		queue_drop(q, m);
 	} else if (m->unsettled > 0) {
 		if (!(m->flags & MESSAGE_HELD))

@@ -8,6 +8,8 @@
  *   waiting.c   delays, timers, expiry, warnings
  *   notify.c    reports to the sender
  *   admin.c     verbs
+ *   walk.c      all messages, in slices
+ *   deleted.c   what was deleted and can be had back
  *   compact.c   what is live in a sparse segment is appended again
  *   export.c    messages as they leave for another queue, and come from it
  */
@@ -43,6 +45,12 @@ struct heap {
 	size_t n, max;
 };
 
+struct deleted {
+	uint64_t id;
+	journal_pos envelope, outcome;
+	bool blob;
+};
+
 struct queue {
 	struct journal *journal;
 	struct vfs *blobs;
@@ -57,6 +65,9 @@ struct queue {
 	struct list rotor;       /* destinations that may start a job */
 	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
 	struct list cache;
+	struct list walks;
+	struct deleted *deleted; /* owned; oldest first, until a sweep mixes them */
+	size_t ndeleted, max_deleted, sweep;
 	struct heap heap;
 	struct words words;
 	uint64_t next_job, next_ask, last_id;
@@ -83,6 +94,16 @@ void queue_uncache(struct queue *q, struct message *m); /* its content is not wa
 
 /* recover.c */
 void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r);
+/* walk.c */
+void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */
+
+/* deleted.c */
+void queue_record_deletion(struct queue *q, struct message *m);
+void queue_deleted_note(struct queue *q, const struct message *m, journal_pos outcome);
+bool queue_is_deletion(struct span why); /* of a removal: one that can be undone */
+bool queue_was_deleted(const struct queue *q, uint64_t id); /* and can still be had back: its blob stays */
+void queue_deleted_sweep(struct queue *q);
+void queue_deleted_free(struct queue *q);
 
 /* routing.c */
 void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */

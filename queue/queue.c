@@ -32,6 +32,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->rotor);
 	buf_init(&q->actions, ACTIONS_MAX);
 	list_init(&q->cache);
+	list_init(&q->walks);
 	words_init(&q->words);
 	q->now = ports->now_ms(ports->arg);
 	q->next_job = q->next_ask = (uint64_t)q->now << 20; /* not used by a former process */
@@ -72,6 +73,7 @@ queue_free(struct queue **at)
 	map_free(&q->asks);
 	words_free(&q->words);
 	buf_free(&q->actions);
+	queue_deleted_free(q);
 	free(q->heap.items);
 	free(q);
 	*at = NULL;
@@ -259,6 +261,7 @@ queue_drop(struct queue *q, struct message *m)
 	queue_unroute(q, m);
 	if (q->warn[kind] == m)
 		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
+	queue_walks_pass(q, m);
 	queue_uncache(q, m);
 	idmap_remove(&q->messages, &m->by_id);
 	q->stats.messages--;
@@ -318,8 +321,10 @@ queue_record_outcome(struct queue *q, struct message *m, struct span list, bool 
 	struct fail why;
 	journal_pos pos;
 
-	if (r)
+	if (r) {
 		*r = removal_of(q, m);
+		r->blob = r->blob && !queue_is_deletion(span_str(removed_by)); /* it may be wanted back */
+	}
 	if (!queue_append(q, RECORD_outcome, &record_desc_outcome, &o, SPAN_NONE, JOURNAL_INTERNAL | JOURNAL_LAZY,
 	        r ? &r->ticket : NULL, &pos, &why)) {
 		/* What is lost is only that it was done: after a restart it is done again. */
@@ -328,6 +333,10 @@ queue_record_outcome(struct queue *q, struct message *m, struct span list, bool 
 		return;
 	}
 	journal_depend(q->journal, pos, m->pos);
+	if (q->ports.outcome)
+		q->ports.outcome(q->ports.arg, m, &o);
+	if (queue_is_deletion(span_str(removed_by)))
+		queue_deleted_note(q, m, pos);
 	if (removed_by) {
 		q->stats.removed++;
 		queue_log_message(LOG_removed, m, "%s%s", *removed_by ? "by=" : "", removed_by);
@@ -389,7 +398,7 @@ accepted(struct journal_ticket *t, const struct fail *why)
 	queue_log_message(LOG_queued, m, "from=<%.*s> size=%" PRIu64 " nrcpt=%" PRIu32, SPAN_ARG(text_span(m->sender)), m->size,
 	    m->nrcpts);
 	if (m->flags & MESSAGE_DELETED) {
-		queue_record_outcome(q, m, SPAN_NONE, false, "administrator");
+		queue_record_deletion(q, m);
 		queue_drop(q, m);
 	} else if (!(m->flags & MESSAGE_HELD)) {
 		queue_start(q, m);

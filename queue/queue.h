@@ -72,6 +72,8 @@ struct queue_ports {
 	/* queue_run() is wanted at this time; 0: soon, when the present input is worked off. */
 	void (*wake)(void *arg, int64_t at_ms);
 	uint32_t (*random)(void *arg);
+	/* A record of what became of m; removed: it leaves the queue now. May be NULL. */
+	void (*outcome)(void *arg, const struct message *m, const struct record_outcome *o);
 	/* What is configured for this next hop: changes the defaults in *limits. May be NULL. */
 	void (*limits)(void *arg, struct span nexthop, struct destination_limits *limits);
 };
@@ -114,6 +116,22 @@ void queue_flush_destinations(struct queue *q); /* forget every backoff */
 struct message *queue_find(const struct queue *q, uint64_t id);
 /* The ids of all messages in order of arrival, *ids to be freed by the caller. */
 size_t queue_ids(const struct queue *q, uint64_t **ids);
+/* Walks all messages in order of arrival, in slices if need be: between two
+ * calls messages may come and go. What arrives after the beginning is left out. */
+struct queue_walk {
+	struct list node;
+	struct queue *q;
+	struct message *at[2];
+	uint64_t until;
+	size_t seen, total;
+};
+void queue_walk_begin(struct queue *q, struct queue_walk *w);
+struct message *queue_walk_next(struct queue_walk *w); /* NULL: that was all */
+void queue_walk_end(struct queue_walk *w);             /* before w is freed, in any case */
+/* Brings back what VERB_DELETE took away, while the journal still has it: same
+ * id, recipients as they stood. False: not to be had; else as queue_accept(). */
+bool queue_undelete(struct queue *q, uint64_t id, void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg,
+    struct fail *why);
 void queue_each_destination(struct queue *q, void (*visit)(struct destination *d, void *arg), void *arg);
 /* "active", "incoming", "deferred", "hold" */
 const char *queue_state(const struct message *m);

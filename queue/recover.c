@@ -84,15 +84,20 @@ replay_outcome(struct queue *q, const struct journal_record *r)
 		return false;
 	journal_depend(q->journal, r->pos, o.about);
 	m = queue_find(q, o.id);
-	if (!m)
+	/* One that speaks of another place was carried along by compaction: its message was
+	 * moved with this known, or was deleted and has come back since. */
+	if (!m || o.about != m->pos)
 		return true;
 	while (record_list_next(&o.list, &record_desc_result, &result, &ok))
 		queue_apply_result(q, m, &result);
 	m->flags |= MESSAGE_TRIED;
 	if (o.reported)
 		message_drop_notes(m);
-	if (o.removed)
+	if (o.removed) {
+		if (queue_is_deletion(o.why))
+			queue_deleted_note(q, m, r->pos);
 		forget(q, m);
+	}
 	return ok;
 }
 
@@ -221,10 +226,10 @@ on_blob(void *arg, const char *name)
 {
 	struct blobs *b = arg;
 	struct span s = span_str(name);
-	uint64_t id;
+	uint64_t id = 0;
 	struct message *m = queueid_parse(s, &id) ? queue_find(b->q, id) : NULL;
 
-	if (!m || !(m->flags & MESSAGE_BLOB)) {
+	if ((!m || !(m->flags & MESSAGE_BLOB)) && (id == 0 || !queue_was_deleted(b->q, id))) {
 		buf_put(&b->names, s);
 		buf_putc(&b->names, '\0');
 	}

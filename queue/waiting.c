@@ -314,6 +314,7 @@ queue_run_ages(struct queue *q)
 		warn(q, kind);
 		expire(q, kind);
 	}
-	if (q->messages.count)
+	queue_deleted_sweep(q);
+	if (q->messages.count || q->ndeleted)
 		q->ports.wake(q->ports.arg, q->next_age_ms);
 }

@@ -153,7 +153,7 @@ seal(struct journal *j, struct slot *slot)
 }
 
 static bool
-roll(struct journal *j, unsigned flags, struct fail *why)
+next_segment(struct journal *j, unsigned flags, struct fail *why)
 {
 	struct slot *prev = j->active, *next;
 
@@ -168,11 +168,23 @@ roll(struct journal *j, unsigned flags, struct fail *why)
 		next->state = SLOT_SEALED; /* empty: tidy will free it */
 		return false;
 	}
+	j->active = next;
 	if (prev)
 		seal(j, prev);
-	j->active = next;
 	upkeep_spare(j);
 	return true;
+}
+
+/* Without threads, what is done on the way ends in a tidying; that appends, and must find no half of this. */
+static bool
+roll(struct journal *j, unsigned flags, struct fail *why)
+{
+	bool tidying = j->tidying, ok;
+
+	j->tidying = true;
+	ok = next_segment(j, flags, why);
+	j->tidying = tidying;
+	return ok;
 }
 
 static struct batch *

@@ -295,8 +295,8 @@ slots_use(struct slots *s, const struct slot *prev, uint64_t stamp)
 	};
 	slot->state = SLOT_ACTIVE;
 	slot->end = SEGMENT_HEADER;
-	slot->end_known = slot->offered = false;
-	slot->moved = 0;
+	slot->end_known = slot->offered = slot->indexed = false;
+	slot->moved = slot->unlived = 0;
 	slot->header_due = true;
 	slot->records = slot->pins = 0;
 	slot->live = 0;
@@ -453,7 +453,7 @@ walk_index(struct walk *w, bool *complete)
 	     segment_index_walk(buf_span(&file), w->slot->head.seq, w->slot->head.mark, &end, index_record, w, complete);
 	if (ok && w->collect) {
 		w->slot->end = end;
-		w->slot->end_known = true;
+		w->slot->end_known = w->slot->indexed = true;
 	}
 	buf_free(&file);
 	return ok;

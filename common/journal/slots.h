@@ -32,8 +32,10 @@ struct slot {
 	bool busy;              /* a thread works on it */
 	uint64_t moved;         /* compaction has carried on what was needed, up to this batch; 0: no */
 	bool offered;           /* compaction was asked for */
+	bool indexed;           /* its index has been written or read */
 	uint32_t records;
 	int64_t live;           /* records that a restart needs */
+	uint64_t unlived;       /* the newest batch when that was last made less: what replaced a record may be in it */
 	uint32_t pins;          /* older segments that records here speak about */
 	struct buf dependants;  /* seq u64 of segments needed while this one exists */
 	struct buf index;       /* entries, while active and until written */

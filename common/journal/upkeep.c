@@ -76,11 +76,14 @@ index_done(struct work *w)
 void
 upkeep_index(struct journal *j, struct slot *slot)
 {
-	struct job *job = job_new(j, slot);
+	struct job *job = slot->indexed ? NULL : job_new(j, slot);
 
+	/* Once only: a segment may become the last one again when what came after it is recycled, and
+	 * its entries are gone from memory by then. An index that lacks entries would be believed. */
 	if (!job)
 		return;
-	if (!segment_index_seal(&job->content, buf_span(&slot->index), slot->head.seq, slot->head.mark, slot->end)) {
+	slot->indexed = true;
+	if (!buf_ok(&slot->index) || !segment_index_seal(&job->content, buf_span(&slot->index), slot->head.seq, slot->head.mark, slot->end)) {
 		(void)fail_set(&job->why, FAIL_LIMIT, 0, "no memory for the index of a segment");
 		(void)job_end(job);
 		return;
@@ -263,6 +266,8 @@ journal_live(struct journal *j, journal_pos pos, int by)
 	if (!slot)
 		return;
 	slot->live += by;
+	if (by < 0)
+		slot->unlived = j->stamp;
 	if (by < 0 && slot != j->active && (slot->live <= 0 || slot->live * SPARSE < (int64_t)slot->records))
 		j->untidy = true;
 }
@@ -359,7 +364,9 @@ journal_tidy(struct journal *j)
 
 		if (!idle_sealed(slot) || batched(j, slot))
 			continue;
-		if ((slot->moved && slot->moved <= j->durable) || (slot->live <= 0 && slot->pins == 0))
+		if (slot->unlived > j->durable)
+			j->untidy = true; /* looked at again */
+		else if ((slot->moved && slot->moved <= j->durable) || (slot->live <= 0 && slot->pins == 0))
 			(void)start_retire(j, slot);
 		else if (j->o.on_sparse && !slot->offered && j->slots.nused >= SPARSE_SEGMENTS &&
 		         slot->live * SPARSE < (int64_t)slot->records) {

@@ -258,6 +258,58 @@ dead_segments_are_recycled_in_dependency_order(void **state)
 	memfs_free(&fs);
 }
 
+/* An index lost its entries when it was written a second time, and with them the segment its records. */
+static void
+a_segment_that_is_last_again_keeps_its_index(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	journal_pos last;
+
+	(void)state;
+	(void)add(j, "kept", 0);
+	for (int i = 0; i < 7; i++)
+		last = add_dead(j, "filler", 10000);
+	assert_int_equal(journal_segment(last), 2);
+	assert_true(journal_sync(j, NULL));
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	journal_live(j, seen.last, -1); /* the second segment is not needed */
+	journal_tidy(j);
+	assert_false(journal_exists(j, last));
+	(void)add_dead(j, "new", 0);
+	assert_true(journal_sync(j, NULL));
+	journal_close(&j);
+	j = open_on(fs, &seen);
+	assert_non_null(strstr(seen.heads, "kept"));
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+static void
+what_replaces_a_record_is_durable_before_its_segment_goes(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	journal_pos first = add(j, "first", 0);
+
+	(void)state;
+	for (int i = 0; i < 7; i++)
+		(void)add_dead(j, "filler", 10000);
+	assert_true(journal_sync(j, NULL));
+	(void)add(j, "first", 0); /* moved */
+	journal_live(j, first, -1);
+	journal_tidy(j);
+	assert_true(journal_exists(j, first));
+	assert_true(journal_sync(j, NULL));
+	journal_tidy(j);
+	assert_false(journal_exists(j, first));
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
 static struct fail told;
 static int tickets;
 
@@ -406,6 +458,8 @@ main(void)
 		cmocka_unit_test(damage_in_the_middle_is_skipped_and_told),
 		cmocka_unit_test(torn_tail_ends_the_replay_silently),
 		cmocka_unit_test(dead_segments_are_recycled_in_dependency_order),
+		cmocka_unit_test(a_segment_that_is_last_again_keeps_its_index),
+		cmocka_unit_test(what_replaces_a_record_is_durable_before_its_segment_goes),
 		cmocka_unit_test(failed_sync_kills_the_journal),
 		cmocka_unit_test(full_disk_refuses_but_lives),
 		cmocka_unit_test(group_commit_shares_syncs_and_keeps_order),

@@ -8,21 +8,7 @@
 
 #include "base/owner.h"
 
-enum { SECTOR = 512, FD_BASE = 1000 };
-
-struct inode {
-	struct list node;
-	unsigned number;
-	char *bytes;
-	uint64_t size, room;
-	bool dir;
-};
-
-struct name {
-	struct list node;
-	struct inode *inode;
-	char text[MEMFS_NAME];
-};
+enum { FD_BASE = 1000 };
 
 static struct memfs *
 self(struct vfs *v)
@@ -30,29 +16,26 @@ self(struct vfs *v)
 	return OWNER_OF(v, struct memfs, vfs);
 }
 
-static struct name *
-find(struct memfs *fs, const char *text)
+struct memfs_name *
+memfs_find(struct memfs *fs, const char *text)
 {
 	LIST_EACH(&fs->names, it)
-		if (strcmp(OWNER_OF(it, struct name, node)->text, text) == 0)
-			return OWNER_OF(it, struct name, node);
+		if (strcmp(OWNER_OF(it, struct memfs_name, node)->text, text) == 0)
+			return OWNER_OF(it, struct memfs_name, node);
 	return NULL;
 }
 
-static struct inode *
-inode_of(struct memfs *fs, unsigned number)
+struct memfs_inode *
+memfs_inode(struct memfs *fs, unsigned number, bool make)
 {
+	struct memfs_inode *i;
+
 	LIST_EACH(&fs->inodes, it)
-		if (OWNER_OF(it, struct inode, node)->number == number)
-			return OWNER_OF(it, struct inode, node);
-	return NULL;
-}
-
-static struct inode *
-add_inode(struct memfs *fs, unsigned number)
-{
-	struct inode *i = calloc(1, sizeof(*i));
-
+		if (OWNER_OF(it, struct memfs_inode, node)->number == number)
+			return OWNER_OF(it, struct memfs_inode, node);
+	if (!make)
+		return NULL;
+	i = calloc(1, sizeof(*i));
 	i->number = number;
 	list_push(&fs->inodes, &i->node);
 	if (number >= fs->next_inode)
@@ -60,10 +43,10 @@ add_inode(struct memfs *fs, unsigned number)
 	return i;
 }
 
-static void
-add_name(struct memfs *fs, const char *text, struct inode *inode)
+void
+memfs_link(struct memfs *fs, const char *text, struct memfs_inode *inode)
 {
-	struct name *n = find(fs, text);
+	struct memfs_name *n = memfs_find(fs, text);
 
 	if (!n) {
 		n = calloc(1, sizeof(*n));
@@ -73,10 +56,10 @@ add_name(struct memfs *fs, const char *text, struct inode *inode)
 	n->inode = inode;
 }
 
-static void
-drop_name(struct memfs *fs, const char *text)
+void
+memfs_unlink(struct memfs *fs, const char *text)
 {
-	struct name *n = find(fs, text);
+	struct memfs_name *n = memfs_find(fs, text);
 
 	if (n) {
 		list_remove(&n->node);
@@ -84,8 +67,8 @@ drop_name(struct memfs *fs, const char *text)
 	}
 }
 
-static void
-resize(struct inode *i, uint64_t size)
+void
+memfs_resize(struct memfs_inode *i, uint64_t size)
 {
 	if (size > i->room) {
 		i->bytes = realloc(i->bytes, size);
@@ -95,15 +78,17 @@ resize(struct inode *i, uint64_t size)
 	if (size < i->size)
 		memset(i->bytes + size, 0, i->size - size);
 	i->size = size;
+	i->hash = 0;
 }
 
-static void
-put(struct inode *i, const char *bytes, uint64_t n, uint64_t at)
+void
+memfs_put(struct memfs_inode *i, const char *bytes, uint64_t n, uint64_t at)
 {
 	if (at + n > i->size)
-		resize(i, at + n);
+		memfs_resize(i, at + n);
 	if (n)
 		memcpy(i->bytes + at, bytes, n);
+	i->hash = 0;
 }
 
 static bool
@@ -144,8 +129,8 @@ static int
 mem_open(struct vfs *v, const char *text, enum vfs_open how)
 {
 	struct memfs *fs = self(v);
-	struct name *n = find(fs, text);
-	struct inode *i;
+	struct memfs_name *n = memfs_find(fs, text);
+	struct memfs_inode *i;
 
 	if (how != VFS_CREATE) {
 		errno = ENOENT;
@@ -157,8 +142,8 @@ mem_open(struct vfs *v, const char *text, enum vfs_open how)
 	}
 	if (refused(fs, MEMFS_CREATE))
 		return -1;
-	i = add_inode(fs, fs->next_inode);
-	add_name(fs, text, i);
+	i = memfs_inode(fs, fs->next_inode, true);
+	memfs_link(fs, text, i);
 	(void)note(fs, MEMFS_CREATE, i->number, text);
 	return (int)i->number + FD_BASE;
 }
@@ -173,7 +158,7 @@ mem_close(struct vfs *v, int fd)
 static ssize_t
 mem_pread(struct vfs *v, int fd, void *to, size_t n, uint64_t at)
 {
-	struct inode *i = inode_of(self(v), (unsigned)fd - FD_BASE);
+	struct memfs_inode *i = memfs_inode(self(v), (unsigned)fd - FD_BASE, false);
 
 	if (at >= i->size)
 		return 0;
@@ -187,7 +172,7 @@ static ssize_t
 mem_pwritev(struct vfs *v, int fd, const struct iovec *iov, int niov, uint64_t at)
 {
 	struct memfs *fs = self(v);
-	struct inode *i = inode_of(fs, (unsigned)fd - FD_BASE);
+	struct memfs_inode *i = memfs_inode(fs, (unsigned)fd - FD_BASE, false);
 	ssize_t total = 0;
 
 	if (refused(fs, MEMFS_WRITE))
@@ -195,7 +180,7 @@ mem_pwritev(struct vfs *v, int fd, const struct iovec *iov, int niov, uint64_t a
 	for (int k = 0; k < niov; k++) {
 		struct memfs_op *op;
 
-		put(i, iov[k].iov_base, iov[k].iov_len, at);
+		memfs_put(i, iov[k].iov_base, iov[k].iov_len, at);
 		if (fs->record) {
 			op = note(fs, MEMFS_WRITE, i->number, NULL);
 			op->at = at;
@@ -209,6 +194,21 @@ mem_pwritev(struct vfs *v, int fd, const struct iovec *iov, int niov, uint64_t a
 	return total;
 }
 
+/* A mutation of the program under test: it forgets to sync files of this directory ("blob/") or the
+ * directory itself ("blob"). */
+static bool
+lies(const struct memfs *fs, unsigned inode)
+{
+	if (fs->lie)
+		LIST_EACH(&fs->names, it) {
+			const struct memfs_name *n = OWNER_OF(it, struct memfs_name, node);
+
+			if (n->inode->number == inode && strncmp(n->text, fs->lie, strlen(fs->lie)) == 0)
+				return strchr(fs->lie, '/') != NULL;
+		}
+	return false;
+}
+
 static int
 mem_sync(struct vfs *v, int fd)
 {
@@ -217,7 +217,8 @@ mem_sync(struct vfs *v, int fd)
 	fs->syncs++;
 	if (refused(fs, MEMFS_SYNC))
 		return -1;
-	(void)note(fs, MEMFS_SYNC, (unsigned)fd - FD_BASE, NULL);
+	if (!lies(fs, (unsigned)fd - FD_BASE))
+		(void)note(fs, MEMFS_SYNC, (unsigned)fd - FD_BASE, NULL);
 	return 0;
 }
 
@@ -226,7 +227,8 @@ mem_sync_dir(struct vfs *v, const char *dir)
 {
 	if (refused(self(v), MEMFS_SYNC_DIR))
 		return -1;
-	(void)note(self(v), MEMFS_SYNC_DIR, 0, dir);
+	if (!self(v)->lie || strcmp(self(v)->lie, dir) != 0)
+		(void)note(self(v), MEMFS_SYNC_DIR, 0, dir);
 	return 0;
 }
 
@@ -237,7 +239,7 @@ set_size(struct vfs *v, int fd, uint64_t size)
 
 	if (refused(fs, MEMFS_SIZE))
 		return -1;
-	resize(inode_of(fs, (unsigned)fd - FD_BASE), size);
+	memfs_resize(memfs_inode(fs, (unsigned)fd - FD_BASE, false), size);
 	note(fs, MEMFS_SIZE, (unsigned)fd - FD_BASE, NULL)->n = size;
 	return 0;
 }
@@ -246,8 +248,8 @@ static int
 mem_rename(struct vfs *v, const char *from, const char *to)
 {
 	struct memfs *fs = self(v);
-	struct name *n = find(fs, from);
-	struct inode *i = n ? n->inode : NULL;
+	struct memfs_name *n = memfs_find(fs, from);
+	struct memfs_inode *i = n ? n->inode : NULL;
 
 	if (!n) {
 		errno = ENOENT;
@@ -255,8 +257,8 @@ mem_rename(struct vfs *v, const char *from, const char *to)
 	}
 	if (refused(fs, MEMFS_RENAME))
 		return -1;
-	drop_name(fs, from);
-	add_name(fs, to, i);
+	memfs_unlink(fs, from);
+	memfs_link(fs, to, i);
 	(void)snprintf(note(fs, MEMFS_RENAME, i->number, from)->to, MEMFS_NAME, "%s", to);
 	return 0;
 }
@@ -266,14 +268,14 @@ mem_unlink(struct vfs *v, const char *text)
 {
 	struct memfs *fs = self(v);
 
-	if (!find(fs, text)) {
+	if (!memfs_find(fs, text)) {
 		errno = ENOENT;
 		return -1;
 	}
 	if (refused(fs, MEMFS_UNLINK))
 		return -1;
-	(void)note(fs, MEMFS_UNLINK, find(fs, text)->inode->number, text);
-	drop_name(fs, text);
+	(void)note(fs, MEMFS_UNLINK, memfs_find(fs, text)->inode->number, text);
+	memfs_unlink(fs, text);
 	return 0;
 }
 
@@ -281,13 +283,13 @@ static int
 mem_mkdir(struct vfs *v, const char *text)
 {
 	struct memfs *fs = self(v);
-	struct inode *i;
+	struct memfs_inode *i;
 
-	if (find(fs, text))
+	if (memfs_find(fs, text))
 		return 0;
-	i = add_inode(fs, fs->next_inode);
+	i = memfs_inode(fs, fs->next_inode, true);
 	i->dir = true;
-	add_name(fs, text, i);
+	memfs_link(fs, text, i);
 	(void)note(fs, MEMFS_MKDIR, i->number, text);
 	return 0;
 }
@@ -295,7 +297,7 @@ mem_mkdir(struct vfs *v, const char *text)
 static int64_t
 mem_size(struct vfs *v, int fd)
 {
-	return (int64_t)inode_of(self(v), (unsigned)fd - FD_BASE)->size;
+	return (int64_t)memfs_inode(self(v), (unsigned)fd - FD_BASE, false)->size;
 }
 
 static int
@@ -304,7 +306,7 @@ mem_list(struct vfs *v, const char *dir, bool (*visit)(void *, const char *), vo
 	size_t n = strlen(dir);
 
 	LIST_EACH(&self(v)->names, it) {
-		struct name *name = OWNER_OF(it, struct name, node);
+		struct memfs_name *name = OWNER_OF(it, struct memfs_name, node);
 
 		if (strncmp(name->text, dir, n) == 0 && name->text[n] == '/' && !visit(arg, name->text + n + 1))
 			break;
@@ -321,7 +323,7 @@ mem_space(struct vfs *v)
 static int
 mem_stat(struct vfs *v, const char *text, struct vfs_stat *out)
 {
-	struct name *n = find(self(v), text);
+	struct memfs_name *n = memfs_find(self(v), text);
 
 	if (!n) {
 		errno = ENOENT;
@@ -342,7 +344,7 @@ mem_touch(struct vfs *v, int fd, int64_t mtime)
 static void *
 mem_map(struct vfs *v, int fd, size_t n)
 {
-	struct inode *i = inode_of(self(v), (unsigned)fd - FD_BASE);
+	struct memfs_inode *i = memfs_inode(self(v), (unsigned)fd - FD_BASE, false);
 	void *p = i->size >= n ? malloc(n) : NULL;
 
 	if (p)
@@ -398,11 +400,11 @@ memfs_free(struct memfs **at)
 	struct memfs *fs = *at;
 
 	LIST_EACH(&fs->inodes, it) {
-		free(OWNER_OF(it, struct inode, node)->bytes);
-		free(OWNER_OF(it, struct inode, node));
+		free(OWNER_OF(it, struct memfs_inode, node)->bytes);
+		free(OWNER_OF(it, struct memfs_inode, node));
 	}
 	LIST_EACH(&fs->names, it)
-		free(OWNER_OF(it, struct name, node));
+		free(OWNER_OF(it, struct memfs_name, node));
 	for (size_t i = 0; i < fs->nops; i++)
 		free(fs->ops[i].bytes);
 	free(fs->ops);
@@ -410,160 +412,74 @@ memfs_free(struct memfs **at)
 	*at = NULL;
 }
 
-/* ---- crash states ---- */
+/* ---- copies ---- */
 
-static bool
-in_dir(const char *name, const char *dir)
+struct memfs *
+memfs_clone(const struct memfs *from)
 {
-	size_t n = strlen(dir);
+	struct memfs *out = memfs_new();
 
-	return n == 0 ? !strchr(name, '/') : strncmp(name, dir, n) == 0 && name[n] == '/';
-}
+	out->next_inode = from->next_inode;
+	out->space = from->space;
+	LIST_EACH(&from->inodes, it) {
+		const struct memfs_inode *i = OWNER_OF(it, struct memfs_inode, node);
+		struct memfs_inode *copy = memfs_inode(out, i->number, true);
 
-static bool
-makes_durable(const struct memfs_op *op, const struct memfs_op *later)
-{
-	switch (op->kind) {
-	case MEMFS_WRITE:
-	case MEMFS_SIZE:
-		return later->kind == MEMFS_SYNC && later->inode == op->inode;
-	case MEMFS_RENAME:
-		return later->kind == MEMFS_SYNC_DIR && in_dir(op->to, later->name);
-	case MEMFS_MKDIR: /* a directory whose contents were synced is there */
-		return later->kind == MEMFS_SYNC_DIR && strcmp(op->name, later->name) == 0;
-	default:
-		return later->kind == MEMFS_SYNC_DIR && in_dir(op->name, later->name);
+		copy->dir = i->dir;
+		copy->hash = i->hash;
+		copy->bytes = malloc(i->size + 1);
+		copy->size = copy->room = i->size;
+		if (i->size)
+			memcpy(copy->bytes, i->bytes, i->size);
 	}
-}
+	LIST_EACH(&from->names, it) {
+		const struct memfs_name *n = OWNER_OF(it, struct memfs_name, node);
 
-/* Whether a later operation of the prefix made op durable. */
-static bool
-durable(const struct memfs *fs, size_t i, size_t n)
-{
-	struct memfs_op *op = &fs->ops[i];
-
-	if (op->kind == MEMFS_SYNC || op->kind == MEMFS_SYNC_DIR)
-		return true;
-	if (!op->durable_at) {
-		op->durable_at = SIZE_MAX;
-		for (size_t k = i + 1; k < fs->nops && op->durable_at == SIZE_MAX; k++)
-			if (makes_durable(op, &fs->ops[k]))
-				op->durable_at = k;
+		memfs_link(out, n->text, memfs_inode(out, n->inode->number, false));
 	}
-	return op->durable_at < n;
-}
-
-size_t
-memfs_unsynced(const struct memfs *fs, size_t n)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < n; i++)
-		count += !durable(fs, i, n);
-	return count;
+	return out;
 }
 
 static uint64_t
-draw(uint64_t *seed) /* xorshift64* */
+mix(uint64_t h, uint64_t v)
 {
-	*seed ^= *seed >> 12;
-	*seed ^= *seed << 25;
-	*seed ^= *seed >> 27;
-	return (*seed * 0x2545f4914f6cdd1du) >> 33;
+	h = (h ^ v) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 29;
 }
 
-static void
-write_torn(struct inode *i, const struct memfs_op *op, uint64_t *seed)
+static uint64_t
+hash_bytes(const char *p, size_t n)
 {
-	uint64_t at = op->at, end = op->at + op->n;
+	uint64_t h = n, v;
 
-	while (at < end) {
-		uint64_t next = (at / SECTOR + 1) * SECTOR;
-
-		if (next > end)
-			next = end;
-		if (draw(seed) & 1)
-			put(i, op->bytes + (at - op->at), next - at, at);
-		at = next;
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&v, p, 8);
+		h = mix(h, v);
 	}
+	for (; n > 0; p++, n--)
+		h = mix(h, (unsigned char)*p);
+	return mix(h, 1);
 }
 
-static void
-apply(struct memfs *out, const struct memfs_op *op, bool torn, uint64_t *seed)
+uint64_t
+memfs_hash(struct memfs *fs)
 {
-	struct inode *i = inode_of(out, op->inode);
-	struct name *n;
+	uint64_t sum = 0;
 
-	switch (op->kind) {
-	case MEMFS_CREATE:
-	case MEMFS_MKDIR:
-		if (!i)
-			i = add_inode(out, op->inode);
-		i->dir = op->kind == MEMFS_MKDIR;
-		add_name(out, op->name, i);
-		break;
-	case MEMFS_WRITE:
-		if (torn)
-			write_torn(i, op, seed);
-		else
-			put(i, op->bytes, op->n, op->at);
-		break;
-	case MEMFS_SIZE:
-		resize(i, op->n);
-		break;
-	case MEMFS_RENAME:
-		n = find(out, op->name);
-		if (n && n->inode->number == op->inode) {
-			drop_name(out, op->name);
-			add_name(out, op->to, i);
-		} else if (i) {
-			add_name(out, op->to, i); /* the creation was lost, the rename not */
-		}
-		break;
-	case MEMFS_UNLINK:
-		n = find(out, op->name);
-		if (n && n->inode->number == op->inode)
-			drop_name(out, op->name);
-		break;
-	default:
-		break;
+	LIST_EACH(&fs->names, it) {
+		const struct memfs_name *n = OWNER_OF(it, struct memfs_name, node);
+
+		if (!n->inode->hash)
+			n->inode->hash = hash_bytes(n->inode->bytes, n->inode->size) | 1;
+		sum += mix(hash_bytes(n->text, strlen(n->text)), n->inode->hash); /* whatever the order of the list */
 	}
-}
-
-struct memfs *
-memfs_crash(const struct memfs *fs, size_t n, enum memfs_loss loss, uint64_t seed)
-{
-	struct memfs *out = memfs_new();
-	uint64_t state = seed * 0x9e3779b97f4a7c15u + 1, unsynced = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct memfs_op *op = &fs->ops[i];
-		bool sure = loss == MEMFS_KEEP_ALL || durable(fs, i, n), torn = false;
-
-		/* File contents exist with or without a name. */
-		if (op->kind == MEMFS_CREATE && !inode_of(out, op->inode))
-			(void)add_inode(out, op->inode);
-		if (!sure) {
-			unsynced++;
-			if (loss == MEMFS_DROP_ALL || (loss == MEMFS_DROP_ONE && unsynced - 1 == seed))
-				continue;
-			if (loss == MEMFS_RANDOM) {
-				uint64_t chance = draw(&state) % 3;
-
-				if (chance == 0)
-					continue;
-				torn = chance == 1;
-			}
-		}
-		apply(out, op, torn, &state);
-	}
-	return out;
+	return sum;
 }
 
 char *
 memfs_bytes(struct memfs *fs, const char *text, uint64_t *size)
 {
-	struct name *n = find(fs, text);
+	struct memfs_name *n = memfs_find(fs, text);
 
 	if (!n)
 		return NULL;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * memfs: a file system in memory behind journal/vfs.h.  It writes down every
- * operation, refuses the one it is told to refuse, and can be rebuilt as a
- * disk might look after the power failed behind operation n: what was synced
- * is there, what was not may be missing, or torn at 512-byte boundaries.
+ * operation and refuses the one it is told to refuse.  What a disk looks like
+ * when the power failed in between is crash/cut.h's.
  */
 #ifndef CRASH_MEMFS_H
 #define CRASH_MEMFS_H
@@ -15,6 +14,21 @@ enum memfs_kind { MEMFS_CREATE, MEMFS_WRITE, MEMFS_SIZE, MEMFS_SYNC, MEMFS_SYNC_
 
 enum { MEMFS_NAME = 300 };
 
+struct memfs_inode {
+	struct list node;
+	unsigned number;
+	char *bytes;
+	uint64_t size, room;
+	uint64_t hash; /* of the bytes; 0: not known */
+	bool dir;
+};
+
+struct memfs_name {
+	struct list node;
+	struct memfs_inode *inode;
+	char text[MEMFS_NAME];
+};
+
 struct memfs_op {
 	enum memfs_kind kind;
 	unsigned inode;
@@ -22,7 +36,6 @@ struct memfs_op {
 	char *bytes;      /* WRITE, owned */
 	char name[MEMFS_NAME], to[MEMFS_NAME];
 	uint64_t mark;    /* memfs.mark when it happened */
-	size_t durable_at; /* the later operation that made it durable; SIZE_MAX: none; 0: not looked for */
 };
 
 struct memfs {
@@ -39,23 +52,24 @@ struct memfs {
 	bool fail_forever;    /* and every later one */
 	int fail_errno;
 	int64_t space;
+	const char *lie; /* syncs of "DIR/" (its files) or "DIR" (its names) are left out */
 	unsigned syncs;
 };
 
 struct memfs *memfs_new(void);
 void memfs_free(struct memfs **fs);
 
-/* Which unsynced operations of a prefix reached the disk. */
-enum memfs_loss {
-	MEMFS_KEEP_ALL,   /* the process died, the machine did not */
-	MEMFS_DROP_ALL,
-	MEMFS_DROP_ONE,   /* the seed-th unsynced operation */
-	MEMFS_RANDOM,     /* each by chance, writes torn in sectors */
-};
-/* The disk after the first n operations of fs and a power cut. */
-struct memfs *memfs_crash(const struct memfs *fs, size_t n, enum memfs_loss loss, uint64_t seed);
-/* How many operations of the prefix are not made durable by a later one in it. */
-size_t memfs_unsynced(const struct memfs *fs, size_t n);
+struct memfs *memfs_clone(const struct memfs *fs); /* the files; no operations */
+/* Equal for equal names with equal contents. */
+uint64_t memfs_hash(struct memfs *fs);
+
+/* The parts a disk is put together from (crash/cut.c). */
+struct memfs_name *memfs_find(struct memfs *fs, const char *name);
+struct memfs_inode *memfs_inode(struct memfs *fs, unsigned number, bool make);
+void memfs_link(struct memfs *fs, const char *name, struct memfs_inode *inode);
+void memfs_unlink(struct memfs *fs, const char *name);
+void memfs_put(struct memfs_inode *i, const char *bytes, uint64_t n, uint64_t at);
+void memfs_resize(struct memfs_inode *i, uint64_t size);
 
 /* For tests that damage a file on purpose: its bytes, NULL if there is none. */
 char *memfs_bytes(struct memfs *fs, const char *name, uint64_t *size);

@@ -6,7 +6,7 @@
  * the queue is recovered from what is left, and everything it has goes out.
  * Whatever was acknowledged before must have arrived, whole.
  *
- * CRASH_STATES=n asks for more random states (default 11 for each prefix).
+ * The recovery may be cut as well.  That a missing sync is found is tested, too.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -19,29 +19,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash/cut.h"
 #include "journal/blob.h"
 #include "log/log.h"
 #include "sim/sim.h"
 
-enum { MESSAGES = 400, SEGMENT = 64 * 1024, INLINE = 8192, MINUTE = 60000, RANDOM_DEFAULT = 11 };
+enum { MESSAGES = 400, SEGMENT = 64 * 1024, INLINE = 8192, MINUTE = 60000, STATES_DEFAULT = 10000, WORKLOADS_MAX = 500,
+	QUOTA = 16, QUOTA_LONG = 150, /* choices at each operation */
+	DEEP = 300 };                 /* one recovery in so many is cut, too */
+
+/* The lives of a message: before the cut, behind it, and behind a cut of that recovery. */
+enum stage { BEFORE, AFTER, AGAIN, STAGES };
 
 struct letter {
 	uint64_t id;
 	size_t acked;              /* operations when it was acknowledged; SIZE_MAX: never */
 	size_t deleted;            /* operations when its deletion began */
-	const char *targets[4];    /* where it has to arrive */
-	size_t arrived[4];         /* operations when that was known; SIZE_MAX: never */
-	bool arrived_after[4];     /* after the crash under test */
-	bool must_report, reported_after;
-	size_t reported;
-	size_t size;
+	const char *targets[2];    /* where it has to arrive */
+	size_t arrived[STAGES][2]; /* operations when that was known; SIZE_MAX: never */
+	bool must_report;
+	size_t reported[STAGES];
 };
 
 static struct letter letters[MESSAGES];
 static unsigned nletters;
 static struct sim *world; /* the one that is running */
-static bool after_crash;
-static bool broken;
+static enum stage stage;
+static bool broken, quiet;
 
 static struct letter *
 letter_of(uint64_t id)
@@ -90,21 +94,18 @@ on_delivered(struct sim *s, const struct message *m, struct span address, struct
 
 	if (m->flags & MESSAGE_REPORT) { /* to sN@good.test */
 		if (span_cstr(address, text, sizeof(text)) && sscanf(text, "s%u@", &number) == 1 && number < nletters) {
-			letters[number].reported_after |= after_crash;
-			if (!after_crash && letters[number].reported == SIZE_MAX)
-				letters[number].reported = s->fs->nops;
+			size_t *at = &letters[number].reported[stage];
+
+			*at = *at == SIZE_MAX ? s->fs->nops : *at;
 		}
 		return;
 	}
 	check_content(content);
 	if (!l)
 		return; /* never acknowledged, but whole */
-	for (int i = 0; i < 4 && l->targets[i]; i++)
-		if (span_eq(address, span_str(l->targets[i]))) {
-			l->arrived_after[i] |= after_crash;
-			if (!after_crash && l->arrived[i] == SIZE_MAX)
-				l->arrived[i] = s->fs->nops;
-		}
+	for (int i = 0; i < 2 && l->targets[i]; i++)
+		if (span_eq(address, span_str(l->targets[i])) && l->arrived[stage][i] == SIZE_MAX)
+			l->arrived[stage][i] = s->fs->nops;
 }
 
 static void
@@ -115,6 +116,13 @@ on_acked(void *arg, uint64_t id, const struct fail *why)
 		((struct letter *)arg)->acked = world->fs->nops;
 }
 
+static void
+forget_arrivals(struct letter *l, enum stage from)
+{
+	for (unsigned i = from; i < STAGES; i++)
+		l->arrived[i][0] = l->arrived[i][1] = l->reported[i] = SIZE_MAX;
+}
+
 static struct letter *
 post(struct sim *s, const char *recipients, size_t size, const char *t0, const char *t1)
 {
@@ -122,9 +130,9 @@ post(struct sim *s, const char *recipients, size_t size, const char *t0, const c
 	struct buf content;
 	char sender[32];
 
-	*l = (struct letter){ .acked = SIZE_MAX, .deleted = SIZE_MAX, .targets = { t0, t1 }, .reported = SIZE_MAX, .size = size };
-	for (int i = 0; i < 4; i++)
-		l->arrived[i] = SIZE_MAX;
+	assert_true(nletters < MESSAGES);
+	*l = (struct letter){ .acked = SIZE_MAX, .deleted = SIZE_MAX, .targets = { t0, t1 } };
+	forget_arrivals(l, BEFORE);
 	(void)snprintf(sender, sizeof(sender), "s%u@good.test", nletters);
 	buf_init(&content, 1 << 20);
 	make_content(&content, nletters, size);
@@ -155,31 +163,35 @@ hosts(struct sim *s)
 	s->p.content_cache = 20000; /* most contents are read back */
 }
 
-/* Accepts, deliveries, deferrals, failures, deletions, large messages,
- * recycling and compaction, in two lives of the process. */
-static void
-workload(struct sim *s)
+static uint32_t
+draw(uint32_t *seed, uint32_t n)
 {
-	for (unsigned i = 0; i < 120; i++) {
-		struct letter *l;
+	*seed = *seed * 1664525u + 1013904223u;
+	return (*seed >> 8) % n;
+}
 
-		(void)post(s, "a@good.test", 300 + i * 37 % 3000, "a@good.test", NULL);
-		if (i % 3 == 0)
+/* Accepts, deliveries, deferrals, failures, deletions, large messages,
+ * recycling and compaction, in several lives of the process. */
+static void
+workload(struct sim *s, uint32_t seed)
+{
+	struct letter *l;
+
+	for (unsigned i = 0; i < 120; i++) {
+		(void)post(s, "a@good.test", 300 + draw(&seed, 3000), "a@good.test", NULL);
+		if (draw(&seed, 3) == 0)
 			(void)post(s, "b@dead.test c@good.test", 1000, "b@dead.test", "c@good.test");
-		if (i % 7 == 0)
+		if (draw(&seed, 7) == 0)
 			(void)post(s, "alias@x.test", 700, "one@good.test", "two@second.test");
-		if (i % 11 == 0) {
-			l = post(s, "unknown@x.test", 500, NULL, NULL);
-			l->must_report = true;
-		}
-		if (i % 13 == 0)
-			(void)post(s, "d@good.test", INLINE + 3000, "d@good.test", NULL);
-		if (i % 2)
+		if (draw(&seed, 11) == 0)
+			post(s, "unknown@x.test", 500, NULL, NULL)->must_report = true;
+		if (draw(&seed, 13) == 0)
+			(void)post(s, "d@good.test", INLINE + 1000 + draw(&seed, 4000), "d@good.test", NULL);
+		if (draw(&seed, 2))
 			assert_true(journal_sync(s->journal, NULL));
-		if (i % 5 == 4) {
+		if (draw(&seed, 5) == 0)
 			sim_run(s, s->now + MINUTE);
-		}
-		if (i % 17 == 16) {
+		if (draw(&seed, 17) == 0) {
 			l = post(s, "e@dead.test", 400, "e@dead.test", NULL);
 			assert_true(journal_sync(s->journal, NULL));
 			l->deleted = s->fs->nops;
@@ -199,15 +211,29 @@ workload(struct sim *s)
 	assert_true(journal_sync(s->journal, NULL));
 }
 
+/* Power failed behind operation n, and behind operation m of the recovery. */
+struct cuts {
+	size_t n, m;
+};
+
 static bool
-kept(const struct letter *l, size_t n)
+before_cut(const size_t at[STAGES], const struct cuts *at_cuts)
 {
-	if (l->acked > n || l->deleted <= n)
+	return at[BEFORE] <= at_cuts->n || at[AFTER] <= at_cuts->m || at[AGAIN] != SIZE_MAX;
+}
+
+static bool
+kept(const struct letter *l, const struct cuts *c)
+{
+	if (l->acked > c->n || l->deleted <= c->n)
 		return true;
-	for (int i = 0; i < 4 && l->targets[i]; i++)
-		if (l->arrived[i] > n && !l->arrived_after[i])
+	for (int i = 0; i < 2 && l->targets[i]; i++) {
+		size_t at[STAGES] = { l->arrived[BEFORE][i], l->arrived[AFTER][i], l->arrived[AGAIN][i] };
+
+		if (!before_cut(at, c))
 			return false;
-	return !l->must_report || l->reported <= n || l->reported_after;
+	}
+	return !l->must_report || before_cut(l->reported, c);
 }
 
 static void
@@ -225,76 +251,229 @@ show_stuck(const struct sim *w)
 	free(ids);
 }
 
-/* One crash state: recover, let everything go out, look. */
+/* Everything that the disk has goes out; then what was acknowledged must have arrived. */
 static bool
-survives(const struct sim *s, size_t n, enum memfs_loss loss, uint64_t seed)
+recovers(struct sim *w, const struct cuts *c)
 {
-	struct sim w;
-	bool ok = true;
+	const char *wrong = NULL;
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < nletters; i++) {
-		memset(letters[i].arrived_after, 0, sizeof(letters[i].arrived_after));
-		letters[i].reported_after = false;
-	}
-	sim_init(&w);
-	memfs_free(&w.fs);
-	w.fs = memfs_crash(s->fs, n, loss, seed);
-	(void)w.fs->vfs.ops->mkdir(&w.fs->vfs, "blob");
-	hosts(&w);
-	w.now = s->now;
-	world = &w;
-	after_crash = dead_up = true;
+	world = w;
+	dead_up = true;
 	broken = false;
-	sim_open(&w);
-	sim_run(&w, w.now + 300 * MINUTE);
-	for (unsigned i = 0; i < nletters && ok; i++)
-		if (!kept(&letters[i], n)) {
-			print_message("crash behind operation %zu, loss %d, seed %llu: letter %u is lost\n", n, (int)loss,
-			    (unsigned long long)seed, i);
-			ok = false;
-		}
-	if (broken) {
-		print_message("crash behind operation %zu, loss %d, seed %llu: a broken message came out\n", n, (int)loss,
-		    (unsigned long long)seed);
-		ok = false;
+	sim_open(w);
+	sim_run(w, w->now + 300 * MINUTE);
+	while (i < nletters && kept(&letters[i], c))
+		i++;
+	if (i < nletters)
+		wrong = "an acknowledged letter is lost";
+	else if (broken)
+		wrong = "a broken message came out";
+	else if (queue_stats(w->queue).messages > 0)
+		wrong = "something is stuck";
+	if (wrong && !quiet) {
+		print_message("cut behind operation %zu (recovery: %zd): %s (%u)\n", c->n, (ssize_t)c->m, wrong, i);
+		show_stuck(w);
 	}
-	if (queue_stats(w.queue).messages > 0) {
-		show_stuck(&w);
-		print_message("crash behind operation %zu, loss %d, seed %llu: something is stuck\n", n, (int)loss, (unsigned long long)seed);
-		ok = false;
-	}
-	sim_free(&w);
-	return ok;
+	return !wrong;
 }
 
 static void
+take_disk(struct sim *w, struct memfs *disk, int64_t now)
+{
+	sim_init(w);
+	memfs_free(&w->fs);
+	w->fs = disk;
+	(void)disk->vfs.ops->mkdir(&disk->vfs, "blob");
+	hosts(w);
+	w->now = now;
+}
+
+/* ---- which disks were seen: a set of hashes ---- */
+
+struct seen {
+	uint64_t *hashes;
+	size_t n, max;
+};
+
+static bool
+seen_add(struct seen *s, uint64_t hash)
+{
+	size_t i;
+
+	if (2 * s->n >= s->max) {
+		struct seen bigger = { calloc(s->max ? 2 * s->max : 1024, sizeof(uint64_t)), 0, s->max ? 2 * s->max : 1024 };
+
+		for (i = 0; i < s->max; i++)
+			if (s->hashes[i])
+				(void)seen_add(&bigger, s->hashes[i]);
+		free(s->hashes);
+		*s = bigger;
+	}
+	hash |= hash == 0;
+	for (i = hash % s->max; s->hashes[i]; i = (i + 1) % s->max)
+		if (s->hashes[i] == hash)
+			return false;
+	s->hashes[i] = hash;
+	s->n++;
+	return true;
+}
+
+/* ---- the enumeration ---- */
+
+struct search {
+	struct seen seen;      /* all disks */
+	uint64_t quota;        /* choices at each operation */
+	unsigned deep;         /* one recovery in so many is cut, too; 0: none */
+	uint64_t states, bad, recoveries;
+	unsigned bad_max;
+};
+
+/* The recovery itself is cut at some places. */
+static void
+cut_recovery(struct search *f, const struct sim *w, const struct memfs *base, size_t n)
+{
+	struct cut c;
+
+	cut_init(&c, w->fs, base);
+	while (cut_forward(&c)) {
+		unsigned char *reached = malloc(c.units + 1);
+		struct cuts at = { n, c.n };
+		struct sim again;
+
+		cut_choose(&c, reached, c.n % 7, 7, f->states + c.n);
+		take_disk(&again, cut_make(&c, reached), w->now);
+		free(reached);
+		if (seen_add(&f->seen, memfs_hash(again.fs))) {
+			for (unsigned i = 0; i < nletters; i++)
+				forget_arrivals(&letters[i], AGAIN);
+			stage = AGAIN;
+			f->states++;
+			f->recoveries++;
+			f->bad += !recovers(&again, &at);
+		} else {
+			sim_open(&again);
+		}
+		sim_free(&again);
+	}
+	cut_free(&c);
+}
+
+static void
+try_disk(struct search *f, const struct sim *s, struct memfs *disk, size_t n)
+{
+	bool deep = f->deep && f->states % f->deep == f->deep - 1;
+	struct memfs *base = deep ? memfs_clone(disk) : NULL;
+	struct cuts c = { n, SIZE_MAX - 1 };
+	struct sim w;
+
+	for (unsigned i = 0; i < nletters; i++)
+		forget_arrivals(&letters[i], AFTER);
+	take_disk(&w, disk, s->now);
+	w.fs->record = deep;
+	stage = AFTER;
+	f->states++;
+	f->bad += !recovers(&w, &c);
+	if (deep)
+		cut_recovery(f, &w, base, n);
+	sim_free(&w);
+	if (base)
+		memfs_free(&base);
+}
+
+static void
+enumerate(struct search *f, const struct sim *s, uint64_t seed)
+{
+	struct cut c;
+
+	cut_init(&c, s->fs, NULL);
+	do {
+		uint64_t count = c.units < 30 && 1u << c.units < f->quota ? 1u << c.units : f->quota;
+		unsigned char *reached = malloc(c.units + 1);
+		struct seen here = { NULL, 0, 0 };
+
+		for (uint64_t i = 0; i < count && f->bad <= f->bad_max; i++) {
+			struct memfs *disk;
+			uint64_t hash;
+
+			cut_choose(&c, reached, i, count, seed * 1000003 + c.n);
+			disk = cut_make(&c, reached);
+			hash = memfs_hash(disk);
+			(void)seen_add(&f->seen, hash);
+			if (seen_add(&here, hash)) /* with another n other letters have been acknowledged */
+				try_disk(f, s, disk, c.n);
+			else
+				memfs_free(&disk);
+		}
+		free(here.hashes);
+		free(reached);
+	} while (cut_forward(&c) && f->bad <= f->bad_max);
+	cut_free(&c);
+}
+
+static void
+run_workload(struct sim *s, uint32_t seed, const char *lie)
+{
+	nletters = 0;
+	stage = BEFORE;
+	dead_up = false;
+	sim_init(s);
+	hosts(s);
+	s->fs->record = true;
+	s->fs->lie = lie;
+	world = s;
+	sim_open(s);
+	workload(s, seed);
+}
+
+/* CRASH_STATES: how many different disks to try (default 10,000). */
+static void
 nothing_acknowledged_is_lost_at_any_power_cut(void **state)
 {
-	struct sim s;
 	const char *more = getenv("CRASH_STATES");
-	unsigned random = more ? (unsigned)atoi(more) : RANDOM_DEFAULT, states = 0, bad = 0;
+	size_t want = more ? strtoul(more, NULL, 10) : STATES_DEFAULT;
+	struct search f = { .quota = more ? QUOTA_LONG : QUOTA, .deep = DEEP, .bad_max = 5 };
+	uint32_t seed = 0;
 
 	(void)state;
-	sim_init(&s);
-	hosts(&s);
-	s.fs->record = true;
-	world = &s;
-	sim_open(&s);
-	workload(&s);
-	print_message("%u letters, %zu file operations, %u segments in use, %u reports\n", nletters, s.fs->nops,
-	    journal_stats(s.journal).segments, s.reports);
-	for (size_t n = 0; n <= s.fs->nops && bad < 5; n++) {
-		bad += !survives(&s, n, MEMFS_KEEP_ALL, 0);
-		bad += !survives(&s, n, MEMFS_DROP_ALL, 0);
-		states += 2;
-		for (unsigned i = 0; i < random; i++, states++)
-			bad += !survives(&s, n, i % 3 == 2 ? MEMFS_DROP_ONE : MEMFS_RANDOM, i % 3 == 2 ? i / 3 : n * 1000 + i);
+	for (; f.seen.n < want && f.bad == 0 && seed < WORKLOADS_MAX; seed++) {
+		struct sim s;
+
+		run_workload(&s, seed, NULL);
+		enumerate(&f, &s, seed);
+		print_message("workload %u: %u letters, %zu file operations, %u compactions, %u reports: %llu cuts so far, %zu distinct disks\n", seed,
+		    nletters, s.fs->nops, s.compactions, s.reports, (unsigned long long)f.states, f.seen.n);
+		assert_true(s.compactions > 0);
+		sim_free(&s);
 	}
-	print_message("%u crash states, %u violations\n", states, bad);
-	assert_int_equal(bad, 0);
-	assert_true(more || states >= 10000);
-	world = &s;
-	sim_free(&s);
+	print_message("%zu distinct crash states (goal %zu), %llu of them of a recovery, %llu violations\n", f.seen.n, want,
+	    (unsigned long long)f.recoveries, (unsigned long long)f.bad);
+	free(f.seen.hashes);
+	assert_int_equal(f.bad, 0);
+	assert_true(f.seen.n >= want);
+}
+
+/* The search must find what it is for: each sync that is left out costs mail. */
+static void
+a_sync_that_is_left_out_is_found(void **state)
+{
+	static const char *const lies[] = { "journal/", "journal", "blob/", "blob" };
+
+	(void)state;
+	quiet = true;
+	for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+		struct search f = { .quota = 3, .bad_max = 0 };
+		struct sim s;
+
+		run_workload(&s, 0, lies[i]);
+		enumerate(&f, &s, 0);
+		sim_free(&s);
+		free(f.seen.hashes);
+		if (f.bad == 0)
+			print_message("without the syncs of %s nothing was found\n", lies[i]);
+		assert_true(f.bad > 0);
+	}
+	quiet = false;
 }
 
 /* As queued does: a journal that died is given up, and the next process begins. */
@@ -314,10 +493,8 @@ faulty_workload(struct sim *s)
 		struct letter *l = &letters[nletters];
 		bool large = i % 9 == 8;
 
-		*l = (struct letter){ .acked = SIZE_MAX, .deleted = SIZE_MAX, .targets = { i % 3 ? "a@good.test" : "b@dead.test" },
-			.reported = SIZE_MAX };
-		for (int k = 0; k < 4; k++)
-			l->arrived[k] = SIZE_MAX;
+		*l = (struct letter){ .acked = SIZE_MAX, .deleted = SIZE_MAX, .targets = { i % 3 ? "a@good.test" : "b@dead.test" } };
+		forget_arrivals(l, BEFORE);
 		(void)snprintf(sender, sizeof(sender), "s%u@good.test", nletters);
 		buf_init(&content, 1 << 20);
 		make_content(&content, nletters, large ? INLINE + 1000 : 3000);
@@ -354,7 +531,8 @@ nothing_acknowledged_is_lost_when_an_operation_fails(void **state)
 			struct sim s;
 
 			nletters = 0;
-			after_crash = dead_up = broken = false;
+			dead_up = broken = false;
+			stage = BEFORE;
 			sim_init(&s);
 			hosts(&s);
 			world = &s;
@@ -377,7 +555,7 @@ nothing_acknowledged_is_lost_when_an_operation_fails(void **state)
 			assert_false(broken);
 			for (unsigned i = 0; i < nletters; i++) {
 				acked += letters[i].acked != SIZE_MAX;
-				assert_true(letters[i].acked == SIZE_MAX || letters[i].arrived[0] != SIZE_MAX);
+				assert_true(letters[i].acked == SIZE_MAX || letters[i].arrived[BEFORE][0] != SIZE_MAX);
 			}
 			sim_free(&s);
 			runs++;
@@ -391,6 +569,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_acknowledged_is_lost_at_any_power_cut),
+		cmocka_unit_test(a_sync_that_is_left_out_is_found),
 		cmocka_unit_test(nothing_acknowledged_is_lost_when_an_operation_fails),
 	};
 

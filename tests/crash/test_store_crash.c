@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "crash/memfs.h"
+#include "crash/cut.h"
 #include "store/delivery.h"
 #include "store/indexfile.h"
 

@@ -235,8 +235,10 @@ on_sparse(void *arg, uint64_t segment)
 {
 	struct sim *s = arg;
 
-	if (s->queue)
-		queue_compact(s->queue, segment);
+	if (!s->queue)
+		return;
+	s->compactions++;
+	queue_compact(s->queue, segment);
 }
 
 void

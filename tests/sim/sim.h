@@ -58,7 +58,7 @@ struct sim {
 	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);
 	void *arg;
 	unsigned reports;    /* mail from the null sender that was delivered */
-	unsigned delivered, failed;
+	unsigned delivered, failed, compactions;
 };
 
 void sim_init(struct sim *s);

@@ -2,7 +2,6 @@
 #include "service/launch.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,36 +33,27 @@ make_pair(int fds[2], struct fail *why)
 }
 
 struct channel *
-launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, pid_t *pid, struct fail *why)
+launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why)
 {
 	struct ipc_ctl_boot boot = { .name = span_str(what->name), .instance = what->instance, .instances = what->instances,
 		.unprivileged = what->unprivileged, .promises = what->promises };
-	char program[B_PATH];
-	struct child_spec spec = { .program = program, .name = what->name, .label = what->label, .become = what->become, .log = what->log };
+	struct ipc_root_spawn spawn = { .id = what->id, .program = span_str(what->name), .label = span_str(what->label), .uid = what->uid, .gid = what->gid };
 	struct channel *ctl;
 	int fds[2], config;
 
-	(void)snprintf(program, sizeof(program), "%s/%s", what->directory, what->name);
-	if (access(program, X_OK) < 0) {
-		(void)fail_errno(why, 0, "%s", program);
-		return NULL;
-	}
 	if (!make_pair(fds, why))
 		return NULL;
-	spec.ctl = fds[1];
-	*pid = child_start(&spec, why);
-	(void)close(fds[1]);
-	if (*pid < 0) {
-		(void)close(fds[0]);
-		return NULL;
-	}
 	ctl = channel_new(loop, fds[0], &ipc_channel_ctl, CHANNEL_CLIENT, ops, owner);
 	config = fcntl(what->config, F_DUPFD_CLOEXEC, 0);
-	if (!ctl || config < 0 || !ipc_send_ctl_boot(ctl, &boot, config)) {
-		(void)fail_errno(why, 0, "boot %s", what->name);
-		channel_free(&ctl); /* the child ends with its ctl channel */
+	if (ctl && config >= 0 && ipc_send_ctl_boot(ctl, &boot, config)) {
+		if (ipc_send_root_spawn(what->root, &spawn, fds[1]))
+			return ctl;
+	} else {
+		(void)close(fds[1]);
 	}
-	return ctl;
+	(void)fail_errno(why, 0, "boot %s", what->name);
+	channel_free(&ctl);
+	return NULL;
 }
 
 bool

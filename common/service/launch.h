@@ -1,33 +1,32 @@
 /* SPDX-License-Identifier: ISC
  *
- * launch: how a parent (maild, userd) starts a daemon and rules it: program,
- * identity, configuration, ctl channel.
+ * launch: how suited and userd have a daemon started by maild, and rule it: its
+ * configuration, its ctl channel, its wires.
  */
 #ifndef SERVICE_LAUNCH_H
 #define SERVICE_LAUNCH_H
 
 #include "conf/conf.h"
 #include "ipc/messages.h"
-#include "sys/child.h"
 
 /* A sealed memfd with what `see` may see of the configuration; -1 and *why. */
 int launch_config(const struct conf *conf, unsigned see, struct fail *why);
 
 struct launch {
-	const char *directory; /* of programs */
-	const char *name;      /* program */
-	const char *label;     /* argv[1] */
+	struct channel *root; /* to maild */
+	uint64_t id;          /* of the child, on that channel */
+	const char *name;     /* program */
+	const char *label;    /* argv[1] */
 	unsigned instance, instances;
 	bool unprivileged;
 	unsigned promises; /* PROMISE_* */
-	const struct priv_identity *become; /* NULL: stay */
-	int config;                         /* from launch_config(); not closed here */
-	int log;                            /* the log's descriptor; not closed here */
+	uint32_t uid, gid; /* of a mailbox's owner, 0 for the common mailbox user */
+	int config;        /* from launch_config(); not closed here */
 };
 
-/* Starts it and sends boot. The ctl channel is the caller's, pid the child's;
- * NULL and *why when it could not be started. */
-struct channel *launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, pid_t *pid, struct fail *why);
+/* Asks maild for it and sends boot. The ctl channel is the caller's; what became of
+ * the child is told on the root channel (spawned, ended). NULL and *why: it was not even asked for. */
+struct channel *launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why);
 
 /* Sends each side one end of a new pair for the channel; false: no descriptors or a side is closed. */
 bool launch_wire(struct channel *client_ctl, const char *client, unsigned client_instance,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * service: the skeleton of every daemon but maild.  A daemon is a struct
- * service_ops handed to service_main(); its parent (maild, or userd for mailboxd and
+ * service: the skeleton of every daemon but maild and suited.  A daemon is a struct
+ * service_ops handed to service_main(); its ruler (suited, or userd for mailboxd and
  * deliverd) rules it through the ctl channel on descriptor 3.
  *
  * Order of calls: on_boot (configuration known, nothing else), then for each

@@ -14,7 +14,7 @@ struct sandbox {
 	/* Directories (or files) that stay reachable, NULL-terminated. Ignored if files_open. */
 	const char *read[SANDBOX_PATHS];
 	const char *write[SANDBOX_PATHS];
-	bool files_open;   /* no file system walls (maild, userd) */
+	bool files_open;   /* no file system walls (maild) */
 	bool tcp_connect;  /* may connect to TCP ports */
 	bool tcp_bind;     /* may bind TCP ports */
 };

@@ -1,62 +1,25 @@
 /* SPDX-License-Identifier: ISC
  *
  * maild: the parent.  Started by mailctl or the service manager as
- *   maild -c FILE [-f]        -f: stay in the foreground
+ *   maild [-c FILE] [-f] [-u USER]
+ *     -f  stay in the foreground
+ *     -u  who reads the configuration (pp-suited)
  */
-#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemons/maild/suite.h"
+#include "daemons/maild/maild.h"
 #include "log/log.h"
-#include "log/target.h"
 
-enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, KEEP = PRIV_SETUID | PRIV_SETPCAP | PRIV_BIND | PRIV_READ | PRIV_KILL };
-
-static bool
-load(struct suite *s)
-{
-	struct conf_errors *errors = calloc(1, sizeof(*errors));
-	struct fail why = { .text = "" };
-	struct buf text;
-	bool ok;
-
-	arena_init(&s->arena, CONF_ARENA_MAX);
-	buf_init(&text, 1 << 20);
-	ok = errors && conf_load(s->config_path, &s->arena, &s->conf, errors, &why);
-	if (!ok && errors && errors->n)
-		conf_errors_print(errors, s->config_path, &text);
-	else if (!ok)
-		buf_printf(&text, "%s\n", why.text);
-	(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
-	buf_free(&text);
-	free(errors);
-	return ok;
-}
-
-/* One suite an instance: the lock lives as long as maild. */
-static bool
-lock_pid_file(const struct conf *conf, struct fail *why)
-{
-	char path[B_PATH], pid[16];
-	int fd, n;
-
-	(void)snprintf(path, sizeof(path), "%s/maild.pid", conf->run_directory.p);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		return fail_errno(why, 0, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail_set(why, FAIL_PERM, 0, "already running (%s is locked)", path);
-	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) < 0 || write(fd, pid, (size_t)n) != n)
-		return fail_errno(why, 0, "%s", path);
-	return true;
-}
+enum { PATIENCE_MS = 20000, EXIT_USAGE = 64 };
 
 static void
 raise_file_limit(void)
@@ -69,61 +32,142 @@ raise_file_limit(void)
 	}
 }
 
-static bool
-begin(struct suite *s, bool foreground, struct fail *why)
+/* suited decides everything; it hears the signals that maild gets. */
+static void
+on_signal(struct child_signals *signals, int signal)
 {
-	if (!setup_directories(s->conf, s->unprivileged, why) || (s->log = log_target_open(s->conf->maillog_file.p, why)) < 0)
+	const struct maild *m = OWNER_OF(signals, struct maild, signals);
+
+	if (m->suited)
+		(void)kill(m->suited, signal);
+}
+
+/* Those that did not end with suited, who held their ctl channels. */
+static void
+on_patience(struct timer *t)
+{
+	struct maild *m = OWNER_OF(t, struct maild, patience);
+
+	LIST_EACH(&m->wards, it)
+		(void)kill(OWNER_OF(it, struct ward, node)->pid, SIGKILL);
+}
+
+static void
+ward_end(struct ward *w, int status)
+{
+	char text[64];
+
+	child_status_text(status, text, sizeof(text));
+	if (w->client)
+		(void)ipc_send_root_ended(w->client->channel, &(struct ipc_root_ended){ .id = w->id, .pid = (uint32_t)w->pid, .why = span_str(text) });
+	list_remove(&w->node);
+	free(w);
+}
+
+static void
+on_exit_of(struct child_reaper *r, pid_t pid, int status)
+{
+	struct maild *m = OWNER_OF(r, struct maild, reaper);
+
+	if (pid == m->suited) {
+		m->suited = 0;
+		m->status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+		(void)timer_set(&m->patience, PATIENCE_MS);
+	}
+	LIST_EACH(&m->wards, it)
+		if (OWNER_OF(it, struct ward, node)->pid == pid)
+			ward_end(OWNER_OF(it, struct ward, node), status);
+	if (!m->suited && list_empty(&m->wards))
+		loop_stop(m->loop);
+}
+
+/* The programs stand beside this one. */
+static bool
+find_programs(struct maild *m, struct fail *why)
+{
+	ssize_t n = readlink("/proc/self/exe", m->programs, sizeof(m->programs) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return fail_errno(why, 0, "/proc/self/exe");
+	m->programs[n] = '\0';
+	slash = strrchr(m->programs, '/');
+	if (slash)
+		*slash = '\0';
+	return slash != NULL;
+}
+
+static bool
+start_suited(struct maild *m, const char *user, const char *config, struct fail *why)
+{
+	struct ipc_root_boot boot = { .path = span_str(config), .unprivileged = m->unprivileged };
+	struct priv_identity id = { 0 };
+	struct channel *c;
+	int file = open(config, O_RDONLY | O_CLOEXEC | O_NONBLOCK), fds[2];
+
+	if (file < 0)
+		return fail_errno(why, 0, "%s", config);
+	if (!m->unprivileged && !priv_lookup(user, &id, why))
 		return false;
-	if (!foreground && !child_daemonize(&s->ready_pipe, why))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return fail_errno(why, 0, "socketpair");
+	if (!root_serve(m, fds[0], true, &c) || !ipc_send_root_boot(c, &boot, file))
+		return fail_set(why, FAIL_TEMP, 0, "no memory");
+	m->suited = root_start(m, ROW_suited, config, &id, fds[1], why);
+	(void)close(fds[1]);
+	return m->suited > 0;
+}
+
+static bool
+begin(struct maild *m, bool foreground, const char *user, const char *config, struct fail *why)
+{
+	(void)umask(022);
+	if (!foreground && !child_daemonize(&m->ready_pipe, why))
 		return false;
 	raise_file_limit();
-	if (!lock_pid_file(s->conf, why))
-		return false;
-	s->loop = loop_new();
-	if (!s->loop)
+	m->loop = loop_new();
+	if (!m->loop)
 		return fail_errno(why, 0, "event loop");
-	log_open("maild", s->log, s->loop);
-	if (!admin_open(s, why))
-		return false;
-	if (s->unprivileged)
-		log_put(LOG_degraded, "not root: every process runs as uid %u; ports below 1024 and separate users are not available", (unsigned)getuid());
-	else if (!priv_keep(KEEP, why))
-		return false;
-	return suite_start(s, why);
+	log_open("maild", STDERR_FILENO, m->loop);
+	timer_init(&m->patience, m->loop, on_patience);
+	return find_programs(m, why) && child_reaper_start(&m->reaper, m->loop, on_exit_of, why) &&
+	    child_signals_start(&m->signals, m->loop, on_signal, why) && start_suited(m, user, config, why);
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct suite suite = { .log = -1, .ready_pipe = -1, .config_path = SYSCONFDIR "/pillarpost.conf" };
+	static struct maild m = { .log = -1, .ready_pipe = -1 };
+	const char *config = SYSCONFDIR "/pillarpost.conf", *user = "pp-suited";
 	struct fail why = { .text = "" };
 	bool foreground = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "c:f")) != -1)
+	while ((opt = getopt(argc, argv, "c:fu:")) != -1)
 		switch (opt) {
 		case 'c':
-			suite.config_path = optarg;
+			config = optarg;
 			break;
 		case 'f':
 			foreground = true;
 			break;
+		case 'u':
+			user = optarg;
+			break;
 		default:
-			(void)fprintf(stderr, "usage: maild [-c FILE] [-f]\n");
+			(void)fprintf(stderr, "usage: maild [-c FILE] [-f] [-u USER]\n");
 			return EXIT_USAGE;
 		}
-	suite.unprivileged = geteuid() != 0;
-	if (!load(&suite))
-		return EXIT_CONFIG;
-	if (!begin(&suite, foreground, &why)) {
+	m.unprivileged = geteuid() != 0;
+	list_init(&m.wards);
+	if (begin(&m, foreground, user, config, &why)) {
+		loop_run(m.loop);
+	} else {
 		(void)fprintf(stderr, "maild: %s\n", why.text);
-		if (suite.log >= 0)
-			log_put(LOG_failure, "%s", why.text);
-		log_flush();
-		return 1; /* the children see their ctl channels close and end */
+		m.status = EXIT_FAILURE;
 	}
-	loop_run(suite.loop);
-	log_put(LOG_stop, "the suite is down");
 	log_flush();
-	return 0;
+	if (m.ready_pipe >= 0)
+		(void)!write(m.ready_pipe, &(unsigned char){ (unsigned char)m.status }, 1);
+	return m.status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
- * userd: becomes a mailbox owner, and nothing else: starts one mailboxd for
- * each active user and one deliverd for each owning uid.  Reads no network
- * byte and no mail.
+ * userd: the way to a mailbox owner: has one mailboxd for each active user and
+ * one deliverd for each owning uid started by maild, and rules them.  It has no right
+ * of its own and reads no network byte and no mail.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@ enum { TICKETS_MAX = 10000, STOP_GRACE_MS = 10000 };
 
 struct userd {
 	struct service *service;
-	struct child_reaper reaper;
+	struct channel *root; /* to maild; NULL: away */
+	uint64_t next_id;     /* of children, on root */
 	struct map tickets;  /* struct ticket by its bytes */
 	struct map children; /* struct child by user, or by "uid:gid" */
 	struct list order;   /* tickets, oldest first */
@@ -42,7 +43,7 @@ struct child {
 	struct list all;
 	struct userd *userd;
 	char key[B_ADDRESS + 1];
-	pid_t pid;
+	uint64_t id;
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
@@ -186,43 +187,40 @@ on_session_closed(struct channel *c, const struct fail *why)
 
 static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
 
-static bool
-find_identity(const struct service *s, uint32_t uid, uint32_t gid, struct priv_identity *id, struct fail *why)
-{
-	*id = (struct priv_identity){ .uid = uid, .gid = gid };
-	if (uid == 0 && !priv_lookup(s->conf->virtual_mailbox_user.p, id, why))
-		return false;
-	return (id->uid != 0 && id->gid != 0) || fail_set(why, FAIL_PERM, 0, "a mailbox may not belong to root");
-}
+/* The programs that belong to mailbox owners. */
+enum program { MAILBOXD, DELIVERD };
+static const struct {
+	const char *name;
+	unsigned see, promises;
+} programs[] = {
+#define OWNED(name, bit, promises, job) { #name, bit, promises },
+#include "daemons/maild/processes.def"
+};
 
-/* Starts `program` for an owner and makes it known under key; NULL and *why. */
+/* Has a program started for an owner and makes it known under key; NULL and *why. */
 static struct child *
-child_launch(struct userd *u, const char *program, enum conf_daemon see, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
+child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
 {
 	struct service *s = u->service;
-	struct launch what = { .directory = s->conf->daemon_directory.p, .name = program, .label = key, .instances = 1,
-		.unprivileged = s->unprivileged, .promises = PROMISE_FILES, .log = STDERR_FILENO };
+	struct launch what = { .root = u->root, .id = ++u->next_id, .name = programs[program].name, .label = key, .instances = 1,
+		.unprivileged = s->unprivileged, .promises = programs[program].promises, .uid = uid, .gid = gid };
 	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
-	struct priv_identity id;
-	bool ok = child != NULL;
 
-	if (ok && !s->unprivileged) {
-		ok = find_identity(s, uid, gid, &id, why);
-		what.become = &id;
-	}
-	what.config = ok ? launch_config(s->conf, see, why) : -1;
+	if (!u->root)
+		(void)fail_set(why, FAIL_TEMP, 0, "maild is away");
+	what.config = child && u->root ? launch_config(s->conf, programs[program].see, why) : -1;
 	if (what.config >= 0) {
 		child->userd = u;
+		child->id = what.id;
 		child->before = before;
 		child->held = -1;
 		(void)snprintf(child->key, sizeof(child->key), "%s", key);
-		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, &child->pid, why);
+		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, why);
 		(void)close(what.config);
 		if (before)
 			map_remove(&u->children, &before->node);
 		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
 			list_push(&u->all, &child->all);
-			log_put(LOG_child, "%s %s pid=%d started", program, key, (int)child->pid);
 			return child;
 		}
 		channel_free(&child->ctl);
@@ -274,7 +272,7 @@ mailboxd_for(struct userd *u, const struct ipc_ticket_grant *grant, struct fail 
 		return child;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return (void)fail_errno(why, 0, "socketpair"), NULL;
-	child = child_launch(u, "mailboxd", CONF_MAILBOXD, user, grant->uid, grant->gid, why);
+	child = child_launch(u, MAILBOXD, user, grant->uid, grant->gid, why);
 	if (!child) {
 		(void)close(fds[0]);
 		(void)close(fds[1]);
@@ -346,7 +344,7 @@ on_owner_ask(struct channel *c, const struct ipc_owner_ask *m)
 	(void)snprintf(key, sizeof(key), "%u:%u", m->uid, m->gid);
 	child = child_of(u, key);
 	if (!child) {
-		child = child_launch(u, "deliverd", CONF_DELIVERD, key, m->uid, m->gid, &why);
+		child = child_launch(u, DELIVERD, key, m->uid, m->gid, &why);
 		if (child)
 			(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = u->service->generation });
 	}
@@ -382,35 +380,35 @@ on_peer(struct service *s, struct channel *c, struct span peer, unsigned instanc
 	(void)s, (void)c, (void)peer, (void)instance; /* the service owns them all: requests carry what is needed */
 }
 
-static const struct channel_ops ticket_ops = { dispatch_ticket, on_peer_closed, NULL };
-static const struct channel_ops login_ops = { dispatch_login, on_peer_closed, NULL };
-static const struct channel_ops owner_ops = { dispatch_owner, on_peer_closed, NULL };
-static const struct service_channel channels[] = {
-	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, on_peer },
-	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_peer },
-	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
-};
-
 static struct child *
-child_by_pid(struct userd *u, pid_t pid)
+child_by_id(struct userd *u, uint64_t id)
 {
 	LIST_EACH(&u->all, it)
-		if (OWNER_OF(it, struct child, all)->pid == pid)
+		if (OWNER_OF(it, struct child, all)->id == id)
 			return OWNER_OF(it, struct child, all);
 	return NULL;
 }
 
-static void
-on_child_exit(struct child_reaper *r, pid_t pid, int status)
+static bool
+on_root_spawned(struct channel *c, const struct ipc_root_spawned *m)
 {
-	struct userd *u = OWNER_OF(r, struct userd, reaper);
-	struct child *child = child_by_pid(u, pid);
-	char text[64];
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+	const struct child *child = child_by_id(u, m->id);
+
+	if (child)
+		log_put(LOG_child, "%s %s pid=%u started", child->session ? "mailboxd" : "deliverd", child->key, m->pid);
+	return true;
+}
+
+static bool
+on_root_ended(struct channel *c, const struct ipc_root_ended *m)
+{
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+	struct child *child = child_by_id(u, m->id);
 
 	if (!child)
-		return;
-	child_status_text(status, text, sizeof(text));
-	log_put(LOG_child, "%s pid=%d ended: %s", child->key, (int)pid, text);
+		return true;
+	log_put(LOG_child, "%s pid=%u ended: %.*s", child->key, m->pid, SPAN_ARG(m->why));
 	LIST_EACH(&u->all, it) {
 		struct child *next = OWNER_OF(it, struct child, all);
 
@@ -422,7 +420,69 @@ on_child_exit(struct child_reaper *r, pid_t pid, int status)
 	child_free(child);
 	if (u->service->stopping && list_empty(&u->all))
 		service_exit(u->service);
+	return true;
 }
+
+/* The rest of the root channel is between suited and maild. */
+static bool
+on_root_boot(struct channel *c, const struct ipc_root_boot *m, int fd)
+{
+	(void)c, (void)m, (void)close(fd);
+	return false;
+}
+
+static bool
+on_root_given(struct channel *c, const struct ipc_root_given *m, int fd)
+{
+	(void)c, (void)m, (void)close(fd);
+	return false;
+}
+
+static bool
+on_root_done(struct channel *c, const struct ipc_root_done *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
+#define DISPATCH_DEF "ipc/root.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+/* Nothing can be started any more: its end is near. */
+static void
+on_root_closed(struct channel *c, const struct fail *why)
+{
+	struct service *s = channel_owner(c);
+	struct userd *u = s->state;
+
+	if (!s->stopping)
+		log_put(LOG_channel, "maild: %s", why->text);
+	u->root = NULL;
+	channel_free(&c);
+	service_exit(s);
+}
+
+static void
+on_root_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct userd *u = s->state;
+
+	(void)peer, (void)instance;
+	channel_free(&u->root);
+	u->root = c;
+}
+
+static const struct channel_ops root_ops = { dispatch_root, on_root_closed, NULL };
+static const struct channel_ops ticket_ops = { dispatch_ticket, on_peer_closed, NULL };
+static const struct channel_ops login_ops = { dispatch_login, on_peer_closed, NULL };
+static const struct channel_ops owner_ops = { dispatch_owner, on_peer_closed, NULL };
+static const struct service_channel channels[] = {
+	{ &ipc_channel_root, CHANNEL_CLIENT, &root_ops, on_root_open },
+	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, on_peer },
+	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_peer },
+	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
+};
 
 static bool
 on_boot(struct service *s, struct fail *why)
@@ -437,14 +497,7 @@ on_boot(struct service *s, struct fail *why)
 	map_init(&u->children);
 	list_init(&u->order);
 	list_init(&u->all);
-	return child_reaper_start(&u->reaper, s->loop, on_child_exit, why);
-}
-
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	(void)s;
-	walls->files_open = true; /* its children need theirs; they raise their own walls */
+	return true;
 }
 
 /* At each reload: the log may be another file now. */
@@ -494,7 +547,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct service_ops ops = { .name = "userd", .see = CONF_USERD, .channels = channels,
-		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_sandbox = on_sandbox, .on_start = on_start, .on_stop = on_stop, .on_state = on_state };
+		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_start = on_start, .on_stop = on_stop, .on_state = on_state };
 
 	return service_main(&ops, argc, argv);
 }

@@ -18,8 +18,8 @@ CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND":
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
 ROWS = {}
 with open(TOP + "/daemons/maild/processes.def") as table:
-    for m in re.finditer(r"^PROCESS\((\w+), [^\"]*?, (ROOT|OWN), (ONE|CORES), ([^,]+),", table.read(), re.M):
-        ROWS[m.group(1)] = (m.group(2), m.group(3), sum(CAPS[w.strip()] for w in m.group(4).split("|") if w.strip() != "0"))
+    for m in re.finditer(r"^(PROCESS|OWNED)\((\w+), ", table.read(), re.M):
+        ROWS[m.group(2)] = "pp-mail" if m.group(1) == "OWNED" else "pp-" + m.group(2)
 
 suite = Instance()
 s = suite.submission()
@@ -55,13 +55,7 @@ def maild():
 
 def everybody():
     """[(program, pid, expected user, expected capabilities)]"""
-    found = [("maild", maild(), "root", MAILD)]
-    for name, _, pid in suite.processes():
-        user, _, caps = ROWS[name]
-        found.append((name, pid, "root" if user == "ROOT" else "pp-" + name, caps))
-        if name == "userd":
-            found += [(n, p, "pp-mail", 0) for n, p in children(pid)]
-    return found
+    return [("maild", maild(), "root", MAILD)] + [(name, pid, ROWS[name], 0) for name, pid in children(maild())]
 
 
 def descriptors(pid):
@@ -74,7 +68,7 @@ def descriptors(pid):
 
 def test_the_table_names_every_process():
     running = {name for name, _, _, _ in everybody()}
-    expect(running, set(ROWS) | {"maild", "mailboxd", "deliverd"})
+    expect(running, set(ROWS) | {"maild"})
 
 
 def test_every_process_runs_as_its_own_user_without_groups():
@@ -86,8 +80,8 @@ def test_every_process_runs_as_its_own_user_without_groups():
             expect(st["Groups"].split(), [], name)
 
 
-def test_root_is_left_in_maild_and_userd_alone():
-    expect({n for n, pid, _, _ in everybody() if status(pid)["Uid"].split()[0] == "0"}, {"maild", "userd"})
+def test_root_is_left_in_maild_alone():
+    expect({n for n, pid, _, _ in everybody() if status(pid)["Uid"].split()[0] == "0"}, {"maild"})
 
 
 def test_capabilities_are_those_of_the_table():
@@ -101,8 +95,6 @@ def test_capabilities_are_those_of_the_table():
 
 def test_no_new_privileges_and_not_dumpable():
     for name, pid, _, _ in everybody():
-        if name == "maild":
-            continue
         expect(status(pid)["NoNewPrivs"].strip(), "1", name)
         if not os.environ.get("SANITIZED"):
             expect(status(pid)["Seccomp"].strip(), "2", name)
@@ -131,12 +123,12 @@ def test_only_those_that_talk_to_the_network_have_its_sockets():
         for fd, target in descriptors(pid):
             m = re.match(r"socket:\[(\d+)\]", target)
             if m and m.group(1) in inodes:
-                assert name in ("maild", "smtpd", "imapd", "pop3d", "remoted", "dnsd", "mailboxd"), (name, fd, inodes[m.group(1)])
+                assert name in ("suited", "smtpd", "imapd", "pop3d", "remoted", "dnsd", "mailboxd"), (name, fd, inodes[m.group(1)])
 
 
 def test_every_daemon_says_that_its_walls_stand():
     log = suite.log()
-    for name in ROWS:
+    for name in set(ROWS) - {"suited"}:
         assert re.search(r" %s\[\d+\]: start " % name, log), name
     assert "sandbox" not in "\n".join(line for line in log.splitlines() if " failure " in line), "a wall could not be raised"
 

@@ -20,16 +20,11 @@
 
 static const struct {
 	const char *name;
-	bool root;
+	bool owned;
 } processes[] = {
-#define ROOT true
-#define OWN false
-#define PROCESS(name, bit, user, count, caps, promises, job) { #name, user },
+#define PROCESS(name, bit, count, promises, job) { #name, false },
+#define OWNED(name, bit, promises, job) { #name, true },
 #include "daemons/maild/processes.def"
-	{ "mailboxd", true },
-	{ "deliverd", true },
-#undef ROOT
-#undef OWN
 };
 
 struct check {
@@ -75,7 +70,7 @@ check_processes(struct check *c)
 		if (access(text, X_OK) < 0)
 			problem(c, "program %s: %s (daemon_directory)", text, strerror(errno));
 		(void)snprintf(text, sizeof(text), "%s%s", c->conf->daemon_user_prefix.p, processes[i].name);
-		if (!processes[i].root && !c->unprivileged)
+		if (!processes[i].owned && !c->unprivileged)
 			check_user(c, text);
 	}
 	if (!c->unprivileged)

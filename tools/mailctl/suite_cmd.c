@@ -17,10 +17,11 @@
 int
 suite_cmd_start(struct mailctl *m)
 {
-	char program[B_PATH];
+	char program[B_PATH], user[B_NAME * 2];
 
 	(void)snprintf(program, sizeof(program), "%s/maild", m->conf->daemon_directory.p);
-	(void)execl(program, "maild", "-c", m->config_path, (char *)NULL);
+	(void)snprintf(user, sizeof(user), "%ssuited", m->conf->daemon_user_prefix.p);
+	(void)execl(program, "maild", "-c", m->config_path, "-u", user, (char *)NULL);
 	return mailctl_fail(EX_UNAVAILABLE_, "%s: %s", program, strerror(errno));
 }
 

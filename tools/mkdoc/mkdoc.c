@@ -212,14 +212,15 @@ section_limits(struct buf *out)
 	buf_puts(out, ".El\n");
 }
 
-enum { OWN, ROOT, ONE, CORES };
+enum { ONE, CORES, OWNED };
 
 static const struct process {
 	const char *name;
-	int user, count;
+	int count;
 	const char *job;
 } processes[] = {
-#define PROCESS(name, bit, user, count, caps, promises, job) { #name, user, count, job },
+#define PROCESS(name, bit, count, promises, job) { #name, count, job },
+#define OWNED(name, bit, promises, job) { #name, OWNED, job },
 #include "daemons/maild/processes.def"
 };
 
@@ -240,11 +241,11 @@ section_processes(struct buf *out)
 		buf_printf(out, ".It Xr %s 8\n", p->name);
 		put_text(out, p->job);
 		buf_puts(out, ".\nRuns as ");
-		if (p->user == ROOT)
-			buf_puts(out, "root");
+		if (p->count == OWNED)
+			buf_puts(out, "the owner of the mailbox");
 		else
 			buf_printf(out, "pp\\-%s", p->name);
-		buf_puts(out, p->count == ONE ? ".\n" : ", one process for each processor core.\n");
+		buf_puts(out, p->count == CORES ? ", one process for each processor core.\n" : ".\n");
 	}
 	buf_puts(out, ".El\n");
 }
@@ -340,7 +341,7 @@ sysusers(struct buf *out)
 {
 	buf_puts(out, "# Users of the pillarpost mail server, see sysusers.d(5)\n");
 	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++)
-		if (processes[i].user == OWN)
+		if (processes[i].count != OWNED)
 			buf_printf(out, "u pp-%s - \"Pillarpost: %s\" / /usr/sbin/nologin\n", processes[i].name,
 			    processes[i].name);
 	buf_puts(out, "u pp-mail - \"Pillarpost: mailboxes\" / /usr/sbin/nologin\n");

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/maild/suite.h"
+#include "daemons/suited/suite.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log/log.h"
-#include "log/target.h"
 #include "sys/syscalls.h"
 
 enum {
@@ -19,19 +19,14 @@ enum {
 	STOP_GRACE_MS = 20000,
 };
 
-const struct process_row process_rows[] = {
-#define ROOT true
-#define OWN false
+static const struct process_row rows[] = {
 #define ONE false
 #define CORES true
-#define PROCESS(name, bit, user, count, caps, promises, job) { #name, bit, user, count, caps, promises },
+#define PROCESS(name, bit, count, promises, job) { #name, bit, count, promises },
 #include "daemons/maild/processes.def"
-#undef ROOT
-#undef OWN
 #undef ONE
 #undef CORES
 };
-const size_t process_row_count = sizeof(process_rows) / sizeof(process_rows[0]);
 
 static const struct {
 	const char *channel, *client, *server;
@@ -40,17 +35,14 @@ static const struct {
 #include "daemons/maild/processes.def"
 };
 
-/* In the background: whoever reads what the start had to say waits for its end. */
-static void
-release_terminal(void)
+void
+suite_fail(struct suite *s, int status, const char *text)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return;
-	(void)dup2(null, STDOUT_FILENO);
-	(void)dup2(null, STDERR_FILENO);
-	(void)close(null);
+	log_put(LOG_failure, "%s", text);
+	if (s->terminal >= 0)
+		(void)dprintf(s->terminal, "maild: %s\n", text);
+	s->status = status;
+	loop_stop(s->loop); /* the daemons see their ctl channels close and end */
 }
 
 static bool
@@ -64,13 +56,12 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 	for (unsigned i = 0; i < s->nprocesses; i++)
 		if (!s->processes[i].ready)
 			return true;
-	if (s->ready_pipe >= 0) {
+	if (!s->serving) {
+		s->serving = true;
 		log_put(LOG_start, "all %u processes serve", s->nprocesses);
-		if (write(s->ready_pipe, "", 1) < 0)
-			log_put(LOG_failure, "nobody waited for the start");
-		(void)close(s->ready_pipe);
-		s->ready_pipe = -1;
-		release_terminal();
+		(void)ipc_send_root_serving(s->root, &(struct ipc_root_serving){ .processes = s->nprocesses });
+		(void)close(s->terminal);
+		s->terminal = -1;
 	}
 	return true;
 }
@@ -92,11 +83,11 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 {
 	struct process *p = channel_owner(c);
 
-	if (!p->suite->stopping && p->pid > 0)
+	if (!p->suite->stopping && p->alive) {
 		log_put(LOG_channel, "%s %s: %s", p->row->name, p->label, why->text);
+		(void)ipc_send_root_kill(p->suite->root, &(struct ipc_root_kill){ .id = p->id });
+	}
 	channel_free(&p->ctl);
-	if (p->pid > 0 && !p->suite->stopping)
-		(void)kill(p->pid, SIGKILL);
 }
 
 static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
@@ -105,22 +96,37 @@ static bool
 spawn(struct process *p, struct fail *why)
 {
 	struct suite *s = p->suite;
-	struct launch what = { .directory = s->conf->daemon_directory.p, .name = p->row->name, .label = p->label, .instance = p->instance,
-		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises, .log = s->log };
-	struct priv_identity id;
+	struct launch what = { .root = s->root, .id = ++s->next_id, .name = p->row->name, .label = p->label, .instance = p->instance,
+		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises };
 
-	if (!s->unprivileged && !setup_identity(s->conf, p->row, &id, why))
-		return false;
-	what.become = s->unprivileged ? NULL : &id;
 	what.config = launch_config(s->conf, p->row->see, why);
 	if (what.config < 0)
 		return false;
 	p->ready = false;
 	p->since_ms = loop_now_ms(s->loop);
 	p->since_wall_ms = loop_wall_ms(s->loop);
-	p->ctl = launch_daemon(s->loop, &what, &ctl_ops, p, &p->pid, why);
+	p->id = what.id;
+	p->pid = 0;
+	p->ctl = launch_daemon(s->loop, &what, &ctl_ops, p, why);
+	p->alive = p->ctl != NULL;
 	(void)close(what.config);
-	return p->ctl != NULL;
+	return p->alive;
+}
+
+/* What it may ask of maild itself. */
+static void
+wire_root(struct process *p)
+{
+	struct ipc_ctl_peer peer = { .channel = SPAN("root"), .client = true, .name = SPAN("maild") };
+	struct ipc_root_lend lend = { .all = false };
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
+		log_put(LOG_channel, "no channel to maild for %s", p->row->name);
+		return;
+	}
+	(void)ipc_send_root_lend(p->suite->root, &lend, fds[0]);
+	(void)ipc_send_ctl_peer(p->ctl, &peer, fds[1]);
 }
 
 static void
@@ -139,7 +145,9 @@ wire_process(struct process *p, bool both)
 {
 	struct suite *s = p->suite;
 
-	for (size_t w = 0; w < sizeof(wires) / sizeof(wires[0]); w++)
+	for (size_t w = 0; w < sizeof(wires) / sizeof(wires[0]); w++) {
+		if (strcmp(p->row->name, wires[w].client) == 0 && strcmp(wires[w].server, "maild") == 0)
+			wire_root(p);
 		for (unsigned i = 0; i < s->nprocesses; i++) {
 			struct process *peer = &s->processes[i];
 
@@ -148,16 +156,18 @@ wire_process(struct process *p, bool both)
 			else if (both && strcmp(p->row->name, wires[w].server) == 0 && strcmp(peer->row->name, wires[w].client) == 0)
 				wire(peer, p, wires[w].channel);
 		}
+	}
 }
 
 static void
 hand_file(struct process *p, const char *purpose, const char *path)
 {
 	struct ipc_ctl_file file = { .purpose = span_str(purpose), .path = span_str(path) };
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct fail why;
+	int fd = ask_file(p->suite, file.path, false, &why);
 
 	if (fd < 0)
-		log_put(LOG_config, "%s %s: %s", purpose, path, strerror(errno));
+		log_put(LOG_config, "%s %s", purpose, why.text);
 	else
 		(void)ipc_send_ctl_file(p->ctl, &file, fd);
 }
@@ -185,24 +195,34 @@ hand_keys(struct process *p)
 			hand_file(p, "key", conf->listeners[i].key_file.p);
 }
 
+bool
+suite_open_log(struct suite *s, struct fail *why)
+{
+	int fd = ask_file(s, s->conf->maillog_file, true, why);
+
+	if (fd < 0)
+		return false;
+	log_flush();
+	(void)dup2(fd, STDERR_FILENO);
+	(void)close(fd);
+	log_open("suited", STDERR_FILENO, s->loop);
+	return true;
+}
+
 /* A rotated log is opened anew, for everybody. */
 static void
 reopen_log(struct suite *s)
 {
 	struct ipc_ctl_file file = { .purpose = SPAN("log"), .path = s->conf->maillog_file };
 	struct fail why;
-	int fd = log_target_open(s->conf->maillog_file.p, &why);
+	int fd;
 
-	if (fd < 0) {
+	if (!suite_open_log(s, &why)) {
 		log_put(LOG_failure, "%s", why.text);
 		return;
 	}
-	log_flush();
-	(void)dup3(fd, s->log, O_CLOEXEC);
-	(void)close(fd);
-	log_open("maild", s->log, s->loop);
 	for (unsigned i = 0; i < s->nprocesses; i++)
-		if (s->processes[i].ctl && (fd = fcntl(s->log, F_DUPFD_CLOEXEC, 0)) >= 0)
+		if (s->processes[i].ctl && (fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
 			(void)ipc_send_ctl_file(s->processes[i].ctl, &file, fd);
 }
 
@@ -259,38 +279,100 @@ static void
 finish_stop(struct suite *s)
 {
 	for (unsigned i = 0; i < s->nprocesses; i++)
-		if (s->processes[i].pid > 0)
+		if (s->processes[i].alive)
 			return;
+	log_put(LOG_stop, "the suite is down");
 	admin_stopped(s);
 	loop_stop(s->loop);
 }
 
-static void
-on_exit_of(struct child_reaper *r, pid_t pid, int status)
+static struct process *
+process_by_id(struct suite *s, uint64_t id)
 {
-	struct suite *s = OWNER_OF(r, struct suite, reaper);
-	char text[64];
-
-	child_status_text(status, text, sizeof(text));
-	for (unsigned i = 0; i < s->nprocesses; i++) {
-		struct process *p = &s->processes[i];
-		int64_t wait;
-
-		if (p->pid != pid)
-			continue;
-		p->pid = 0;
-		p->ready = false;
-		channel_free(&p->ctl);
-		if (s->stopping) {
-			finish_stop(s);
-			return;
-		}
-		wait = backoff_ms(p);
-		log_put(LOG_child, "%s %s pid=%d ended: %s; restart in %lld ms", p->row->name, p->label, (int)pid, text, (long long)wait);
-		(void)timer_set(&p->restart, wait);
-		return;
-	}
+	for (unsigned i = 0; i < s->nprocesses; i++)
+		if (s->processes[i].alive && s->processes[i].id == id)
+			return &s->processes[i];
+	return NULL;
 }
+
+static bool
+on_root_spawned(struct channel *c, const struct ipc_root_spawned *m)
+{
+	struct process *p = process_by_id(channel_owner(c), m->id);
+
+	if (p)
+		p->pid = (pid_t)m->pid;
+	return true;
+}
+
+static bool
+on_root_ended(struct channel *c, const struct ipc_root_ended *m)
+{
+	struct suite *s = channel_owner(c);
+	struct process *p = process_by_id(s, m->id);
+	int64_t wait;
+
+	if (!p)
+		return true;
+	p->pid = 0;
+	p->alive = p->ready = false;
+	channel_free(&p->ctl);
+	if (s->stopping) {
+		finish_stop(s);
+	} else if (m->pid == 0 && !s->serving) {
+		char text[B_REPLY];
+
+		(void)snprintf(text, sizeof(text), "%s: %.*s", p->row->name, SPAN_ARG(m->why));
+		suite_fail(s, EXIT_FAILURE, text);
+	} else {
+		wait = m->pid ? backoff_ms(p) : BACKOFF_MAX_MS;
+		log_put(LOG_child, "%s %s pid=%u ended: %.*s; restart in %lld ms", p->row->name, p->label, m->pid, SPAN_ARG(m->why), (long long)wait);
+		(void)timer_set(&p->restart, wait);
+	}
+	return true;
+}
+
+static bool
+on_root_boot(struct channel *c, const struct ipc_root_boot *m, int fd)
+{
+	struct suite *s = channel_owner(c);
+
+	s->unprivileged = m->unprivileged;
+	(void)span_cstr(m->path, s->config_path, sizeof(s->config_path));
+	suite_begin(s, fd);
+	return true;
+}
+
+/* What is asked over this channel is not waited for. */
+static bool
+on_root_done(struct channel *c, const struct ipc_root_done *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
+static bool
+on_root_given(struct channel *c, const struct ipc_root_given *m, int fd)
+{
+	(void)c, (void)m;
+	(void)close(fd);
+	return false;
+}
+
+#define DISPATCH_DEF "ipc/root.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_root_closed(struct channel *c, const struct fail *why)
+{
+	struct suite *s = channel_owner(c);
+
+	channel_free(&s->root);
+	suite_fail(s, EXIT_FAILURE, why->text);
+}
+
+const struct channel_ops suite_root_ops = { dispatch_root, on_root_closed, NULL };
 
 static void
 on_stop_limit(struct timer *t)
@@ -298,9 +380,9 @@ on_stop_limit(struct timer *t)
 	struct suite *s = OWNER_OF(t, struct suite, stop_limit);
 
 	for (unsigned i = 0; i < s->nprocesses; i++)
-		if (s->processes[i].pid > 0) {
+		if (s->processes[i].alive) {
 			log_put(LOG_child, "%s %s did not stop in time: killed", s->processes[i].row->name, s->processes[i].label);
-			(void)kill(s->processes[i].pid, SIGKILL);
+			(void)ipc_send_root_kill(s->root, &(struct ipc_root_kill){ .id = s->processes[i].id });
 		}
 }
 
@@ -320,6 +402,17 @@ suite_stop(struct suite *s)
 	finish_stop(s);
 }
 
+static bool
+load_again(struct suite *s, struct arena *arena, const struct conf **conf, struct conf_errors *errors, struct fail *why)
+{
+	int fd = ask_file(s, span_str(s->config_path), false, why);
+	bool ok = fd >= 0 && conf_load_fd(fd, arena, conf, errors, why);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return ok;
+}
+
 bool
 suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why)
 {
@@ -327,12 +420,12 @@ suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why)
 	const struct conf *conf = NULL, *before = s->conf;
 
 	arena_init(&fresh, CONF_ARENA_MAX);
-	if (!conf_load(s->config_path, &fresh, &conf, errors, why)) {
+	if (!load_again(s, &fresh, &conf, errors, why)) {
 		arena_free(&fresh);
 		return false;
 	}
 	s->conf = conf;
-	if (!setup_sockets(s, why)) { /* a port that is taken: go on as before */
+	if (!setup_users(s, why) || !setup_sockets(s, why)) { /* a port that is taken: go on as before */
 		s->conf = before;
 		arena_free(&fresh);
 		return false;
@@ -378,18 +471,17 @@ on_signal(struct child_signals *signals, int signal)
 static bool
 add_processes(struct suite *s, struct fail *why)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned many = s->conf->daemon_processes ? (unsigned)s->conf->daemon_processes : cores > 0 ? (unsigned)cores : 1;
+	unsigned many = s->conf->daemon_processes ? (unsigned)s->conf->daemon_processes : s->cores;
 
-	for (size_t r = 0; r < process_row_count; r++) {
-		unsigned instances = process_rows[r].cores ? many : 1;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		unsigned instances = rows[r].cores ? many : 1;
 
-		for (unsigned i = 0; i < instances; i++) {
+		for (unsigned i = 0; i < instances && strcmp(rows[r].name, "suited") != 0; i++) {
 			struct process *p = &s->processes[s->nprocesses];
 
 			if (s->nprocesses == SUITE_PROCESSES)
 				return fail_set(why, FAIL_LIMIT, 0, "more than %d processes: lower daemon_processes", SUITE_PROCESSES);
-			*p = (struct process){ .suite = s, .row = &process_rows[r], .instance = i, .instances = instances };
+			*p = (struct process){ .suite = s, .row = &rows[r], .instance = i, .instances = instances };
 			(void)snprintf(p->label, sizeof(p->label), "%u", i);
 			timer_init(&p->restart, s->loop, on_restart);
 			s->nprocesses++;
@@ -399,11 +491,15 @@ add_processes(struct suite *s, struct fail *why)
 }
 
 bool
-suite_start(struct suite *s, struct fail *why)
+suite_listen(struct suite *s, struct fail *why)
 {
 	timer_init(&s->stop_limit, s->loop, on_stop_limit);
-	if (!child_reaper_start(&s->reaper, s->loop, on_exit_of, why) || !child_signals_start(&s->signals, s->loop, on_signal, why))
-		return false;
+	return child_signals_start(&s->signals, s->loop, on_signal, why);
+}
+
+bool
+suite_start(struct suite *s, struct fail *why)
+{
 	if (!setup_sockets(s, why) || !add_processes(s, why))
 		return false;
 	for (unsigned i = 0; i < s->nprocesses; i++)

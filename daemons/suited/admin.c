@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC
  *
- * maild's control socket: status, reload, stop, for mailctl.
+ * the control socket suite_admin: status, reload, stop, for mailctl.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemons/maild/suite.h"
+#include "daemons/suited/suite.h"
 #include "ipc/control.h"
 #include "log/log.h"
 
@@ -23,13 +23,11 @@ answer(struct channel *c, uint64_t id, bool ok, const char *text)
 	return ipc_send_suite_admin_done(c, &(struct ipc_suite_admin_done){ .id = id, .ok = ok, .text = span_str(text) });
 }
 
-const char *
-suite_user(const struct suite *s, const struct process_row *row, char *name, size_t size)
+static const char *
+user_of(const struct suite *s, const struct process_row *row, char *name, size_t size)
 {
 	if (s->unprivileged)
 		(void)snprintf(name, size, "uid %u", (unsigned)getuid());
-	else if (row->root)
-		(void)snprintf(name, size, "root");
 	else
 		(void)snprintf(name, size, "%s%s", s->conf->daemon_user_prefix.p, row->name);
 	return name;
@@ -44,7 +42,7 @@ on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
 		const struct process *p = &s->processes[i];
 		char user[B_NAME];
 		struct ipc_suite_admin_process row = { .id = m->id, .name = span_str(p->row->name), .instance = p->instance, .pid = (uint32_t)p->pid,
-			.user = span_str(suite_user(s, p->row, user, sizeof(user))), .restarts = p->restarts,
+			.user = span_str(user_of(s, p->row, user, sizeof(user))), .restarts = p->restarts,
 			.since_ms = (uint64_t)p->since_wall_ms, .ready = p->ready };
 
 		if (!ipc_send_suite_admin_process(c, &row))
@@ -62,7 +60,7 @@ on_suite_admin_reload(struct channel *c, const struct ipc_suite_admin_reload *m)
 	bool ok = errors && suite_reload(s, errors, &why);
 
 	for (size_t i = 0; errors && i < errors->n; i++) {
-		char text[512];
+		char text[B_REPLY];
 
 		(void)snprintf(text, sizeof(text), "%s:%u:%u: %s", s->config_path, errors->items[i].line, errors->items[i].column, errors->items[i].text);
 		(void)ipc_send_suite_admin_error(c, &(struct ipc_suite_admin_error){ .id = m->id, .text = span_str(text) });
@@ -132,7 +130,7 @@ bool
 admin_open(struct suite *s, struct fail *why)
 {
 	char path[B_PATH];
-	int fd = control_listen(control_path(path, s->conf->run_directory, "suite_admin"), why);
+	int fd = ask_control(s, control_path(path, s->conf->run_directory, "suite_admin"), why);
 
 	watch_init(&s->admin, s->loop, fd, on_admin);
 	return fd >= 0 && watch_want(&s->admin, WATCH_READ);

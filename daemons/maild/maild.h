@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * maild: all of the suite that is root.  It starts programs as other users,
+ * binds ports, opens files and makes directories, at the word of suited (and
+ * of userd, for mailbox owners' programs), and decides nothing but what may be asked.
+ *
+ *   main.c  its life: suited, signals, the end of children
+ *   root.c  the requests of the root channel
+ */
+#ifndef MAILD_MAILD_H
+#define MAILD_MAILD_H
+
+#include "ipc/messages.h"
+#include "sys/child.h"
+
+/* Rows of processes.def that are programs. */
+enum maild_row {
+#define PROCESS(name, ...) ROW_##name,
+#define OWNED(name, ...) ROW_##name,
+#include "daemons/maild/processes.def"
+	ROWS
+};
+
+struct maild {
+	struct loop *loop;
+	bool unprivileged;
+	bool locked;       /* all is set up: directories are refused, capabilities are few */
+	int log;           /* -1: not open yet, the terminal then */
+	int ready_pipe;    /* to the process that waits for the start, or -1 */
+	int status;        /* of exit */
+	char programs[B_PATH]; /* maild's own directory; others are not executed */
+	struct priv_identity ids[ROWS];
+	pid_t suited;      /* 0: it is gone */
+	struct list wards; /* struct ward: every other child */
+	struct child_reaper reaper;
+	struct child_signals signals;
+	struct timer patience; /* with those that outlive suited */
+};
+
+/* Who asks. */
+struct client {
+	struct maild *maild;
+	struct channel *channel;
+	bool all; /* suited; otherwise userd */
+};
+
+struct ward {
+	struct list node;
+	struct client *client; /* NULL: it is gone */
+	uint64_t id;
+	pid_t pid;
+};
+
+/* False: no memory; fd is closed. */
+bool root_serve(struct maild *m, int fd, bool all, struct channel **c);
+/* Forks and executes a row's program; ctl is not closed. */
+pid_t root_start(struct maild *m, enum maild_row row, const char *label, const struct priv_identity *id, int ctl, struct fail *why);
+
+#endif

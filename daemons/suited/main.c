@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * suited: rules the suite without any right of its own.  Started by maild
+ * with the root channel on descriptor 3; boot comes over it.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemons/suited/suite.h"
+#include "log/log.h"
+#include "sys/sandbox.h"
+#include "sys/syscalls.h"
+
+enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
+
+static bool
+load(struct suite *s, int fd)
+{
+	struct conf_errors *errors = calloc(1, sizeof(*errors));
+	struct fail why = { .text = "" };
+	struct buf text;
+	bool ok;
+
+	arena_init(&s->arena, CONF_ARENA_MAX);
+	buf_init(&text, 1 << 20);
+	ok = errors && conf_load_fd(fd, &s->arena, &s->conf, errors, &why);
+	if (!ok && errors && errors->n)
+		conf_errors_print(errors, s->config_path, &text);
+	else if (!ok)
+		buf_printf(&text, "%s: %s\n", s->config_path, why.text);
+	(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
+	buf_free(&text);
+	free(errors);
+	(void)close(fd);
+	return ok;
+}
+
+static bool
+raise_walls(struct fail *why)
+{
+	struct sandbox walls = { .files_open = false };
+	struct sandbox_report report;
+	bool seccomp;
+
+	return sandbox_enter(&walls, &report, why) && syscalls_limit(0, &seccomp, why);
+}
+
+static bool
+set_up(struct suite *s, struct fail *why)
+{
+	return suite_listen(s, why) && raise_walls(why) && ask_channel(s, why) && setup_users(s, why) && setup_directories(s, why) && suite_open_log(s, why) &&
+	    ask(s, IPC_root_lock, &(struct ipc_root_lock){ .path = s->conf->run_directory }, NULL, why) && admin_open(s, why) && suite_start(s, why);
+}
+
+void
+suite_begin(struct suite *s, int fd)
+{
+	struct fail why = { .text = "" };
+
+	if (!load(s, fd)) {
+		s->status = EXIT_CONFIG;
+		loop_stop(s->loop);
+	} else if (!set_up(s, &why)) {
+		suite_fail(s, EXIT_FAILURE, why.text);
+	} else if (s->unprivileged) {
+		log_put(LOG_degraded, "not root: every process runs as uid %u; ports below 1024 and separate users are not available", (unsigned)getuid());
+	}
+}
+
+static bool
+root_is_there(void)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(CHILD_CTL, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+int
+main(void)
+{
+	static struct suite suite = { .terminal = -1 };
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!root_is_there()) {
+		(void)fprintf(stderr, "suited is a part of pillarpost and is started by maild; see mailctl(8)\n");
+		return EXIT_USAGE;
+	}
+	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
+	suite.cores = cores > 0 ? (unsigned)cores : 1;
+	suite.terminal = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	suite.loop = loop_new();
+	if (!suite.loop)
+		return EXIT_FAILURE;
+	log_open("suited", STDERR_FILENO, suite.loop);
+	suite.root = channel_new(suite.loop, CHILD_CTL, &ipc_channel_root, CHANNEL_CLIENT, &suite_root_ops, &suite);
+	if (!suite.root)
+		return EXIT_FAILURE;
+	loop_run(suite.loop);
+	log_flush();
+	return suite.status;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * suite: the running set of daemons: started, wired by processes.def,
+ * restarted when they die, reloaded, stopped.  suited reads no network byte
+ * and opens nothing itself: what needs root it asks of maild.
+ *
+ *   main.c   its life: from the configuration to the walls
+ *   ask.c    questions to maild that are waited for
+ *   setup.c  directories and sockets
+ *   suite.c  processes and their wires
+ *   admin.c  mailctl's requests
+ */
+#ifndef SUITED_SUITE_H
+#define SUITED_SUITE_H
+
+#include "base/arena.h"
+#include "ipc/channel_sync.h"
+#include "service/launch.h"
+#include "sys/child.h"
+
+enum { SUITE_PROCESSES = 256, SUITE_LISTENERS = 128 };
+
+struct process_row {
+	const char *name;
+	unsigned see; /* CONF_* */
+	bool cores;
+	unsigned promises; /* PROMISE_* */
+};
+
+struct process {
+	struct suite *suite;
+	const struct process_row *row;
+	unsigned instance, instances;
+	char label[16];
+	struct channel *ctl; /* NULL while it is down */
+	uint64_t id;         /* to maild, another at each start */
+	bool alive;          /* asked for, and its end was not heard of */
+	pid_t pid;           /* 0: not known yet */
+	bool ready;
+	unsigned restarts, hasty; /* hasty: ends soon after start, in a row */
+	int64_t since_ms, since_wall_ms;
+	struct timer restart;
+};
+
+/* A listening socket, kept open over restarts and reloads. */
+struct socket_row {
+	char name[B_NAME];
+	char address[B_PATH];
+	const char *process;
+	bool control, fresh; /* fresh: wanted by the configuration in force */
+	int fd;
+};
+
+struct suite {
+	struct loop *loop;
+	struct channel *root;      /* to maild: programs and what becomes of them */
+	struct channel_sync *asks; /* to maild: what is waited for */
+	char config_path[B_PATH];
+	struct arena arena; /* of conf */
+	const struct conf *conf;
+	bool unprivileged, serving, stopping;
+	int terminal; /* where failures of the start are told; -1 once all serve */
+	int status;   /* of exit */
+	unsigned cores, generation, nprocesses, nsockets;
+	uint64_t next_id;
+	struct process processes[SUITE_PROCESSES];
+	struct socket_row sockets[SUITE_LISTENERS];
+	struct child_signals signals;
+	struct timer stop_limit;
+	struct watch admin;            /* the control socket suite_admin */
+	struct admin_request *stopper; /* who waits for the end */
+};
+
+/* ask.c: a request of the root channel and its answer: a descriptor in *fd (-1: none) or done. */
+bool ask(struct suite *s, unsigned type, const void *m, int *fd, struct fail *why);
+bool ask_channel(struct suite *s, struct fail *why); /* before the first ask() */
+int ask_file(struct suite *s, struct span path, bool log, struct fail *why);
+int ask_control(struct suite *s, const char *path, struct fail *why);
+
+/* setup.c: users and directories, then the sockets. */
+bool setup_users(struct suite *s, struct fail *why);
+bool setup_directories(struct suite *s, struct fail *why);
+/* Opens what the configuration wants and is not open yet, closes the rest. */
+bool setup_sockets(struct suite *s, struct fail *why);
+
+/* suite.c */
+extern const struct channel_ops suite_root_ops;
+bool suite_listen(struct suite *s, struct fail *why); /* to signals; before the walls */
+bool suite_start(struct suite *s, struct fail *why);
+bool suite_open_log(struct suite *s, struct fail *why);
+bool suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why);
+void suite_stop(struct suite *s);
+/* The start has failed: says so where it was asked for, and ends. */
+void suite_fail(struct suite *s, int status, const char *text);
+/* main.c: the configuration is in *fd. */
+void suite_begin(struct suite *s, int fd);
+
+/* admin.c: mailctl's requests. */
+bool admin_open(struct suite *s, struct fail *why);
+void admin_stopped(struct suite *s); /* the last daemon is gone */
+
+#endif

@@ -36,9 +36,10 @@ struct world {
 	struct buf content;
 	unsigned messages;
 	atomic_uint senders;
-	bool hush;                       /* queued does not answer */
+	atomic_bool hush;                /* queued does not answer */
 	atomic_bool done;
 	void (*client)(struct world *w);
+	char body[4096];                 /* what load_one() sends; not written while its threads run */
 };
 
 /* Siblings. */
@@ -231,7 +232,7 @@ tear_down(void **state)
 static int
 dial(struct world *w)
 {
-	struct timeval limit = { .tv_sec = 20 };
+	struct timeval limit = { .tv_sec = 60 };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
@@ -475,15 +476,9 @@ static void *
 load_one(void *arg)
 {
 	struct world *w = arg;
-	static char body[4096];
 	bool again = getenv("TEST_SMTPD_RECONNECT") != NULL;
 	int fd = -1;
 
-	memset(body, 'x', sizeof(body) - 1);
-	for (size_t i = 70; i + 2 < sizeof(body); i += 72)
-		memcpy(body + i, "\r\n", 2);
-	memcpy(body, "Subject: load\r\n\r\n", 17);
-	memcpy(body + sizeof(body) - 6, "\r\n.\r\n", 6);
 	for (unsigned i = 0; i < w->senders; i++) {
 		if (fd < 0) {
 			fd = dial(w);
@@ -496,7 +491,7 @@ load_one(void *arg)
 			assert_true(say(fd, "DATA\r\n", "354"));
 		} else
 			assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
-		assert_true(say(fd, body, "250"));
+		assert_true(say(fd, w->body, "250"));
 		if (again || i + 1 == w->senders) {
 			assert_true(say(fd, "QUIT\r\n", "221"));
 			(void)close(fd);
@@ -511,6 +506,11 @@ load(struct world *w)
 {
 	pthread_t threads[CLIENTS];
 
+	memset(w->body, 'x', sizeof(w->body) - 1);
+	for (size_t i = 70; i + 2 < sizeof(w->body); i += 72)
+		memcpy(w->body + i, "\r\n", 2);
+	memcpy(w->body, "Subject: load\r\n\r\n", 17);
+	memcpy(w->body + sizeof(w->body) - 6, "\r\n.\r\n", 6);
 	for (int i = 0; i < CLIENTS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, load_one, w), 0);
 	for (int i = 0; i < CLIENTS; i++)

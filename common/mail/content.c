@@ -182,8 +182,8 @@ need_more(struct content *c, struct span *in, size_t n, struct span *run)
 	return c->limits.by_length && c->last ? length_end(c, in, run) : CONTENT_MORE;
 }
 
-enum content_step
-content_next(struct content *c, struct span *in, struct span *run)
+static enum content_step
+next_step(struct content *c, struct span *in, struct span *run)
 {
 	size_t n = 0; /* bytes at the front of *in that will be the run */
 
@@ -224,6 +224,41 @@ content_next(struct content *c, struct span *in, struct span *run)
 		if (!take_line(c, *in, &n))
 			return need_more(c, in, n, run);
 	}
+}
+
+/* A step looks at a whole run at once and may meet several faults in another order than they stand. Which one is named
+ * must not depend on how the input was cut: it is the one met byte by byte. */
+static unsigned
+first_fault(struct content c, struct span all, unsigned met)
+{
+	bool last = c.last;
+	size_t done = 0;
+
+	for (size_t have = 1; have <= all.n; have++) {
+		struct span in = span_sub(all, done, have - done), run;
+		enum content_step step;
+
+		c.last = last && have == all.n;
+		do
+			step = next_step(&c, &in, &run);
+		while (!c.status && (step == CONTENT_RUN || step == CONTENT_HEADER));
+		if (c.status)
+			return c.status;
+		done = have - in.n;
+	}
+	return met;
+}
+
+enum content_step
+content_next(struct content *c, struct span *in, struct span *run)
+{
+	const struct content before = *c;
+	const struct span all = *in;
+	enum content_step step = next_step(c, in, run);
+
+	if (c->status && !before.status)
+		c->status = first_fault(before, all, c->status);
+	return step;
 }
 
 void

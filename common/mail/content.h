@@ -4,8 +4,8 @@
  *
  * Only CRLF.CRLF ends the data.  A bare CR, a bare LF, NUL, a line beyond the
  * limit, a message beyond the size limit and too many hops each set their own
- * status; from then on nothing is put out, but the end is still found, so that
- * the reply comes at its place.  No copies: runs are spans into the input.
+ * status, the first one alone; from then on nothing is put out, but the end is still
+ * found, so that the reply comes at its place. Nothing depends on how the input is cut.  No copies: runs are spans into the input.
  */
 #ifndef MAIL_CONTENT_H
 #define MAIL_CONTENT_H

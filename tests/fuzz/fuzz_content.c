@@ -37,6 +37,34 @@ plain_end(struct span in, bool *clean, struct buf *out)
 	return SIZE_MAX;
 }
 
+/* What is wrong does not depend on how it was cut. */
+static void
+check_cuts(struct span all, size_t piece)
+{
+	static const struct content_limits limits = { .line = 40, .size = 400, .hops = 3, .header = 200 };
+	unsigned status[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct content c;
+		struct span in = SPAN_NONE, run;
+		size_t have = 0;
+		enum content_step step = CONTENT_MORE;
+
+		content_init(&c, &limits);
+		while (step != CONTENT_END && have < all.n) {
+			size_t from = have - in.n;
+
+			have = i && all.n - have > piece ? have + piece : i ? all.n : have + 1;
+			in = span_sub(all, from, have - from);
+			while ((step = content_next(&c, &in, &run)) != CONTENT_MORE && step != CONTENT_END)
+				continue;
+		}
+		status[i] = c.status;
+	}
+	if (status[0] != status[1])
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -94,6 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (plain_end(buf_span(&want), &clean, &got) != buf_len(&want) || !clean)
 			abort();
 	}
+	check_cuts(all, piece);
 	buf_free(&want);
 	buf_free(&got);
 	return 0;

@@ -137,6 +137,35 @@ smuggled_ends_do_not_end(void **state)
 	}
 }
 
+/* Of two faults the first is named, however the input is cut. */
+static void
+the_first_fault_is_named(void **state)
+{
+	static const struct content_limits few = { .line = 20, .size = 60 };
+	static const struct {
+		struct span text;
+		unsigned status;
+	} rows[] = {
+		{ SPAN_INIT("A: b\r\n\r\nx\0y\nz\r\n.\r\n"), STATUS_NUL_BYTE },
+		{ SPAN_INIT("A: b\r\n\r\nx\ny\0z\r\n.\r\n"), STATUS_BARE_LF },
+		{ SPAN_INIT("A: b\r\n\r\nx\ny\rz\r\n.\r\n"), STATUS_BARE_LF },
+		{ SPAN_INIT("A: b\r\n\r\nx\0\r\n123456789 123456789 1\r\n.\r\n"), STATUS_NUL_BYTE },
+		{ SPAN_INIT("A: b\r\n\r\n123456789 123456789 1\0\r\n.\r\n"), STATUS_CONTENT_LINE_TOO_LONG },
+		{ SPAN_INIT("A: b\r\n\r\n123456789 123\r\n123456789 123\r\n123456789 123\r\n123456789 123456789 1\n\r\n.\r\n"), STATUS_TOO_BIG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t piece = 1; piece <= rows[i].text.n; piece++) {
+			struct fed f;
+
+			feed(&f, rows[i].text, piece, &few);
+			if (f.c.status != rows[i].status || !f.ended)
+				fail_msg("row %zu, pieces of %zu: status %s", i, piece, status_get(f.c.status)->name);
+			buf_free(&f.out);
+		}
+}
+
 static void
 limits(void **state)
 {
@@ -288,6 +317,7 @@ main(void)
 		cmocka_unit_test(only_crlf_dot_crlf_ends),
 		cmocka_unit_test(what_follows_the_end_stays),
 		cmocka_unit_test(smuggled_ends_do_not_end),
+		cmocka_unit_test(the_first_fault_is_named),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(facts),
 		cmocka_unit_test(by_length),

@@ -2,6 +2,7 @@
 #include "daemons/remoted/command.h"
 
 #include "mail/address.h"
+#include "mail/orcpt.h"
 #include "mail/status.h"
 
 static bool
@@ -26,25 +27,6 @@ path_safe(struct span s)
 	if (i == s.n && s.n > 0 && s.n < 320)
 		return true;
 	return address_parse(&a, s, ADDRESS_UTF8 | ADDRESS_NO_DOMAIN | ADDRESS_LONG_LOCAL, NULL);
-}
-
-/* A parameter value: printable ASCII without blank and '='. */
-static bool
-value_safe(struct span s, bool equals)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] <= ' ' || s.p[i] > '~' || (s.p[i] == '=' && !equals))
-			return false;
-	return s.n > 0 && s.n <= 640;
-}
-
-/* "type;xtext" (RFC 3461 4.2). */
-static bool
-orcpt_safe(struct span s)
-{
-	size_t semicolon = span_chr(s, ';');
-
-	return semicolon != SIZE_MAX && semicolon > 0 && value_safe(s, false);
 }
 
 struct verdict
@@ -136,9 +118,9 @@ command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extension
 	if (extensions & CLIENT_EXT(DSN)) {
 		if (rcpt->notify & 15)
 			put_notify(out, rcpt->notify);
-		if (rcpt->orcpt.n && orcpt_safe(rcpt->orcpt)) {
+		if (orcpt_valid(rcpt->orcpt, true)) { /* RFC 3461 5.2.1 (d) */
 			buf_put(out, SPAN(" ORCPT="));
-			buf_put(out, rcpt->orcpt);
+			orcpt_put(out, rcpt->orcpt, extensions & CLIENT_EXT(SMTPUTF8));
 		}
 	}
 	buf_put(out, SPAN("\r\n"));

@@ -3,10 +3,10 @@
  * esmtp: the parameters of MAIL and RCPT (RFC 5321 4.1.2).
  */
 #include "command.h"
+#include "mail/orcpt.h"
 
 enum {
 	ENVID_MAX = 100, /* RFC 3461 4.4, encoded */
-	ORCPT_MAX = 500, /* RFC 3461 4.2, encoded */
 	AUTH_MAX = 500,  /* RFC 4954 5 */
 };
 
@@ -129,16 +129,8 @@ rcpt_notify(struct target *to, struct span value, unsigned *status)
 static bool
 rcpt_orcpt(struct target *to, struct span value, unsigned *status)
 {
-	size_t semicolon = span_chr(value, ';');
-	struct span decoded;
-
 	(void)status;
-	if (value.n > ORCPT_MAX || semicolon == SIZE_MAX || semicolon == 0)
-		return false;
-	for (size_t i = 0; i < semicolon; i++)
-		if (!ascii_alnum(value.p[i]) && value.p[i] != '-')
-			return false;
-	if (!take_xtext(to->s, span_from(value, semicolon + 1), ORCPT_MAX, &decoded))
+	if (!orcpt_valid(value, false))
 		return false;
 	to->r->orcpt = arena_dup(&to->s->mail_mem, value);
 	return to->r->orcpt.p != NULL;

@@ -241,11 +241,12 @@ log_result(const struct queue *q, const struct queue_job *job, const struct unit
 
 /* A unit has come to its end: the recipient too, unless it has others. */
 static void
-settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queue_result *r)
+settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queue_result *r, unsigned note)
 {
 	struct message *m = job->m;
 	struct recipient *to = &m->rcpts[u->recipient];
-	struct record_result result = { .index = u->recipient, .outcome = r->outcome, .code = r->code, .peer = r->peer, .reply = r->reply };
+	struct record_result result = { .index = u->recipient, .outcome = r->outcome, .code = r->code, .peer = r->peer, .reply = r->reply,
+		.note = (uint8_t)note, .owner = note ? text_span(u->sender) : SPAN_NONE };
 
 	to->open--;
 	result.settled = to->open == 0 && !to->delayed;
@@ -262,11 +263,31 @@ settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queu
 	}
 }
 
+/* What is told of a result: the action, or REPORT_ACTION_COUNT when nothing is. */
+static unsigned
+action_of(const struct destination *d, const struct queue_result *r)
+{
+	bool lmtp = span_casestarts(destination_nexthop(d), SPAN("lmtp:"));
+
+	if (r->outcome == OUTCOME_FAILED)
+		return REPORT_FAILED;
+	if (d->agent == AGENT_LOCAL || (r->outcome == OUTCOME_RELAYED && lmtp)) /* RFC 2033: in the mailbox */
+		return REPORT_DELIVERED;
+	/* A delivery to a host that knows DSN is that host's to report (RFC 3461 5.2.1). */
+	return r->outcome == OUTCOME_RELAYED ? REPORT_RELAYED : REPORT_ACTION_COUNT;
+}
+
+static unsigned
+tell(const struct queue *q, const struct queue_job *job, const struct unit *u, const struct queue_result *r)
+{
+	struct news news = { .action = action_of(job->d, r), .code = r->code, .peer = r->peer, .reply = r->reply, .at_ms = q->now };
+
+	return news.action != REPORT_ACTION_COUNT && queue_note(job->m, u->recipient, u, &news) ? news.action + 1 : 0;
+}
+
 bool
 queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queue_result *r)
 {
-	static const unsigned actions[] = { [OUTCOME_DELIVERED] = REPORT_DELIVERED, [OUTCOME_DEFERRED] = REPORT_ACTION_COUNT,
-		[OUTCOME_FAILED] = REPORT_FAILED, [OUTCOME_RELAYED] = REPORT_RELAYED };
 	struct queue_job *job = find_job(q, id);
 	struct unit *u;
 
@@ -282,17 +303,14 @@ queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queu
 	if (r->outcome == OUTCOME_DEFERRED) {
 		q->stats.deferred++;
 		words_put(&q->words, &job->reason);
-		job->reason = words_get(&q->words, r->reply);
+		job->reason = queue_reason(q, r->peer, r->reply);
 		return true;
 	}
 	if (r->outcome == OUTCOME_FAILED)
 		q->stats.failed++;
 	else
 		q->stats.delivered++;
-	/* A remote delivery to a host that knows DSN is that host's to report. */
-	if (r->outcome != OUTCOME_DELIVERED || job->d->agent == AGENT_LOCAL)
-		queue_note(q, job->m, u->recipient, actions[r->outcome], r->code, r->peer, r->reply);
-	settle(q, job, u, r);
+	settle(q, job, u, r, tell(q, job, u, r));
 	return true;
 }
 

@@ -31,10 +31,17 @@ put_done(const struct message *m, uint32_t index, struct buf *done)
 	return buf_ok(done);
 }
 
-/* failures[i]: not yet reported of recipient i, which has then to stand as open:
+/* What outlasts the process: a delay is noted anew. */
+static bool
+lasting(const struct note *n)
+{
+	return n->action != REPORT_DELAYED && !n->told;
+}
+
+/* news[i]: not yet reported of recipient i, which has then to stand as open:
  * the results that follow settle it, and have it reported. */
 static bool
-put_recipients(const struct message *m, const uint32_t *failures, struct buf *list)
+put_recipients(const struct message *m, const uint32_t *news, struct buf *list)
 {
 	struct buf done;
 	bool ok = true;
@@ -43,7 +50,7 @@ put_recipients(const struct message *m, const uint32_t *failures, struct buf *li
 	for (uint32_t i = 0; ok && i < m->nrcpts; i++) {
 		const struct recipient *to = &m->rcpts[i];
 		struct record_recipient r = { .address = text_span(to->address), .orcpt = text_span(to->orcpt), .notify = to->notify,
-			.settled = to->settled && !failures[i] };
+			.settled = to->settled && !news[i], .expanded = to->expanded, .owner = message_owner(m, i) };
 
 		ok = put_done(m, i, &done);
 		r.done = buf_span(&done);
@@ -54,17 +61,18 @@ put_recipients(const struct message *m, const uint32_t *failures, struct buf *li
 }
 
 static bool
-put_results(const struct message *m, uint32_t *failures, struct buf *list)
+put_results(const struct message *m, uint32_t *news, struct buf *list)
 {
 	bool ok = true;
 
 	for (const struct note *n = message_notes(m); ok && n; n = n->next) {
-		struct record_result r = { .index = n->recipient, .outcome = OUTCOME_FAILED, .code = text_span(n->code),
-			.peer = text_span(n->peer), .reply = text_span(n->reply) };
+		struct record_result r = { .index = n->recipient, .code = text_span(n->code), .peer = text_span(n->peer),
+			.reply = text_span(n->reply), .note = (uint8_t)(n->action + 1), .owner = text_span(n->to),
+			.outcome = n->action == REPORT_FAILED ? OUTCOME_FAILED : n->action == REPORT_RELAYED ? OUTCOME_RELAYED : OUTCOME_DELIVERED };
 
-		if (n->action != REPORT_FAILED)
+		if (!lasting(n))
 			continue;
-		r.settled = --failures[n->recipient] == 0 && m->rcpts[n->recipient].settled;
+		r.settled = --news[n->recipient] == 0 && m->rcpts[n->recipient].settled;
 		ok = record_list_put(list, &record_desc_result, &r);
 	}
 	return ok;
@@ -73,16 +81,16 @@ put_results(const struct message *m, uint32_t *failures, struct buf *list)
 bool
 export_state_of(const struct message *m, struct buf *room, struct export_message *x, struct fail *why)
 {
-	uint32_t *failures = calloc((size_t)m->nrcpts + 1, sizeof(*failures));
+	uint32_t *news = calloc((size_t)m->nrcpts + 1, sizeof(*news));
 	size_t from = buf_len(room), middle;
-	bool ok = failures != NULL;
+	bool ok = news != NULL;
 
 	for (const struct note *n = message_notes(m); ok && n; n = n->next)
-		failures[n->recipient] += n->action == REPORT_FAILED;
-	ok = ok && put_recipients(m, failures, room);
+		news[n->recipient] += lasting(n);
+	ok = ok && put_recipients(m, news, room);
 	middle = buf_len(room);
-	ok = ok && put_results(m, failures, room);
-	free(failures);
+	ok = ok && put_results(m, news, room);
+	free(news);
 	if (!ok || !buf_ok(room))
 		return fail_set(why, FAIL_LIMIT, 0, "the recipients do not fit");
 	x->envelope.list = span_sub(buf_span(room), from, middle - from);
@@ -126,7 +134,7 @@ apply(struct queue *q, struct message *m, const struct export_message *x)
 		return;
 	queue_record_outcome(q, m, list, false, NULL);
 	while (record_list_next(&list, &record_desc_result, &r, &ok))
-		queue_apply_result(q, m, &r);
+		queue_apply_result(q, m, &r, q->now);
 }
 
 bool

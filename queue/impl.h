@@ -35,6 +35,8 @@ struct ask {
 	struct unit *units;        /* answers so far, with their destinations */
 	struct destination **at;
 	size_t nunits, max_units;
+	uint32_t targets, listed;  /* that are delivered to, and those behind a list */
+	struct text *owner;        /* of the list */
 	uint8_t failed;            /* targets that fail at once */
 	bool deferred, any;
 	struct text *code, *text;  /* why */
@@ -93,7 +95,7 @@ struct destination *queue_destination_named(struct queue *q, struct span name);
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
 
 /* recover.c */
-void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r);
+void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms);
 /* walk.c */
 void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */
 
@@ -127,9 +129,18 @@ int64_t queue_retry_at(struct queue *q, const struct message *m);
 void heap_put(struct heap *h, struct destination *d, int64_t due_ms); /* INT64_MAX takes it out */
 
 /* notify.c */
-bool queue_wants(const struct recipient *r, unsigned action);
-void queue_note(struct queue *q, struct message *m, uint32_t recipient, unsigned action, struct span code, struct span peer,
-    struct span reply);
+struct news {
+	unsigned action; /* enum report_action */
+	struct span code, peer, reply;
+	int64_t at_ms;   /* of the attempt; 0: there was none just now */
+};
+/* Notes what the sender, or the owner of a list, is to be told if it wants to know. unit: of which it
+ * is the news; NULL: of the recipient as a whole. False: nobody is to be told. */
+bool queue_note(struct message *m, uint32_t recipient, const struct unit *u, const struct news *news);
+/* The same from the journal, where what was wanted has been judged. */
+void queue_note_again(struct message *m, const struct record_result *r, int64_t at_ms);
+/* What is kept as the reason of a delay: "host NAME[ADDRESS] said: REPLY" when another host said it. */
+struct word *queue_reason(struct queue *q, struct span peer, struct span reply);
 bool queue_report(struct queue *q, struct message *m); /* writes what is noted; false: try later */
 
 #endif

@@ -34,7 +34,8 @@ load_recipients(struct message *m, struct span list)
 		to->orcpt = text_new(r.orcpt);
 		to->notify = r.notify;
 		to->settled = r.settled;
-		if ((!to->address && r.address.n) || !load_done(m, i, r.done))
+		to->expanded = r.expanded;
+		if ((!to->address && r.address.n) || !load_done(m, i, r.done) || (r.owner.n && !message_set_owner(m, i, r.owner)))
 			return false;
 		m->unsettled += !r.settled;
 		i++;
@@ -98,6 +99,18 @@ free_entry(struct entry *e)
 		free(e);
 }
 
+static void
+free_done(struct done **list)
+{
+	while (*list) {
+		struct done *d = *list;
+
+		*list = d->next;
+		free(d->address);
+		free(d);
+	}
+}
+
 void
 message_free(struct message **at, struct words *words)
 {
@@ -116,12 +129,9 @@ message_free(struct message **at, struct words *words)
 	}
 	if (m->rcpts != &m->one)
 		free(m->rcpts);
-	while (m->extra && m->extra->done) {
-		struct done *d = m->extra->done;
-
-		m->extra->done = d->next;
-		free(d->address);
-		free(d);
+	if (m->extra) {
+		free_done(&m->extra->done);
+		free_done(&m->extra->owners);
 	}
 	message_drop_notes(m);
 	content_free(m->content);
@@ -265,38 +275,68 @@ message_is_done(const struct message *m, uint32_t recipient, struct span address
 	return false;
 }
 
-bool
-message_add_done(struct message *m, uint32_t recipient, struct span address)
+static bool
+push_done(struct done **list, uint32_t recipient, struct span address)
 {
-	struct done *d;
+	struct done *d = calloc(1, sizeof(*d));
 
-	if (message_is_done(m, recipient, address))
-		return true;
-	d = message_extra(m) ? calloc(1, sizeof(*d)) : NULL;
 	if (!d)
 		return false;
 	d->recipient = recipient;
 	d->address = text_new(address);
-	d->next = m->extra->done;
-	m->extra->done = d;
+	d->next = *list;
+	*list = d;
 	return d->address != NULL || address.n == 0;
 }
 
 bool
-message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t at_ms, struct span code, struct span peer,
-    struct span reply)
+message_add_done(struct message *m, uint32_t recipient, struct span address)
 {
-	struct note *n = message_extra(m) ? calloc(1, sizeof(*n)) : NULL, **at;
+	if (message_is_done(m, recipient, address))
+		return true;
+	return message_extra(m) && push_done(&m->extra->done, recipient, address);
+}
+
+struct span
+message_owner(const struct message *m, uint32_t recipient)
+{
+	for (const struct done *d = m->extra ? m->extra->owners : NULL; d; d = d->next)
+		if (d->recipient == recipient)
+			return text_span(d->address);
+	return SPAN_NONE;
+}
+
+bool
+message_set_owner(struct message *m, uint32_t recipient, struct span address)
+{
+	if (message_owner(m, recipient).n)
+		return true;
+	return message_extra(m) && push_done(&m->extra->owners, recipient, address);
+}
+
+uint8_t
+unit_notify(const struct message *m, const struct unit *u)
+{
+	enum { SUCCESS = 1, NEVER = 8 };
+	const struct recipient *r = &m->rcpts[u->recipient];
+
+	if (u->sender)
+		return 0;
+	if (!r->expanded || !(r->notify & SUCCESS))
+		return r->notify;
+	return r->notify == SUCCESS ? NEVER : (uint8_t)(r->notify & ~SUCCESS);
+}
+
+struct note *
+message_add_note(struct message *m)
+{
+	struct note *n = message_extra(m) ? calloc(1, sizeof(*n)) : NULL;
 
 	if (!n)
-		return false;
-	at = &m->extra->notes;
-	*n = (struct note){ .recipient = recipient, .action = (uint8_t)action, .at_ms = at_ms, .code = text_new(code),
-		.peer = text_new(peer), .reply = text_new(reply) };
-	while (*at)
-		at = &(*at)->next;
-	*at = n;
-	return true;
+		return NULL;
+	*(m->extra->notes ? &m->extra->last->next : &m->extra->notes) = n;
+	m->extra->last = n;
+	return n;
 }
 
 void
@@ -309,6 +349,7 @@ message_drop_notes(struct message *m)
 		free(n->code);
 		free(n->peer);
 		free(n->reply);
+		free(n->to);
 		free(n);
 	}
 }

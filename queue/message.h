@@ -40,6 +40,7 @@ struct recipient {
 	uint16_t open;   /* units not settled in this attempt */
 	uint8_t notify;
 	bool settled : 1, delayed : 1, routing : 1;
+	bool expanded : 1; /* success has been told: several addresses, or a list (RFC 3461 5.2.7) */
 };
 
 /* One delivery to be made: a recipient, or one of the places it leads to. */
@@ -70,8 +71,10 @@ struct note {
 	struct note *next;
 	uint32_t recipient;
 	uint8_t action; /* enum report_action */
-	int64_t at_ms;
+	int64_t at_ms;  /* of the attempt; 0: there was none just now */
 	struct text *code, *peer, *reply;
+	struct text *to; /* the owner of a list; NULL: the sender */
+	bool told;
 };
 
 /* A target that has the message while others of the same recipient have not. */
@@ -83,8 +86,9 @@ struct done {
 
 struct extra {
 	struct text *envid;
-	struct note *notes; /* for reports */
+	struct note *notes, *last; /* for reports */
 	struct done *done;
+	struct done *owners; /* of recipients that are lists */
 };
 
 struct content {
@@ -139,14 +143,24 @@ struct unit *unit_new(uint32_t recipient);
 void unit_free(struct unit *u);
 bool message_is_done(const struct message *m, uint32_t recipient, struct span address);
 bool message_add_done(struct message *m, uint32_t recipient, struct span address);
-bool message_add_note(struct message *m, uint32_t recipient, unsigned action, int64_t at_ms, struct span code, struct span peer,
-    struct span reply);
+/* Whom to tell what happens to a recipient that is a list; empty: the sender. */
+struct span message_owner(const struct message *m, uint32_t recipient);
+bool message_set_owner(struct message *m, uint32_t recipient, struct span address);
+/* The note is filled in by the caller. NULL: no memory. */
+struct note *message_add_note(struct message *m);
 void message_drop_notes(struct message *m);
 /* The address a unit goes to. */
 static inline struct span
 unit_address(const struct message *m, const struct unit *u)
 {
 	return text_span(u->address ? u->address : m->rcpts[u->recipient].address);
+}
+/* The DSN parameters it is sent with (RFC 3461 5.2.7): none behind a list, no SUCCESS behind an expanded alias. */
+uint8_t unit_notify(const struct message *m, const struct unit *u);
+static inline struct span
+unit_orcpt(const struct message *m, const struct unit *u)
+{
+	return u->sender ? SPAN_NONE : text_span(m->rcpts[u->recipient].orcpt);
 }
 void content_free(struct content *c);
 

@@ -49,7 +49,7 @@ record_desc(unsigned type)
 bool
 record_get(const struct desc *d, const struct journal_record *r, void *out)
 {
-	return record_desc(r->type) == d && desc_decode(d, r->head, out, NULL);
+	return record_desc(r->type) == d && desc_decode_older(d, r->head, out, NULL);
 }
 
 bool
@@ -77,7 +77,7 @@ record_list_next(struct span *list, const struct desc *d, void *part, bool *ok)
 
 	if (list->n == 0)
 		return false;
-	if (!c.ok || !desc_decode(d, one, part, NULL)) {
+	if (!c.ok || !desc_decode_older(d, one, part, NULL)) {
 		*ok = false;
 		return false;
 	}

@@ -52,7 +52,7 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 }
 
 void
-queue_apply_result(struct queue *q, struct message *m, const struct record_result *r)
+queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms)
 {
 	struct recipient *to;
 
@@ -61,13 +61,16 @@ queue_apply_result(struct queue *q, struct message *m, const struct record_resul
 	to = &m->rcpts[r->index];
 	if (to->settled)
 		return;
-	if (r->outcome == OUTCOME_FAILED)
-		queue_note(q, m, r->index, REPORT_FAILED, r->code, r->peer, r->reply);
-	if (r->settled) {
+	queue_note_again(m, r, at_ms);
+	if (!r->settled && !r->target.n && r->outcome == OUTCOME_DELIVERED) { /* see tell_expansion() */
+		to->expanded = true;
+		if (r->owner.n)
+			(void)message_set_owner(m, r->index, r->owner);
+	} else if (r->settled) {
 		to->settled = true;
 		m->unsettled--;
 		q->stats.recipients--;
-	} else {
+	} else if (r->target.n) {
 		(void)message_add_done(m, r->index, r->target);
 	}
 }
@@ -89,7 +92,7 @@ replay_outcome(struct queue *q, const struct journal_record *r)
 	if (!m || o.about != m->pos)
 		return true;
 	while (record_list_next(&o.list, &record_desc_result, &result, &ok))
-		queue_apply_result(q, m, &result);
+		queue_apply_result(q, m, &result, o.at_ms);
 	m->flags |= MESSAGE_TRIED;
 	if (o.reported)
 		message_drop_notes(m);

@@ -42,6 +42,7 @@ free_ask(struct queue *q, struct ask *a)
 	map_remove(&q->asks, &a->by_id);
 	list_remove(&a->node);
 	free(a->at);
+	free(a->owner);
 	free(a->code);
 	free(a->text);
 	free(a);
@@ -150,6 +151,12 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 	if (!a)
 		return false;
 	a->any = true;
+	if (t->agent == AGENT_REMOTE || t->agent == AGENT_LOCAL) {
+		a->targets++;
+		a->listed += t->sender.n > 0;
+		if (!a->owner)
+			a->owner = text_new(t->sender);
+	}
 	if (message_is_done(a->m, a->recipient, t->address))
 		return true;
 	switch (t->agent) {
@@ -172,6 +179,36 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 	return true;
 }
 
+/* RFC 3461 5.2.7: an alias with several addresses is reported as expanded; a list, of which the
+ * sender hears nothing any more, as delivered. Once, whatever the next attempt resolves to. */
+static void
+tell_expansion(struct queue *q, struct ask *a)
+{
+	struct message *m = a->m;
+	struct recipient *to = &m->rcpts[a->recipient];
+	bool list = a->targets > 0 && a->listed == a->targets;
+	struct news news = { .action = list ? REPORT_DELIVERED : REPORT_EXPANDED, .code = SPAN("2.0.0"), .at_ms = q->now };
+	struct record_result r = { .index = a->recipient, .outcome = OUTCOME_DELIVERED, .code = news.code };
+	struct buf lists;
+	bool noted;
+
+	if (to->expanded || (!list && a->targets < 2))
+		return;
+	noted = queue_note(m, a->recipient, NULL, &news);
+	if (!list && !noted)
+		return;
+	to->expanded = true;
+	r.note = noted ? (uint8_t)(news.action + 1) : 0;
+	if (list) {
+		r.owner = text_span(a->owner);
+		(void)message_set_owner(m, a->recipient, r.owner);
+	}
+	buf_init(&lists, 8192);
+	if (record_list_put(&lists, &record_desc_result, &r))
+		queue_record_outcome(q, m, buf_span(&lists), false, NULL);
+	buf_free(&lists);
+}
+
 /* The recipient needs no agent: its end is known from routing alone. */
 static void
 settle_at_once(struct queue *q, struct ask *a)
@@ -179,14 +216,15 @@ settle_at_once(struct queue *q, struct ask *a)
 	struct message *m = a->m;
 	struct span code = a->code ? text_span(a->code) : SPAN("2.0.0"), text = a->text ? text_span(a->text) : SPAN("discarded");
 	struct record_result r = { .index = a->recipient, .settled = a->nunits == 0 && !a->deferred,
-		.outcome = a->failed ? OUTCOME_FAILED : OUTCOME_DELIVERED, .code = code, .reply = text };
+		.outcome = a->failed ? OUTCOME_FAILED : OUTCOME_DELIVERED, .code = code, .reply = text, .owner = message_owner(m, a->recipient) };
+	struct news news = { .action = REPORT_FAILED, .code = code, .reply = text, .at_ms = q->now };
 	struct buf list;
 
 	buf_init(&list, 8192);
 	queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=%s (%.*s)",
 	    SPAN_ARG(text_span(m->rcpts[a->recipient].address)), SPAN_ARG(code), a->failed ? "bounced" : "sent", SPAN_ARG(text));
-	if (a->failed)
-		queue_note(q, m, a->recipient, REPORT_FAILED, code, SPAN_NONE, text);
+	if (a->failed && queue_note(m, a->recipient, NULL, &news))
+		r.note = REPORT_FAILED + 1;
 	if (record_list_put(&list, &record_desc_result, &r))
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);
 	buf_free(&list);
@@ -253,6 +291,7 @@ queue_routed(struct queue *q, uint64_t id)
 	r = &m->rcpts[a->recipient];
 	r->routing = false;
 	m->asks--;
+	tell_expansion(q, a);
 	if (a->failed || (a->nunits == 0 && !a->deferred))
 		settle_at_once(q, a);
 	place_units(a);

@@ -169,7 +169,9 @@ queue_give_up(struct queue *q, struct message *m, struct span code, struct span 
 	queue_unroute(q, m);
 	buf_init(&list, 1000000);
 	for (uint32_t i = 0; i < m->nrcpts; i++) {
-		struct record_result r = { .index = i, .settled = true, .outcome = OUTCOME_FAILED, .code = code, .reply = reason };
+		struct record_result r = { .index = i, .settled = true, .outcome = OUTCOME_FAILED, .code = code, .reply = reason,
+			.owner = message_owner(m, i) };
+		struct news news = { .action = REPORT_FAILED, .code = code, .reply = reason };
 
 		if (m->rcpts[i].settled || m->rcpts[i].open > 0)
 			continue;
@@ -179,7 +181,7 @@ queue_give_up(struct queue *q, struct message *m, struct span code, struct span 
 		q->stats.failed++;
 		queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=bounced (%.*s)",
 		    SPAN_ARG(text_span(m->rcpts[i].address)), SPAN_ARG(code), SPAN_ARG(reason));
-		queue_note(q, m, i, REPORT_FAILED, code, SPAN_NONE, reason);
+		r.note = queue_note(m, i, NULL, &news) ? REPORT_FAILED + 1 : 0;
 		(void)record_list_put(&list, &record_desc_result, &r);
 	}
 	if (m->unsettled > 0 || message_notes(m)) /* else the removal says it all */
@@ -290,18 +292,32 @@ warn(struct queue *q, int kind)
 {
 	while (q->warn[kind] && q->p.delay_warning_time > 0 && age_of(q, q->warn[kind]) >= q->p.delay_warning_time) {
 		struct message *m = q->warn[kind];
+		struct news news;
 
 		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
 		if (m->flags & (MESSAGE_WARNED | MESSAGE_HELD | MESSAGE_DELETED) || !m->sender)
 			continue;
+		news = (struct news){ .action = REPORT_DELAYED, .code = SPAN("4.4.7"),
+			.reply = m->reason ? word_span(m->reason) : SPAN("delivery is delayed") };
 		m->flags |= MESSAGE_WARNED;
 		for (uint32_t i = 0; i < m->nrcpts; i++)
 			if (!m->rcpts[i].settled)
-				queue_note(q, m, i, REPORT_DELAYED, SPAN("4.4.7"), SPAN_NONE,
-				    m->reason ? word_span(m->reason) : SPAN("delivery is delayed"));
-		(void)queue_report(q, m);
+				(void)queue_note(m, i, NULL, &news);
+		if (message_notes(m))
+			(void)queue_report(q, m);
 		queue_record_state(q, m);
 	}
+}
+
+/* A tenth of the shortest time that counts, within a second and a minute. */
+static int64_t
+age_interval(const struct queue_params *p)
+{
+	int64_t shortest = p->maximal_queue_lifetime < p->bounce_queue_lifetime ? p->maximal_queue_lifetime : p->bounce_queue_lifetime;
+
+	if (p->delay_warning_time > 0 && p->delay_warning_time < shortest)
+		shortest = p->delay_warning_time;
+	return shortest < 10 * 1000 ? 1000 : shortest > 10 * AGE_INTERVAL_MS ? AGE_INTERVAL_MS : shortest / 10;
 }
 
 void
@@ -309,7 +325,7 @@ queue_run_ages(struct queue *q)
 {
 	if (q->now < q->next_age_ms)
 		return;
-	q->next_age_ms = q->now + AGE_INTERVAL_MS;
+	q->next_age_ms = q->now + age_interval(&q->p);
 	for (int kind = 0; kind < 2; kind++) {
 		warn(q, kind);
 		expire(q, kind);

@@ -141,8 +141,8 @@ take_number(struct cursor *c, size_t width)
 	return v;
 }
 
-bool
-desc_decode(const struct desc *d, struct span in, void *to, const struct desc_field **bad)
+static bool
+decode(const struct desc *d, struct span in, void *to, const struct desc_field **bad, bool older)
 {
 	struct cursor c = cursor_of(in);
 
@@ -150,6 +150,8 @@ desc_decode(const struct desc *d, struct span in, void *to, const struct desc_fi
 	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
 		bool ok;
 
+		if (older && f > d->fields && cursor_end(&c))
+			break;
 		if (counted(f)) {
 			uint32_t n = cursor_le32(&c);
 			struct span s = cursor_bytes(&c, n);
@@ -172,6 +174,18 @@ desc_decode(const struct desc *d, struct span in, void *to, const struct desc_fi
 	if (bad)
 		*bad = NULL;
 	return cursor_end(&c);
+}
+
+bool
+desc_decode(const struct desc *d, struct span in, void *to, const struct desc_field **bad)
+{
+	return decode(d, in, to, bad, false);
+}
+
+bool
+desc_decode_older(const struct desc *d, struct span in, void *to, const struct desc_field **bad)
+{
+	return decode(d, in, to, bad, true);
 }
 
 static bool

@@ -58,6 +58,9 @@ bool desc_encode(const struct desc *d, const void *from, struct buf *out);
 /* False if the input is not exactly one valid struct; *bad (may be NULL) then
  * names the field, or is NULL for trailing bytes. */
 bool desc_decode(const struct desc *d, struct span in, void *to, const struct desc_field **bad);
+/* For what is kept on disk: an older version of the struct, which ends before
+ * some of the fields, is valid too; those are 0 and empty. */
+bool desc_decode_older(const struct desc *d, struct span in, void *to, const struct desc_field **bad);
 
 /* name=value pairs on one line, text quoted where needed, secrets as "***". */
 void desc_text(const struct desc *d, const void *from, struct buf *out);

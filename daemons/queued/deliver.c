@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemons/queued/queued.h"
+#include "mail/orcpt.h"
 
 enum { HINT_WORTH = 4 }; /* so many jobs more an instance may have and still get what it has a connection for */
 
@@ -55,11 +56,27 @@ choose(struct queued *q, const struct destination *d)
 	return best;
 }
 
+/* RFC 3461 5.2.1 (d): who stands behind an alias hears of the address it was. */
+static struct span
+orcpt_of(const struct message *m, const struct unit *u, struct buf *made)
+{
+	struct span given = unit_orcpt(m, u);
+
+	if (given.n || !u->address || u->sender)
+		return given;
+	buf_reset(made);
+	orcpt_make(made, text_span(m->rcpts[u->recipient].address), (m->flags & MESSAGE_UTF8) != 0);
+	return buf_len(made) <= ORCPT_MAX ? buf_span(made) : SPAN_NONE;
+}
+
 static bool
 send_recipients(struct agent *a, const struct queue_job *job)
 {
 	const struct message *m = job->m;
+	struct buf made;
 	bool ok = true;
+
+	buf_init(&made, 4 * B_LONG_ADDRESS);
 
 	for (uint32_t i = 0; ok && i < job->nunits; i++) {
 		const struct unit *u = job->units[i];
@@ -68,9 +85,9 @@ send_recipients(struct agent *a, const struct queue_job *job)
 			.id = queue_job_id(job),
 			.index = i,
 			.address = unit_address(m, u),
-			.orcpt = text_span(to->orcpt),
+			.orcpt = orcpt_of(m, u, &made),
 			.original = text_span(to->address),
-			.notify = to->notify,
+			.notify = unit_notify(m, u),
 			.home = text_span(u->home),
 			.uid = u->uid,
 			.gid = u->gid,
@@ -78,6 +95,7 @@ send_recipients(struct agent *a, const struct queue_job *job)
 
 		ok = ipc_send_deliver_rcpt(a->c, &r);
 	}
+	buf_free(&made);
 	return ok;
 }
 
@@ -99,6 +117,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 {
 	struct agent *a = choose(arg, job->d);
 	const struct message *m = job->m;
+	bool list = job->nunits > 0 && job->units[0]->sender; /* RFC 3461 5.2.7.1 (b) */
 	struct ipc_deliver_job head = {
 		.id = queue_job_id(job),
 		.message = message_id(m),
@@ -107,8 +126,8 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.size = m->size,
 		.body8 = (m->flags & MESSAGE_BODY8) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
-		.ret = m->ret,
-		.envid = message_envid(m),
+		.ret = list ? 0 : m->ret,
+		.envid = list ? SPAN_NONE : message_envid(m),
 		.last = job->last,
 	};
 

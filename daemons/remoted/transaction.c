@@ -184,13 +184,13 @@ transaction_settle_accepted(struct client *c, const struct verdict *v)
 			settle(&c->mail->rcpts[i], v);
 }
 
-/* Delivered for good, or handed to a host that knows no DSN. */
+/* Handed to a host that reports what becomes of it, or to one that knows no DSN (RFC 3461 5.2.2). */
 static struct verdict
 final_verdict(struct client *c)
 {
 	struct verdict v = verdict_of_reply(&c->reply, c->mail->arena, SPAN_NONE);
 
-	if (v.outcome == VERDICT_DELIVERED && !c->settings->lmtp && !(c->extensions & CLIENT_EXT(DSN)))
+	if (v.outcome == VERDICT_DELIVERED && !(c->extensions & CLIENT_EXT(DSN)))
 		v.outcome = VERDICT_RELAYED;
 	return v;
 }

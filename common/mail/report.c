@@ -3,7 +3,9 @@
 
 #include "mail/charset.h"
 #include "mail/date.h"
+#include "mail/encoding.h"
 #include "mail/limits.h"
+#include "mail/orcpt.h"
 #include "mail/status.h"
 
 static const struct {
@@ -31,24 +33,14 @@ put_text(struct buf *out, struct span s, bool utf8)
 	}
 }
 
-/* An address where only ASCII may stand (RFC 6533 3, utf-8-addr-unitext as "\x{20AC}"). */
+/* An address where only ASCII may stand is in the form utf-8-addr-xtext (RFC 6533 3). */
 static void
 put_address(struct buf *out, struct span s, bool utf8)
 {
-	if (utf8 || !utf8_has_8bit(s)) {
+	if (utf8 || !utf8_has_8bit(s))
 		put_text(out, s, utf8);
-		return;
-	}
-	while (s.n && buf_ok(out)) {
-		uint32_t cp = 0;
-		size_t n = utf8_next(s, &cp);
-
-		if (n <= 1)
-			put_text(out, span_sub(s, 0, 1), false);
-		else
-			buf_printf(out, "\\x{%X}", cp);
-		s = span_from(s, n ? n : 1);
-	}
+	else
+		unitext_encode(out, s);
 }
 
 static void
@@ -88,12 +80,75 @@ code_of(const struct report_recipient *rcpt)
 						: SPAN("2.0.0");
 }
 
+static bool
+has_reply_code(struct span s)
+{
+	return s.n > 3 && ascii_digit(s.p[0]) && ascii_digit(s.p[1]) && ascii_digit(s.p[2]) && (s.p[3] == ' ' || s.p[3] == '-');
+}
+
+/* Said by the other server, rather than found by us. */
+static bool
+theirs(const struct report_recipient *rcpt)
+{
+	return rcpt->remote_mta.n > 0 && has_reply_code(rcpt->reply);
+}
+
 static const char *
 sentence_of(const struct report_recipient *rcpt)
 {
 	unsigned id = rcpt->status ? rcpt->status : status_find_code(code_of(rcpt));
 
+	if (rcpt->action == REPORT_FAILED && span_starts(code_of(rcpt), SPAN("4."))) /* tried for as long as may be */
+		id = STATUS_EXPIRED;
+	else if (rcpt->action == REPORT_DELAYED && id == STATUS_DELAYED)
+		return "The message has not been delivered yet.";
+	else if (rcpt->action == REPORT_RELAYED)
+		id = STATUS_RELAYED;
+	else if (rcpt->action == REPORT_DELIVERED)
+		id = STATUS_DELIVERED;
+	else if (rcpt->action == REPORT_EXPANDED)
+		return "The message was handed on to the addresses that stand behind this one.";
 	return status_get(id)->report;
+}
+
+/* What the sender can do about a failure. */
+static const char *
+advice_of(const struct report_recipient *rcpt)
+{
+	static const struct {
+		struct span code; /* or the beginning of it */
+		const char *advice;
+	} rows[] = {
+		{ SPAN_INIT("5.1.7"), "Check the sender's address that is set in your mail program." },
+		{ SPAN_INIT("5.1.8"), "Check the sender's address that is set in your mail program." },
+		{ SPAN_INIT("5.1."), "Check the address for mistakes and send the message again, or ask the recipient for the right one in another way." },
+		{ SPAN_INIT("5.2.2"), "The recipient has to make room in the mailbox first; then send the message again." },
+		{ SPAN_INIT("5.2.3"), "Send the message in parts, or what is large in it in another way." },
+		{ SPAN_INIT("5.2."), "Ask the recipient in another way." },
+		{ SPAN_INIT("5.3.4"), "Send the message in parts, or what is large in it in another way." },
+		{ SPAN_INIT("5.4."), "If the address is right, tell the administrator of your mail system." },
+		{ SPAN_INIT("4."), "Send the message again later, or ask the recipient in another way." },
+		{ SPAN_INIT("5.6."), "Send the message again in a plainer form, for example as text without attachments." },
+		{ SPAN_INIT("5.7."), "Ask the recipient, or the administrator there, to accept your messages." },
+		{ SPAN_INIT("5."), "If you cannot tell why, show this message to the administrator of your mail system." },
+	};
+
+	if (rcpt->action == REPORT_FAILED)
+		for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+			if (span_starts(code_of(rcpt), rows[i].code))
+				return rows[i].advice;
+	return NULL;
+}
+
+/* Whether any part is not ASCII, which the top has to declare. */
+static bool
+needs_8bit(const struct report *r)
+{
+	bool eight = r->utf8 || (r->original_8bit && !r->original_utf8);
+
+	for (size_t i = 0; !eight && i < r->nrecipients; i++)
+		eight = utf8_has_8bit(r->recipients[i].final) || utf8_has_8bit(r->recipients[i].reply);
+	return eight;
 }
 
 /* The strongest action names the report: failed before delayed before the good ones. */
@@ -131,7 +186,7 @@ put_head(struct buf *out, const struct report *r)
 	buf_puts(out, ">\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"); /* RFC 3834 3.1.7 */
 	buf_printf(out, "Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"=_%.*s\"\r\n",
 	    r->utf8 ? "global-delivery-status" : "delivery-status", SPAN_ARG(r->unique));
-	if (r->utf8 || r->original_8bit)
+	if (needs_8bit(r))
 		buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_puts(out, "\r\nThis is a delivery report in MIME format.\r\n\r\n");
 }
@@ -140,41 +195,69 @@ static const char *const opening[REPORT_ACTION_COUNT] = {
 	[REPORT_FAILED] =
 	    "Your message could not be delivered to the following recipients. It will not be tried again.",
 	[REPORT_DELAYED] =
-	    "Your message has not yet been delivered to the following recipients. It will be tried again.",
+	    "Your message has not yet been delivered to the following recipients. You need to do nothing:\r\n"
+	    "it will be tried again. Please do not send it a second time.",
 	[REPORT_DELIVERED] = "Your message was delivered to the following recipients.",
 	[REPORT_RELAYED] =
 	    "Your message was handed on for the following recipients. The servers that have it may send no report.",
 	[REPORT_EXPANDED] =
-	    "Your message was delivered to the following recipients, who are lists or forward their mail.",
+	    "Your message was handed on to those who stand behind the following addresses.",
 };
 
 static void
-put_reply(struct buf *out, const struct report *r, const struct report_recipient *rcpt)
+put_reply(struct buf *out, const struct report_recipient *rcpt)
 {
 	struct span rest = rcpt->reply;
 
 	if (!rest.n)
 		return;
 	if (rcpt->remote_mta.n) {
-		buf_puts(out, "    The mail server ");
-		put_text(out, rcpt->remote_mta, r->utf8);
-		buf_puts(out, " said:\r\n");
+		buf_printf(out, "    %s", theirs(rcpt) ? "The mail server " : "While sending to the mail server ");
+		put_text(out, rcpt->remote_mta, true);
+		buf_puts(out, theirs(rcpt) ? " said:\r\n" : ":\r\n");
 	}
 	while (rest.n && buf_ok(out)) {
 		buf_puts(out, "      ");
-		put_text(out, span_sub(span_cut(&rest, '\n'), 0, LIMIT_LINE - 10), r->utf8);
+		put_text(out, span_sub(span_cut(&rest, '\n'), 0, LIMIT_LINE - 10), true);
 		buf_puts(out, "\r\n");
 	}
 }
 
 static void
-put_human(struct buf *out, const struct report *r)
+put_human_recipient(struct buf *out, const struct report *r, const struct report_recipient *rcpt)
 {
 	char date[DATE_SIZE];
+	const char *advice = advice_of(rcpt);
+	struct buf original;
+	struct span rest;
 
+	buf_init(&original, 4096);
+	orcpt_put_decoded(&original, rcpt->original, true);
+	rest = buf_span(&original);
+	(void)span_cut(&rest, ';');
+	buf_puts(out, "<");
+	put_text(out, rcpt->final, true);
+	buf_puts(out, ">\r\n");
+	if (rest.n && !span_caseeq(rest, rcpt->final)) {
+		buf_puts(out, "    (you wrote to ");
+		put_text(out, rest, true);
+		buf_puts(out, ")\r\n");
+	}
+	buf_free(&original);
+	buf_printf(out, "    %s\r\n", sentence_of(rcpt));
+	if (advice)
+		buf_printf(out, "    %s\r\n", advice);
+	put_reply(out, rcpt);
+	if (rcpt->retry_until && rcpt->action == REPORT_DELAYED)
+		buf_printf(out, "    It will be tried until %s.\r\n", date_format(date, rcpt->retry_until, r->zone));
+}
+
+static void
+put_human(struct buf *out, const struct report *r)
+{
 	put_boundary(out, r, "");
-	buf_printf(out, "Content-Type: text/plain; charset=%s\r\n", r->utf8 ? "utf-8" : "us-ascii");
-	if (r->utf8)
+	buf_printf(out, "Content-Type: text/plain; charset=%s\r\n", needs_8bit(r) ? "utf-8" : "us-ascii");
+	if (needs_8bit(r))
 		buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_puts(out, "Content-Description: Notification\r\n\r\nThis is the mail system at ");
 	put_text(out, r->reporting_mta, r->utf8);
@@ -183,20 +266,12 @@ put_human(struct buf *out, const struct report *r)
 		bool any = false;
 
 		for (size_t i = 0; i < r->nrecipients; i++) {
-			const struct report_recipient *rcpt = &r->recipients[i];
-
-			if (rcpt->action != a)
+			if (r->recipients[i].action != a)
 				continue;
 			if (!any)
 				buf_printf(out, "\r\n%s\r\n\r\n", opening[a]);
 			any = true;
-			buf_puts(out, "<");
-			put_address(out, rcpt->final, r->utf8);
-			buf_printf(out, ">\r\n    %s\r\n", sentence_of(rcpt));
-			put_reply(out, r, rcpt);
-			if (rcpt->retry_until && a == REPORT_DELAYED)
-				buf_printf(out, "    It will be tried until %s.\r\n",
-					   date_format(date, rcpt->retry_until, r->zone));
+			put_human_recipient(out, r, &r->recipients[i]);
 		}
 	}
 	if (r->queue_id.n) {
@@ -207,6 +282,21 @@ put_human(struct buf *out, const struct report *r)
 	buf_puts(out, "\r\n");
 }
 
+/* An address literal where the host has no name (RFC 3464 2.3.5). */
+static void
+put_remote_mta(struct buf *out, const struct report *r, struct span name)
+{
+	bool literal = name.n > 0 && name.p[0] != '[';
+
+	for (size_t i = 0; literal && i < name.n; i++)
+		literal = ascii_digit(name.p[i]) || name.p[i] == '.' || name.p[i] == ':' || (span_chr(name, ':') != SIZE_MAX && ascii_alnum(name.p[i]));
+	if (!name.n)
+		return;
+	buf_printf(out, "Remote-MTA: dns; %s", !literal ? "" : span_chr(name, ':') != SIZE_MAX ? "[IPv6:" : "[");
+	put_text(out, name, r->utf8);
+	buf_printf(out, "%s\r\n", literal ? "]" : "");
+}
+
 /* RFC 3464 2.3 */
 static void
 put_recipient(struct buf *out, const struct report *r, const struct report_recipient *rcpt)
@@ -214,7 +304,7 @@ put_recipient(struct buf *out, const struct report *r, const struct report_recip
 	buf_puts(out, "\r\n");
 	if (rcpt->original.n) {
 		buf_puts(out, "Original-Recipient: ");
-		put_address(out, rcpt->original, r->utf8);
+		orcpt_put_decoded(out, rcpt->original, r->utf8);
 		buf_puts(out, "\r\n");
 	}
 	buf_printf(out, "Final-Recipient: %s; ", address_type(rcpt->final));
@@ -222,11 +312,11 @@ put_recipient(struct buf *out, const struct report *r, const struct report_recip
 	buf_printf(out, "\r\nAction: %s\r\nStatus: ", actions[rcpt->action].word);
 	put_text(out, code_of(rcpt), false);
 	buf_puts(out, "\r\n");
-	put_typed(out, "Remote-MTA", "dns", rcpt->remote_mta, r->utf8);
+	put_remote_mta(out, r, rcpt->remote_mta);
 	if (rcpt->reply.n) {
 		struct span reply = span_trim(rcpt->reply);
 
-		put_typed(out, "Diagnostic-Code", rcpt->remote_mta.n ? "smtp" : "x-pillarpost",
+		put_typed(out, "Diagnostic-Code", theirs(rcpt) ? "smtp" : "x-pillarpost",
 			  span_sub(reply, 0, LIMIT_LINE - 40), r->utf8);
 	}
 	put_date(out, "Last-Attempt-Date", rcpt->last_attempt, r->zone);
@@ -298,16 +388,8 @@ put_original_header(struct buf *out, const struct report *r)
 }
 
 static void
-put_original(struct buf *out, const struct report *r)
+put_returned(struct buf *out, const struct report *r)
 {
-	const char *subtype = r->full ? (r->utf8 ? "message/global" : "message/rfc822")
-				      : (r->utf8 ? "message/global-headers" : "text/rfc822-headers");
-
-	put_boundary(out, r, "");
-	buf_printf(out, "Content-Type: %s\r\n", subtype);
-	if (r->utf8 || r->original_8bit)
-		buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
-	buf_printf(out, "Content-Description: %s\r\n\r\n", r->full ? "Undelivered message" : "Message header");
 	if (!r->full)
 		put_original_header(out, r);
 	else
@@ -315,6 +397,42 @@ put_original(struct buf *out, const struct report *r)
 			buf_put(out, r->original[i]);
 	if (buf_ok(out) && !span_ends(buf_span(out), SPAN("\r\n")))
 		buf_puts(out, "\r\n");
+}
+
+/* RFC 6533 4.5: who may not take SMTPUTF8 gets it in seven bits. */
+static void
+put_returned_in_7bit(struct buf *out, const struct report *r)
+{
+	struct buf plain;
+	struct encoder e;
+
+	buf_init(&plain, out->cap);
+	put_returned(&plain, r);
+	encoder_init(&e, ENCODING_BASE64);
+	encoder_feed(&e, buf_span(&plain), out);
+	encoder_end(&e, out);
+	if (!buf_ok(&plain))
+		out->failed = true;
+	buf_free(&plain);
+}
+
+static void
+put_original(struct buf *out, const struct report *r)
+{
+	bool global = r->utf8 || r->original_utf8, encoded = global && !r->utf8;
+
+	put_boundary(out, r, "");
+	buf_printf(out, "Content-Type: %s\r\n", r->full ? (global ? "message/global" : "message/rfc822")
+							: (global ? "message/global-headers" : "text/rfc822-headers"));
+	if (encoded)
+		buf_puts(out, "Content-Transfer-Encoding: base64\r\n");
+	else if (r->utf8 || r->original_8bit)
+		buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_printf(out, "Content-Description: %s\r\n\r\n", r->full ? "Undelivered message" : "Message header");
+	if (encoded)
+		put_returned_in_7bit(out, r);
+	else
+		put_returned(out, r);
 	buf_puts(out, "\r\n");
 	put_boundary(out, r, "--");
 }

@@ -27,13 +27,13 @@ enum report_action {
 
 struct report_recipient {
 	enum report_action action;
-	struct span final;      /* address, canonical */
-	struct span original;   /* ORCPT as given and decoded: "rfc822;a@b"; empty: none */
+	struct span final;      /* address of the envelope, its case kept */
+	struct span original;   /* ORCPT as given: "rfc822;a+2Bx@b"; empty: none was, and none is told (RFC 3461 6.3 (d)) */
 	struct span code;       /* "5.1.1"; empty: from status */
 	unsigned status;        /* row of status.def, for the sentence and the code */
-	struct span remote_mta; /* name of the peer that said so; empty: we did */
-	struct span reply;      /* its reply, possibly several lines; or our own reason when remote_mta is empty */
-	int64_t last_attempt;   /* 0: unknown */
+	struct span remote_mta; /* name of the host it was about to be sent to; empty: none */
+	struct span reply;      /* that host's reply, possibly several lines, when it begins with a reply code; else our own reason */
+	int64_t last_attempt;   /* 0: unknown, and not told (RFC 3464 2.3.7) */
 	int64_t retry_until;    /* delayed: when we give up; 0: unknown */
 	struct span log_id;     /* Final-Log-ID; empty: none */
 };
@@ -51,6 +51,7 @@ struct report {
 	int zone;                    /* minutes east, for the dates */
 	bool full;                   /* the whole original rather than its header (RET=FULL on failures) */
 	bool utf8;                   /* the receiver takes SMTPUTF8: RFC 6533 types, addresses as they are */
+	bool original_utf8;          /* the original needs SMTPUTF8 */
 	bool original_8bit;          /* the original has bytes beyond ASCII */
 	const struct report_recipient *recipients;
 	size_t nrecipients;

@@ -116,6 +116,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.ret = m->ret,
 		.body8 = m->body8,
 		.smtputf8 = m->smtputf8,
+		.held = m->hold,
 	};
 	if (!t->content || in->q->stopping)
 		refuse(t, STATUS_NOT_ACCEPTING, SPAN_NONE);

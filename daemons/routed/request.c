@@ -8,10 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "routed.h"
 #include "mail/status.h"
 
-enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000 };
+enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000, ACCESS_MEMORY = 8 * 1024 * 1024 };
 
 enum request_kind { REQUEST_RCPT, REQUEST_ROUTE, REQUEST_EXPLAIN };
 
@@ -19,6 +20,8 @@ struct request {
 	struct list node; /* of the client */
 	struct client *client;
 	enum request_kind kind;
+	struct access_verdict access; /* rcpt: texts in access_mem */
+	struct arena access_mem;
 	uint64_t id;
 	struct route_question question; /* its texts are in `text` */
 	struct route_job *job;
@@ -36,6 +39,7 @@ request_free(struct request *r)
 	users_drop(&r->client->daemon->users, &r->user);
 	list_remove(&r->node);
 	route_free(&r->job);
+	arena_free(&r->access_mem);
 	free(r);
 }
 
@@ -80,16 +84,26 @@ include_read(void *arg, struct span path, struct arena *arena, struct span *text
 
 /* ---- replies ---- */
 
+/* A refusal by an access rule, or else what the route says, with what the rules want done. */
 static void
 reply_rcpt(struct request *r)
 {
-	struct span text;
-	unsigned status = route_verdict(r->job, &text);
+	const struct access_verdict *a = &r->access;
+	struct span text = a->text;
+	unsigned status = a->status ? a->status : route_verdict(r->job, &text);
+	bool taken = status_get(status)->class == FAIL_NONE;
 	struct buf clean, why;
-	struct ipc_rcpt_answer m = { .id = r->id, .status = (uint16_t)status };
+	struct ipc_rcpt_answer m = { .id = r->id, .status = (uint16_t)status, .reply = (uint16_t)a->reply };
 
+	if (taken) {
+		m.hold = a->hold;
+		m.discard = a->discard;
+		m.note = a->note;
+		m.redirect = a->redirect;
+		m.prepend = a->prepend;
+	}
 	m.text = one_line(text, 500, &clean);
-	m.why = one_line(route_why(r->job), B_REPLY, &why);
+	m.why = one_line(a->status || (taken && a->note) ? a->why : route_why(r->job), B_REPLY, &why);
 	(void)ipc_send_rcpt_answer(r->client->channel, &m);
 	buf_free(&clean);
 	buf_free(&why);
@@ -240,13 +254,14 @@ on_user(struct users_question *q, const struct route_user *user)
 	go_on(r);
 }
 
-static bool
-request_start(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
+static struct request *
+request_new(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
 {
 	struct request *r = calloc(1, sizeof(*r) + q->address.n + q->sender.n + 1);
 
 	if (!r)
-		return false;
+		return NULL;
+	arena_init(&r->access_mem, ACCESS_MEMORY);
 	r->client = cl;
 	r->kind = kind;
 	r->id = id;
@@ -259,12 +274,26 @@ request_start(struct client *cl, enum request_kind kind, uint64_t id, const stru
 	r->question.address = span_of(r->text, q->address.n);
 	r->question.sender = span_of(r->text + q->address.n, q->sender.n);
 	list_push(&cl->requests, &r->node);
+	return r;
+}
+
+static bool
+request_run(struct request *r)
+{
 	if (!begin(r)) {
 		request_free(r);
 		return false;
 	}
 	go_on(r);
 	return true;
+}
+
+static bool
+request_start(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
+{
+	struct request *r = request_new(cl, kind, id, q);
+
+	return r && request_run(r);
 }
 
 static struct client *
@@ -281,8 +310,20 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 {
 	struct route_question q = { ROUTE_CHECK, m->address, m->sender, m->may_relay, m->smtputf8 };
 	struct ipc_rcpt_answer busy = { .id = m->id, .status = STATUS_SYSTEM_LOCAL_TEMP };
+	struct client *cl = client_of(c);
+	struct request *r = request_new(cl, REQUEST_RCPT, m->id, &q);
 
-	return request_start(client_of(c), REQUEST_RCPT, m->id, &q) || ipc_send_rcpt_answer(c, &busy);
+	if (!r)
+		return ipc_send_rcpt_answer(c, &busy);
+	access_check(cl->daemon->rules, &(struct access_question){ m->client_addr, m->client_name, m->helo, m->sasl_user,
+	    m->sender, m->address }, &r->access_mem, &r->access);
+	if (r->access.broken)
+		log_put(LOG_table, "not a value an access table can have: %.*s", SPAN_ARG(r->access.why));
+	if (r->access.status) {
+		reply_rcpt(r);
+		return true;
+	}
+	return request_run(r) || ipc_send_rcpt_answer(c, &busy);
 }
 
 static bool

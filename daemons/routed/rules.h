@@ -16,7 +16,12 @@
 	X(TRANSPORT, transport_maps, TABLE_MAP)                      \
 	X(RELAY_RECIPIENTS, relay_recipient_maps, TABLE_MAP)         \
 	X(LOCAL_RECIPIENTS, local_recipient_maps, TABLE_MAP)         \
-	X(VIRTUAL_MAILBOXES, virtual_mailbox_maps, TABLE_MAP)
+	X(VIRTUAL_MAILBOXES, virtual_mailbox_maps, TABLE_MAP)        \
+	X(ACCESS_CLIENT, smtpd_client_access_maps, TABLE_MAP)        \
+	X(ACCESS_HELO, smtpd_helo_access_maps, TABLE_MAP)            \
+	X(ACCESS_LOGIN, smtpd_login_access_maps, TABLE_MAP)          \
+	X(ACCESS_SENDER, smtpd_sender_access_maps, TABLE_MAP)        \
+	X(ACCESS_RECIPIENT, smtpd_recipient_access_maps, TABLE_MAP)
 enum rules_map {
 #define X(name, option, syntax) RULES_##name,
 	RULES_MAPS(X)

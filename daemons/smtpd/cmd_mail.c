@@ -136,6 +136,8 @@ ask_routed(struct session *s, struct recipient *r)
 		.address = r->address,
 		.sender = s->mail->sender,
 		.client_addr = s->address,
+		.client_name = s->name.n ? s->name : SPAN("unknown"),
+		.helo = span_sub(s->helo, 0, B_HOST),
 		.sasl_user = s->user,
 		.may_relay = s->trusted || s->user.n || s->policy->local,
 	};
@@ -172,7 +174,7 @@ cmd_rcpt(struct session *s, struct span args)
 		return;
 	}
 	r->state = RECIPIENT_REFUSED;
-	r->reply = reply_status_text(s, &s->mail_mem, status, SPAN_NONE);
+	r->reply = reply_status_text(s, &s->mail_mem, status, 0, SPAN_NONE);
 	transaction_say(s);
 }
 

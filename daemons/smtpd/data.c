@@ -61,6 +61,22 @@ put_received(struct session *s)
 	});
 }
 
+/* Law 11: what the access rules made of it, under its id. */
+static void
+note_rules(struct session *s)
+{
+	char id[QUEUEID_TEXT + 1];
+	struct span text = queueid_text(s->mail->id, id);
+
+	for (const struct recipient *r = s->mail->first; r; r = r->next)
+		if (r->state == RECIPIENT_GOOD && r->rule.n) {
+			s->about = r->address;
+			s->rule = r->rule;
+			s->ports->note(s->owner, SESSION_NOTE_ACCESS, text);
+		}
+	s->about = s->rule = SPAN_NONE;
+}
+
 void
 data_begin(struct session *s)
 {
@@ -76,6 +92,8 @@ data_begin(struct session *s)
 	});
 	(void)buf_room(&t->frame, FRAME_FIRST);
 	put_received(s);
+	buf_put(&t->frame, buf_span(&t->prepend));
+	note_rules(s);
 	s->state = SESSION_DATA;
 }
 
@@ -109,6 +127,7 @@ send_envelope(struct session *s)
 		.ret = t->ret,
 		.envid = t->envid,
 		.body8 = t->body8 || t->content.eightbit,
+		.hold = t->hold,
 		.size = t->size,
 		.hops = (uint8_t)(t->content.received < UINT8_MAX ? t->content.received : UINT8_MAX),
 	};
@@ -116,6 +135,8 @@ send_envelope(struct session *s)
 	if (!s->ports->intake_open(s->owner, &open))
 		return false;
 	t->opened = true;
+	if (t->redirect.n)
+		return s->ports->intake_rcpt(s->owner, &(struct ipc_intake_rcpt){ .id = t->id, .address = t->redirect });
 	for (const struct recipient *r = t->first; r; r = r->next) {
 		const struct ipc_intake_rcpt m = { .id = t->id, .address = r->address, .orcpt = r->orcpt, .notify = r->notify };
 
@@ -133,6 +154,10 @@ send_frame(struct session *s)
 
 	if (t->over || !m.bytes.n)
 		return;
+	if (t->discard) {
+		buf_reset(&t->frame);
+		return;
+	}
 	if ((!t->opened && !send_envelope(s)) || !s->ports->intake_data(s->owner, &m)) {
 		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 		return;
@@ -244,6 +269,10 @@ content_ended(struct session *s)
 		header_done(s);
 	if (!t->over)
 		send_frame(s);
+	if (!t->over && t->discard) {
+		data_verdict(s, STATUS_OK, SPAN_NONE); /* as an access rule wants it; the log says so */
+		return;
+	}
 	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
 	    .id = t->id, .size = t->sent, .message_id = t->message_id }))
 		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);

@@ -208,6 +208,7 @@ lookup_start(struct client *c, const struct netaddr *peer)
 	c->lookup = calloc(1, sizeof(*c->lookup));
 	if (c->lookup && !lookup_ask(c, DNS_PTR, netaddr_text(peer, text)))
 		lookup_end(c);
+	c->session.naming = c->lookup != NULL;
 }
 
 static struct client *
@@ -258,9 +259,9 @@ on_dns_done(struct channel *ch, const struct ipc_dns_done *m)
 		if (lookup_ask(c, DNS_ADDR, span_str(c->lookup->name)))
 			return true;
 	}
-	if (c->lookup->confirmed)
-		session_on_name(&c->session, span_str(c->lookup->name));
+	session_on_name(&c->session, c->lookup->confirmed ? span_str(c->lookup->name) : SPAN_NONE);
 	lookup_end(c);
+	client_pump(c);
 	return true;
 }
 
@@ -268,7 +269,11 @@ static void
 forget_lookup(struct client *c, void *arg)
 {
 	(void)arg;
+	if (!c->lookup)
+		return;
 	lookup_end(c);
+	session_on_name(&c->session, SPAN_NONE);
+	client_pump(c);
 }
 
 static void

@@ -164,6 +164,10 @@ note(void *owner, enum session_note what, struct span text)
 		log_put(LOG_reject, "client=%.*s helo=%.*s from=<%.*s> id=%.*s content refused: %s", SPAN_ARG(who), SPAN_ARG(c->session.helo),
 		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(text), status_get(t ? t->status : STATUS_NONE)->text);
 		break;
+	case SESSION_NOTE_ACCESS:
+		log_put(LOG_access, "id=%.*s client=%.*s from=<%.*s> to=<%.*s> rule=%.*s", SPAN_ARG(text), SPAN_ARG(who),
+		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(c->session.about), SPAN_ARG(c->session.rule));
+		break;
 	case SESSION_NOTE_AUTH_OK:
 		log_put(LOG_auth, "client=%.*s user=%.*s ok", SPAN_ARG(who), SPAN_ARG(text));
 		break;

@@ -85,12 +85,13 @@ put_status(struct session *s, struct buf *line, unsigned code, unsigned status, 
 }
 
 struct span
-reply_status_text(struct session *s, struct arena *mem, unsigned status, struct span text)
+reply_status_text(struct session *s, struct arena *mem, unsigned status, unsigned code, struct span text)
 {
+	unsigned usual = status_get(status)->reply;
 	struct buf line;
 
 	buf_init(&line, 4096);
-	put_status(s, &line, status_get(status)->reply, status, text);
+	put_status(s, &line, code / 100 == usual / 100 ? code : usual, status, text);
 	return keep(mem, &line);
 }
 

@@ -30,7 +30,8 @@ void reply_part(struct session *s, unsigned code, bool more, struct span text);
 void reply_challenge(struct session *s, struct span base64);
 /* The text of a reply as one line without its end, for replies kept until their turn. */
 struct span reply_text(struct session *s, struct arena *mem, enum reply_id id, struct span arg);
-struct span reply_status_text(struct session *s, struct arena *mem, unsigned status, struct span text);
+/* code: another than the row's of the same class, or 0. */
+struct span reply_status_text(struct session *s, struct arena *mem, unsigned status, unsigned code, struct span text);
 /* Puts a line made by the two above; counted as an error if it is one. */
 void reply_line(struct session *s, struct span line);
 

@@ -13,6 +13,7 @@ enum {
 	ASK_TIMEOUT_MS = 60 * 1000,
 	COMMIT_TIMEOUT_MS = 300 * 1000, /* the client waits ten minutes: RFC 5321 4.5.3.2.6 */
 	HANDSHAKE_TIMEOUT_MS = 60 * 1000,
+	NAME_TIMEOUT_MS = 20 * 1000,
 };
 
 const struct command commands[] = {
@@ -146,6 +147,14 @@ must_wait(struct session *s, struct span line, bool good)
 	    t->tried >= s->policy->conf->smtpd_recipient_limit;
 }
 
+/* A rule by the client's name must not be passed by because the DNS is slow. */
+static bool
+wants_name(const struct session *s, struct span line)
+{
+	return s->naming && s->policy->conf->smtpd_client_access_maps.n &&
+	    (span_casestarts(line, SPAN("RCPT")) || span_casestarts(line, SPAN("VRFY")));
+}
+
 static size_t
 line_input(struct session *s, struct span in)
 {
@@ -162,6 +171,10 @@ line_input(struct session *s, struct span in)
 	proper = !too_long && proper_line(&line);
 	if (must_wait(s, line, proper)) {
 		s->wait = WAIT_RCPT;
+		return 0;
+	}
+	if (proper && wants_name(s, line)) {
+		s->wait = WAIT_NAME;
 		return 0;
 	}
 	s->skipping = false;
@@ -225,7 +238,11 @@ session_on_tls(struct session *s, struct span text)
 void
 session_on_name(struct session *s, struct span name)
 {
-	(void)session_set(s, &s->name, span_sub(name, 0, B_HOST));
+	if (name.n)
+		(void)session_set(s, &s->name, span_sub(name, 0, B_HOST));
+	s->naming = false;
+	if (s->wait == WAIT_NAME)
+		s->wait = WAIT_CLIENT;
 }
 
 static void
@@ -271,6 +288,8 @@ session_wait_ms(const struct session *s)
 		return s->policy->conf->smtpd_error_sleep_time;
 	case WAIT_TLS:
 		return HANDSHAKE_TIMEOUT_MS;
+	case WAIT_NAME:
+		return NAME_TIMEOUT_MS;
 	}
 	return ASK_TIMEOUT_MS;
 }
@@ -301,6 +320,8 @@ session_on_timeout(struct session *s)
 {
 	if (s->wait == WAIT_HOLD)
 		end_hold(s);
+	else if (s->wait == WAIT_NAME)
+		session_on_name(s, SPAN_NONE);
 	else if (s->wait == WAIT_TLS)
 		reply_close(s);
 	else if (s->wait != WAIT_CLIENT || (s->mail && s->mail->asked))

@@ -28,6 +28,7 @@ struct transaction; /* transaction.h */
 	X(AUTH_FAILED, "a login failed")                  \
 	X(ACCEPTED, "a message was accepted")             \
 	X(REFUSED, "a message was refused after its data") \
+	X(ACCESS, "an access rule has a say in a message; about and rule are set") \
 	X(DROPPED, "the session was ended by us")
 
 enum session_note {
@@ -71,6 +72,7 @@ enum session_wait {
 	WAIT_CLIENT, /* it does */
 	WAIT_RCPT,   /* routed's answers */
 	WAIT_VRFY,
+	WAIT_NAME,   /* the client's name, which access rules ask for */
 	WAIT_AUTH,   /* authd's answer */
 	WAIT_ROOM,   /* room in the intake channel */
 	WAIT_COMMIT, /* queued's answer to the end of a message */
@@ -100,6 +102,7 @@ struct session {
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
+	bool naming;         /* session_on_name() is still to come */
 	bool draining;       /* end when the transaction is over */
 	unsigned errors, junk, auth_failures;
 	unsigned messages;   /* accepted */
@@ -139,7 +142,7 @@ void session_on_refused(struct session *s, const struct ipc_intake_refused *m);
 void session_on_room(struct session *s);
 /* text: "TLSv1.3 cipher TLS_AES_256_GCM_SHA384 (256 bits)" */
 void session_on_tls(struct session *s, struct span text);
-void session_on_name(struct session *s, struct span name); /* the client's verified name is known */
+void session_on_name(struct session *s, struct span name); /* the client's verified name; empty: it has none */
 /* A sibling is gone: what was asked of it is answered by a 4xx. */
 void session_on_peer_lost(struct session *s, enum session_peer_daemon who);
 

@@ -16,6 +16,7 @@ transaction_begin(struct session *s)
 	}
 	t->end = &t->first;
 	buf_init(&t->frame, IPC_DATA_MAX);
+	buf_init(&t->prepend, PREPEND_MAX);
 	buf_init(&t->header, (size_t)s->policy->conf->header_size_limit + 1024);
 	s->mail = t;
 	return t;
@@ -31,6 +32,7 @@ transaction_end(struct session *s)
 			s->ports->intake_abort(s->owner, t->id);
 		buf_free(&t->frame);
 		buf_free(&t->header);
+		buf_free(&t->prepend);
 		s->mail = NULL;
 	}
 	arena_free(&s->mail_mem);
@@ -70,10 +72,34 @@ transaction_say(struct session *s)
 		s->wait = WAIT_CLIENT;
 }
 
+/* A sibling's status may be any number; and 2xx in a refusal would be a lie. */
+static unsigned
+known_status(unsigned status)
+{
+	return status_get(status)->reply ? status : STATUS_SYSTEM_LOCAL_TEMP;
+}
+
+/* The same line comes with each recipient that the client's rules stand for. */
 static void
-settle(struct session *s, struct recipient *r, unsigned status, struct span text, struct span why)
+obey_rules(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 {
 	struct transaction *t = s->mail;
+
+	t->hold |= m->hold;
+	t->discard |= m->discard;
+	if (m->redirect.n)
+		t->redirect = arena_dup(&s->mail_mem, m->redirect);
+	if (m->prepend.n && m->prepend.n <= buf_space(&t->prepend) && span_find(buf_span(&t->prepend), m->prepend) == SIZE_MAX)
+		buf_put(&t->prepend, m->prepend);
+	if (m->note)
+		r->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
+}
+
+static void
+settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
+{
+	struct transaction *t = s->mail;
+	unsigned status = known_status(m->status);
 
 	t->asked--;
 	s->progress++; /* from now on the client is waited for */
@@ -81,18 +107,12 @@ settle(struct session *s, struct recipient *r, unsigned status, struct span text
 		r->state = RECIPIENT_GOOD;
 		r->reply = reply_text(s, &s->mail_mem, REPLY_RECIPIENT_OK, r->address);
 		t->good++;
+		obey_rules(s, r, m);
 	} else {
 		r->state = RECIPIENT_REFUSED;
-		r->reply = reply_status_text(s, &s->mail_mem, status, text);
-		r->rule = arena_dup(&s->mail_mem, span_sub(why, 0, RULE_MAX));
+		r->reply = reply_status_text(s, &s->mail_mem, status, m->reply, m->text);
+		r->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
 	}
-}
-
-/* A sibling's status may be any number; and 2xx in a refusal would be a lie. */
-static unsigned
-known_status(unsigned status)
-{
-	return status_get(status)->reply ? status : STATUS_SYSTEM_LOCAL_TEMP;
 }
 
 void
@@ -110,7 +130,7 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
 		if (r->state == RECIPIENT_ASKED && r->ask_id == m->id) {
-			settle(s, r, known_status(m->status), m->text, m->why);
+			settle(s, r, m);
 			transaction_say(s);
 			return;
 		}
@@ -119,10 +139,12 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 void
 transaction_routed_lost(struct session *s)
 {
+	static const struct ipc_rcpt_answer lost = { .status = STATUS_SYSTEM_LOCAL_TEMP, .why = SPAN_INIT("no answer from routed") };
+
 	if (!s->mail || !s->mail->asked)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
 		if (r->state == RECIPIENT_ASKED)
-			settle(s, r, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE, SPAN("no answer from routed"));
+			settle(s, r, &lost);
 	transaction_say(s);
 }

@@ -13,6 +13,7 @@
 enum {
 	RCPT_ASKED_MAX = 64, /* questions under way for one session */
 	RULE_MAX = 200,      /* bytes kept of routed's reason */
+	PREPEND_MAX = 16384, /* header lines of access rules; further ones are left out */
 	RCPT_MEMORY = 2000,  /* most arena bytes of one recipient: address, ORCPT, reply, reason, struct */
 };
 
@@ -21,7 +22,8 @@ enum recipient_state { RECIPIENT_ASKED, RECIPIENT_GOOD, RECIPIENT_REFUSED };
 struct recipient {
 	struct recipient *next;
 	struct span address, orcpt; /* ORCPT as given, type and xtext */
-	struct span reply, rule;    /* until said; routed's reason */
+	struct span reply;          /* until said */
+	struct span rule;           /* routed's reason for a refusal; for a good one, the access rule that had a say */
 	uint64_t ask_id;
 	uint8_t state, notify;      /* DSN bits of ipc intake rcpt */
 };
@@ -34,6 +36,10 @@ struct transaction {
 	struct recipient *first, **end;
 	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */
 	unsigned tried, good, asked;
+	/* what access rules want done with the message */
+	bool hold, discard;
+	struct span redirect;      /* the one address it goes to instead */
+	struct buf prepend;        /* header lines */
 	/* content */
 	uint64_t id;               /* queue id, 0 before DATA */
 	bool opened;               /* queued knows of it */

@@ -38,6 +38,7 @@ struct script {
 	bool away[SIBLINGS];
 	struct rule rcpt[RULES], auth[RULES];
 	size_t nrcpt, nauth;
+	struct ipc_rcpt_answer access; /* what access rules add to answers that are none of a refusal */
 	struct rule queued; /* for the end; status STATUS_OK: accepted */
 	unsigned early;     /* queued refuses at the first data */
 	struct due due[DUE];
@@ -118,9 +119,9 @@ port_intake_open(void *owner, const struct ipc_intake_open *m)
 
 	if (x->away[QUEUED])
 		return false;
-	dialog_action(x->dialog, "open from=<%.*s> client=%.*s[%.*s] helo=%.*s with=%.*s user=%.*s ret=%u envid=%.*s body8=%s size=%llu",
+	dialog_action(x->dialog, "open from=<%.*s> client=%.*s[%.*s] helo=%.*s with=%.*s user=%.*s ret=%u envid=%.*s body8=%s size=%llu%s",
 	    SPAN_ARG(m->sender), SPAN_ARG(m->client_name), SPAN_ARG(m->client_addr), SPAN_ARG(m->helo), SPAN_ARG(m->protocol),
-	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", (unsigned long long)m->size);
+	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", (unsigned long long)m->size, m->hold ? " hold" : "");
 	buf_reset(&x->content);
 	return true;
 }
@@ -332,6 +333,19 @@ answer_intake(struct script *x, const struct due *due)
 	session_on_accepted(&x->session, due->id);
 }
 
+static void
+answer_rcpt(struct script *x, const struct due *due)
+{
+	struct ipc_rcpt_answer m = { 0 };
+
+	if (status_get(due->status)->class == FAIL_NONE)
+		m = x->access;
+	m.id = due->id;
+	m.status = (uint16_t)due->status;
+	m.text = due->text;
+	session_on_rcpt(&x->session, &m);
+}
+
 static bool
 script_turn(void *core)
 {
@@ -344,7 +358,7 @@ script_turn(void *core)
 	}
 	due = x->due[x->first++];
 	if (due.from == ROUTED)
-		session_on_rcpt(&x->session, &(struct ipc_rcpt_answer){ .id = due.id, .status = (uint16_t)due.status, .text = due.text });
+		answer_rcpt(x, &due);
 	else if (due.from == AUTHD)
 		answer_auth(x, &due);
 	else if (due.id != UINT64_MAX)
@@ -407,6 +421,27 @@ do_rcpt(struct script *x, struct span rest)
 	struct span pattern = span_word(&rest);
 
 	return add_rule(x, x->rcpt, &x->nrcpt, pattern, rest);
+}
+
+static bool
+do_access(struct script *x, struct span rest)
+{
+	struct span word = span_word(&rest);
+
+	rest = span_trim(rest);
+	x->access.note = true;
+	x->access.why = SPAN("smtpd_client_access_maps inline:{...} 192.0.2.1");
+	if (span_eq(word, SPAN("redirect")))
+		x->access.redirect = arena_dup(&x->mem, rest);
+	else if (span_eq(word, SPAN("prepend")))
+		x->access.prepend = arena_printf(&x->mem, "%.*s\r\n", SPAN_ARG(rest));
+	else if (span_eq(word, SPAN("hold")))
+		x->access.hold = true;
+	else if (span_eq(word, SPAN("discard")))
+		x->access.discard = true;
+	else
+		return false;
+	return true;
 }
 
 static bool
@@ -564,6 +599,7 @@ static const struct {
 } directives[] = {
 	{ SPAN_INIT("set"), do_set },           { SPAN_INIT("listener"), do_listener }, { SPAN_INIT("peer"), do_peer },
 	{ SPAN_INIT("certificate"), do_certificate }, { SPAN_INIT("rcpt"), do_rcpt },   { SPAN_INIT("auth"), do_auth },
+	{ SPAN_INIT("access"), do_access },
 	{ SPAN_INIT("queued"), do_queued },     { SPAN_INIT("away"), do_away },         { SPAN_INIT("back"), do_back },
 	{ SPAN_INIT("lost"), do_lost },         { SPAN_INIT("handshake"), do_handshake }, { SPAN_INIT("name"), do_name },
 	{ SPAN_INIT("shutdown"), do_shutdown }, { SPAN_INIT("full"), do_full },         { SPAN_INIT("room"), do_room },

@@ -11,34 +11,37 @@
 #include "mail/header.h"
 #include "mail/status.h"
 
-struct job *
-job_new(struct locald *l, struct channel *queued, const struct ipc_deliver_job *m)
+static struct job *
+job_of(struct agent_job *base)
+{
+	return OWNER_OF(base, struct job, base);
+}
+
+static struct agent_job *
+on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
 	struct job *j = calloc(1, sizeof(*j));
 
 	if (!j)
 		return NULL;
-	j->locald = l;
-	j->queued = queued;
-	j->conversation = CONV_NONE;
-	j->id = m->id;
+	j->locald = OWNER_OF(a, struct locald, agent);
 	j->size = m->size;
 	j->fd = -1;
 	list_init(&j->targets);
 	arena_init(&j->arena, LOCALD_JOB_ARENA);
 	j->sender = arena_dup(&j->arena, m->sender);
-	if ((m->sender.n && !j->sender.p) || !map_put_u64(&l->jobs, &j->by_id, m->id)) {
+	if (m->sender.n && !j->sender.p) {
 		arena_free(&j->arena);
 		free(j);
 		return NULL;
 	}
-	list_push(&l->order, &j->order);
-	return j;
+	return &j->base;
 }
 
-bool
-job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m)
+static bool
+on_rcpt(struct agent_job *base, const struct ipc_deliver_rcpt *m)
 {
+	struct job *j = job_of(base);
 	struct target *t;
 
 	if (m->index != j->ntargets || j->ntargets >= LOCALD_RCPTS || !(t = ARENA_NEW(&j->arena, struct target)))
@@ -60,22 +63,6 @@ job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m)
 	return true;
 }
 
-bool
-job_content(struct job *j, struct span bytes)
-{
-	j->bytes = arena_dup(&j->arena, bytes);
-	j->size = bytes.n;
-	return bytes.n == 0 || j->bytes.p;
-}
-
-void
-job_content_fd(struct job *j, int fd, uint64_t offset, uint64_t size)
-{
-	j->fd = fd;
-	j->offset = offset;
-	j->size = size;
-}
-
 /* ---- the end ---- */
 
 static void
@@ -85,8 +72,7 @@ job_free(struct job *j)
 
 	if (j->fd >= 0)
 		(void)close(j->fd);
-	map_remove(&l->jobs, &j->by_id);
-	list_remove(&j->order);
+	agent_forget(&j->base);
 	arena_free(&j->arena);
 	free(j);
 	locald_check_stop(l);
@@ -95,19 +81,19 @@ job_free(struct job *j)
 static void
 check_done(struct job *j)
 {
-	struct ipc_deliver_done done = { .id = j->id, .health = j->tried ? LOCALD_ANSWERED : LOCALD_UNTRIED };
+	struct ipc_deliver_done done = { .id = j->base.id, .health = j->tried ? DELIVER_ANSWERED : DELIVER_UNTRIED };
 
-	if (j->open || j->conversation != CONV_WAIT)
+	if (j->open || j->base.conversation != CONV_WAIT)
 		return;
-	if (j->queued)
-		(void)ipc_send_deliver_done(j->queued, &done);
+	if (j->base.queued)
+		(void)ipc_send_deliver_done(j->base.queued, &done);
 	job_free(j);
 }
 
 static void
-count(struct locald *l, enum locald_outcome outcome)
+count(struct locald *l, enum deliver_outcome outcome)
 {
-	*(outcome == LOCALD_DELIVERED ? &l->delivered : outcome == LOCALD_DEFERRED ? &l->deferred : &l->failed) += 1;
+	*(outcome == DELIVER_DELIVERED ? &l->delivered : outcome == DELIVER_DEFERRED ? &l->deferred : &l->failed) += 1;
 }
 
 void
@@ -115,9 +101,9 @@ target_settle(struct target *t, unsigned status, struct span text, bool maybe_do
 {
 	struct job *j = t->job;
 	const struct status *row = status_get(status);
-	enum locald_outcome outcome =
-	    row->class == FAIL_NONE ? LOCALD_DELIVERED : row->class == FAIL_PERM ? LOCALD_FAILED : LOCALD_DEFERRED;
-	struct ipc_deliver_result r = { .id = j->id, .index = t->index, .outcome = (uint8_t)outcome, .code = span_str(row->code),
+	enum deliver_outcome outcome =
+	    row->class == FAIL_NONE ? DELIVER_DELIVERED : row->class == FAIL_PERM ? DELIVER_FAILED : DELIVER_DEFERRED;
+	struct ipc_deliver_result r = { .id = j->base.id, .index = t->index, .outcome = (uint8_t)outcome, .code = span_str(row->code),
 		.maybe_done = maybe_done };
 	struct buf reply;
 
@@ -127,14 +113,14 @@ target_settle(struct target *t, unsigned status, struct span text, bool maybe_do
 	j->open--;
 	count(j->locald, outcome);
 	buf_init(&reply, B_REPLY);
-	if (outcome == LOCALD_DELIVERED)
+	if (outcome == DELIVER_DELIVERED)
 		buf_printf(&reply, "delivered to mailbox as %.*s", (int)(text.n < 300 ? text.n : 300), text.n ? text.p : "");
 	else
 		buf_printf(&reply, "%s: %.*s", row->text, (int)(text.n < 1000 ? text.n : 1000), text.n ? text.p : "");
 	r.reply = buf_span(&reply);
 	r.peer = span_sub(t->home, 0, B_PEER);
-	if (j->queued)
-		(void)ipc_send_deliver_result(j->queued, &r);
+	if (j->base.queued)
+		(void)ipc_send_deliver_result(j->base.queued, &r);
 	buf_free(&reply);
 	check_done(j);
 }
@@ -183,8 +169,8 @@ mark_loops(struct job *j)
 	buf_free(&space);
 }
 
-void
-job_start(struct job *j)
+static void
+start(struct job *j)
 {
 	j->since_ms = loop_now_ms(j->locald->service->loop);
 	if (!timer_running(&j->locald->patience))
@@ -203,6 +189,21 @@ job_start(struct job *j)
 	}
 	j->open--;
 	check_done(j);
+}
+
+static bool
+on_content(struct agent_job *base, const struct agent_content *content)
+{
+	struct job *j = job_of(base);
+
+	j->fd = content->fd;
+	j->offset = content->offset;
+	j->size = content->size;
+	j->bytes = arena_dup(&j->arena, content->bytes);
+	if (content->bytes.n && !j->bytes.p)
+		return false;
+	start(j);
+	return true;
 }
 
 /* RFC 5321 4.4: Return-Path is the first line of what is delivered. */
@@ -259,24 +260,25 @@ withdraw_all(struct job *j, struct span why)
 	check_done(j);
 }
 
-void
-job_cancel(struct job *j)
+static void
+on_cancel(struct agent_job *base)
 {
-	if (j->conversation == CONV_WAIT)
-		withdraw_all(j, SPAN("the delivery was called off"));
+	if (base->conversation == CONV_WAIT)
+		withdraw_all(job_of(base), SPAN("the delivery was called off"));
 }
 
 void
 job_impatient(struct job *j)
 {
-	if (j->conversation == CONV_WAIT)
+	if (j->base.conversation == CONV_WAIT)
 		withdraw_all(j, SPAN("no delivery process was to be had"));
 }
 
-void
-job_abort(struct job *j)
+static void
+on_abort(struct agent_job *base)
 {
-	j->queued = NULL;
-	j->conversation = CONV_WAIT;
-	withdraw_all(j, SPAN("the queue is gone"));
+	base->conversation = CONV_WAIT;
+	withdraw_all(job_of(base), SPAN("the queue is gone"));
 }
+
+const struct agent_ops job_ops = { on_job, on_rcpt, on_content, on_cancel, on_abort };

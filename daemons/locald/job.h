@@ -25,12 +25,9 @@ struct target {
 };
 
 struct job {
-	struct map_node by_id;
-	struct list order; /* locald.order */
+	struct agent_job base;
 	struct locald *locald;
-	struct channel *queued; /* NULL: nobody wants to know any more */
-	uint8_t conversation;   /* enum ipc_state */
-	uint64_t id, size;
+	uint64_t size;
 	int64_t since_ms;       /* when it was complete */
 	struct arena arena;
 	struct span sender;
@@ -42,16 +39,8 @@ struct job {
 	uint64_t offset;
 };
 
-struct job *job_new(struct locald *l, struct channel *queued, const struct ipc_deliver_job *m);
-bool job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m);
-bool job_content(struct job *j, struct span bytes);
-void job_content_fd(struct job *j, int fd, uint64_t offset, uint64_t size); /* fd is taken over */
-/* Content is complete: delivers; the job may be over when this returns. */
-void job_start(struct job *j);
-/* deliver.cancel: what was not handed on yet is deferred. */
-void job_cancel(struct job *j);
-/* queued is gone: what is on its way gets there, nobody is told. */
-void job_abort(struct job *j);
+/* For locald.agent. When queued is gone, what is on its way gets there all the same. */
+extern const struct agent_ops job_ops;
 /* Waited too long for a deliverd. */
 void job_impatient(struct job *j);
 

@@ -3,7 +3,7 @@
  * locald: final delivery.  Takes jobs from queued, has each recipient's message
  * put into the Maildir by the deliverd of its owner, answers per recipient.
  *
- *   locald.c  the deliver channel and the daemon's life
+ *   locald.c  its channels and its life
  *   job.c     one job: its recipients, header lines, outcomes
  *   owner.c   one owner: the way to its deliverd, and what waits for it
  */
@@ -11,7 +11,7 @@
 #define LOCALD_LOCALD_H
 
 #include "base/map.h"
-#include "service/service.h"
+#include "service/agent.h"
 
 enum {
 	LOCALD_JOBS = 1000,        /* at once, told to queued */
@@ -23,16 +23,11 @@ enum {
 	LOCALD_HEADER_MAX = 256 * 1024, /* of a message, searched for loops */
 };
 
-/* As the deliver channel counts. */
-enum locald_outcome { LOCALD_DELIVERED, LOCALD_DEFERRED, LOCALD_FAILED };
-enum locald_health { LOCALD_ANSWERED, LOCALD_UNTRIED = 3 };
-
 struct locald {
 	struct service *service;
 	struct channel *userd; /* NULL: away for the moment */
 	struct map owners;     /* by uid and gid */
-	struct map jobs;       /* by id */
-	struct list order;     /* jobs */
+	struct agent agent;    /* jobs */
 	struct timer patience;
 	uint64_t next_id;      /* of puts and questions */
 	uint64_t delivered, deferred, failed;

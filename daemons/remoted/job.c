@@ -31,9 +31,7 @@ job_free(struct job *j)
 	struct remoted *r = j->remoted;
 
 	stop_lookups(j);
-	list_remove(&j->node);
-	map_remove(&r->by_id, &j->by_id);
-	r->njobs--;
+	agent_forget(&j->base);
 	content_free(&j->content);
 	free(j->mail.rcpts);
 	free(j->origins);
@@ -56,8 +54,8 @@ send_result(struct job *j, size_t i)
 	r->delivered += v->outcome == VERDICT_DELIVERED || v->outcome == VERDICT_RELAYED;
 	r->failed += v->outcome == VERDICT_FAILED;
 	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
-	(void)ipc_send_deliver_result(j->queued, &(struct ipc_deliver_result){
-		.id = j->id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
+	(void)ipc_send_deliver_result(j->base.queued, &(struct ipc_deliver_result){
+		.id = j->base.id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
 		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done });
 }
 
@@ -92,11 +90,11 @@ report_and_free(struct job *j)
 	bool trouble = j->health == DELIVER_OVERLOADED || j->health == DELIVER_UNREACHED;
 
 	settle_rest(j);
-	for (size_t i = 0; i < j->mail.nrcpts && j->queued; i++)
+	for (size_t i = 0; i < j->mail.nrcpts && j->base.queued; i++)
 		send_result(j, i);
-	if (j->queued)
-		(void)ipc_send_deliver_done(j->queued, &(struct ipc_deliver_done){
-			.id = j->id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
+	if (j->base.queued)
+		(void)ipc_send_deliver_done(j->base.queued, &(struct ipc_deliver_done){
+			.id = j->base.id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
 			.connect_ms = j->connect_ms, .transfer_ms = j->transfer_ms, .reused = j->reused });
 	job_free(j);
 }
@@ -518,20 +516,16 @@ to_7bit(const struct client_mail *mail, struct fail *why)
 	return true;
 }
 
-struct job *
-job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job *m)
+static struct agent_job *
+on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
+	struct remoted *r = OWNER_OF(a, struct remoted, agent);
 	struct job *j = calloc(1, sizeof(*j));
 
-	if (!j || !map_put_u64(&r->by_id, &j->by_id, m->id)) {
-		free(j);
+	if (!j)
 		return NULL;
-	}
 	j->remoted = r;
 	j->policy = policy_ref(r->policy);
-	j->queued = queued;
-	j->conversation = CONV_NONE;
-	j->id = m->id;
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);
 	timer_init(&j->timer, r->loop, on_timer);
@@ -541,9 +535,7 @@ job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job 
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
 	};
 	j->health = DELIVER_UNTRIED;
-	list_push(&r->jobs, &j->node);
-	r->njobs++;
-	return j;
+	return &j->base;
 }
 
 static bool
@@ -564,9 +556,10 @@ grow(struct job *j)
 	return true;
 }
 
-bool
-job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m)
+static bool
+on_rcpt(struct agent_job *base, const struct ipc_deliver_rcpt *m)
 {
+	struct job *j = OWNER_OF(base, struct job, base);
 	size_t n = j->mail.nrcpts;
 
 	if (m->index != n || n == JOB_RCPTS || (n == j->rcpts_size && !grow(j)))
@@ -577,17 +570,27 @@ job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m)
 	return j->mail.rcpts[n].address.p != NULL;
 }
 
-void
-job_start(struct job *j, struct remote_content content)
+static bool
+on_content(struct agent_job *base, const struct agent_content *given)
 {
-	j->content = content;
-	j->mail.size = content.size;
+	struct job *j = OWNER_OF(base, struct job, base);
+	char *bytes = given->fd < 0 ? malloc(given->bytes.n ? given->bytes.n : 1) : NULL;
+
+	if (given->fd < 0 && !bytes)
+		return false;
+	if (bytes && given->bytes.n)
+		memcpy(bytes, given->bytes.p, given->bytes.n);
+	j->content = (struct remote_content){ .bytes = bytes, .fd = given->fd, .offset = given->offset, .size = given->size };
+	j->mail.size = given->size;
 	resolve(j, span_str(j->nexthop));
+	return true;
 }
 
-void
-job_cancel(struct job *j)
+static void
+on_cancel(struct agent_job *base)
 {
+	struct job *j = OWNER_OF(base, struct job, base);
+
 	if (j->session && j->session->client.state == CLIENT_STATE_final)
 		return;
 	if (j->session)
@@ -597,12 +600,15 @@ job_cancel(struct job *j)
 	report_and_free(j);
 }
 
-void
-job_abort(struct job *j)
+static void
+on_abort(struct agent_job *base)
 {
+	struct job *j = OWNER_OF(base, struct job, base);
+
 	if (j->session)
 		session_abandon(j->session);
 	j->session = NULL;
-	j->queued = NULL;
 	job_free(j);
 }
+
+const struct agent_ops job_ops = { on_job, on_rcpt, on_content, on_cancel, on_abort };

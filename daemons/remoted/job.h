@@ -13,16 +13,13 @@
 #include "daemons/remoted/content.h"
 #include "daemons/remoted/lookup.h"
 #include "daemons/remoted/session.h"
+#include "service/agent.h"
 
 enum {
 	JOB_RCPTS = 10000,         /* more is a violation by queued */
 	JOB_ARENA = 16 * 1024 * 1024,
 	JOB_LOOKUPS = 1 + DESTINATION_HOSTS_MAX,
 };
-
-/* As the deliver channel counts. */
-enum deliver_outcome { DELIVER_DELIVERED, DELIVER_DEFERRED, DELIVER_FAILED, DELIVER_RELAYED };
-enum deliver_health { DELIVER_ANSWERED, DELIVER_OVERLOADED, DELIVER_UNREACHED, DELIVER_UNTRIED };
 
 /* Of one recipient, beside its verdict. */
 struct job_origin {
@@ -38,13 +35,9 @@ struct job_lookup {
 };
 
 struct job {
-	struct list node;        /* remoted.jobs */
-	struct map_node by_id;
+	struct agent_job base;
 	struct remoted *remoted;
 	struct policy *policy;   /* a reference */
-	struct channel *queued;  /* NULL: nobody wants to know any more */
-	uint8_t conversation;    /* enum ipc_state */
-	uint64_t id;
 	struct arena arena;
 	struct client_mail mail;
 	size_t rcpts_size;       /* allocated in mail.rcpts and origins */
@@ -70,15 +63,8 @@ struct job {
 	bool reused;
 };
 
-struct job *job_new(struct remoted *r, struct channel *queued, const struct ipc_deliver_job *m);
-/* False: a violation (out of order, too many, no memory is one too). */
-bool job_rcpt(struct job *j, const struct ipc_deliver_rcpt *m);
-/* Content is complete (taken over): goes to work; the job may be over when this returns. */
-void job_start(struct job *j, struct remote_content content);
-/* deliver.cancel: what was not sent yet is deferred. */
-void job_cancel(struct job *j);
-/* queued is gone: stops, tells nobody, frees. */
-void job_abort(struct job *j);
+/* For remoted.agent. */
+extern const struct agent_ops job_ops;
 
 /* For its session. */
 struct client_mail *job_mail(struct job *j);

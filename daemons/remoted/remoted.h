@@ -8,7 +8,7 @@
 #include "daemons/remoted/lookup.h"
 #include "daemons/remoted/policy.h"
 #include "daemons/remoted/pool.h"
-#include "service/service.h"
+#include "service/agent.h"
 
 enum { REMOTED_JOBS = 500 }; /* at once in one process */
 
@@ -19,9 +19,9 @@ struct remoted {
 	struct policy *policy;   /* of conf; a reference */
 	struct lookup_client dns;
 	struct pool pool;
-	struct list sessions, jobs;
-	size_t nsessions, njobs;
-	struct map by_id; /* jobs */
+	struct agent agent; /* jobs */
+	struct list sessions;
+	size_t nsessions;
 	uint64_t delivered, deferred, failed, connections;
 };
 

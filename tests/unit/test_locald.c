@@ -247,9 +247,9 @@ test_delivers_with_trace_lines(void **state)
 	send_job(f, 7, two, "Subject: hi\r\n\r\nhello\r\n");
 	turn_until(f, 1);
 	assert_int_equal(f->nresults, 2);
-	assert_int_equal(f->results[0].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[0].outcome, DELIVER_DELIVERED);
 	assert_string_equal(f->results[0].code, "2.0.0");
-	assert_int_equal(f->health, LOCALD_ANSWERED);
+	assert_int_equal(f->health, DELIVER_ANSWERED);
 	assert_int_equal(f->questions, 1);
 	read_new(f, "example.test/bob", text, sizeof(text));
 	assert_string_equal(text, "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: hi\r\n\r\nhello\r\n");
@@ -269,9 +269,9 @@ test_cuts_loops(void **state)
 	turn_until(f, 1);
 	assert_int_equal(f->nresults, 2);
 	assert_int_equal(f->results[0].index, 0);
-	assert_int_equal(f->results[0].outcome, LOCALD_FAILED);
+	assert_int_equal(f->results[0].outcome, DELIVER_FAILED);
 	assert_string_equal(f->results[0].code, "5.4.6");
-	assert_int_equal(f->results[1].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[1].outcome, DELIVER_DELIVERED);
 }
 
 static void
@@ -290,7 +290,7 @@ test_takes_content_by_descriptor(void **state)
 	assert_true(ipc_send_deliver_rcpt(f->queue, &rcpt));
 	assert_true(ipc_send_deliver_content_fd(f->queue, &(struct ipc_deliver_content_fd){ .id = 9, .offset = 100, .size = 200000 }, fd));
 	turn_until(f, 1);
-	assert_int_equal(f->results[0].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[0].outcome, DELIVER_DELIVERED);
 	read_new(f, "example.test/bob", back, 300000);
 	assert_memory_equal(back, "Return-Path: <>\r\nDelivered-To: bob@example.test\r\nA: b\r\n\r\nxxx", 60);
 	assert_int_equal(strlen(back), 49 + 200000);
@@ -306,13 +306,13 @@ test_refused_owner_defers(void **state)
 	f->refuse = true;
 	send_job(f, 7, bob, "\r\nhello\r\n");
 	turn_until(f, 1);
-	assert_int_equal(f->results[0].outcome, LOCALD_DEFERRED);
+	assert_int_equal(f->results[0].outcome, DELIVER_DEFERRED);
 	assert_string_equal(f->results[0].code, "4.3.0");
-	assert_int_equal(f->health, LOCALD_UNTRIED);
+	assert_int_equal(f->health, DELIVER_UNTRIED);
 	f->refuse = false;
 	send_job(f, 8, bob, "\r\nhello\r\n");
 	turn_until(f, 2);
-	assert_int_equal(f->results[1].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[1].outcome, DELIVER_DELIVERED);
 }
 
 static void
@@ -329,11 +329,11 @@ test_dead_deliverd_defers_what_it_had(void **state)
 	(void)close(f->held);
 	f->held = -1;
 	turn_until(f, 1);
-	assert_int_equal(f->results[0].outcome, LOCALD_DEFERRED);
+	assert_int_equal(f->results[0].outcome, DELIVER_DEFERRED);
 	assert_true(f->results[0].maybe_done);
 	send_job(f, 8, bob, "\r\nhello\r\n");
 	turn_until(f, 2);
-	assert_int_equal(f->results[1].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[1].outcome, DELIVER_DELIVERED);
 }
 
 static void
@@ -349,7 +349,7 @@ test_refuses_paths_outside(void **state)
 		assert_true(ipc_send_deliver_rcpt(f->queue, &rcpt));
 		assert_true(ipc_send_deliver_content(f->queue, &(struct ipc_deliver_content){ .id = i, .bytes = SPAN("\r\n") }));
 		turn_until(f, (unsigned)i + 1);
-		assert_int_equal(f->results[i].outcome, LOCALD_FAILED);
+		assert_int_equal(f->results[i].outcome, DELIVER_FAILED);
 	}
 }
 
@@ -365,7 +365,7 @@ test_makes_a_removed_mailbox_anew(void **state)
 	assert_int_equal(system(command), 0);
 	send_job(f, 2, bob, "\r\ntwo\r\n");
 	turn_until(f, 2);
-	assert_int_equal(f->results[1].outcome, LOCALD_DELIVERED);
+	assert_int_equal(f->results[1].outcome, DELIVER_DELIVERED);
 	read_new(f, "example.test/bob", text, sizeof(text));
 	assert_non_null(strstr(text, "two"));
 }

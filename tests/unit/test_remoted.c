@@ -347,16 +347,16 @@ stop(void)
 
 	pool_close(&r->pool);
 	channel_free(&queued);
-	for (int i = 0; i < 100 && (r->njobs || r->nsessions); i++)
+	for (int i = 0; i < 100 && (r->agent.count || r->nsessions); i++)
 		(void)loop_turn(loop, 20);
-	assert_int_equal(r->njobs, 0);
+	assert_int_equal(r->agent.count, 0);
 	assert_int_equal(r->nsessions, 0);
 	for (int i = 0; i < 5; i++)
 		(void)loop_turn(loop, 5);
 	channel_free(&dnsd);
 	lookup_client_free(&r->dns);
 	pool_free(&r->pool);
-	map_free(&r->by_id);
+	map_free(&r->agent.by_id);
 	policy_unref(&r->policy);
 	free(r);
 	loop_free(&loop);
@@ -593,9 +593,9 @@ test_queued_dies(void **state)
 	for (int i = 0; i < 2; i++)
 		(void)loop_turn(loop, 10);
 	channel_free(&queued);
-	for (int i = 0; i < 100 && (remoted()->njobs || remoted()->nsessions); i++)
+	for (int i = 0; i < 100 && (remoted()->agent.count || remoted()->nsessions); i++)
 		(void)loop_turn(loop, 10);
-	assert_int_equal(remoted()->njobs, 0);
+	assert_int_equal(remoted()->agent.count, 0);
 	queued = wire(&ipc_channel_deliver, CHANNEL_CLIENT, &queued_ops);
 	give(4, hop_to(&p), 1, "x\r\n");
 	assert_int_equal(wait_for(4)->outcome[0], DELIVER_DELIVERED);
@@ -864,7 +864,7 @@ test_violations(void **state)
 	for (int i = 0; i < 50 && queued; i++)
 		(void)loop_turn(loop, 10);
 	assert_null(queued);
-	assert_int_equal(remoted()->njobs, 0);
+	assert_int_equal(remoted()->agent.count, 0);
 	stop();
 }
 

@@ -16,7 +16,7 @@
 
 struct posix {
 	struct vfs vfs;
-	int root;
+	int root, lock;
 };
 
 static int
@@ -247,7 +247,7 @@ vfs_posix_at(int dirfd)
 
 	if (!p)
 		return NULL;
-	*p = (struct posix){ { &posix_ops }, dirfd };
+	*p = (struct posix){ { &posix_ops }, dirfd, -1 };
 	return &p->vfs;
 }
 
@@ -274,8 +274,44 @@ vfs_posix_free(struct vfs **v)
 		return;
 	p = OWNER_OF(*v, struct posix, vfs);
 	(void)close(p->root);
+	if (p->lock >= 0)
+		(void)close(p->lock);
 	free(p);
 	*v = NULL;
+}
+
+static const char lock_name[] = "lock";
+
+bool
+vfs_posix_lock(struct vfs *v, struct fail *why)
+{
+	struct posix *p = OWNER_OF(v, struct posix, vfs);
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct stat dir;
+
+	if (p->lock < 0)
+		p->lock = openat(p->root, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (p->lock < 0)
+		return fail_errno(why, 0, "cannot open the file %s", lock_name);
+	/* Made by root for a directory of another: its owner must be able to take it later. */
+	if (geteuid() == 0 && fstat(p->root, &dir) == 0 && dir.st_uid != 0 && fchown(p->lock, dir.st_uid, dir.st_gid) < 0)
+		return fail_errno(why, 0, "cannot give away the file %s", lock_name);
+	if (fcntl(p->lock, F_OFD_SETLK, &whole) == 0)
+		return true;
+	return errno == EAGAIN || errno == EACCES ? fail_set(why, FAIL_TEMP, 0, "another process is at work on it (it holds the file %s)", lock_name)
+						  : fail_errno(why, 0, "cannot lock the file %s", lock_name);
+}
+
+bool
+vfs_posix_locked(struct vfs *v)
+{
+	struct flock whole = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	int fd = posix_open(v, lock_name, VFS_READ);
+	bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return locked;
 }
 
 bool

@@ -216,7 +216,7 @@ on_start(struct service *s, struct fail *why)
 	}
 	q->inline_max = c->queue_blob_threshold < IPC_DATA_MAX ? (size_t)c->queue_blob_threshold : IPC_DATA_MAX;
 	q->vfs = vfs_posix_new(c->queue_directory.p, why);
-	if (!q->vfs)
+	if (!q->vfs || !vfs_posix_lock(q->vfs, why))
 		return false;
 	if (q->vfs->ops->mkdir(q->vfs, "blob") < 0)
 		return fail_errno(why, 0, "cannot make %s/blob", c->queue_directory.p);

@@ -1,270 +1,187 @@
-/* SPDX-License-Identifier: ISC
- *
- * spoolcheck: looks into a queue directory while no queued is running: reads
- * every record, says what is damaged, prints, exports.  Writes nothing into
- * the queue directory.
- */
-#include <errno.h>
-#include <fcntl.h>
+/* SPDX-License-Identifier: ISC */
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/queueid.h"
-#include "journal/blob.h"
 #include "log/log.h"
-#include "queue/queue.h"
+#include "tools/spoolcheck/spoolcheck.h"
 
-enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_TROUBLE = 2, EXIT_USAGE = 64, CHUNK = 65536, RECORD_ROOM = JOURNAL_RECORD_MAX + 4096 };
+enum { QUIET_MS = 2000, TELL_MS = 500 };
 
-struct check {
-	struct vfs *vfs;
-	struct journal *journal;
-	struct queue *queue;
-	const char *target; /* export */
-	unsigned damaged, unreadable;
+static const struct {
+	const char *name;
+	int (*run)(struct spoolcheck *c);
+	int min_args;
+	const char *arguments, *doc;
+} verbs[] = {
+	{ "verify", spoolcheck_verify, 0, "[--json]", "read everything and say what is damaged" },
+	{ "list", spoolcheck_list, 0, "[--json] [ID...]", "list the messages" },
+	{ "print", spoolcheck_print, 0, "[--json]", "print every record of the journal" },
+	{ "export", spoolcheck_export, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "write messages as files" },
+	{ "salvage", spoolcheck_salvage, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "the same, and what is left of damaged ones" },
+	{ "import", spoolcheck_import, 1, "[--dry-run] DIRECTORY [ID...]", "put exported messages into this queue" },
 };
+enum { NVERBS = sizeof(verbs) / sizeof(*verbs) };
 
-static void
-on_event(void *arg, const struct fail *what)
+static int
+usage(FILE *to)
 {
-	(void)arg;
-	(void)fprintf(stderr, "spoolcheck: %s\n", what->text);
+	(void)fputs("usage: spoolcheck [-d QUEUE_DIRECTORY] VERB ...\n\n", to);
+	for (size_t i = 0; i < NVERBS; i++) {
+		char line[80];
+
+		(void)snprintf(line, sizeof(line), "%s %s", verbs[i].name, verbs[i].arguments);
+		(void)fprintf(to, "  %-52s %s\n", line, verbs[i].doc);
+	}
+	(void)fprintf(to, "\nThe default directory is %s/spool/pillarpost; see spoolcheck(8).\n", LOCALSTATEDIR);
+	return to == stdout ? 0 : EXIT_USAGE;
 }
 
-static bool
-complain(const struct fail *why)
+int
+spoolcheck_fail(const char *about, const struct fail *why)
 {
-	(void)fprintf(stderr, "spoolcheck: %s\n", why->text);
+	(void)fprintf(stderr, "spoolcheck: %s%s%s\n", about ? about : "", about ? ": " : "", why->text);
+	return EXIT_TROUBLE;
+}
+
+bool
+spoolcheck_wanted(const struct spoolcheck *c, uint64_t id)
+{
+	char text[QUEUEID_TEXT + 1];
+	struct span s = queueid_text(id, text);
+
+	for (int i = 1; i < c->nargs; i++)
+		if (span_caseeq(span_str(c->args[i]), s))
+			return true;
+	return c->nargs <= 1;
+}
+
+static int64_t
+since_ms(const struct timespec *from)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)(now.tv_sec - from->tv_sec) * 1000 + (now.tv_nsec - from->tv_nsec) / 1000000;
+}
+
+void
+spoolcheck_progress(struct spoolcheck *c, const char *what, uint64_t done, uint64_t total)
+{
+	int64_t now;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	now = since_ms(&c->began);
+	if (done >= total && c->told_ms) {
+		(void)fputs("\r\033[K", stderr);
+		c->told_ms = 0;
+	} else if (now >= QUIET_MS && now - c->told_ms >= TELL_MS && done < total) {
+		(void)fprintf(stderr, "\r\033[K%s: %u%%", what, (unsigned)(done * 100 / total));
+		c->told_ms = now;
+	}
+}
+
+static void
+on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	spoolcheck_progress(arg, "reading the journal", done, total);
+}
+
+static void
+on_damage(void *arg, const char *file, uint64_t at, uint64_t n, const char *what)
+{
+	const struct spoolcheck *c = arg;
+
+	if (c->json)
+		(void)printf("{\"type\":\"damage\",\"file\":\"%s\",\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"what\":\"%s\"}\n", file, at, n,
+		    what);
+	else if (n)
+		(void)fprintf(stderr, "spoolcheck: %s: at %" PRIu64 ": %" PRIu64 " %s\n", file, at, n, what);
+	else
+		(void)fprintf(stderr, "spoolcheck: %s: %s\n", file, what);
+}
+
+bool
+spoolcheck_load(struct spoolcheck *c)
+{
+	struct fail why;
+
+	c->spool.arg = c;
+	c->spool.on_damage = on_damage;
+	c->spool.on_progress = on_progress;
+	if (vfs_posix_locked(c->spool.vfs))
+		(void)fprintf(stderr, "spoolcheck: %s is in use: what is read may change meanwhile\n", c->dir);
+	if (spool_load(&c->spool, &why))
+		return true;
+	(void)spoolcheck_fail(NULL, &why);
 	return false;
 }
 
 static bool
-open_journal(struct check *c)
+take_option(struct spoolcheck *c, int option)
 {
-	struct journal_options o = { .vfs = c->vfs, .dir = "journal", .kind = "queu", .read_only = true, .on_event = on_event };
-	struct fail why;
-
-	c->journal = journal_open(&o, &why);
-	return c->journal || complain(&why);
-}
-
-static int64_t
-now_ms(void *arg)
-{
-	(void)arg;
-	return (int64_t)time(NULL) * 1000;
-}
-
-static void
-no_wake(void *arg, int64_t at_ms)
-{
-	(void)arg, (void)at_ms;
-}
-
-static bool
-open_queue(struct check *c)
-{
-	static const struct queue_params p = { .initial_concurrency = 1, .concurrency_limit = 1, .local_concurrency_limit = 1 };
-	const struct queue_ports ports = { .now_ms = now_ms, .wake = no_wake };
-	struct fail why = { .class = FAIL_NONE };
-
-	if (!open_journal(c))
+	switch (option) {
+	case 'd':
+		c->dir = optarg;
+		return true;
+	case 'j':
+		return c->json = true;
+	case 'n':
+		return c->dry_run = true;
+	case 'm':
+		return c->maildir = true;
+	default:
 		return false;
-	c->queue = queue_new(c->journal, c->vfs, &p, &ports);
-	return (c->queue && queue_inspect(c->queue, &c->damaged, &why)) || complain(&why);
-}
-
-/* Copies a message's content to out (may be NULL: only read it). */
-static bool
-read_content(struct check *c, const struct message *m, struct record_envelope *e, struct buf *room, FILE *out, struct fail *why)
-{
-	struct span content;
-	char name[40], *bytes;
-	uint64_t at = 0;
-	int fd;
-	bool ok;
-
-	if (!queue_read(c->queue, m, room, e, &content, why))
-		return false;
-	if (!e->blob)
-		return content.n == e->size ? !out || fwrite(content.p, 1, content.n, out) == content.n || fail_errno(why, 0, "cannot write")
-		                            : fail_set(why, FAIL_PERM, 0, "content is %zu bytes, not %" PRIu64, content.n, e->size);
-	queue_blob_name(message_id(m), name);
-	fd = blob_open(c->vfs, name, why);
-	bytes = malloc(CHUNK);
-	ok = fd >= 0 && bytes;
-	while (ok && at < e->size) {
-		size_t n = e->size - at < CHUNK ? (size_t)(e->size - at) : CHUNK;
-
-		ok = vfs_read_all(c->vfs, fd, bytes, n, at) || fail_errno(why, 0, "cannot read %s", name);
-		if (ok && out)
-			ok = fwrite(bytes, 1, n, out) == n || fail_errno(why, 0, "cannot write");
-		at += n;
 	}
-	if (fd >= 0)
-		(void)c->vfs->ops->close(c->vfs, fd);
-	free(bytes);
-	return ok;
-}
-
-static void
-show_recipients(const struct message *m)
-{
-	for (uint32_t i = 0; i < m->nrcpts; i++)
-		if (!m->rcpts[i].settled)
-			(void)printf("    <%.*s>\n", SPAN_ARG(text_span(m->rcpts[i].address)));
-}
-
-static void
-show_message(const struct message *m)
-{
-	char id[QUEUEID_TEXT + 1], when[40] = "";
-	time_t t = (time_t)(queueid_time_ms(message_id(m)) / 1000);
-	struct tm tm;
-
-	if (gmtime_r(&t, &tm))
-		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%SZ", &tm);
-	(void)printf("%-13s %10" PRIu64 "  %s  <%.*s>%s\n", queueid_text(message_id(m), id).p, m->size, when,
-	    SPAN_ARG(text_span(m->sender)), m->flags & MESSAGE_HELD ? "  held" : "");
-	if (m->reason)
-		(void)printf("    (%.*s)\n", SPAN_ARG(word_span(m->reason)));
-	show_recipients(m);
-}
-
-/* ID.eml, and ID.env with what the queue knew: lines a shell can read. */
-static bool
-export_message(struct check *c, const struct message *m, struct buf *room, struct fail *why)
-{
-	char id[QUEUEID_TEXT + 1], path[1200];
-	struct record_envelope e;
-	FILE *f;
-	bool ok;
-
-	(void)queueid_text(message_id(m), id);
-	(void)snprintf(path, sizeof(path), "%s/%s.eml", c->target, id);
-	f = fopen(path, "wx");
-	if (!f)
-		return fail_errno(why, 0, "cannot create %s", path);
-	ok = read_content(c, m, &e, room, f, why);
-	ok = fclose(f) == 0 && ok;
-	(void)snprintf(path, sizeof(path), "%s/%s.env", c->target, id);
-	f = ok ? fopen(path, "wx") : NULL;
-	if (!f)
-		return ok ? fail_errno(why, 0, "cannot create %s", path) : false;
-	(void)fprintf(f, "id=%s\nsender=%.*s\nclient=%.*s[%.*s]\nlogin=%.*s\n", id, SPAN_ARG(e.sender), SPAN_ARG(e.client_name),
-	    SPAN_ARG(e.client_addr), SPAN_ARG(e.sasl_user));
-	for (uint32_t i = 0; i < m->nrcpts; i++)
-		if (!m->rcpts[i].settled)
-			(void)fprintf(f, "recipient=%.*s\n", SPAN_ARG(text_span(m->rcpts[i].address)));
-	return fclose(f) == 0 || fail_errno(why, 0, "cannot write %s", path);
-}
-
-enum what { VERIFY, LIST, EXPORT };
-
-static int
-each_message(struct check *c, enum what what)
-{
-	struct record_envelope e;
-	struct fail why = { .class = FAIL_NONE };
-	struct buf room;
-	uint64_t *ids, bytes = 0;
-	size_t n;
-
-	if (!open_queue(c))
-		return EXIT_TROUBLE;
-	n = queue_ids(c->queue, &ids);
-	buf_init(&room, RECORD_ROOM);
-	for (size_t i = 0; i < n; i++) {
-		const struct message *m = queue_find(c->queue, ids[i]);
-		char id[QUEUEID_TEXT + 1];
-		bool ok = true;
-
-		buf_reset(&room);
-		if (what == LIST)
-			show_message(m);
-		else
-			ok = what == EXPORT ? export_message(c, m, &room, &why) : read_content(c, m, &e, &room, NULL, &why);
-		bytes += m->size;
-		if (!ok) {
-			c->unreadable++;
-			(void)fprintf(stderr, "spoolcheck: %s: %s\n", queueid_text(ids[i], id).p, why.text);
-		}
-	}
-	(void)printf("%zu messages, %" PRIu64 " bytes, %u damaged places, %u messages unreadable\n", n, bytes, c->damaged, c->unreadable);
-	buf_free(&room);
-	free(ids);
-	return c->damaged || c->unreadable ? EXIT_DAMAGED : EXIT_GOOD;
-}
-
-static bool
-print_record(void *arg, const struct journal_record *r)
-{
-	struct buf out;
-
-	(void)arg;
-	buf_init(&out, 32 * 1024 * 1024);
-	record_print(r, &out);
-	(void)printf("%.*s\n", SPAN_ARG(buf_span(&out)));
-	buf_free(&out);
-	return true;
 }
 
 static int
-print_all(struct check *c)
+run(struct spoolcheck *c, const char *verb)
 {
 	struct fail why;
+	int status = EXIT_USAGE;
 
-	if (!open_journal(c))
-		return EXIT_TROUBLE;
-	if (!journal_replay(c->journal, print_record, c, &c->damaged, &why)) {
-		(void)complain(&why);
-		return EXIT_TROUBLE;
+	for (size_t i = 0; i < NVERBS; i++) {
+		if (strcmp(verb, verbs[i].name) != 0 || c->nargs < verbs[i].min_args)
+			continue;
+		c->spool.vfs = vfs_posix_new(c->dir, &why);
+		if (!c->spool.vfs)
+			return spoolcheck_fail(NULL, &why);
+		status = verbs[i].run(c);
+		spool_free(&c->spool);
+		vfs_posix_free(&c->spool.vfs);
+		return fflush(stdout) == 0 ? status : EXIT_TROUBLE;
 	}
-	return c->damaged ? EXIT_DAMAGED : EXIT_GOOD;
-}
-
-static int
-run(struct check *c, const char *verb)
-{
-	if (strcmp(verb, "verify") == 0)
-		return each_message(c, VERIFY);
-	if (strcmp(verb, "list") == 0)
-		return each_message(c, LIST);
-	if (strcmp(verb, "export") == 0 && c->target)
-		return each_message(c, EXPORT);
-	if (strcmp(verb, "print") == 0)
-		return print_all(c);
-	return EXIT_USAGE;
+	return usage(stderr);
 }
 
 int
 main(int argc, char **argv)
 {
-	struct check c = { .target = NULL };
-	const char *dir = LOCALSTATEDIR "/spool/pillarpost";
-	struct fail why;
-	int status = EXIT_USAGE, option;
+	static const struct option options[] = {
+		{ "directory", required_argument, NULL, 'd' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "dry-run", no_argument, NULL, 'n' },
+		{ "maildir", no_argument, NULL, 'm' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct spoolcheck c = { .dir = LOCALSTATEDIR "/spool/pillarpost" };
+	int option;
 
-	while ((option = getopt(argc, argv, "d:")) == 'd')
-		dir = optarg;
-	if (option == -1 && optind < argc) {
-		c.target = argv[optind + 1];
-		log_set_level(LOG_LEVEL_ERROR);
-		c.vfs = vfs_posix_new(dir, &why);
-		if (!c.vfs) {
-			(void)complain(&why);
-			return EXIT_TROUBLE;
-		}
-		status = run(&c, argv[optind]);
-		queue_free(&c.queue);
-		journal_close(&c.journal);
-		vfs_posix_free(&c.vfs);
-	}
-	if (status == EXIT_USAGE)
-		(void)fputs("usage: spoolcheck [-d queue_directory] verify | list | print | export DIRECTORY\n", stderr);
-	return status;
+	(void)clock_gettime(CLOCK_MONOTONIC, &c.began);
+	log_set_level(LOG_LEVEL_ERROR);
+	while ((option = getopt_long(argc, argv, "d:", options, NULL)) != -1)
+		if (!take_option(&c, option))
+			return usage(option == 'h' ? stdout : stderr);
+	if (optind >= argc)
+		return usage(stderr);
+	c.args = argv + optind + 1;
+	c.nargs = argc - optind - 1;
+	return run(&c, argv[optind]);
 }

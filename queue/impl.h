@@ -95,6 +95,7 @@ struct destination *queue_destination_named(struct queue *q, struct span name);
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
 
 /* recover.c */
+bool queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms); /* true: that settled its recipient */
 void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms);
 /* walk.c */
 void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */

@@ -51,16 +51,13 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 	return true;
 }
 
-void
-queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms)
+bool
+queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms)
 {
-	struct recipient *to;
+	struct recipient *to = r->index < m->nrcpts ? &m->rcpts[r->index] : NULL;
 
-	if (r->index >= m->nrcpts)
-		return;
-	to = &m->rcpts[r->index];
-	if (to->settled)
-		return;
+	if (!to || to->settled)
+		return false;
 	queue_note_again(m, r, at_ms);
 	if (!r->settled && !r->target.n && r->outcome == OUTCOME_DELIVERED) { /* see tell_expansion() */
 		to->expanded = true;
@@ -69,10 +66,16 @@ queue_apply_result(struct queue *q, struct message *m, const struct record_resul
 	} else if (r->settled) {
 		to->settled = true;
 		m->unsettled--;
-		q->stats.recipients--;
 	} else if (r->target.n) {
 		(void)message_add_done(m, r->index, r->target);
 	}
+	return to->settled;
+}
+
+void
+queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms)
+{
+	q->stats.recipients -= queue_apply_to(m, r, at_ms);
 }
 
 static bool

@@ -79,7 +79,7 @@ known(struct importing *k, const struct export_message *x)
 
 	if (spool_has_left(&k->c->spool, x->envelope.id)) {
 		say(x->envelope.id, "was in this queue and has left it: not imported again");
-	} else if (i && (!desc_decode(&record_desc_envelope, i->head, &e, NULL) || e.size != x->envelope.size ||
+	} else if (i && (!desc_decode_older(&record_desc_envelope, i->head, &e, NULL) || e.size != x->envelope.size ||
 	                    !span_eq(e.sender, x->envelope.sender) || !span_eq(e.message_id, x->envelope.message_id))) {
 		say(x->envelope.id, "another message has this id: not imported");
 		k->failed++;

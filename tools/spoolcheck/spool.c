@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/queueid.h"
-#include "mail/report.h"
 #include "queue/impl.h"
 
 enum { CHUNK = 65536 };
@@ -82,26 +81,6 @@ take_envelope(struct spool *s, const struct scan_record *r)
 }
 
 static void
-apply(struct message *m, int64_t at_ms, const struct record_result *r)
-{
-	struct recipient *to;
-
-	if (r->index >= m->nrcpts)
-		return;
-	to = &m->rcpts[r->index];
-	if (to->settled)
-		return;
-	if (r->outcome == OUTCOME_FAILED && m->sender && !(m->flags & MESSAGE_REPORT) && queue_wants(to, REPORT_FAILED))
-		(void)message_add_note(m, r->index, REPORT_FAILED, at_ms, r->code, r->peer, r->reply);
-	if (r->settled) {
-		to->settled = true;
-		m->unsettled--;
-	} else {
-		(void)message_add_done(m, r->index, r->target);
-	}
-}
-
-static void
 take_outcome(struct spool *s, const struct scan_record *r)
 {
 	struct record_outcome o;
@@ -114,7 +93,7 @@ take_outcome(struct spool *s, const struct scan_record *r)
 	i = spool_find(s, o.id);
 	if (i) {
 		while (record_list_next(&o.list, &record_desc_result, &result, &ok))
-			apply(i->m, o.at_ms, &result);
+			(void)queue_apply_to(i->m, &result, o.at_ms);
 		i->m->flags |= MESSAGE_TRIED;
 		if (o.reported)
 			message_drop_notes(i->m);
@@ -242,7 +221,7 @@ bool
 spool_message(const struct spool_item *i, struct buf *room, struct export_message *x, struct fail *why)
 {
 	*x = (struct export_message){ .results = SPAN_NONE };
-	if (!desc_decode(&record_desc_envelope, i->head, &x->envelope, NULL))
+	if (!desc_decode_older(&record_desc_envelope, i->head, &x->envelope, NULL))
 		return fail_set(why, FAIL_PERM, 0, "its envelope is not what it should be");
 	if (!export_state_of(i->m, room, x, why))
 		return false;
@@ -288,7 +267,7 @@ spool_content(struct spool *s, const struct spool_item *i, bool (*sink)(void *, 
 	bool ok;
 
 	*size = 0;
-	if (!desc_decode(&record_desc_envelope, i->head, &e, NULL))
+	if (!desc_decode_older(&record_desc_envelope, i->head, &e, NULL))
 		return fail_set(why, FAIL_PERM, 0, "its envelope is not what it should be");
 	if (e.blob)
 		queue_blob_name(i->by_id.id, name);

@@ -11,6 +11,8 @@
 enum {
 	FACTS_HEAD = 16,  /* of the file: what it is */
 	ENTRY_HEAD = 16,  /* of a blob: uid, length, checksum, nothing */
+	READ_FIRST = 2048,
+	READ_AHEAD = 64 << 10,
 	FACTS_UNIT = 16,  /* places are counted in these, so that 32 bits reach 64 GiB */
 };
 
@@ -20,7 +22,7 @@ void
 facts_init(struct facts_file *f, struct vfs *v)
 {
 	*f = (struct facts_file){ .vfs = v, .fd = -1 };
-	buf_init(&f->blob, FACTS_BLOB_MAX + ENTRY_HEAD);
+	buf_init(&f->blob, FACTS_BLOB_MAX + READ_AHEAD);
 }
 
 void
@@ -60,27 +62,55 @@ ready(struct facts_file *f)
 	return true;
 }
 
+/* n octets at a place.  Messages are mostly asked for in the order in which
+ * they were put, so who goes on where the last read ended gets more at once. */
+static bool
+read_at(struct facts_file *f, uint64_t at, size_t n, struct span *out)
+{
+	uint64_t end = f->at + buf_len(&f->blob);
+	size_t want = at >= f->at && at <= end + READ_AHEAD / 8 && end > f->at ? READ_AHEAD : READ_FIRST;
+	char *room;
+
+	if (at >= f->at && at + n <= end) {
+		*out = span_sub(buf_span(&f->blob), (size_t)(at - f->at), n);
+		return true;
+	}
+	if (at + n > f->end)
+		return false;
+	if (want < n)
+		want = n;
+	if (want > f->end - at)
+		want = (size_t)(f->end - at);
+	buf_reset(&f->blob);
+	f->at = at;
+	if (!(room = buf_room(&f->blob, want)))
+		return false;
+	/* what was put is padded to f->end in memory only: the last unit may be short */
+	if (!vfs_read_all(f->vfs, f->fd, room, want, at) && (want = n, !vfs_read_all(f->vfs, f->fd, room, n, at)))
+		return false;
+	buf_added(&f->blob, want);
+	*out = span_sub(buf_span(&f->blob), 0, n);
+	return true;
+}
+
 struct span
 facts_get(struct facts_file *f, uint32_t uid, uint32_t where)
 {
 	uint64_t at = (uint64_t)where * FACTS_UNIT;
-	char head[ENTRY_HEAD], *room;
+	struct span head, blob;
 	struct cursor c;
 	uint32_t n, sum;
 
-	if (!where || !ready(f) || at + ENTRY_HEAD > f->end || !vfs_read_all(f->vfs, f->fd, head, ENTRY_HEAD, at))
+	if (!where || !ready(f) || !read_at(f, at, ENTRY_HEAD, &head))
 		return SPAN_NONE;
-	c = cursor_of(span_of(head, ENTRY_HEAD));
+	c = cursor_of(head);
 	if (cursor_le32(&c) != uid)
 		return SPAN_NONE;
 	n = cursor_le32(&c);
 	sum = cursor_le32(&c);
-	buf_reset(&f->blob);
-	if (n == 0 || n > FACTS_BLOB_MAX || !(room = buf_room(&f->blob, n)) ||
-	    !vfs_read_all(f->vfs, f->fd, room, n, at + ENTRY_HEAD))
+	if (n == 0 || n > FACTS_BLOB_MAX || !read_at(f, at + ENTRY_HEAD, n, &blob))
 		return SPAN_NONE;
-	buf_added(&f->blob, n);
-	return crc32c(uid, buf_span(&f->blob)) == sum ? buf_span(&f->blob) : SPAN_NONE;
+	return crc32c(uid, blob) == sum ? blob : SPAN_NONE;
 }
 
 uint32_t
@@ -104,5 +134,7 @@ facts_put(struct facts_file *f, uint32_t uid, struct span blob)
 	ok = buf_ok(&entry) && vfs_write_all(f->vfs, f->fd, buf_span(&entry).p, buf_len(&entry), at);
 	f->end += ok ? buf_len(&entry) : 0;
 	buf_free(&entry);
+	if (at < f->at + buf_len(&f->blob)) /* it lies over what was read */
+		buf_reset(&f->blob);
 	return ok ? (uint32_t)(at / FACTS_UNIT) : 0;
 }

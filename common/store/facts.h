@@ -16,7 +16,8 @@ struct facts_file {
 	struct vfs *vfs;
 	int fd;          /* -1: not open, or no good */
 	uint64_t end;    /* where the next blob goes */
-	struct buf blob; /* the last one read */
+	struct buf blob; /* what was read last: the blob, and what lies behind it in the file */
+	uint64_t at;     /* where in the file that begins */
 };
 
 void facts_init(struct facts_file *f, struct vfs *v);

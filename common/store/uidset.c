@@ -107,6 +107,24 @@ uidset_add_set(struct uidset *s, const struct uidset *more)
 }
 
 void
+uidset_add_slice(struct uidset *s, const struct uidset *from, uint64_t first, uint64_t n)
+{
+	for (size_t i = 0; i < from->n && n; i++) {
+		const struct uid_range *r = &from->ranges[i];
+		uint64_t size = (uint64_t)r->hi - r->lo + 1, take;
+
+		if (first >= size) {
+			first -= size;
+			continue;
+		}
+		take = size - first < n ? size - first : n;
+		uidset_add(s, (uint32_t)(r->lo + first), (uint32_t)(r->lo + first + take - 1));
+		first = 0;
+		n -= take;
+	}
+}
+
+void
 uidset_remove(struct uidset *s, uint32_t lo, uint32_t hi)
 {
 	size_t at = find(s, lo), end;

@@ -32,6 +32,8 @@ void uidset_clear(struct uidset *s); /* empty and not failed; keeps the memory *
 /* Appending in ascending order is O(1); elsewhere it moves what is behind. */
 void uidset_add(struct uidset *s, uint32_t lo, uint32_t hi);
 void uidset_add_set(struct uidset *s, const struct uidset *more);
+/* n members of another set from its nth (from 0) on. */
+void uidset_add_slice(struct uidset *s, const struct uidset *from, uint64_t first, uint64_t n);
 void uidset_remove(struct uidset *s, uint32_t lo, uint32_t hi);
 bool uidset_has(const struct uidset *s, uint32_t uid);
 uint64_t uidset_count(const struct uidset *s);

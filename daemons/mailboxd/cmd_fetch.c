@@ -9,6 +9,7 @@
 
 #include "daemons/mailboxd/fetch.h"
 #include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/returns.h"
 #include "daemons/mailboxd/structure.h"
 #include "mail/date.h"
 
@@ -27,7 +28,8 @@ struct fetch {
 	bool any;               /* an item of this message is out */
 	bool marked;            /* it becomes \Seen by this */
 	bool gone;              /* some message is no longer there */
-	bool changed, vanished; /* modifiers that were given */
+	bool changed, vanished, partial; /* modifiers that were given */
+	struct partial part;
 };
 
 static struct fetch *
@@ -130,6 +132,36 @@ put_modseq(struct cmd *c, struct fetch_item *item)
 	return true;
 }
 
+/* RFC 8514 4.2 */
+static bool
+put_savedate(struct cmd *c, struct fetch_item *item)
+{
+	uint32_t saved = fetch_of(c)->message.saved;
+	char text[DATE_SIZE];
+
+	(void)item;
+	buf_put(cmd_out(c), SPAN("SAVEDATE "));
+	if (saved)
+		buf_printf(cmd_out(c), "\"%s\"", date_format_imap(text, saved, 0));
+	else
+		buf_put(cmd_out(c), SPAN("NIL"));
+	return true;
+}
+
+/* RFC 8970 3.3: with LAZY too, since it is kept with the rest of what is known of a message. */
+static bool
+put_preview(struct cmd *c, struct fetch_item *item)
+{
+	const struct facts *facts;
+
+	(void)item;
+	if (!text_facts(&fetch_of(c)->text, &facts))
+		return false;
+	buf_put(cmd_out(c), SPAN("PREVIEW "));
+	imap_put_string(cmd_out(c), facts->preview.p ? facts->preview : SPAN(""));
+	return true;
+}
+
 /* A range of what was found, as a literal. */
 static bool
 put_found(struct cmd *c, struct section_found found, const struct fetch_item *item)
@@ -218,6 +250,8 @@ static bool (*const writers[])(struct cmd *, struct fetch_item *) = {
 	[FETCH_KIND_RFC822_HEADER] = put_rfc822_header,
 	[FETCH_KIND_RFC822_TEXT] = put_rfc822_text,
 	[FETCH_KIND_MODSEQ] = put_modseq,
+	[FETCH_KIND_SAVEDATE] = put_savedate,
+	[FETCH_KIND_PREVIEW] = put_preview,
 };
 
 static void
@@ -394,6 +428,10 @@ take_modifiers(struct cmd *c, struct fetch *f)
 				return false;
 		} else if (span_caseeq(word, SPAN("VANISHED"))) {
 			f->vanished = true;
+		} else if (span_caseeq(word, SPAN("PARTIAL")) && c->uid && !f->partial) { /* RFC 9394 3.3 */
+			f->partial = true;
+			if (!imap_take_sp(p) || !partial_parse(p, &f->part))
+				return false;
 		} else {
 			return imap_bad(p, "Unknown FETCH modifier");
 		}
@@ -426,6 +464,28 @@ put_vanished(struct cmd *c, struct fetch *f)
 	return ok;
 }
 
+/* RFC 9394 3.4: counted are those that would be told. */
+static bool
+cut_partial(struct cmd *c, struct fetch *f)
+{
+	struct uidset told;
+	uint64_t first, n;
+
+	uidset_init(&told);
+	for (size_t i = 0; i < c->seqs.n; i++)
+		for (uint32_t seq = c->seqs.ranges[i].lo; seq <= c->seqs.ranges[i].hi; seq++) {
+			const struct message *m = view_message(cmd_view(c), seq);
+
+			if (m && (!f->changed || m->modseq > f->changed_since))
+				uidset_add(&told, seq, seq);
+		}
+	partial_pick(&f->part, uidset_count(&told), &first, &n);
+	uidset_clear(&c->seqs);
+	uidset_add_slice(&c->seqs, &told, first, n);
+	uidset_free(&told);
+	return !c->seqs.failed;
+}
+
 /* RFC 3501 6.4.8: UID FETCH always tells the UID; RFC 7162 3.1.4.1: CHANGEDSINCE the modseq. */
 static bool
 complete_items(struct cmd *c, struct fetch *f)
@@ -453,7 +513,7 @@ cmd_fetch(struct cmd *c)
 	f->items = fetch_parse(&c->parse);
 	if (!f->items || !take_modifiers(c, f))
 		return cmd_syntax(c);
-	if (!complete_items(c, f) || (f->vanished && !put_vanished(c, f)))
+	if (!complete_items(c, f) || (f->partial && !cut_partial(c, f)) || (f->vanished && !put_vanished(c, f)))
 		return cmd_no(c, "[LIMIT] Command too large.");
 	text_init(&f->text);
 	uidset_init(&f->seen);

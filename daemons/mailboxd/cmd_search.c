@@ -2,61 +2,69 @@
  *
  * cmd_search: SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731).
  */
-#include "daemons/mailboxd/imap.h"
-#include "daemons/mailboxd/search.h"
-
-enum { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_EXTENDED = 16 };
-
-static const struct {
-	struct span name;
-	unsigned bit;
-} options[] = {
-	{ SPAN_INIT("MIN"), RETURN_MIN },
-	{ SPAN_INIT("MAX"), RETURN_MAX },
-	{ SPAN_INIT("ALL"), RETURN_ALL },
-	{ SPAN_INIT("COUNT"), RETURN_COUNT },
-};
+#include "daemons/mailboxd/searching.h"
 
 /* How much work a slice may do, in tests of the index. */
 enum { SLICE_WORK = 20000 };
 static const unsigned work_of_cost[] = { 1, 20, 100, 500 };
 
-struct searching {
-	struct search search;
-	struct text text;
-	struct uidset hits;
-	unsigned returns;
-	uint64_t modseq; /* highest one of the hits */
-	uint32_t seq;
-};
-
-static bool
-take_return(struct imap_parse *p, unsigned *returns)
+void
+searching_init(struct searching *s, struct cmd *c)
 {
-	struct span word;
-
-	if (!cursor_word(&p->c, SPAN("RETURN ")))
-		return true;
-	*returns = RETURN_EXTENDED;
-	if (!imap_take_char(p, '('))
-		return false;
-	while (!imap_try(p, ')')) {
-		size_t i = 0;
-
-		if (*returns != RETURN_EXTENDED && !imap_take_sp(p))
-			return false;
-		if (!imap_take_atom(p, &word))
-			return false;
-		while (i < sizeof options / sizeof *options && !span_caseeq(options[i].name, word))
-			i++;
-		if (i == sizeof options / sizeof *options)
-			return imap_bad(p, "Unknown search return option");
-		*returns |= options[i].bit;
-	}
-	if (*returns == RETURN_EXTENDED) /* RFC 4731 3.1 */
-		*returns |= RETURN_ALL;
-	return imap_take_sp(p);
+	search_init(&s->search);
+	text_init(&s->text);
+	uidset_init(&s->hits);
+	s->seq = 1;
+	s->search.now = loop_wall_ms(c->s->user->loop) / 1000;
 }
+
+void
+searching_release(struct searching *s)
+{
+	search_free(&s->search);
+	text_free(&s->text);
+	uidset_free(&s->hits);
+}
+
+/* The command's state begins with the search. */
+static enum cmd_result
+search_step(struct cmd *c)
+{
+	struct searching *s = c->state;
+	struct view *v = cmd_view(c);
+	unsigned work = 0;
+
+	for (; s->seq <= view_count(v); s->seq++) {
+		const struct message *m;
+		uint64_t modseq;
+
+		if (work > SLICE_WORK)
+			return CMD_MORE;
+		work += work_of_cost[s->search.root->cost];
+		m = view_message(v, s->seq);
+		if (!m)
+			continue;
+		modseq = m->modseq;
+		if (!search_fits(&s->search, v, s->seq, m, &s->text))
+			continue;
+		uidset_add(&s->hits, s->seq, s->seq);
+		if (s->search.modseq && modseq > s->modseq)
+			s->modseq = modseq;
+	}
+	return s->hits.failed ? cmd_no(c, "[LIMIT] Too many results.") : cmd_go(c, s->found);
+}
+
+enum cmd_result
+searching_start(struct searching *s, struct cmd *c)
+{
+	if (!search_parse(&s->search, &c->parse, cmd_view(c), &c->s->saved))
+		return cmd_syntax(c);
+	if (s->search.modseq)
+		c->s->enabled |= ENABLED_CONDSTORE;
+	return cmd_go(c, search_step);
+}
+
+/* ---- SEARCH itself ---- */
 
 static void
 put_plain(struct cmd *c, const struct uidset *hits, uint64_t modseq)
@@ -73,72 +81,51 @@ put_plain(struct cmd *c, const struct uidset *hits, uint64_t modseq)
 	buf_put(cmd_out(c), SPAN("\r\n"));
 }
 
-static void
-put_extended(struct cmd *c, const struct uidset *hits, unsigned returns, uint64_t modseq)
+/* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
+static bool
+save(struct cmd *c, const struct searching *s)
 {
-	struct buf *out = cmd_out(c);
+	struct uidset seqs;
+	bool ok;
 
-	buf_put(out, SPAN("* ESEARCH (TAG "));
-	imap_put_string(out, c->tag);
-	buf_put(out, c->uid ? SPAN(") UID") : SPAN(")"));
-	if (hits->n && (returns & RETURN_MIN))
-		buf_printf(out, " MIN %u", (unsigned)hits->ranges[0].lo);
-	if (hits->n && (returns & RETURN_MAX))
-		buf_printf(out, " MAX %u", (unsigned)hits->ranges[hits->n - 1].hi);
-	if (hits->n && (returns & RETURN_ALL)) {
-		buf_put(out, SPAN(" ALL "));
-		uidset_text(hits, out);
-	}
-	if (returns & RETURN_COUNT)
-		buf_printf(out, " COUNT %llu", (unsigned long long)uidset_count(hits));
-	if (modseq)
-		buf_printf(out, " MODSEQ %llu", (unsigned long long)modseq);
-	buf_put(out, SPAN("\r\n"));
+	uidset_init(&seqs);
+	returns_saved(&s->returns, &s->hits, &seqs);
+	uidset_clear(&c->s->saved);
+	ok = !seqs.failed && view_uids(cmd_view(c), &seqs, &c->s->saved);
+	uidset_free(&seqs);
+	if (!ok)
+		uidset_clear(&c->s->saved);
+	return ok;
 }
 
 static enum cmd_result
-search_step(struct cmd *c)
+search_found(struct cmd *c)
 {
 	struct searching *s = c->state;
-	struct view *v = cmd_view(c);
-	unsigned work = 0;
+	struct uidset uids;
+	const struct uidset *result = c->uid ? &uids : &s->hits;
+	struct found found = { .set = result, .modseq = s->modseq };
 
-	for (; s->seq <= view_count(v); s->seq++) {
-		const struct message *m;
-
-		if (work > SLICE_WORK)
-			return CMD_MORE;
-		work += work_of_cost[s->search.root->cost];
-		m = view_message(v, s->seq);
-		if (m) {
-			uint32_t number = c->uid ? m->uid : s->seq;
-
-			uint64_t modseq = m->modseq;
-
-			if (search_fits(&s->search, v, s->seq, m, &s->text)) {
-				uidset_add(&s->hits, number, number);
-				if (s->search.modseq && modseq > s->modseq)
-					s->modseq = modseq;
-			}
-		}
-	}
-	if (s->hits.failed)
+	if ((s->returns.bits & RETURN_SAVE) && !save(c, s))
+		return cmd_no(c, "[NOTSAVED] Too many results to be saved.");
+	uidset_init(&uids);
+	if (c->uid && !view_uids(cmd_view(c), &s->hits, &uids)) {
+		uidset_free(&uids);
 		return cmd_no(c, "[LIMIT] Too many results.");
-	if (s->returns)
-		put_extended(c, &s->hits, s->returns, s->modseq);
-	else
-		put_plain(c, &s->hits, s->modseq);
+	}
+	found.n = uidset_count(result);
+	if (s->returns.bits & RETURN_EXTENDED)
+		returns_put(cmd_out(c), c->tag, c->uid, &s->returns, &found);
+	else if (!s->returns.bits)
+		put_plain(c, result, s->modseq);
+	uidset_free(&uids);
 	return cmd_completed(c);
 }
 
 static void
 search_release(struct cmd *c)
 {
-	struct searching *s = c->state;
-
-	search_free(&s->search);
-	text_free(&s->text);
-	uidset_free(&s->hits);
+	searching_release(c->state);
 }
 
 enum cmd_result
@@ -148,16 +135,18 @@ cmd_search(struct cmd *c)
 
 	if (!s)
 		return cmd_no(c, "[LIMIT] Command too large.");
-	search_init(&s->search);
-	text_init(&s->text);
-	uidset_init(&s->hits);
-	s->seq = 1;
-	s->search.now = loop_wall_ms(c->s->user->loop) / 1000;
+	searching_init(s, c);
+	s->found = search_found;
 	c->state = s;
 	c->release = search_release;
-	if (!take_return(&c->parse, &s->returns) || !search_parse(&s->search, &c->parse, cmd_view(c)))
+	if (!returns_parse(&c->parse, true, &s->returns))
+		return cmd_syntax(c);
+	if (!s->returns.bits && (c->s->enabled & ENABLED_REV2)) /* RFC 9051 6.4.4 */
+		s->returns.bits = RETURN_ALL | RETURN_EXTENDED;
+	if (!search_charset(&s->search, &c->parse, false)) {
+		if (s->returns.bits & RETURN_SAVE) /* RFC 5182 2.1: NO empties the variable */
+			uidset_clear(&c->s->saved);
 		return s->search.bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
-	if (s->search.modseq)
-		c->s->enabled |= ENABLED_CONDSTORE;
-	return cmd_go(c, search_step);
+	}
+	return searching_start(s, c);
 }

@@ -61,7 +61,12 @@ is_set_char(char ch)
 static bool
 take_set(struct cmd *c, struct span *out)
 {
-	*out = cursor_while(&c->parse.c, is_set_char);
+	size_t at = c->parse.c.at;
+
+	if (cursor_peek(&c->parse.c) == '$' && imap_try(&c->parse, '$'))
+		*out = span_sub(c->parse.c.in, at, 1);
+	else
+		*out = cursor_while(&c->parse.c, is_set_char);
 	if (!out->n)
 		return imap_bad(&c->parse, "Expected a message set");
 	return command_set(c, *out);
@@ -90,6 +95,10 @@ command_set(struct cmd *c, struct span text)
 	bool ok;
 
 	uidset_clear(&c->seqs);
+	if (span_eq(text, SPAN("$"))) { /* RFC 5182 2.1: also where it stands for nothing */
+		uids_to_seqs(v, &c->s->saved, &c->seqs);
+		return true;
+	}
 	if (!c->uid) {
 		/* RFC 9051 9: numbers that are not in use, "*" in an empty mailbox too */
 		if (!count || !uidset_parse(&c->seqs, text, count) || c->seqs.ranges[c->seqs.n - 1].hi > count)

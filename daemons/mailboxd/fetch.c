@@ -190,6 +190,14 @@ take_item(struct imap_parse *p)
 	}
 	item->kind = names[i].kind;
 	item->flags = names[i].flags;
+	if ((item->flags & FETCH_LAZY) && cursor_word(&p->c, SPAN(" ("))) {
+		if (!imap_take_atom(p, &word) || !imap_take_char(p, ')'))
+			return NULL;
+		if (!span_caseeq(word, SPAN("LAZY"))) {
+			(void)imap_bad(p, "Unknown modifier");
+			return NULL;
+		}
+	}
 	if (item->flags & FETCH_SECTION)
 		return take_section(p, item) ? item : NULL;
 	if ((item->flags & FETCH_MAY) && cursor_peek(&p->c) == '[') {

@@ -121,6 +121,7 @@ imap_unselect(struct imap *s)
 		view_close(&s->view);
 	s->view = (struct view){ .on_pending = on_pending, .owner = s };
 	s->state = STATE_AUTH;
+	uidset_clear(&s->saved);
 }
 
 void
@@ -526,6 +527,7 @@ imap_free(struct session *base)
 	release(&s->cmd);
 	imap_unselect(s);
 	uidset_free(&s->vanished);
+	uidset_free(&s->saved);
 	arena_free(&s->arena);
 	buf_free(&base->in);
 	outq_free(&base->out);
@@ -558,6 +560,7 @@ imap_new(struct user *user, struct span tag)
 	arena_init(&s->arena, BOUND_ARENA);
 	imap_reader_init(&s->reader, BOUND_LINE);
 	uidset_init(&s->vanished);
+	uidset_init(&s->saved);
 	imap_unselect(s);
 	out = &s->base.out.mem;
 	if (tag.n) {

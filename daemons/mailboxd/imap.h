@@ -83,6 +83,7 @@ struct imap {
 	bool refusing;    /* the rest of the present command is thrown away */
 	bool idling;
 	int64_t silent_ms; /* since the client last said something */
+	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */
 	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
 	bool dead;        /* the client is gone */
 	char refused[64]; /* the tag to refuse it with */

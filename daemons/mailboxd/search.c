@@ -275,6 +275,9 @@ fits(struct subject *x, const struct search_key *k)
 	case SEARCH_BEFORE: return received_day(x) < k->day;
 	case SEARCH_ON: return received_day(x) == k->day;
 	case SEARCH_SINCE: return received_day(x) >= k->day;
+	case SEARCH_SAVEDBEFORE: return m->saved / 86400 < k->day;
+	case SEARCH_SAVEDON: return m->saved / 86400 == k->day;
+	case SEARCH_SAVEDSINCE: return m->saved / 86400 >= k->day;
 	case SEARCH_SENTBEFORE: return sent_day(x) != INT64_MIN && sent_day(x) < k->day;
 	case SEARCH_SENTON: return sent_day(x) == k->day;
 	case SEARCH_SENTSINCE: return sent_day(x) >= k->day;

@@ -13,6 +13,7 @@ enum search_kind {
 	SEARCH_FLAG, SEARCH_UNFLAG, SEARCH_KEYWORD, SEARCH_UNKEYWORD, SEARCH_NEW, SEARCH_OLD, SEARCH_RECENT,
 	SEARCH_SEQ, SEARCH_UID, SEARCH_MODSEQ, SEARCH_OLDER, SEARCH_YOUNGER, SEARCH_LARGER, SEARCH_SMALLER,
 	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE, SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
+	SEARCH_SAVEDBEFORE, SEARCH_SAVEDON, SEARCH_SAVEDSINCE,
 	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
 };
 
@@ -41,9 +42,11 @@ struct search {
 
 void search_init(struct search *s);
 void search_free(struct search *s);
-/* [CHARSET name SP] key *(SP key), behind whatever stands in front.  False: a
- * syntax error in p, or bad_charset. */
-bool search_parse(struct search *s, struct imap_parse *p, struct view *v);
+/* ["CHARSET" SP] name SP, the word and all of it optional or (SORT, THREAD) the
+ * name required.  False: a syntax error in p, or bad_charset. */
+bool search_charset(struct search *s, struct imap_parse *p, bool required);
+/* key *(SP key) to the end of the command.  saved: what "$" stands for. */
+bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const struct uidset *saved);
 /* t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
 

@@ -25,6 +25,7 @@ struct ctx {
 	struct search *s;
 	struct imap_parse *p;
 	struct view *v;
+	const struct uidset *saved; /* "$" (RFC 5182) */
 };
 
 static struct search_key *take_key(struct ctx *x, unsigned depth);
@@ -72,10 +73,25 @@ is_set_char(char c)
 	return ascii_digit(c) || c == ':' || c == ',' || c == '*';
 }
 
+/* "$": the UIDs that an earlier search found (RFC 5182 2.1). */
+static bool
+take_saved(struct ctx *x, struct search_key *k)
+{
+	uidset_init(&k->set);
+	k->with_set = x->s->with_set;
+	x->s->with_set = k;
+	uidset_add_set(&k->set, x->saved);
+	return !k->set.failed || imap_bad(x->p, "Command too large");
+}
+
 static bool
 take_set(struct ctx *x, struct search_key *k, uint32_t star)
 {
-	struct span text = cursor_while(&x->p->c, is_set_char);
+	struct span text;
+
+	if (cursor_peek(&x->p->c) == '$' && imap_try(x->p, '$'))
+		return take_saved(x, k);
+	text = cursor_while(&x->p->c, is_set_char);
 
 	uidset_init(&k->set);
 	k->with_set = x->s->with_set;
@@ -235,20 +251,22 @@ take_key(struct ctx *x, unsigned depth)
 		k = new_key(x, SEARCH_SEQ, 0);
 		return k && take_set(x, k, view_count(x->v)) ? k : NULL;
 	}
+	if (imap_try(x->p, '$')) {
+		k = new_key(x, SEARCH_UID, 0);
+		return k && take_saved(x, k) ? k : NULL;
+	}
 	if (!imap_try(x->p, '('))
 		return take_named(x, depth);
 	k = take_and(x, depth);
 	return k && imap_take_char(x->p, ')') ? k : NULL;
 }
 
-static bool
-take_charset(struct ctx *x)
+bool
+search_charset(struct search *s, struct imap_parse *p, bool required)
 {
-	struct search *s = x->s;
-
-	if (!cursor_word(&x->p->c, SPAN("CHARSET ")))
+	if (!required && !cursor_word(&p->c, SPAN("CHARSET ")))
 		return true;
-	if (!imap_take_astring(x->p, &s->charset) || !imap_take_sp(x->p))
+	if (!imap_take_astring(p, &s->charset) || !imap_take_sp(p))
 		return false;
 	if (span_caseeq(s->charset, SPAN("UTF-8")) || span_caseeq(s->charset, SPAN("US-ASCII")))
 		s->charset = SPAN_NONE;
@@ -257,12 +275,10 @@ take_charset(struct ctx *x)
 }
 
 bool
-search_parse(struct search *s, struct imap_parse *p, struct view *v)
+search_parse(struct search *s, struct imap_parse *p, struct view *v, const struct uidset *saved)
 {
-	struct ctx x = { s, p, v };
+	struct ctx x = { s, p, v, saved };
 
-	if (!take_charset(&x))
-		return false;
 	s->root = take_and(&x, 0);
 	return s->root && imap_take_end(p);
 }

@@ -6,16 +6,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemons/mailboxd/preview.h"
 #include "daemons/mailboxd/structure.h"
+#include "daemons/mailboxd/subject.h"
 #include "mail/date.h"
 #include "mail/header.h"
+#include "mail/msgid.h"
 
 enum {
-	FACTS_VERSION = 1,
+	FACTS_VERSION = 2,
 	FRONT = 8 << 10,        /* most headers end within */
 	MAP_MIN = 256 << 10,    /* shorter ones are read: cheaper, and safe against truncation by others */
 	PARSE_CAP = 64 << 20,   /* memory of one message's structure */
 	FACTS_CAP = 2 << 20,
+	REFERENCES_MAX = 200,
 };
 
 static const struct desc_field fact_fields[] = {
@@ -171,6 +175,51 @@ sent_date(struct facts *f, const struct envelope *e)
 	f->sent_day = f->sent_day >= 0 ? f->sent_day / 86400 : -((86399 - f->sent_day) / 86400);
 }
 
+/* RFC 5256 3 (1): References, or the first id of In-Reply-To where it has none. */
+static void
+put_ids(struct text *t, const struct envelope *e, struct span header, struct buf *out)
+{
+	struct header_field f;
+	struct span rest = e->message_id;
+	size_t before;
+
+	(void)msgid_next(&rest, out);
+	buf_putc(out, '\n');
+	before = buf_len(out);
+	if (header_find(header, SPAN("References"), &f)) {
+		rest = header_unfold(f.value, &t->arena);
+		for (unsigned n = 0; n < REFERENCES_MAX && msgid_next(&rest, out); n++)
+			buf_putc(out, '\n');
+	}
+	rest = e->in_reply_to;
+	if (buf_len(out) == before && msgid_next(&rest, out))
+		buf_putc(out, '\n');
+}
+
+/* What is kept for sorting, threads and previews. */
+static bool
+more_facts(struct text *t, const struct mime_part *root)
+{
+	struct facts *f = &t->facts;
+	struct buf b;
+	bool ok;
+
+	buf_init(&b, 1 << 16);
+	f->reply = subject_base(root->envelope->subject, &b);
+	f->subject = arena_dup(&t->arena, buf_span(&b));
+	ok = buf_ok(&b);
+	buf_reset(&b);
+	put_ids(t, root->envelope, mime_span(t->front, &root->header), &b);
+	f->ids = arena_dup(&t->arena, buf_span(&b));
+	ok = ok && buf_ok(&b);
+	buf_reset(&b);
+	preview_put(t->front, root, &b);
+	f->preview = arena_dup(&t->arena, buf_span(&b));
+	ok = ok && buf_ok(&b) && (f->subject.p || !f->subject.n) && f->ids.p;
+	buf_free(&b);
+	return ok;
+}
+
 static bool
 make_facts(struct text *t)
 {
@@ -190,7 +239,7 @@ make_facts(struct text *t)
 	structure_body(&text, root, true);
 	t->facts.envelope = arena_dup(&t->arena, span_sub(buf_span(&text), 0, envelope_n));
 	t->facts.structure = arena_dup(&t->arena, span_from(buf_span(&text), envelope_n));
-	ok = buf_ok(&text) && t->facts.envelope.p && t->facts.structure.p;
+	ok = buf_ok(&text) && t->facts.envelope.p && t->facts.structure.p && more_facts(t, root);
 	if (ok && desc_encode(&fact_desc, &t->facts, &packed))
 		mailbox_facts_put(t->mailbox, t->uid, buf_span(&packed));
 	buf_free(&text);

@@ -17,8 +17,12 @@
 	FACT(U32, header_n, 0, "octets of the header with its empty line")                \
 	FACT(I64, sent, 0, "the Date field, Unix time")                                   \
 	FACT(I64, sent_day, 0, "its day as written, since 1970; INT64_MIN: no date")      \
+	FACT(U8, reply, 0, "its subject is one of a reply or a forward (RFC 5256 2.1)")   \
 	FACT(BYTES, envelope, 1 << 20, "ENVELOPE as it is sent")                          \
-	FACT(BYTES, structure, 1 << 20, "BODYSTRUCTURE as it is sent")
+	FACT(BYTES, structure, 1 << 20, "BODYSTRUCTURE as it is sent")                    \
+	FACT(BYTES, subject, 1 << 16, "base subject, folded (subject.h)")                 \
+	FACT(BYTES, ids, 1 << 16, "for threads (thread.h): Message-ID and references")    \
+	FACT(BYTES, preview, 2048, "of the text (RFC 8970)")
 
 struct facts {
 #define FACT(kind, name, bound, meaning) desc_##kind##_type name;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +17,8 @@
 #include "daemons/mailboxd/fold.h"
 #include "daemons/mailboxd/outq.h"
 #include "daemons/mailboxd/pattern.h"
+#include "daemons/mailboxd/subject.h"
+#include "daemons/mailboxd/thread.h"
 
 static void
 patterns(void **state)
@@ -172,6 +175,68 @@ fetch_items(void **state)
 	arena_free(&arena);
 }
 
+static void
+base_subjects(void **state)
+{
+	static const struct {
+		const char *raw, *base;
+		bool reply;
+	} rows[] = {
+		{ "Hello", "hello", false },
+		{ " \t Re: Re [5] : hello \t world ", "hello world", true },
+		{ "[list] hello", "hello", false },
+		{ "[list]", "[list]", false },
+		{ "[list] [all] fw: [x] hello (fwd) (FWD)", "hello", true },
+		{ "[Fwd: [Fwd: Re: hello] ]", "hello", true },
+		{ "[fwd: ", "[fwd:", false },
+		{ "reset: hello", "reset: hello", false },
+		{ "re hello", "re hello", false },
+		{ "=?utf-8?q?Re=3A_=C3=84?=", "\xc3\xa4", true },
+		{ "Re:", "", true },
+		{ "", "", false },
+		{ "[[[[[[[[ re: [", "[[[[[[[[ re: [", false },
+	};
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		bool reply;
+
+		buf_reset(&b);
+		reply = subject_base(span_str(rows[i].raw), &b);
+		if (reply != rows[i].reply || !span_eq(buf_span(&b), span_str(rows[i].base)))
+			fail_msg("\"%s\" gives \"%.*s\"", rows[i].raw, SPAN_ARG(buf_span(&b)));
+	}
+	buf_free(&b);
+}
+
+/* A chain as long as a mailbox: no step may call itself or look back at all before it. */
+static void
+threads_of_any_depth(void **state)
+{
+	enum { N = 200000 };
+	struct thread t;
+	struct buf out;
+
+	(void)state;
+	thread_init(&t, 256 << 20);
+	buf_init(&out, 16 << 20);
+	for (uint32_t i = N; i > 0; i--) {
+		char ids[64];
+
+		(void)snprintf(ids, sizeof ids, "%u\n%u\n%u\n", (unsigned)i, (unsigned)i - 2, (unsigned)i - 1);
+		thread_add(&t, &(struct thread_message){ .number = i, .date = i, .subject = SPAN("s"), .reply = i > 1, .ids = span_str(ids) });
+	}
+	thread_references(&t);
+	assert_false(t.failed);
+	thread_put(&t, &out);
+	assert_true(span_starts(buf_span(&out), SPAN("(1 2 3 4 ")));
+	assert_true(span_find(buf_span(&out), SPAN(" 199999 200000)")) != SIZE_MAX);
+	thread_free(&t);
+	buf_free(&out);
+}
+
 int
 main(void)
 {
@@ -181,6 +246,8 @@ main(void)
 		cmocka_unit_test(output_is_bounded_and_in_order),
 		cmocka_unit_test(a_truncated_file_ends_the_stream),
 		cmocka_unit_test(fetch_items),
+		cmocka_unit_test(base_subjects),
+		cmocka_unit_test(threads_of_any_depth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

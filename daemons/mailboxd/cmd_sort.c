@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * cmd_sort: SORT and THREAD (RFC 5256), SORT's options (RFC 5267 3).
+ *
+ * A search, then a look at each hit's kept facts, slice by slice, then the order.
+ */
+#include <stdlib.h>
+
+#include "daemons/mailboxd/searching.h"
+#include "daemons/mailboxd/sort.h"
+#include "daemons/mailboxd/thread.h"
+
+enum { THREAD_MEMORY = 512 << 20 };
+
+struct sorting {
+	struct searching searching; /* first: search_step() takes it for the state */
+	struct sort sort;
+	struct thread thread;
+	void (*take)(struct cmd *c, uint32_t seq, const struct message *m);
+	enum cmd_result (*end)(struct cmd *c);
+	bool references;
+	size_t range;
+	uint32_t seq; /* next hit, 0: begin the range */
+};
+
+static void
+sort_release(struct cmd *c)
+{
+	struct sorting *x = c->state;
+
+	searching_release(&x->searching);
+	sort_free(&x->sort);
+	thread_free(&x->thread);
+}
+
+static enum cmd_result
+gather_step(struct cmd *c)
+{
+	struct sorting *x = c->state;
+	const struct uidset *hits = &x->searching.hits;
+	struct text *t = &x->searching.text;
+	unsigned n = 0;
+
+	for (; x->range < hits->n; x->range++, x->seq = 0) {
+		if (!x->seq)
+			x->seq = hits->ranges[x->range].lo;
+		for (; x->seq <= hits->ranges[x->range].hi; x->seq++, n++) {
+			const struct message *m = view_message(cmd_view(c), x->seq);
+
+			if (n == BOUND_SLICE)
+				return CMD_MORE;
+			if (!m)
+				continue;
+			text_open(t, cmd_view(c)->mailbox, m->uid);
+			x->take(c, x->seq, m);
+		}
+	}
+	return x->end(c);
+}
+
+static enum cmd_result
+begin(struct cmd *c)
+{
+	return cmd_go(c, gather_step);
+}
+
+static struct sorting *
+new_sorting(struct cmd *c)
+{
+	struct sorting *x = ARENA_NEW(c->arena, struct sorting);
+
+	if (!x)
+		return NULL;
+	searching_init(&x->searching, c);
+	x->searching.found = begin;
+	sort_init(&x->sort);
+	thread_init(&x->thread, THREAD_MEMORY);
+	c->state = x;
+	c->release = sort_release;
+	return x;
+}
+
+/* The charset and the keys, which both commands end with. */
+static enum cmd_result
+go(struct cmd *c, struct sorting *x)
+{
+	struct search *s = &x->searching.search;
+
+	if (!search_charset(s, &c->parse, true))
+		return s->bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
+	return searching_start(&x->searching, c);
+}
+
+/* ---- SORT ---- */
+
+static void
+take_for_sort(struct cmd *c, uint32_t seq, const struct message *m)
+{
+	struct sorting *x = c->state;
+
+	sort_add(&x->sort, seq, m, &x->searching.text);
+}
+
+static void
+put_sorted(struct buf *out, const struct found *found)
+{
+	buf_put(out, SPAN("* SORT"));
+	for (uint64_t i = 0; i < found->n; i++) {
+		buf_putc(out, ' ');
+		buf_put_u64(out, found->list[i]);
+	}
+	if (found->modseq && found->n) /* RFC 7162 3.1.6 */
+		buf_printf(out, " (MODSEQ %llu)", (unsigned long long)found->modseq);
+	buf_put(out, SPAN("\r\n"));
+}
+
+static enum cmd_result
+sort_end(struct cmd *c)
+{
+	struct sorting *x = c->state;
+	uint32_t *list = calloc(x->sort.n + 1, sizeof *list);
+	struct found found = { .list = list, .n = x->sort.n, .modseq = x->searching.modseq };
+
+	if (!list || x->sort.failed) {
+		free(list);
+		return cmd_no(c, "[LIMIT] Too many messages to sort.");
+	}
+	sort_now(&x->sort);
+	for (size_t i = 0; i < x->sort.n; i++)
+		list[i] = c->uid ? x->sort.items[i].uid : x->sort.items[i].seq;
+	if (x->searching.returns.bits)
+		returns_put(cmd_out(c), c->tag, c->uid, &x->searching.returns, &found);
+	else
+		put_sorted(cmd_out(c), &found);
+	free(list);
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_sort(struct cmd *c)
+{
+	struct sorting *x = new_sorting(c);
+
+	if (!x)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	x->take = take_for_sort;
+	x->end = sort_end;
+	if (!returns_parse(&c->parse, false, &x->searching.returns) || !sort_parse(&x->sort, &c->parse) || !imap_take_sp(&c->parse))
+		return cmd_syntax(c);
+	return go(c, x);
+}
+
+/* ---- THREAD ---- */
+
+static void
+take_for_thread(struct cmd *c, uint32_t seq, const struct message *m)
+{
+	struct sorting *x = c->state;
+	struct thread_message t = { .number = c->uid ? m->uid : seq };
+	const struct facts *f;
+
+	t.date = sort_sent(m, &x->searching.text);
+	if (text_facts(&x->searching.text, &f)) {
+		t.subject = f->subject;
+		t.reply = f->reply;
+		t.ids = x->references ? f->ids : SPAN_NONE;
+	}
+	thread_add(&x->thread, &t);
+}
+
+static enum cmd_result
+thread_end(struct cmd *c)
+{
+	struct sorting *x = c->state;
+
+	if (!x->thread.failed) {
+		if (x->references)
+			thread_references(&x->thread);
+		else
+			thread_subjects(&x->thread);
+	}
+	if (x->thread.failed)
+		return cmd_no(c, "[LIMIT] Too many messages for threads.");
+	buf_put(cmd_out(c), SPAN("* THREAD"));
+	if (x->thread.root)
+		buf_putc(cmd_out(c), ' ');
+	thread_put(&x->thread, cmd_out(c));
+	buf_put(cmd_out(c), SPAN("\r\n"));
+	return cmd_completed(c);
+}
+
+enum cmd_result
+cmd_thread(struct cmd *c)
+{
+	struct sorting *x = new_sorting(c);
+	struct span algorithm;
+
+	if (!x)
+		return cmd_no(c, "[LIMIT] Command too large.");
+	x->take = take_for_thread;
+	x->end = thread_end;
+	if (!imap_take_atom(&c->parse, &algorithm) || !imap_take_sp(&c->parse))
+		return cmd_syntax(c);
+	x->references = span_caseeq(algorithm, SPAN("REFERENCES"));
+	if (!x->references && !span_caseeq(algorithm, SPAN("ORDEREDSUBJECT")))
+		return cmd_bad(c, "Unknown threading algorithm.");
+	return go(c, x);
+}

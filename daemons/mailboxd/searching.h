@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * searching: a SEARCH while it goes over the mailbox, slice by slice; SORT and
+ * THREAD begin with one.
+ */
+#ifndef MAILBOXD_SEARCHING_H
+#define MAILBOXD_SEARCHING_H
+
+#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/returns.h"
+#include "daemons/mailboxd/search.h"
+
+struct searching {
+	struct search search;
+	struct text text;
+	struct uidset hits; /* sequence numbers */
+	struct returns returns;
+	uint64_t modseq;    /* highest one of the hits */
+	uint32_t seq;
+	enum cmd_result (*found)(struct cmd *c); /* the hits are there */
+};
+
+/* In place; its owner is the command's state and gives it back with searching_release(). */
+void searching_init(struct searching *s, struct cmd *c);
+void searching_release(struct searching *s);
+/* The keys to the end of the command, and goes over the mailbox; ends in s->found. */
+enum cmd_result searching_start(struct searching *s, struct cmd *c);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/sort.h"
+
+#include <stdlib.h>
+
+#include "daemons/mailboxd/fold.h"
+#include "mail/word.h"
+
+enum { POOL_MAX = 256 << 20 };
+
+static const struct {
+	struct span name;
+	enum sort_kind kind;
+} names[] = {
+	{ SPAN_INIT("ARRIVAL"), SORT_ARRIVAL },
+	{ SPAN_INIT("CC"), SORT_CC },
+	{ SPAN_INIT("DATE"), SORT_DATE },
+	{ SPAN_INIT("DISPLAYFROM"), SORT_DISPLAYFROM },
+	{ SPAN_INIT("DISPLAYTO"), SORT_DISPLAYTO },
+	{ SPAN_INIT("FROM"), SORT_FROM },
+	{ SPAN_INIT("SIZE"), SORT_SIZE },
+	{ SPAN_INIT("SUBJECT"), SORT_SUBJECT },
+	{ SPAN_INIT("TO"), SORT_TO },
+};
+
+enum { LIST_FROM = 0, LIST_TO = 3, LIST_CC = 4 }; /* of the envelope */
+
+void
+sort_init(struct sort *s)
+{
+	*s = (struct sort){ .n = 0 };
+	buf_init(&s->pool, POOL_MAX);
+	buf_init(&s->scratch, 1 << 20);
+}
+
+void
+sort_free(struct sort *s)
+{
+	free(s->values);
+	free(s->items);
+	buf_free(&s->pool);
+	buf_free(&s->scratch);
+	s->values = NULL;
+	s->items = NULL;
+}
+
+bool
+sort_parse(struct sort *s, struct imap_parse *p)
+{
+	struct span word;
+
+	if (!imap_take_char(p, '('))
+		return false;
+	do {
+		size_t i = 0;
+		bool reverse = false;
+
+		if (!imap_take_atom(p, &word))
+			return false;
+		if (span_caseeq(word, SPAN("REVERSE"))) {
+			reverse = true;
+			if (!imap_take_sp(p) || !imap_take_atom(p, &word))
+				return false;
+		}
+		while (i < sizeof names / sizeof *names && !span_caseeq(names[i].name, word))
+			i++;
+		if (i == sizeof names / sizeof *names)
+			return imap_bad(p, "Unknown sort key");
+		if (s->nkeys == SORT_KEYS_MAX)
+			return imap_bad(p, "Too many sort keys");
+		s->keys[s->nkeys].kind = names[i].kind;
+		s->keys[s->nkeys++].reverse = reverse;
+	} while (imap_try(p, ' '));
+	return imap_take_char(p, ')');
+}
+
+int64_t
+sort_sent(const struct message *m, struct text *t)
+{
+	const struct facts *f;
+	uint32_t uid = m->uid;
+	int64_t arrived = m->date;
+
+	if (text_facts(t, &f) && f->sent_day != INT64_MIN)
+		return f->sent;
+	return arrived ? arrived : mailbox_date(t->mailbox, uid);
+}
+
+/* ---- text of addresses ---- */
+
+/* The first address of the nth list of an envelope as it is sent: its name, mailbox and host. */
+static bool
+first_address(struct span envelope, struct arena *arena, unsigned list, struct span out[3])
+{
+	struct imap_parse p = imap_parse_of(envelope, arena);
+	struct span skip;
+
+	if (!imap_take_char(&p, '(') || !imap_take_nstring(&p, &skip) || !imap_take_sp(&p) || !imap_take_nstring(&p, &skip))
+		return false;
+	for (unsigned i = 0;; i++) {
+		if (!imap_take_sp(&p))
+			return false;
+		if (!imap_try(&p, '(')) {
+			if (!imap_take_nstring(&p, &skip) || i == list)
+				return false;
+			continue;
+		}
+		while (imap_try(&p, '(')) {
+			if (!imap_take_nstring(&p, &out[0]) || !imap_take_sp(&p) || !imap_take_nstring(&p, &skip) || !imap_take_sp(&p) ||
+			    !imap_take_nstring(&p, &out[1]) || !imap_take_sp(&p) || !imap_take_nstring(&p, &out[2]) || !imap_take_char(&p, ')'))
+				return false;
+			if (i == list)
+				return true;
+		}
+		if (!imap_take_char(&p, ')'))
+			return false;
+	}
+}
+
+/* RFC 5256 3: the mailbox of the first address; RFC 5957 2: its name, or "mailbox@host". */
+static void
+put_address(struct sort *s, struct text *t, unsigned list, bool display)
+{
+	struct span part[3] = { SPAN_NONE, SPAN_NONE, SPAN_NONE };
+	const struct facts *f;
+
+	buf_reset(&s->scratch);
+	if (!text_facts(t, &f) || !first_address(f->envelope, &t->arena, list, part))
+		return;
+	if (!display) {
+		buf_put(&s->scratch, part[1]);
+	} else if (part[0].n) {
+		(void)word_decode(part[0], &s->scratch);
+	} else {
+		buf_put(&s->scratch, part[1]);
+		if (part[2].n) {
+			buf_putc(&s->scratch, '@');
+			buf_put(&s->scratch, part[2]);
+		}
+	}
+	fold_text(buf_span(&s->scratch), &s->pool);
+}
+
+static void
+put_subject(struct sort *s, struct text *t)
+{
+	const struct facts *f;
+
+	if (text_facts(t, &f))
+		buf_put(&s->pool, f->subject);
+}
+
+/* ---- items ---- */
+
+static bool
+is_text(enum sort_kind kind)
+{
+	return kind != SORT_ARRIVAL && kind != SORT_DATE && kind != SORT_SIZE;
+}
+
+static void
+put_text(struct sort *s, enum sort_kind kind, struct text *t, struct sort_value *v)
+{
+	size_t at = buf_len(&s->pool);
+
+	switch (kind) {
+	case SORT_SUBJECT: put_subject(s, t); break;
+	case SORT_CC: put_address(s, t, LIST_CC, false); break;
+	case SORT_FROM: put_address(s, t, LIST_FROM, false); break;
+	case SORT_TO: put_address(s, t, LIST_TO, false); break;
+	case SORT_DISPLAYFROM: put_address(s, t, LIST_FROM, true); break;
+	default: put_address(s, t, LIST_TO, true); break;
+	}
+	v->at = (uint32_t)at;
+	v->n = (uint32_t)(buf_len(&s->pool) - at);
+}
+
+static bool
+grow(struct sort *s)
+{
+	size_t size = s->size ? s->size * 2 : 256;
+	struct sort_item *items;
+	struct sort_value *values;
+
+	if (s->n < s->size)
+		return true;
+	items = realloc(s->items, size * sizeof *items);
+	if (items)
+		s->items = items;
+	values = realloc(s->values, size * s->nkeys * sizeof *values);
+	if (values)
+		s->values = values;
+	if (!items || !values) {
+		s->failed = true;
+		return false;
+	}
+	s->size = size;
+	return true;
+}
+
+void
+sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t)
+{
+	struct message at = *m; /* what follows may move it */
+	struct sort_value *v;
+	uint64_t size;
+
+	if (!grow(s))
+		return;
+	v = s->values + s->n * s->nkeys;
+	s->items[s->n++] = (struct sort_item){ .seq = seq, .uid = at.uid };
+	for (size_t i = 0; i < s->nkeys; i++) {
+		if (is_text(s->keys[i].kind))
+			put_text(s, s->keys[i].kind, t, &v[i]);
+		else if (s->keys[i].kind == SORT_ARRIVAL)
+			v[i].number = at.date ? at.date : mailbox_date(t->mailbox, at.uid);
+		else if (s->keys[i].kind == SORT_DATE)
+			v[i].number = sort_sent(&at, t);
+		else
+			v[i].number = mailbox_size(t->mailbox, at.uid, &size) ? (int64_t)size : 0;
+	}
+	s->failed = s->failed || !buf_ok(&s->pool);
+}
+
+static int
+compare(const void *a, const void *b, void *arg)
+{
+	const struct sort_item *x = a, *y = b;
+	const struct sort *s = arg;
+
+	for (size_t i = 0; i < s->nkeys; i++) {
+		const struct sort_value *p = &x->values[i], *q = &y->values[i];
+		int order;
+
+		if (is_text(s->keys[i].kind))
+			order = span_cmp(span_sub(buf_span(&s->pool), p->at, p->n), span_sub(buf_span(&s->pool), q->at, q->n));
+		else
+			order = p->number < q->number ? -1 : p->number > q->number;
+		if (order)
+			return s->keys[i].reverse ? -order : order;
+	}
+	return x->seq < y->seq ? -1 : x->seq > y->seq; /* RFC 5256 3: REVERSE does not turn this round */
+}
+
+void
+sort_now(struct sort *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		s->items[i].values = s->values + i * s->nkeys;
+	if (s->n)
+		qsort_r(s->items, s->n, sizeof *s->items, compare, s);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * sort: messages in the order that SORT's keys ask for (RFC 5256 3, RFC 5957).
+ */
+#ifndef MAILBOXD_SORT_H
+#define MAILBOXD_SORT_H
+
+#include "daemons/mailboxd/text.h"
+#include "net/imapsyntax.h"
+
+enum { SORT_KEYS_MAX = 20 };
+
+enum sort_kind {
+	SORT_ARRIVAL, SORT_CC, SORT_DATE, SORT_DISPLAYFROM, SORT_DISPLAYTO, SORT_FROM, SORT_SIZE, SORT_SUBJECT, SORT_TO,
+};
+
+struct sort_value { /* a number, or text in the pool */
+	union {
+		int64_t number;
+		struct {
+			uint32_t at, n;
+		};
+	};
+};
+
+struct sort_item {
+	uint32_t seq, uid;
+	struct sort_value *values; /* while it is sorted */
+};
+
+struct sort {
+	struct {
+		enum sort_kind kind;
+		bool reverse;
+	} keys[SORT_KEYS_MAX];
+	size_t nkeys;
+	struct sort_value *values; /* owned, nkeys an item */
+	struct sort_item *items;   /* owned */
+	size_t n, size;
+	struct buf pool, scratch;
+	bool failed;               /* out of memory */
+};
+
+void sort_init(struct sort *s);
+void sort_free(struct sort *s);
+/* "(" key *(SP key) ")" */
+bool sort_parse(struct sort *s, struct imap_parse *p);
+/* One more; t is open for it or will be. */
+void sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t);
+/* items in order. */
+void sort_now(struct sort *s);
+/* The Date field, or when it arrived (RFC 5256 2.2). */
+int64_t sort_sent(const struct message *m, struct text *t);
+
+#endif

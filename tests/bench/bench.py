@@ -1,309 +1,215 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Side by side with Debian's Postfix on this machine, in one run, alternating.
+"""Side by side with Debian's postfix, opensmtpd and exim4 on this machine, in one run, alternating.
 
-    bench.py [--runs 3] [--messages 5000] [--sessions 50] [--only relay,local,accept,memory]
+    bench.py [--quick] [--runs 5] [--messages 5000] [--only ROW,...] [--servers NAME,...] [--json]
 
-Postfix is the Debian package unpacked into a directory of its own, with its
-documented throughput settings and its syncs left on; smtp-source and smtp-sink
-(from that package) are load and sink for both.  Printed: messages a second, CPU
-seconds of the server's processes for 1,000 messages, memory of an open session, and
-the ratios.  Needs root; all traffic stays on loopback.  ROOT as for the suite tests.
+Every server has its documented throughput settings and its syncs (tests/bench/peers.py), the
+same load client and sink (bench_load, bench_sink: cheap, so that the ratios tell of the
+servers), a fresh queue for each run, and a warm-up that is not counted.  A figure is the median of its
+runs.  Printed: messages (or MB) a second, CPU seconds of all the server's processes for
+1,000 messages, system calls and syncs a message, memory of an open session, the ratios, and
+whether the goal is met.  Needs root; all traffic stays on loopback.  ROOT as for the suite tests;
+TOOLS is where bench_load and bench_sink were built.  The goals count on a quiet machine.
 """
 import argparse
-import atexit
-import glob
+import ctypes
+import json
 import os
-import pwd
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import peers  # noqa: E402
 import pillar  # noqa: E402
 
-CACHE = os.environ.get("BENCH_CACHE", "/var/tmp/pillarpost-bench")
-HERTZ = os.sysconf("SC_CLK_TCK")
+TOOLS = os.environ.get("TOOLS", ".")
+
+# name: kind, sessions, size, share of --messages, TLS, slow disk, goal against Postfix, goal for CPU, what it is
+ROWS = {
+    "accept": ("accept", 50, 4096, 2, False, None, 5, None, "accept only, 4 KiB, 50 sessions"),
+    "accept-1": ("accept", 1, 4096, 0.5, False, None, 1.5, None, "accept only, 4 KiB, 1 session"),
+    "accept-disk": ("accept", 50, 4096, 0.25, False, "slow_disk.so", 10, None, "accept only, 4 KiB, 50 sessions, a sync takes 5 ms, one at a time"),
+    "accept-slow": ("accept", 50, 4096, 0.5, False, "slow_sync.so", None, None, "accept only, 4 KiB, 50 sessions, a sync takes 5 ms, any number at once"),
+    "relay": ("relay", 50, 4096, 1, False, None, 5, 5, "relay end to end, 4 KiB, 50 sessions"),
+    "relay-1M": ("relay", 50, 1 << 20, 0.08, False, None, 3, None, "relay end to end, 1 MiB, 50 sessions (MB/s)"),
+    "relay-tls": ("relay", 50, 4096, 0.5, True, None, 4, None, "relay end to end, 4 KiB, 50 sessions, TLS on both sides"),
+    "local": ("local", 50, 4096, 0.5, False, None, None, None, "delivery to one Maildir, 4 KiB, 50 sessions"),
+    "memory": None,
+}
+KEPT_OPEN = 200
 
 
-def postfix_root():
-    """Debian's package, unpacked, never installed."""
-    root = CACHE + "/postfix"
-    if not os.path.exists(root + "/usr/sbin/smtp-source"):
-        os.makedirs(CACHE, exist_ok=True)
-        subprocess.run("apt-get update -q >/dev/null; apt-get install -y -q --no-install-recommends libicu72 libnsl2 libsasl2-2 libdb5.3 >/dev/null; apt-get download -q postfix",
-                       shell=True, cwd=CACHE, check=True, stderr=subprocess.DEVNULL)
-        subprocess.run(["dpkg", "-x", glob.glob(CACHE + "/postfix_*.deb")[0], root], check=True)
-    for name, command in (("postfix", ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "postfix"]),):
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            subprocess.run(command, check=True)
-    subprocess.run(["groupadd", "--system", "-f", "postdrop"], check=True)
-    return root
+class Failed(Exception):
+    pass
 
 
-def remove_later(path):
-    """ext4 without a journal searches past every inode that was freed in the last minutes: what one run
-    removes would be paid for by the next."""
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+def load(server, row, count, args, protocol="smtp", more=()):
+    kind, sessions, size = row[:3]
+    to = server.address if kind == "local" else "someone@elsewhere.test"
+    command = [TOOLS + "/bench_load", protocol, "-p", str(server.port), "-s", str(sessions), "-m", str(count), "-c", str(args.per_connection), "-l", str(size), "-t", to]
+    command += (["-P"] if args.pipeline else []) + (["-T"] if row[4] else []) + server.load_options + list(more)
+    r = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if r.returncode:
+        raise Failed("%s: %s" % (server.name, r.stderr.strip()))
+    return json.loads(r.stdout)
 
 
-def cpu_of(pids):
-    """CPU seconds of these processes and of their ended children."""
-    total = 0
-    for pid in pids:
-        try:
-            with open("/proc/%d/stat" % pid) as f:
-                fields = f.read().rpartition(")")[2].split()
-            total += sum(int(fields[i]) for i in (11, 12, 13, 14))
-        except (OSError, ValueError):
-            pass
-    return total / HERTZ
+def start_sink(port, marks, tls):
+    command = [TOOLS + "/bench_sink", "-p", str(port)] + [x for m in marks for x in ("-m", str(m))] + (["-C", tls + "/cert.pem", "-K", tls + "/key.pem"] if tls else [])
+    sink = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pillar.wait_for(lambda: peers.can_connect(port), 10, "bench_sink")
+    return sink
 
 
-def pss_of(pids):
-    total = 0
-    for pid in pids:
-        try:
-            with open("/proc/%d/smaps_rollup" % pid) as f:
-                total += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            pass
-    return total
+def await_all(server, row, sink, total):
+    if row[0] == "relay":
+        if not sink.stdout.readline():
+            raise Failed("%s: the sink ended" % server.name)
+    elif row[0] == "local":
+        end = time.monotonic() + 300
+        while server.mailbox_count() < total:
+            if time.monotonic() > end:
+                raise Failed("%s: %d of %d delivered" % (server.name, server.mailbox_count(), total))
+            time.sleep(0.02)
 
 
-def descendants(roots):
-    children = {}
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            with open(path) as f:
-                text = f.read()
-        except OSError:
-            continue
-        pid = int(text.split(" ", 1)[0])
-        children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(pid)
-    found, todo = [], list(roots)
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        todo += children.get(pid, [])
-    return found
-
-
-class Server:
-    def reset(self):
-        pass
-
-    def pids(self):
-        return descendants([self.parent()])
-
-
-class Postfix(Server):
-    name = "postfix"
-
-    def __init__(self, kind, sink_port):
-        self.root = postfix_root()
-        self.dir = tempfile.mkdtemp(prefix="bench-postfix-", dir="/var/tmp")
-        os.chmod(self.dir, 0o755)
-        self.port = pillar.free_base() + 25
-        etc = self.dir + "/etc"
-        for d in (etc, self.dir + "/data", self.dir + "/queue", self.dir + "/mail"):
-            os.makedirs(d)
-        shutil.chown(self.dir + "/data", "postfix")
-        shutil.chown(self.dir + "/mail", "postfix")
-        me = pwd.getpwnam("postfix")
-        main = """compatibility_level = 3.6
-queue_directory = {d}/queue
-data_directory = {d}/data
-command_directory = {r}/usr/sbin
-daemon_directory = {r}/usr/lib/postfix/sbin
-shlib_directory = {r}/usr/lib/postfix
-meta_directory = {e}
-maillog_file = {d}/mail/../log
-maillog_file_prefixes = /var, /tmp
-mail_owner = postfix
-setgid_group = postdrop
-import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH={r}/usr/lib/postfix POSTLOG_SERVICE POSTLOG_HOSTNAME
-myhostname = bench.test
-mydestination =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-alias_database =
-local_recipient_maps =
-default_process_limit = 200
-in_flow_delay = 0
-qmgr_message_active_limit = 50000
-qmgr_message_recipient_limit = 50000
-initial_destination_concurrency = 50
-default_destination_concurrency_limit = 50
-smtp_connection_cache_on_demand = yes
-smtp_tls_security_level = none
-smtpd_tls_security_level = none
-smtpd_client_connection_count_limit = 0
-smtpd_peername_lookup = no
-disable_dns_lookups = yes
-""".format(d=self.dir, r=self.root, e=etc)
-        if kind == "relay":
-            main += "relayhost = [127.0.0.1]:%d\n" % sink_port
-        elif kind == "local":
-            main += "virtual_mailbox_domains = bench.test\nvirtual_mailbox_base = {d}/mail\nvirtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:{u}\nvirtual_gid_maps = static:{g}\nvirtual_minimum_uid = 1\nvirtual_destination_concurrency_limit = 50\n".format(d=self.dir, u=me.pw_uid, g=me.pw_gid)
-        else:
-            main += "relayhost = [127.0.0.1]:%d\ndefer_transports = smtp\n" % sink_port
-        with open(etc + "/main.cf", "w") as f:
-            f.write(main)
-        with open(etc + "/master.cf", "w") as f:
-            f.write("127.0.0.1:%d inet n - n - 200 smtpd\n" % self.port)
-            for line in ("pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "tlsmgr unix - - n 1000? 1 tlsmgr",
-                         "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce",
-                         "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
-                         "relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
-                         "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual", "lmtp unix - - n - - lmtp",
-                         "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd"):
-                f.write(line + "\n")
-        self.env = dict(os.environ, LD_LIBRARY_PATH=self.root + "/usr/lib/postfix", MAIL_CONFIG=etc)
-        for name in ("postfix-script", "post-install", "postfix-files", "postfix-wrapper", "postfix-tls-script", "postmulti-script", "master.cf.proto", "main.cf.proto", "dynamicmaps.cf"):
-            for at in glob.glob(self.root + "/**/" + name, recursive=True):
-                shutil.copy(at, etc)
-        for sub in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"):
-            os.makedirs(self.dir + "/queue/" + sub)
-            shutil.chown(self.dir + "/queue/" + sub, "postfix")
-        for sub in ("maildrop", "public", "pid"):
-            os.makedirs(self.dir + "/queue/" + sub)
-            if sub != "pid":
-                shutil.chown(self.dir + "/queue/" + sub, "postfix", "postdrop")
-        self.process = subprocess.Popen([self.root + "/usr/lib/postfix/sbin/master", "-c", etc, "-d"], env=self.env)
-        pillar.wait_for(lambda: can_connect(self.port), 20, "postfix")
-
-    def parent(self):
-        return self.process.pid
-
-    def mailbox_count(self):
-        return sum(len(os.listdir(p)) for p in glob.glob(self.dir + "/mail/box/new"))
-
-    def queue_bytes(self):
-        return 0
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        remove_later(self.dir)
-
-
-class Pillarpost(Server):
-    name = "pillarpost"
-
-    def __init__(self, kind, sink_port):
-        extra = "mynetworks = 127.0.0.0/8\nsmtp_tls_security_level = none\ninitial_destination_concurrency = 50\ndefault_destination_concurrency_limit = 50\n"
-        if kind == "relay":
-            extra += "relayhost = [127.0.0.1]:%d\n" % sink_port
-        elif kind == "accept":
-            extra += "relayhost = [127.0.0.1]:1\n"
-        self.instance = pillar.Instance(extra=extra, users=("bob",) if kind == "local" else ())
-        self.port = self.instance.port("SMTP")
-
-    def parent(self):
-        with open(self.instance.dir + "/sock/maild.pid") as f:
-            return int(f.read())
-
-    def mailbox_count(self):
-        return len(self.instance.mailbox_files("bob"))
-
-    def stop(self):
-        self.instance.stop() # its directory goes when this program ends
-
-
-def can_connect(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    except OSError:
-        return False
-
-
-def source(port, args, to, size=4096):
-    tool = postfix_root() + "/usr/sbin/smtp-source"
-    env = dict(os.environ, LD_LIBRARY_PATH=postfix_root() + "/usr/lib/postfix")
-    return subprocess.run([tool, "-s", str(args.sessions), "-m", str(args.messages), "-l", str(size), "-f", "x@else.test", "-t", to, "127.0.0.1:%d" % port], env=env, timeout=600, check=True,
-                          stdout=subprocess.DEVNULL)
-
-
-def sink(port, messages):
-    tool = postfix_root() + "/usr/sbin/smtp-sink"
-    env = dict(os.environ, LD_LIBRARY_PATH=postfix_root() + "/usr/lib/postfix")
-    p = subprocess.Popen([tool, "-u", "nobody", "-M", str(messages), "127.0.0.1:%d" % port, "1000"], env=env, stdout=subprocess.DEVNULL)
-    pillar.wait_for(lambda: can_connect(port), 10, "smtp-sink")
-    return p
-
-
-def measure(kind, cls, args):
+def measure(row, cls, args, tls):
+    """One run: {rate, cpu, p50, p99, calls, syncs}."""
+    count = max(int(args.messages * row[3]), row[1])
+    warm = max(count // 5, row[1])
     sink_port = pillar.free_base() + 99
-    drain = sink(sink_port, args.messages) if kind == "relay" else None
-    server = cls(kind, sink_port)
+    claim = pillar.CLAIMS.pop()
+    sink = start_sink(sink_port, (warm, warm + count), tls if row[4] else None) if row[0] == "relay" else None
+    if row[5]:
+        peers.SLOW_SYNC = os.path.abspath(TOOLS + "/" + row[5])
+        ctypes.CDLL(peers.SLOW_SYNC).slow_sync_prepare()
+    server = None
     try:
-        pids = server.pids()
-        cpu = cpu_of(pids)
-        begun = time.monotonic()
-        source(server.port, args, "bob@example.test" if cls is Pillarpost and kind == "local" else "bob@bench.test" if kind == "local" else "y@elsewhere.test")
-        if kind == "relay":
-            drain.wait(timeout=600)
-        elif kind == "local":
-            pillar.wait_for(lambda: server.mailbox_count() >= args.messages, 600, "delivery")
+        server = cls(row[0], sink_port, tls if row[4] else None)
+        load(server, row, warm, args)
+        await_all(server, row, sink, warm)
+        time.sleep(0.3)
+        counter = server.count_calls()
+        time.sleep(0.1)
+        cpu, begun = server.cpu(), time.monotonic()
+        told = load(server, row, count, args)
+        await_all(server, row, sink, warm + count)
         took = time.monotonic() - begun
-        return args.messages / took, (cpu_of(server.pids()) - cpu) * 1000 / args.messages
+        cpu = server.cpu() - cpu
+        counted = server.counted(counter)
     finally:
-        if drain and drain.poll() is None:
-            drain.kill()
-        server.stop()
+        peers.SLOW_SYNC = None
+        if sink and sink.poll() is None:
+            sink.kill()
+        if server:
+            server.stop()
+        claim.close()
+    rate = count / took * (row[2] / 1e6 if row[2] > 100000 else 1)
+    return {"rate": rate, "cpu": cpu * 1000 / count, "p50_us": told["p50_us"], "p99_us": told["p99_us"],
+            "calls": counted and counted[0] / count, "syncs": counted and counted[1] / count}
 
 
-def memory(cls, sessions=200):
-    server = cls("accept", 9)
+def measure_memory(cls):
+    """KiB of an open session that has said EHLO."""
+    server = cls("accept")
     try:
-        before = pss_of(server.pids())
-        open_sessions = []
-        for _ in range(sessions):
+        open_sessions, before = [], server.pss()
+        for _ in range(KEPT_OPEN):
             d = pillar.Dialogue(("127.0.0.1", server.port))
             d.reply()
             d.ask("EHLO idle.test")
             open_sessions.append(d)
         time.sleep(1)
-        return (pss_of(server.pids()) - before) / sessions
+        return {"kib": (server.pss() - before) / KEPT_OPEN}
     finally:
         server.stop()
 
 
-def main():
+def median(runs, key):
+    values = [r[key] for r in runs if r.get(key) is not None]
+    return statistics.median(values) if values else None
+
+
+def show_row(name, row, runs, servers):
+    """The row's record, printed as a block of the table."""
+    mid = {s: {k: median(runs[s], k) for k in runs[s][0]} for s in servers if runs[s]}
+    record = {"row": name, "what": row[8], "medians": mid, "runs": runs}
+    print("\n%s: %s" % (name, row[8]))
+    ours, theirs = mid.get("pillarpost"), mid.get("postfix")
+    for s, m in mid.items():
+        line = "  %-11s %9.1f %s  %7.3f s CPU/1,000  p50 %7.0f us  p99 %8.0f us" % (s, m["rate"], "MB/s " if row[2] > 100000 else "msg/s", m["cpu"], m["p50_us"], m["p99_us"])
+        if m["calls"] is not None:
+            line += "  %6.1f calls  %5.2f syncs" % (m["calls"], m["syncs"])
+        if ours and s != "pillarpost":
+            line += "   we: %.2f x, CPU 1/%.1f" % (ours["rate"] / m["rate"], m["cpu"] / max(ours["cpu"], 1e-6))
+        print(line)
+    if ours and theirs:
+        record["ratio"], record["cpu_ratio"] = ours["rate"] / theirs["rate"], theirs["cpu"] / max(ours["cpu"], 1e-6)
+        for what, goal, got in (("rate", row[6], record["ratio"]), ("CPU", row[7], record["cpu_ratio"])):
+            if goal:
+                record.setdefault("goals", {})[what] = {"goal": goal, "got": got, "met": got >= goal}
+                print("  %s goal %s %.2f: %s" % (what, "met, " if got >= goal else "MISSED,", got, "%s times postfix" % goal))
+    sys.stdout.flush()
+    return record
+
+
+def show_memory(runs, servers):
+    mid = {s: median(runs[s], "kib") for s in servers if runs[s]}
+    print("\nmemory: KiB of an open session (proportional set, all processes): %s" % ", ".join("%s %.1f" % (s, m) for s, m in mid.items()), flush=True)
+    return {"row": "memory", "medians": mid}
+
+
+def make_certificate():
+    at = tempfile.mkdtemp(prefix="bench-tls-", dir="/var/tmp")
+    peers.remove_later(at)
+    os.chmod(at, 0o755)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=bench.test", "-keyout", at + "/key.pem", "-out", at + "/cert.pem"],
+                   check=True, capture_output=True)
+    return at
+
+
+def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=5000)
-    parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--only", default="accept,relay,local,memory")
+    parser.add_argument("--quick", action="store_true", help="one run of a few messages: shows that it works, not how fast")
+    parser.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", 5)))
+    parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", 5000)))
+    parser.add_argument("--per-connection", type=int, default=1, help="messages on a connection")
+    parser.add_argument("--pipeline", action="store_true", help="the load client sends envelope and DATA at once")
+    parser.add_argument("--only", default=",".join(ROWS))
+    parser.add_argument("--servers", default=",".join(peers.SERVERS))
+    parser.add_argument("--json", metavar="FILE", help="everything measured, each run of it, as JSON")
     args = parser.parse_args()
-    version = os.path.basename(glob.glob(CACHE + "/postfix_*.deb")[0]) if postfix_root() else ""
-    print("beside %s; %d messages of 4 KiB, %d sessions, %d runs alternating, %d cores" % (version, args.messages, args.sessions, args.runs, os.cpu_count()))
-    for kind in args.only.split(","):
-        if kind == "memory":
-            ours, theirs = memory(Pillarpost), memory(Postfix)
-            print("memory   KiB an open session: pillarpost %.1f, postfix %.1f, ratio 1/%.1f" % (ours, theirs, theirs / max(ours, 0.01)), flush=True)
-            continue
-        rates, cpus = {Pillarpost: [], Postfix: []}, {Pillarpost: [], Postfix: []}
+    if args.quick:
+        args.runs, args.messages = 1, 600
+    return args
+
+
+def main():
+    args = arguments()
+    servers = args.servers.split(",")
+    versions = {s: peers.SERVERS[s].version() for s in servers}
+    print("%s; %d cores, load %.1f; %d runs, alternating; %s message%s a connection" % (
+        ", ".join("%s %s" % v for v in versions.items()), os.cpu_count(), os.getloadavg()[0], args.runs, args.per_connection, "" if args.per_connection == 1 else "s"), flush=True)
+    tls = make_certificate()
+    records = []
+    for name in args.only.split(","):
+        runs = {s: [] for s in servers}
         for _ in range(args.runs):
-            for cls in (Pillarpost, Postfix):
-                rate, cpu = measure(kind, cls, args)
-                rates[cls].append(rate)
-                cpus[cls].append(cpu)
-        mid = {cls: statistics.median(rates[cls]) for cls in rates}
-        mid_cpu = {cls: statistics.median(cpus[cls]) for cls in cpus}
-        print("%-8s messages/s: pillarpost %.0f, postfix %.0f, ratio %.2f;  CPU s per 1,000: pillarpost %.3f, postfix %.3f, ratio 1/%.1f" % (
-            kind, mid[Pillarpost], mid[Postfix], mid[Pillarpost] / mid[Postfix], mid_cpu[Pillarpost], mid_cpu[Postfix], mid_cpu[Postfix] / max(mid_cpu[Pillarpost], 0.0001)), flush=True)
+            for s in servers:
+                try:
+                    runs[s].append(measure_memory(peers.SERVERS[s]) if name == "memory" else measure(ROWS[name], peers.SERVERS[s], args, tls))
+                except (Failed, AssertionError, RuntimeError, subprocess.TimeoutExpired) as e:
+                    print("  %s: %s: no figure: %s" % (name, s, e), flush=True)
+        records.append(show_memory(runs, servers) if name == "memory" else show_row(name, ROWS[name], runs, servers))
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump({"versions": versions, "cores": os.cpu_count(), "messages": args.messages, "per_connection": args.per_connection, "rows": records}, f, indent=1)
+    missed = [r["row"] for r in records if not all(g["met"] for g in r.get("goals", {}).values())]
+    print("\ngoals missed: %s" % (", ".join(missed) or "none"))
 
 
 main()

@@ -108,6 +108,10 @@ rcpt_refusal(struct session *s, struct span *text)
 		*text = SPAN("Need MAIL first");
 		return STATUS_BAD_SEQUENCE;
 	}
+	if (s->mail->id) {
+		*text = SPAN("BDAT has begun; RSET begins anew");
+		return STATUS_BAD_SEQUENCE;
+	}
 	if (s->mail->tried >= s->policy->conf->smtpd_recipient_limit)
 		return STATUS_TOO_MANY_RECIPIENTS; /* RFC 5321 4.5.3.1.10 */
 	return 0;
@@ -194,10 +198,13 @@ cmd_data(struct session *s, struct span args)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need MAIL first"));
 	else if (!t->tried)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need RCPT first"));
+	else if (t->id) /* RFC 3030 2 */
+		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("BDAT has begun; DATA cannot end it"));
 	else if (!t->good) /* RFC 5321 3.3, RFC 2033 4.2 */
 		reply_status_code(s, STATUS_NO_RECIPIENTS, s->policy->lmtp ? 503 : 554, SPAN_NONE);
 	else {
-		data_begin(s);
+		data_begin(s, false);
+		s->state = SESSION_DATA;
 		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
 	}
 }

@@ -39,6 +39,8 @@ extern const size_t commands_count;
 /* cmd_auth.c: one line of the client within AUTH. */
 void auth_line(struct session *s, struct span line);
 void auth_abandon(struct session *s); /* back to commands, if it was within AUTH */
+/* cmd_bdat.c: bytes of a chunk. */
+size_t chunk_input(struct session *s, struct span bytes);
 /* cmd_hello.c: what a session forgets when it begins anew (EHLO, STARTTLS, XCLIENT). */
 void session_forget(struct session *s);
 

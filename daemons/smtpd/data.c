@@ -78,7 +78,7 @@ note_rules(struct session *s)
 }
 
 void
-data_begin(struct session *s)
+data_begin(struct session *s, bool by_length)
 {
 	struct transaction *t = s->mail;
 	const struct conf *conf = s->policy->conf;
@@ -89,12 +89,12 @@ data_begin(struct session *s)
 	    .line = (unsigned)conf->line_length_limit,
 	    .hops = (unsigned)conf->hopcount_limit,
 	    .header = (size_t)conf->header_size_limit,
+	    .by_length = by_length,
 	});
 	(void)buf_room(&t->frame, FRAME_FIRST);
 	put_received(s);
 	buf_put(&t->frame, buf_span(&t->prepend));
 	note_rules(s);
-	s->state = SESSION_DATA;
 }
 
 /* Nothing more goes to queued; the rest of the content is only looked through for its end. */
@@ -282,31 +282,35 @@ content_ended(struct session *s)
 		s->wait = WAIT_COMMIT;
 }
 
+bool
+data_step(struct session *s, struct span *in)
+{
+	struct transaction *t = s->mail;
+	struct span run;
+	enum content_step step = content_next(&t->content, in, &run);
+
+	if (t->content.status && !t->over)
+		give_up(s, t->content.status);
+	if (step == CONTENT_RUN)
+		put_run(s, run);
+	else if (step == CONTENT_HEADER)
+		header_done(s);
+	else if (step == CONTENT_END)
+		content_ended(s);
+	return step == CONTENT_RUN || step == CONTENT_HEADER;
+}
+
 size_t
 data_input(struct session *s, struct span bytes)
 {
 	struct transaction *t = s->mail;
-	struct span in = bytes, run;
+	struct span in = bytes;
 
-	for (;;) {
-		enum content_step step = content_next(&t->content, &in, &run);
-
-		if (t->content.status && !t->over)
-			give_up(s, t->content.status);
-		if (step == CONTENT_RUN)
-			put_run(s, run);
-		else if (step == CONTENT_HEADER)
-			header_done(s);
-		else if (step == CONTENT_END) {
-			content_ended(s);
-			break;
-		} else
-			break;
+	while (data_step(s, &in))
 		if (!t->over && s->ports->intake_full(s->owner)) {
 			s->wait = WAIT_ROOM;
 			break;
 		}
-	}
 	if (in.n < bytes.n)
 		s->progress++;
 	return bytes.n - in.n;

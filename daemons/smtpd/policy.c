@@ -31,7 +31,7 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.auth = l->auth,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
-	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(ENHANCEDSTATUSCODES);
+	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
 	if (p->auth)

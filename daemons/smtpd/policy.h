@@ -18,6 +18,7 @@
 	X(ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES")          \
 	X(8BITMIME, "8BITMIME")                                \
 	X(DSN, "DSN")                                          \
+	X(CHUNKING, "CHUNKING")                                \
 	X(XCLIENT, "XCLIENT")
 
 enum smtpd_extension {

@@ -199,7 +199,7 @@ session_input(struct session *s, struct span bytes)
 
 	while (used < bytes.n && s->wait == WAIT_CLIENT && s->state != SESSION_CLOSED) {
 		struct span rest = span_from(bytes, used);
-		size_t n = s->state == SESSION_DATA ? data_input(s, rest) : line_input(s, rest);
+		size_t n = s->state == SESSION_DATA ? data_input(s, rest) : s->state == SESSION_CHUNK ? chunk_input(s, rest) : line_input(s, rest);
 
 		used += n;
 		if (n == 0)

@@ -65,6 +65,7 @@ enum session_state {
 	SESSION_DATA = 16,   /* content comes */
 	SESSION_AUTH = 32,   /* a SASL response comes */
 	SESSION_CLOSED = 64, /* after the output so far the connection ends */
+	SESSION_CHUNK = 128, /* the bytes behind BDAT come */
 };
 
 /* Why session_input() takes nothing. */
@@ -112,6 +113,12 @@ struct session {
 	struct sasl sasl;    /* within AUTH */
 	struct span about, rule; /* while a refusal of a recipient is said: which, and routed's reason */
 	struct buf held;     /* replies in the tarpit */
+	struct {
+		uint64_t size, left;
+		uint8_t back;        /* the state behind it */
+		bool last, refused;  /* refused: read over, then said so */
+		unsigned status, code;
+	} chunk;                     /* within BDAT */
 	struct transaction *mail; /* NULL between transactions */
 	struct arena mail_mem;
 };

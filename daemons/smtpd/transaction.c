@@ -17,6 +17,7 @@ transaction_begin(struct session *s)
 	t->end = &t->first;
 	buf_init(&t->frame, IPC_DATA_MAX);
 	buf_init(&t->prepend, PREPEND_MAX);
+	buf_init(&t->carry, CARRY_MAX);
 	buf_init(&t->header, (size_t)s->policy->conf->header_size_limit + 1024);
 	s->mail = t;
 	return t;
@@ -33,10 +34,11 @@ transaction_end(struct session *s)
 		buf_free(&t->frame);
 		buf_free(&t->header);
 		buf_free(&t->prepend);
+		buf_free(&t->carry);
 		s->mail = NULL;
 	}
 	arena_free(&s->mail_mem);
-	if (s->state & (SESSION_MAIL | SESSION_RCPT | SESSION_DATA))
+	if (s->state & (SESSION_MAIL | SESSION_RCPT | SESSION_DATA | SESSION_CHUNK))
 		s->state = s->helo.n ? SESSION_READY : SESSION_START;
 }
 

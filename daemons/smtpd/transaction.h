@@ -14,6 +14,7 @@ enum {
 	RCPT_ASKED_MAX = 64, /* questions under way for one session */
 	RULE_MAX = 200,      /* bytes kept of routed's reason */
 	PREPEND_MAX = 16384, /* header lines of access rules; further ones are left out */
+	CARRY_MAX = 2048,    /* of which a field name's length may be left over */
 	RCPT_MEMORY = 2000,  /* most arena bytes of one recipient: address, ORCPT, reply, reason, struct */
 };
 
@@ -49,6 +50,7 @@ struct transaction {
 	struct content content;
 	struct buf frame;          /* next data message */
 	struct buf header;         /* submission: the header until it is whole */
+	struct buf carry;          /* BDAT: the end of a chunk that only makes sense with the next one */
 	uint64_t sent;
 	struct span message_id;
 };
@@ -65,8 +67,11 @@ void transaction_say(struct session *s);
 /* All that waits for routed is refused for now. */
 void transaction_routed_lost(struct session *s);
 
-/* data.c: DATA has been accepted; the 354 is the caller's. */
-void data_begin(struct session *s);
+/* data.c: DATA or the first BDAT has been accepted; the 354 and the state are the caller's. */
+void data_begin(struct session *s, bool by_length);
+/* Does one thing with the front of *in. False: nothing more to do with it; after the message's end it waits for queued,
+ * or the transaction is over. */
+bool data_step(struct session *s, struct span *in);
 size_t data_input(struct session *s, struct span bytes);
 /* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
 void data_verdict(struct session *s, unsigned status, struct span text);

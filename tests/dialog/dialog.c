@@ -19,6 +19,7 @@ struct dialog {
 	bool started, bytewise;
 	struct buf packet;    /* C: lines not given yet */
 	struct buf input;     /* given, not taken by the core */
+	struct buf reply;     /* read by S+ */
 	struct buf output;    /* said by the core, not read by an S: line */
 	struct buf actions;   /* one a line, not matched by an A: line */
 	struct buf content;   /* the last delivered message, not compared yet */
@@ -129,6 +130,42 @@ expect_line(struct dialog *d, struct span pattern, bool regex)
 	if (regex ? !dialog_regex(pattern, line) : !dialog_capture(pattern, line, &d->variables))
 		fail_at(d, "expected \"%.*s\", got \"%.*s\"", SPAN_ARG(pattern), SPAN_ARG(line));
 	buf_eat(&d->output, at + 2);
+}
+
+/* A whole reply of several lines, kept for "has" and "hasnt". */
+static void
+read_reply(struct dialog *d, struct span code)
+{
+	struct span out, line;
+	size_t at;
+
+	deliver(d);
+	buf_reset(&d->reply);
+	do {
+		out = buf_span(&d->output);
+		at = span_find(out, SPAN("\r\n"));
+		line = at == SIZE_MAX ? SPAN_NONE : span_sub(out, 0, at);
+		if (!span_starts(line, code) || line.n <= code.n || !(line.p[code.n] == '-' || line.p[code.n] == ' ')) {
+			fail_at(d, "expected a whole reply %.*s, got \"%.*s\"", SPAN_ARG(code), SPAN_ARG(line));
+			return;
+		}
+		buf_put(&d->reply, span_from(line, code.n + 1));
+		buf_putc(&d->reply, '\n');
+		at = line.p[code.n] == ' ';
+		buf_eat(&d->output, line.n + 2);
+	} while (!at);
+}
+
+static void
+expect_in_reply(struct dialog *d, struct span pattern, bool wanted)
+{
+	struct span rest = buf_span(&d->reply);
+	bool found = false;
+
+	while (rest.n)
+		found |= dialog_match(pattern, span_cut(&rest, '\n'));
+	if (found != wanted)
+		fail_at(d, "the reply %s \"%.*s\": %.*s", wanted ? "lacks" : "has", SPAN_ARG(pattern), SPAN_ARG(buf_span(&d->reply)));
 }
 
 static void
@@ -246,6 +283,10 @@ do_line(struct dialog *d, struct span line)
 		return;
 	if (dialog_tag(line, SPAN("S: "), SPAN("S:"), &text))
 		expect_line(d, text, false);
+	else if (dialog_tag(line, SPAN("S+ "), SPAN_NONE, &text))
+		read_reply(d, text);
+	else if (dialog_tag(line, SPAN("has "), SPAN_NONE, &text) || dialog_tag(line, SPAN("hasnt "), SPAN_NONE, &text))
+		expect_in_reply(d, text, line.p[3] == ' ');
 	else if (dialog_tag(line, SPAN("S~ "), SPAN_NONE, &text))
 		expect_line(d, text, true);
 	else if (dialog_tag(line, SPAN("A: "), SPAN_NONE, &text))
@@ -298,6 +339,7 @@ run_mode(const struct dialog_core *core, const char *path, struct span text, boo
 
 	buf_init(&d.packet, MAX_INPUT);
 	buf_init(&d.input, MAX_INPUT);
+	buf_init(&d.reply, MAX_OUTPUT);
 	buf_init(&d.output, MAX_OUTPUT);
 	buf_init(&d.actions, MAX_OUTPUT);
 	buf_init(&d.content, MAX_INPUT);
@@ -308,6 +350,7 @@ run_mode(const struct dialog_core *core, const char *path, struct span text, boo
 		printf("# %.*s%s\n", SPAN_ARG(buf_span(&d.why)), bytewise ? " (byte by byte)" : "");
 	buf_free(&d.packet);
 	buf_free(&d.input);
+	buf_free(&d.reply);
 	buf_free(&d.output);
 	buf_free(&d.actions);
 	buf_free(&d.content);

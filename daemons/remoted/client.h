@@ -31,6 +31,7 @@ struct client_settings {
 	enum client_tls tls;
 	bool lmtp;
 	bool send_8bit_anyway;   /* to a peer without 8BITMIME */
+	bool chunking;           /* BDAT where it is offered */
 	struct client_timeouts timeouts;
 };
 
@@ -42,7 +43,8 @@ struct client_settings {
 	X(ENHANCED, "ENHANCEDSTATUSCODES")         \
 	X(DSN, "DSN")                              \
 	X(STARTTLS, "STARTTLS")                    \
-	X(SMTPUTF8, "SMTPUTF8")
+	X(SMTPUTF8, "SMTPUTF8")                    \
+	X(CHUNKING, "CHUNKING")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
 	CLIENT_EXTENSIONS(X)
@@ -97,7 +99,7 @@ enum client_end {
 enum client_want {
 	CLIENT_WANT_REPLY,   /* send what is in out, feed what comes */
 	CLIENT_WANT_TLS,     /* send, then switch to TLS, then client_tls_done() */
-	CLIENT_WANT_CONTENT, /* send, then content and final dot, then client_content_sent() */
+	CLIENT_WANT_CONTENT, /* send, then content and (unless chunked) final dot, then client_content_sent() */
 	CLIENT_WANT_MAIL,    /* idle: client_start() or client_quit() */
 	CLIENT_WANT_CLOSE,   /* close the connection */
 };
@@ -116,6 +118,7 @@ struct client {
 	bool needs_rset;
 	bool answered;             /* the peer has replied to MAIL */
 	bool cut;                  /* this transaction sends no further commands */
+	bool chunked;              /* the content wanted is mail->size bytes as they are, without a dot */
 	unsigned due;              /* replies to what was put out */
 	unsigned passes;
 	unsigned accepted;         /* recipients the peer has accepted in this transaction */

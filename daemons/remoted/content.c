@@ -103,9 +103,9 @@ content_to_7bit(struct remote_content *c, struct fail *why)
 }
 
 void
-content_writer_init(struct content_writer *w, const struct remote_content *c)
+content_writer_init(struct content_writer *w, const struct remote_content *c, bool raw)
 {
-	*w = (struct content_writer){ .content = c };
+	*w = (struct content_writer){ .content = c, .raw = raw };
 	stuff_init(&w->stuff);
 }
 
@@ -122,9 +122,14 @@ content_write(struct content_writer *w, struct stream *to)
 		if (in.n == 0)
 			return CONTENT_UNREADABLE;
 		w->at += in.n;
+		if (w->raw) {
+			stream_put(to, in);
+			continue;
+		}
 		while (stuff_next(&w->stuff, &in, &run))
 			stream_put(to, run);
 	}
-	stream_put(to, stuff_tail(&w->stuff));
+	if (!w->raw)
+		stream_put(to, stuff_tail(&w->stuff));
 	return CONTENT_WRITTEN;
 }

@@ -20,6 +20,7 @@ struct remote_content {
 
 /* Where a session stands within it. */
 struct content_writer {
+	bool raw; /* by length: neither dots nor an end (RFC 3030) */
 	const struct remote_content *content;
 	struct stuff stuff;
 	uint64_t at;
@@ -31,7 +32,7 @@ void content_free(struct remote_content *c);
 bool content_is_8bit(const struct remote_content *c);
 /* Converts it to 7 bits in memory (mail/downgrade.h); not while a writer stands within it. */
 bool content_to_7bit(struct remote_content *c, struct fail *why);
-void content_writer_init(struct content_writer *w, const struct remote_content *c);
+void content_writer_init(struct content_writer *w, const struct remote_content *c, bool raw);
 /* Puts out as much as the stream has room for, at the end the final dot. BLOCKED:
  * again from on_drain. */
 enum content_written content_write(struct content_writer *w, struct stream *to);

@@ -22,7 +22,7 @@ struct policy {
 	uint64_t reuse_count;      /* messages on one connection; 0: no limit */
 	size_t session_limit;      /* hosts that answered and put us off, in one attempt; 0: no limit */
 	uint16_t port;
-	bool send_8bit_anyway;
+	bool send_8bit_anyway, chunking;
 	struct netaddr bind4, bind6; /* len 0: the system chooses */
 	struct netaddr own[POLICY_OWN_MAX];
 	struct destination_rules rules;

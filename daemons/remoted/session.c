@@ -50,7 +50,7 @@ static void
 write_content(struct session *s)
 {
 	if (!s->writing) {
-		content_writer_init(&s->writer, job_content(s->job));
+		content_writer_init(&s->writer, job_content(s->job), s->client.chunked);
 		s->writing = true;
 	}
 	switch (content_write(&s->writer, &s->stream)) {
@@ -306,6 +306,7 @@ settle_in(struct session *s, enum conf_word tls, bool lmtp)
 		.tls = level_of(tls),
 		.lmtp = lmtp,
 		.send_8bit_anyway = s->policy->send_8bit_anyway,
+		.chunking = s->policy->chunking,
 		.timeouts = s->policy->timeouts,
 	};
 	if (!s->policy->tls && s->settings.tls == CLIENT_TLS_MAY)

@@ -81,6 +81,22 @@ put_step(struct client *c)
 	advance(c, &c->sent.step, &c->sent.rcpt);
 }
 
+/* RFC 3030: the whole content is one chunk, once it is known who is to have it. */
+static bool
+say_chunk(struct client *c)
+{
+	if (!c->settings->chunking || !(c->extensions & CLIENT_EXT(CHUNKING)))
+		return false;
+	if (same_place(c) && c->accepted > 0) {
+		buf_puts(c->out, "BDAT ");
+		buf_put_u64(c->out, c->mail->size);
+		buf_puts(c->out, " LAST\r\n");
+		c->chunked = true;
+		c->state = CLIENT_STATE_content;
+	}
+	return true;
+}
+
 /* RFC 2920: all at once where the peer pipelines, else one by one.  Without
  * pipelining nothing follows a refused MAIL, and no DATA follows when nobody
  * was accepted. */
@@ -94,6 +110,8 @@ say_envelope(struct client *c)
 			c->cut = true;
 			return;
 		}
+		if (c->sent.step == STEP_DATA && say_chunk(c))
+			return;
 		put_step(c);
 	}
 }
@@ -143,7 +161,7 @@ transaction_begin(struct client *c)
 	}
 	c->state = CLIENT_STATE_envelope;
 	c->accepted = 0;
-	c->cut = false;
+	c->cut = c->chunked = false;
 	c->passes++;
 	c->sent.step = c->got.step = c->needs_rset ? STEP_RSET : STEP_MAIL;
 	c->sent.rcpt = c->got.rcpt = 0;

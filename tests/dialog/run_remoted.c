@@ -108,9 +108,14 @@ run_turn(void *core)
 		struct stuff stuff;
 
 		stuff_init(&stuff);
+		if (c->chunked) {
+			buf_put(&r->out, in);
+			in = SPAN_NONE;
+		}
 		while (stuff_next(&stuff, &in, &run))
 			buf_put(&r->out, run);
-		buf_put(&r->out, stuff_tail(&stuff));
+		if (!c->chunked)
+			buf_put(&r->out, stuff_tail(&stuff));
 		client_content_sent(c);
 		moved = true;
 	}
@@ -177,6 +182,8 @@ set(struct run *r, struct span rest)
 		return span_cstr(word, r->myself, sizeof(r->myself)) && ((r->settings.myself = span_str(r->myself)), true);
 	if (span_eq(name, SPAN("lmtp")))
 		r->settings.lmtp = true;
+	else if (span_eq(name, SPAN("chunking")))
+		r->settings.chunking = true;
 	else if (span_eq(name, SPAN("8bit_anyway")))
 		r->settings.send_8bit_anyway = true;
 	else if (span_eq(name, SPAN("tls")))

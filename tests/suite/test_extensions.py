@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Extensions of SMTP through the whole suite: what comes in by one goes out by it,
+or as it can to a peer that lacks it."""
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+
+from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
+from peer import Peer
+
+with socket.socket() as s:
+    s.bind(("127.0.0.11", 0))
+    PORT = s.getsockname()[1]
+work = tempfile.mkdtemp(prefix="pp-ext-", dir="/tmp")
+os.chmod(work, 0o755)
+atexit.register(shutil.rmtree, work, True)
+suite = Instance("""
+smtp_tcp_port = %d
+mynetworks = 127.0.0.0/8
+inet_protocols = ipv4
+route all.test { nexthop = "[127.0.0.11]"; }
+route none.test { nexthop = "[127.0.0.12]"; }
+""" % PORT)
+ADDRESS = ("127.0.0.1", suite.port("SMTP"))
+rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SIZE 1000000000"))
+poor = Peer(("127.0.0.12", PORT), ("PIPELINING",))
+
+
+def talk(*commands, hello="EHLO client.test"):
+    """Says them one by one; each has to succeed. The open dialogue."""
+    d = Dialogue(ADDRESS)
+    starts(d.reply(), "220")
+    for c in (hello,) + commands:
+        starts(d.ask(c), "2")
+    return d
+
+
+def took(peer, subject):
+    return wait_for(lambda: [m for m in peer.messages if b"Subject: %s\r\n" % subject.encode() in m.data], 20, subject)[0]
+
+
+def test_chunks_in_and_out():
+    body = b"Subject: chunks\r\n\r\n" + b".dots and more\r\n" * 20000
+    d = talk("MAIL FROM:<alice@example.test>", "RCPT TO:<x@all.test>", "RCPT TO:<y@none.test>", "RCPT TO:<bob@example.test>")
+    for at in range(0, len(body), 70001):
+        chunk = body[at:at + 70001]
+        d.raw(b"BDAT %d\r\n" % len(chunk) + chunk)
+        starts(d.reply(), "250")
+    starts(d.ask("BDAT 0 LAST"), "250")
+    d.close()
+    for peer, how in ((rich, "BDAT"), (poor, "DATA")):
+        m = took(peer, "chunks")
+        expect((m.how, m.data.endswith(body)), (how, True))
+    with open(suite.wait_mail(1)[0], "rb") as f:
+        assert f.read().replace(b"\r\n", b"\n").endswith(body.replace(b"\r\n", b"\n"))
+
+
+main(globals())

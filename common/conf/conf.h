@@ -90,6 +90,7 @@ struct conf_addr {
 	X(LIST, struct conf_list, "list")                                                      \
 	X(DOMAINS, struct conf_list, "list of domains and tables")                             \
 	X(TABLES, struct conf_list, "list of tables, type:name")                               \
+	X(SITES, struct conf_list, "list of DNS lists, domain=filter*weight")                  \
 	X(NETS, struct conf_nets, "list of networks")                                          \
 	X(ADDR, struct conf_addr, "address to listen on")
 

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "conf/site.h"
+
 /* ---- quotes and lists ---- */
 
 static bool
@@ -358,11 +360,15 @@ domain_ok(struct span s, struct fail *why)
 static bool
 item_ok(const struct conf_option *row, struct span item, struct conf_net *net, struct fail *why)
 {
+	struct conf_site site;
+
 	switch (row->kind) {
 	case CONF_KIND_TABLES:
 		return table_ok(item, why);
 	case CONF_KIND_DOMAINS:
 		return domain_ok(item, why);
+	case CONF_KIND_SITES:
+		return conf_site_parse(item, &site, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
@@ -427,6 +433,7 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_LIST:
 	case CONF_KIND_DOMAINS:
 	case CONF_KIND_TABLES:
+	case CONF_KIND_SITES:
 	case CONF_KIND_NETS:
 		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);
 		buf_free(&normal);

@@ -11,7 +11,7 @@
 #define REMOTED_JOB_H
 
 #include "daemons/remoted/content.h"
-#include "daemons/remoted/lookup.h"
+#include "service/lookup.h"
 #include "daemons/remoted/session.h"
 #include "service/agent.h"
 

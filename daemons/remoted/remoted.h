@@ -5,7 +5,7 @@
 #ifndef REMOTED_REMOTED_H
 #define REMOTED_REMOTED_H
 
-#include "daemons/remoted/lookup.h"
+#include "service/lookup.h"
 #include "daemons/remoted/policy.h"
 #include "daemons/remoted/pool.h"
 #include "service/agent.h"

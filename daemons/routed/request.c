@@ -3,6 +3,7 @@
  * Requests of peers: each runs a route job, waits for users, sends the reply.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,17 +27,20 @@ struct request {
 	struct route_question question; /* its texts are in `text` */
 	struct route_job *job;
 	struct users_question user;
+	struct repute_question repute;
 	const struct route_target *unsent;
 	bool replying; /* targets are being sent */
 	bool failing;  /* explain: some target does not work */
 	unsigned lines;
-	char text[]; /* address, sender */
+	struct span client_addr; /* rcpt */
+	char text[]; /* address, sender, client_addr */
 };
 
 static void
 request_free(struct request *r)
 {
 	users_drop(&r->client->daemon->users, &r->user);
+	repute_drop(&r->repute);
 	list_remove(&r->node);
 	route_free(&r->job);
 	arena_free(&r->access_mem);
@@ -210,6 +214,87 @@ reply_explain(struct request *r)
 	request_free(r);
 }
 
+/* ---- strangers: neither ours, nor let pass by a rule ---- */
+
+static void
+prepend(struct request *r, struct span field)
+{
+	r->access.prepend = r->access.prepend.n ? arena_printf(&r->access_mem, "%.*s%.*s", SPAN_ARG(r->access.prepend), SPAN_ARG(field)) : field;
+}
+
+static void
+refuse_stranger(struct request *r, unsigned status, struct span text, struct span why)
+{
+	r->access.status = status;
+	r->access.text = text;
+	r->access.why = why;
+}
+
+static void
+greylist(struct request *r)
+{
+	struct routed *d = r->client->daemon;
+	const struct conf *conf = d->service->conf;
+	int64_t waited_s;
+	struct fail why;
+
+	if (!conf->smtpd_greylist)
+		return;
+	switch (greylist_check(&d->greylist, r->client_addr, r->question.sender, r->question.address,
+	    loop_wall_ms(d->service->loop) / 1000, &waited_s, &why)) {
+	case GREYLIST_WAIT:
+		refuse_stranger(r, STATUS_GREYLISTED, SPAN_NONE, SPAN("smtpd_greylist: the first attempts of this sender, network and recipient"));
+		break;
+	case GREYLIST_PASSED:
+		prepend(r, arena_printf(&r->access_mem, "X-Greylist: delayed %" PRId64 " seconds by greylisting at %.*s\r\n", waited_s,
+		    SPAN_ARG(conf->myhostname)));
+		break;
+	case GREYLIST_KNOWN:
+	case GREYLIST_NETWORK:
+		prepend(r, arena_printf(&r->access_mem, "X-Greylist: whitelisted, not delayed by greylisting at %.*s\r\n", SPAN_ARG(conf->myhostname)));
+		break;
+	case GREYLIST_UNABLE:
+		if (why.text[0])
+			log_put(LOG_failure, "greylist: %s", why.text);
+		break;
+	}
+}
+
+static void
+judged(struct request *r, const struct repute_answer *a)
+{
+	const struct conf *conf = r->client->daemon->service->conf;
+
+	if (a->score > 0 && (uint64_t)a->score >= conf->smtpd_dnsbl_threshold)
+		refuse_stranger(r, STATUS_DENIED, arena_printf(&r->access_mem, "Client host [%.*s] blocked by %.*s", SPAN_ARG(r->client_addr),
+		    SPAN_ARG(a->hits)), arena_printf(&r->access_mem, "smtpd_dnsbl_sites: %.*s = %d", SPAN_ARG(a->hits), a->score));
+	else if (a->score >= 0)
+		greylist(r);
+	reply_rcpt(r);
+}
+
+static void
+on_repute(struct repute_question *q, const struct repute_answer *a)
+{
+	judged(OWNER_OF(q, struct request, repute), a);
+}
+
+/* Once the recipient is known to be good. */
+static void
+judge(struct request *r)
+{
+	static const struct repute_answer friend = { .score = -1 };
+	struct repute_answer a;
+	struct span text;
+
+	if (status_get(route_verdict(r->job, &text))->class != FAIL_NONE)
+		reply_rcpt(r);
+	else if (r->question.may_relay || r->access.permit)
+		judged(r, &friend);
+	else if (repute_ask(&r->client->daemon->repute, &r->repute, r->client_addr, &a))
+		judged(r, &a);
+}
+
 /* ---- life ---- */
 
 static void on_user(struct users_question *q, const struct route_user *user);
@@ -238,7 +323,7 @@ go_on(struct request *r)
 	r->replying = true;
 	r->unsent = r->kind == REQUEST_RCPT ? NULL : route_targets(r->job);
 	if (r->kind == REQUEST_RCPT)
-		reply_rcpt(r);
+		judge(r);
 	else if (r->kind == REQUEST_ROUTE)
 		reply_route(r);
 	else
@@ -255,9 +340,9 @@ on_user(struct users_question *q, const struct route_user *user)
 }
 
 static struct request *
-request_new(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
+request_new(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q, struct span client_addr)
 {
-	struct request *r = calloc(1, sizeof(*r) + q->address.n + q->sender.n + 1);
+	struct request *r = calloc(1, sizeof(*r) + q->address.n + q->sender.n + client_addr.n + 1);
 
 	if (!r)
 		return NULL;
@@ -271,6 +356,10 @@ request_new(struct client *cl, enum request_kind kind, uint64_t id, const struct
 		memcpy(r->text, q->address.p, q->address.n);
 	if (q->sender.n > 0)
 		memcpy(r->text + q->address.n, q->sender.p, q->sender.n);
+	if (client_addr.n > 0)
+		memcpy(r->text + q->address.n + q->sender.n, client_addr.p, client_addr.n);
+	r->client_addr = span_of(r->text + q->address.n + q->sender.n, client_addr.n);
+	r->repute.on_answer = on_repute;
 	r->question.address = span_of(r->text, q->address.n);
 	r->question.sender = span_of(r->text + q->address.n, q->sender.n);
 	list_push(&cl->requests, &r->node);
@@ -291,7 +380,7 @@ request_run(struct request *r)
 static bool
 request_start(struct client *cl, enum request_kind kind, uint64_t id, const struct route_question *q)
 {
-	struct request *r = request_new(cl, kind, id, q);
+	struct request *r = request_new(cl, kind, id, q, SPAN_NONE);
 
 	return r && request_run(r);
 }
@@ -311,7 +400,7 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 	struct route_question q = { ROUTE_CHECK, m->address, m->sender, m->may_relay, m->smtputf8 };
 	struct ipc_rcpt_answer busy = { .id = m->id, .status = STATUS_SYSTEM_LOCAL_TEMP };
 	struct client *cl = client_of(c);
-	struct request *r = request_new(cl, REQUEST_RCPT, m->id, &q);
+	struct request *r = request_new(cl, REQUEST_RCPT, m->id, &q, m->client_addr);
 
 	if (!r)
 		return ipc_send_rcpt_answer(c, &busy);

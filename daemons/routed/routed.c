@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "routed.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void
 on_table_event(void *arg, const char *text)
@@ -30,8 +33,26 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&d->clients);
 	users_init(&d->users, s->loop);
 	arena_init(&d->paths, 1024 * 1024);
+	repute_init(&d->repute, s->loop);
+	greylist_init(&d->greylist, s->loop, s->conf);
 	d->rules = read_rules(d, why);
 	return d->rules != NULL;
+}
+
+/* What is missing here makes the host less picky, never deaf. */
+static void
+configure_strangers(struct routed *d)
+{
+	const struct conf *conf = d->service->conf;
+	struct fail why;
+
+	if (!repute_configure(&d->repute, &conf->smtpd_dnsbl_sites))
+		log_put(LOG_failure, "out of memory: no DNS lists are asked");
+	d->greylist.conf = conf;
+	if (!conf->smtpd_greylist)
+		greylist_close(&d->greylist);
+	else if ((mkdir(d->greylist_dir, 0700) < 0 && errno != EEXIST) || !greylist_open(&d->greylist, d->greylist_dir, &why))
+		log_put(LOG_failure, "%s cannot be used, nobody is put off: %s", d->greylist_dir, errno && !why.text[0] ? strerror(errno) : why.text);
 }
 
 static void
@@ -43,6 +64,7 @@ on_sandbox(struct service *s, struct sandbox *walls)
 	for (size_t i = 0; i < n; i++)
 		walls->read[i] = d->readable[i];
 	walls->write[0] = d->data;
+	(void)snprintf(d->greylist_dir, sizeof(d->greylist_dir), "%s/greylist", d->data);
 }
 
 static bool
@@ -52,6 +74,7 @@ on_start(struct service *s, struct fail *why)
 
 	(void)why;
 	rules_refresh(d->rules, loop_now_ms(s->loop));
+	configure_strangers(d);
 	return true;
 }
 
@@ -89,6 +112,7 @@ on_reload(struct service *s, const struct conf *old)
 	}
 	if (all_readable(d)) {
 		rules_refresh(d->rules, loop_now_ms(s->loop));
+		configure_strangers(d);
 		request_restart_all(d);
 	} else {
 		log_put(LOG_table, "tables in places outside this sandbox: starting anew");
@@ -112,6 +136,8 @@ on_stop(struct service *s)
 	struct routed *d = s->state;
 
 	request_drop_all(d);
+	repute_free(&d->repute);
+	greylist_close(&d->greylist);
 	users_free(&d->users);
 	rules_free(&d->rules);
 	arena_free(&d->paths);
@@ -129,11 +155,21 @@ on_users_open(struct service *s, struct channel *c, struct span peer, unsigned i
 	users_open(&d->users, c);
 }
 
+static void
+on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct routed *d = s->state;
+
+	(void)peer, (void)instance;
+	lookup_client_open(&d->repute.dns, c);
+}
+
 static const struct service_channel channels[] = {
 	{ &ipc_channel_rcpt, CHANNEL_SERVER, &request_rcpt_ops, request_client_open },
 	{ &ipc_channel_route, CHANNEL_SERVER, &request_route_ops, request_client_open },
 	{ &ipc_channel_route_admin, CHANNEL_SERVER, &request_admin_ops, request_client_open },
 	{ &ipc_channel_users, CHANNEL_CLIENT, &users_ops, on_users_open },
+	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
 };
 
 const struct service_ops routed_ops = {

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: ISC
  *
  * routed: answers smtpd (rcpt), queued (route) and mailctl (route_admin) by
- * the rules of route.h; asks authd (users).  Sees no mail content, no network.
+ * the rules of route.h; asks authd (users) and dnsd (lists of clients).  Sees
+ * no mail content, no network.
  */
 #ifndef ROUTED_ROUTED_H
 #define ROUTED_ROUTED_H
 
 #include "base/map.h"
+#include "greylist.h"
+#include "repute.h"
 #include "route.h"
 #include "service/service.h"
 #include "users.h"
@@ -23,10 +26,12 @@ struct routed {
 	struct service *service;
 	struct rules *rules;
 	struct users users;
+	struct repute repute;
+	struct greylist greylist;
 	struct list clients;
 	struct arena paths; /* of the sandbox */
 	const char *readable[SANDBOX_PATHS];
-	char data[B_PATH];
+	char data[B_PATH], greylist_dir[B_PATH + 16];
 	uint64_t checked, resolved; /* requests answered */
 };
 

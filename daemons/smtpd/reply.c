@@ -123,6 +123,8 @@ reply_line(struct session *s, struct span line)
 	line = span_sub(line, 0, REPLY_LINE_MAX);
 	if (error)
 		count_error(s, line);
+	else if (s->rule.n && line.p[0] == '4') /* no fault of the client's, but it will be asked about */
+		s->ports->note(s->owner, SESSION_NOTE_REJECT, line);
 	buf_put(output(s), line);
 	buf_put(output(s), SPAN("\r\n"));
 	if (error && s->errors >= s->policy->conf->smtpd_hard_error_limit)  {

@@ -2,12 +2,28 @@
 # SPDX-License-Identifier: ISC
 """Access rules through the running suite: tables that change under it, and
 messages that are refused, held, thrown away, redirected, marked."""
+import atexit
 import json
 import os
+import subprocess
+import tempfile
 
+import pillar
 from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
 
-ETC = None
+zone = tempfile.NamedTemporaryFile("w", prefix="pp-zone-")
+zone.write("""9.100.51.198.bad.test A 127.0.0.4
+9.100.51.198.mild.test A 127.0.0.2
+10.100.51.198.mild.test A 127.0.0.2
+11.100.51.198.bad.test A 127.0.0.99
+12.100.51.198.bad.test A 127.0.0.4
+12.100.51.198.good.test A 127.0.10.1
+13.100.51.198.good.test A 127.0.10.1
+15.100.51.198.bad.test SERVFAIL
+""")
+zone.flush()
+dns = subprocess.Popen(["/usr/bin/python3", os.path.join(pillar.HERE, "dnsserver.py"), "--zone", zone.name], stdout=subprocess.PIPE, text=True)
+atexit.register(lambda: (dns.kill(), dns.wait()))
 suite = Instance(start=False)
 ETC = suite.dir + "/etc"
 
@@ -27,7 +43,11 @@ smtpd_login_access_maps = inline:{bob@example.test=REJECT Bob may read only}
 smtpd_sender_access_maps = file:%(e)s/senders
 smtpd_recipient_access_maps = pcre:%(e)s/recipients
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
-""" % {"e": ETC})
+dns_servers = 127.0.0.1@%(dns)s
+dns_trust_anchor =
+smtpd_dnsbl_sites = bad.test=127.0.0.[2..11]*2, mild.test, good.test=127.0.[0..255].[1;3]*-4
+smtpd_dnsbl_threshold = 2
+""" % {"e": ETC, "dns": dns.stdout.readline().strip()})
 suite.make()
 suite.start()
 for user in ("alice", "bob"):
@@ -128,6 +148,50 @@ def test_discard_redirect_prepend_warn():
     wait_for(lambda: found("watched"), 20, "the watched message")
     has(suite.wait_log("access", "watch@else.test"), "WARN")
     assert found("redirected") is None and found("thrown away") is None
+
+
+def test_dns_lists_add_up():
+    expect(rcpt(address="198.51.100.9"), "550 5.7.1 Client host [198.51.100.9] blocked by bad.test*2 mild.test*1")
+    has(suite.wait_log("reject", "198.51.100.9"), "rule=smtpd_dnsbl_sites: bad.test*2 mild.test*1 = 3")
+    starts(rcpt(address="198.51.100.10"), "250")  # 1 is not enough
+    starts(rcpt(address="198.51.100.11"), "250")  # the answer is not one that counts
+    starts(rcpt(address="198.51.100.12"), "250")  # the good list outweighs
+    starts(rcpt(address="198.51.100.14"), "250")  # on none
+    starts(rcpt(address="198.51.100.15"), "250")  # a list that fails has no say
+    starts(rcpt(address="198.51.100.9", to="nobody@example.test"), "550 5.1.1")
+    write("clients", "198.51.100.9 OK\n192.0.2.0/24 REJECT\n")
+    wait_for(lambda: rcpt(address="198.51.100.9").startswith("250"), 10, "the exemption")
+
+
+def test_T06_greylisting():
+    with open(ETC + "/local.conf") as f:
+        text = f.read()
+    write("local.conf", text + "smtpd_greylist = yes\nsmtpd_greylist_delay = 3s\nsmtpd_greylist_auto_whitelist = 2\n")
+    suite.make()
+    suite.mailctl("reload")
+    first = "451 4.7.1 Greylisted, try again later"
+    wait_for(lambda: rcpt("grey@else.test") == first, 10, "greylisting")
+    expect(rcpt("grey@else.test"), first)
+    has(suite.wait_log("reject", "grey@else.test"), "rule=smtpd_greylist")
+    starts(rcpt("grey@else.test", address="198.51.100.13"), "250")   # a good list speaks for it
+    starts(rcpt("grey@else.test", to="nobody@example.test"), "550")  # no need to come again
+    with suite.submission("alice") as s:                             # ours are not asked
+        s.sendmail("alice@example.test", ["bob@example.test"], "Subject: ours\r\n\r\n")
+    expect(rcpt("second@else.test", address="198.51.101.7"), first)
+    wait_for(lambda: rcpt("grey@else.test").startswith("250"), 10, "the second attempt")
+    send("grey@else.test", "grey")
+    has(wait_for(lambda: found("grey"), 20, "the message"), "X-Greylist: whitelisted, not delayed by greylisting at ")
+    expect(rcpt("another@else.test"), first)  # another sender of the same network
+    wait_for(lambda: rcpt("another@else.test").startswith("250"), 10, "its second attempt")
+    starts(rcpt("third@else.test"), "250")    # by now the network is known
+    suite.stop()                              # and stays so
+    suite.start()
+    starts(rcpt("fourth@else.test"), "250")
+    expect(rcpt("new@else.test", address="198.51.102.7"), first)
+    write("local.conf", text)
+    suite.make()
+    suite.mailctl("reload")
+    wait_for(lambda: rcpt("new@else.test", address="198.51.102.7").startswith("250"), 10, "greylisting switched off")
 
 
 def test_a_mistake_in_a_table_puts_mail_off():

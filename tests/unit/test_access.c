@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "conf/site.h"
 #include "daemons/routed/access.h"
 #include "mail/status.h"
 
@@ -231,6 +232,32 @@ a_table_that_fails_puts_off(void **state)
 	assert_int_equal(check()->status, STATUS_MISCONFIGURED);
 }
 
+static void
+dns_lists_are_read(void **state)
+{
+	static const char *const bad[] = { "", "*2", "=127.0.0.1", "list.test*x", "list.test*101", "list.test=127.0.0", "list.test=127.0.0.1.2",
+		"list.test=127.0.0.[", "list.test=127.0.0.[]", "list.test=127.0.0.[4..2]", "list.test=127.0.0.256", "a b", "a..b", "list.test=" };
+	struct conf_site s;
+	struct fail why;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		if (conf_site_parse(span_str(bad[i]), &s, &why))
+			print_message("taken: %s\n", bad[i]);
+		assert_false(conf_site_parse(span_str(bad[i]), &s, &why));
+	}
+	assert_true(conf_site_parse(SPAN("list.test"), &s, &why));
+	assert_int_equal(s.weight, 1);
+	assert_true(conf_site_matches(&s, (const uint8_t[]){ 127, 0, 0, 2 }));
+	assert_false(conf_site_matches(&s, (const uint8_t[]){ 192, 0, 2, 1 }));
+	assert_true(conf_site_parse(SPAN("list.test=127.0.[0..3].[1;3;7..9]*-12"), &s, &why));
+	assert_int_equal(s.weight, -12);
+	assert_true(span_eq(s.zone, SPAN("list.test")));
+	assert_true(conf_site_matches(&s, (const uint8_t[]){ 127, 0, 3, 8 }));
+	assert_false(conf_site_matches(&s, (const uint8_t[]){ 127, 0, 4, 8 }));
+	assert_false(conf_site_matches(&s, (const uint8_t[]){ 127, 0, 3, 4 }));
+}
+
 int
 main(void)
 {
@@ -248,6 +275,7 @@ main(void)
 		T(actions_add_up_over_the_stages),
 		T(values_nobody_can_obey_put_off),
 		T(a_table_that_fails_puts_off),
+		T(dns_lists_are_read),
 	};
 #undef T
 	return cmocka_run_group_tests(tests, NULL, NULL);

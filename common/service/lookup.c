@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/remoted/lookup.h"
+#include "service/lookup.h"
 
 #include <string.h>
 

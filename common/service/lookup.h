@@ -3,8 +3,8 @@
  * lookup: questions to dnsd over the dns channel.  When dnsd dies its questions
  * are asked again of the next one.
  */
-#ifndef REMOTED_LOOKUP_H
-#define REMOTED_LOOKUP_H
+#ifndef SERVICE_LOOKUP_H
+#define SERVICE_LOOKUP_H
 
 #include "base/map.h"
 #include "ipc/messages.h"

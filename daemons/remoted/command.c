@@ -52,6 +52,17 @@ command_check(const struct client_settings *settings, const struct client_mail *
 	return (struct verdict){ .outcome = VERDICT_PENDING };
 }
 
+/* A recipient behind an alias may need it though the message as it came did not. */
+static bool
+needs_utf8(const struct client_mail *mail)
+{
+	bool utf8 = mail->smtputf8 || !is_ascii(mail->sender);
+
+	for (size_t i = 0; !utf8 && i < mail->nrcpts; i++)
+		utf8 = !is_ascii(mail->rcpts[i].address);
+	return utf8;
+}
+
 void
 command_mail(struct buf *out, const struct client_mail *mail, unsigned extensions)
 {
@@ -64,7 +75,7 @@ command_mail(struct buf *out, const struct client_mail *mail, unsigned extension
 	}
 	if (mail->body8 && (extensions & CLIENT_EXT(8BITMIME)))
 		buf_put(out, SPAN(" BODY=8BITMIME"));
-	if (mail->smtputf8)
+	if (needs_utf8(mail) && (extensions & CLIENT_EXT(SMTPUTF8)))
 		buf_put(out, SPAN(" SMTPUTF8"));
 	if (extensions & CLIENT_EXT(DSN)) {
 		if (mail->ret == 1 || mail->ret == 2)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "mail/charset.h"
 
 /* "FROM:<path> params". Blanks behind the colon and a path without brackets are errors of old
  * clients (and of a book: S03) that hurt nobody; the address must be one all the same. */
@@ -33,13 +34,11 @@ take_path(struct span args, struct span keyword, unsigned flags, struct address 
 	return !params->n || ascii_blank(params->p[0]);
 }
 
-static bool
-has_8bit(struct span s)
+/* RFC 6531 3.5: 5.6.7 where SMTPUTF8 is what is missing. */
+static unsigned
+bad_path(struct span args, bool utf8, unsigned status)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 0x7e)
-			return true;
-	return false;
+	return !utf8 && utf8_has_8bit(args) ? STATUS_UTF8_NEEDED : status;
 }
 
 /* Addresses of this host may come without their domain. */
@@ -74,24 +73,27 @@ cmd_mail(struct session *s, struct span args)
 {
 	struct address a;
 	struct span params, text;
-	unsigned status = mail_refusal(s, &text);
+	unsigned status = mail_refusal(s, &text), utf8 = s->policy->extensions & EXT(SMTPUTF8) ? ADDRESS_UTF8 : 0;
 	struct transaction *t;
 
 	if (status) {
 		reply_status(s, status, text);
 		return;
 	}
-	if (!take_path(args, SPAN("FROM:"), ADDRESS_NULL, &a, &params)) {
-		reply_status(s, has_8bit(args) ? STATUS_UTF8_NEEDED : STATUS_BAD_SYNTAX_SENDER, SPAN_NONE);
+	if (!take_path(args, SPAN("FROM:"), ADDRESS_NULL | utf8, &a, &params)) {
+		reply_status(s, bad_path(args, utf8, STATUS_BAD_SYNTAX_SENDER), SPAN_NONE);
 		return;
 	}
 	t = transaction_begin(s);
 	if (!t)
 		return;
 	t->sender = qualified(s, &a);
+	t->utf8_addresses = utf8_has_8bit(t->sender);
 	if (t->sender.n > B_ADDRESS)
 		status = STATUS_BAD_SYNTAX_SENDER;
-	if (status || !esmtp_mail_params(s, t, params, &status)) {
+	else if (esmtp_mail_params(s, t, params, &status))
+		status = t->utf8_addresses && !t->utf8 ? STATUS_UTF8_NEEDED : 0; /* RFC 6531 3.4 */
+	if (status) {
 		transaction_end(s);
 		reply_status(s, status, SPAN_NONE);
 		return;
@@ -125,9 +127,10 @@ take_recipient(struct session *s, struct recipient *r, struct span args)
 	struct span params;
 	unsigned status = 0;
 
-	if (!take_path(args, SPAN("TO:"), ADDRESS_POSTMASTER, &a, &params))
-		return has_8bit(args) ? STATUS_UTF8_NEEDED : STATUS_BAD_SYNTAX_RECIPIENT;
+	if (!take_path(args, SPAN("TO:"), ADDRESS_POSTMASTER | (s->mail->utf8 ? ADDRESS_UTF8 : 0u), &a, &params))
+		return bad_path(args, s->mail->utf8, STATUS_BAD_SYNTAX_RECIPIENT);
 	r->address = qualified(s, &a);
+	s->mail->utf8_addresses |= utf8_has_8bit(r->address);
 	if (!r->address.n || r->address.n > B_ADDRESS)
 		return r->address.n ? STATUS_BAD_SYNTAX_RECIPIENT : STATUS_SYSTEM_LOCAL_TEMP;
 	return esmtp_rcpt_params(s, r, params, &status) ? 0 : status;
@@ -144,6 +147,7 @@ ask_routed(struct session *s, struct recipient *r)
 		.helo = span_sub(s->helo, 0, B_HOST),
 		.sasl_user = s->user,
 		.may_relay = s->trusted || s->user.n || s->policy->local,
+		.smtputf8 = s->mail->utf8,
 	};
 
 	if (!s->ports->ask_rcpt(s->owner, &ask))

@@ -40,6 +40,7 @@ void
 cmd_vrfy(struct session *s, struct span args)
 {
 	struct ipc_rcpt_ask ask = { .client_addr = s->address, .sasl_user = s->user, .may_relay = s->trusted || s->user.n || s->policy->local };
+	unsigned flags = ADDRESS_NO_DOMAIN;
 	struct address a;
 	struct fail why;
 	size_t used;
@@ -53,10 +54,15 @@ cmd_vrfy(struct session *s, struct span args)
 		reply_status(s, STATUS_AUTH_REQUIRED, SPAN_NONE);
 		return;
 	}
-	if (args.p[0] == '<')
-		good = address_parse_path(&a, args, ADDRESS_NO_DOMAIN, &used, &why) && used == args.n;
+	if (span_caseends(args, SPAN(" SMTPUTF8")) && s->policy->extensions & EXT(SMTPUTF8)) { /* RFC 6531 3.7.4.2 */
+		args = span_trim(span_sub(args, 0, args.n - sizeof("SMTPUTF8")));
+		flags |= ADDRESS_UTF8;
+		ask.smtputf8 = true;
+	}
+	if (args.n && args.p[0] == '<')
+		good = address_parse_path(&a, args, flags, &used, &why) && used == args.n;
 	else
-		good = address_parse(&a, args, ADDRESS_NO_DOMAIN, &why);
+		good = address_parse(&a, args, flags, &why);
 	if (!good) {
 		reply_status(s, STATUS_BAD_SYNTAX_RECIPIENT, SPAN_NONE);
 		return;

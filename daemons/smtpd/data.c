@@ -51,7 +51,7 @@ put_received(struct session *s)
 	    .client_ip = local ? SPAN_NONE : s->address,
 	    .by = s->policy->conf->myhostname,
 	    .via = local ? SPAN("UNIX") : SPAN_NONE,
-	    .protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, false),
+	    .protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, t->utf8),
 	    .tls = s->tls,
 	    .auth_user = s->policy->local ? uid_text(s, uid) : s->user,
 	    .id = queueid_text(t->id, id),
@@ -112,6 +112,13 @@ give_up(struct session *s, unsigned status)
 	buf_free(&t->header);
 }
 
+/* Many clients say SMTPUTF8 with all they send; what is ASCII can go to hosts without it all the same. */
+static bool
+needs_utf8(const struct transaction *t)
+{
+	return t->utf8 && (t->utf8_addresses || t->content.header_8bit || !t->content.header_done);
+}
+
 static bool
 send_envelope(struct session *s)
 {
@@ -122,11 +129,12 @@ send_envelope(struct session *s)
 		.client_name = s->name.n ? s->name : SPAN("unknown"),
 		.client_addr = s->address,
 		.helo = span_sub(s->helo, 0, B_HOST),
-		.protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, false),
+		.protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, t->utf8),
 		.sasl_user = s->user,
 		.ret = t->ret,
 		.envid = t->envid,
 		.body8 = t->body8 || t->content.eightbit,
+		.smtputf8 = needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,
 		.hops = (uint8_t)(t->content.received < UINT8_MAX ? t->content.received : UINT8_MAX),

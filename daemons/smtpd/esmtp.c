@@ -58,6 +58,14 @@ mail_body(struct target *to, struct span value, unsigned *status)
 }
 
 static bool
+mail_utf8(struct target *to, struct span value, unsigned *status)
+{
+	(void)status;
+	to->t->utf8 = !value.p;
+	return to->t->utf8;
+}
+
+static bool
 mail_ret(struct target *to, struct span value, unsigned *status)
 {
 	(void)status;
@@ -130,7 +138,7 @@ static bool
 rcpt_orcpt(struct target *to, struct span value, unsigned *status)
 {
 	(void)status;
-	if (!orcpt_valid(value, false))
+	if (!orcpt_valid(value, to->t->utf8))
 		return false;
 	to->r->orcpt = arena_dup(&to->s->mail_mem, value);
 	return to->r->orcpt.p != NULL;

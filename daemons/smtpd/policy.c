@@ -31,7 +31,7 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.auth = l->auth,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
-	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(ENHANCEDSTATUSCODES);
+	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
 	if (p->auth)
@@ -42,4 +42,6 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 	if (p->profile)
 		p->extensions &= ~EXT(ENHANCEDSTATUSCODES);
 	p->extensions = without(p->extensions, &conf->smtpd_discard_ehlo_keywords);
+	if (!conf->smtputf8_enable || !(p->extensions & EXT(8BITMIME))) /* RFC 6531 3.1 (8) */
+		p->extensions &= ~EXT(SMTPUTF8);
 }

@@ -33,7 +33,8 @@ struct transaction {
 	struct span sender, envid; /* sender empty: null */
 	uint64_t size;             /* declared, 0 when not */
 	uint8_t ret;
-	bool body8;
+	bool body8, utf8;          /* BODY=8BITMIME, SMTPUTF8 */
+	bool utf8_addresses;       /* the sender's or a recipient's is not ASCII */
 	struct recipient *first, **end;
 	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */
 	unsigned tried, good, asked;

@@ -3,6 +3,7 @@
 """Extensions of SMTP through the whole suite: what comes in by one goes out by it,
 or as it can to a peer that lacks it."""
 import atexit
+import email
 import os
 import shutil
 import socket
@@ -25,7 +26,7 @@ route all.test { nexthop = "[127.0.0.11]"; }
 route none.test { nexthop = "[127.0.0.12]"; }
 """ % PORT)
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
-rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SIZE 1000000000"))
+rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SMTPUTF8", "SIZE 1000000000"))
 poor = Peer(("127.0.0.12", PORT), ("PIPELINING",))
 
 
@@ -56,6 +57,40 @@ def test_chunks_in_and_out():
         expect((m.how, m.data.endswith(body)), (how, True))
     with open(suite.wait_mail(1)[0], "rb") as f:
         assert f.read().replace(b"\r\n", b"\n").endswith(body.replace(b"\r\n", b"\n"))
+
+
+def test_utf8_everywhere_and_back():
+    suite.user_add("jürgen")
+    d = talk("MAIL FROM:<jürgen@example.test> SMTPUTF8", "RCPT TO:<jürgen@example.test>", "RCPT TO:<josé@all.test>", "RCPT TO:<josé@none.test> NOTIFY=FAILURE ORCPT=utf-8;josé@old.test")
+    d.ask("DATA")
+    starts(d.ask("From: Jürgen <jürgen@example.test>\r\nSubject: Grüße\r\n\r\nhallo\r\n."), "250")
+    d.close()
+    m = took(rich, "Grüße")
+    has(m.mail, "SMTPUTF8")
+    expect(m.rcpts[0].split(" ")[1], "TO:<josé@all.test>")
+    has(suite.wait_log("delivery", "josé@none.test"), "dsn=5.6.7 status=bounced")
+    messages = [email.message_from_bytes(open(p, "rb").read()) for p in suite.wait_mail(2, "jürgen")]
+    report = [m for m in messages if m.get_content_type() == "multipart/report"][0]
+    expect(report.get_param("report-type"), "global-delivery-status")
+    expect([p.get_content_type() for p in report.get_payload()], ["text/plain", "message/global-delivery-status", "message/global"])
+    text = report.as_bytes().decode("utf-8", "surrogateescape")
+    has(text, "Original-Recipient: utf-8;josé@old.test")
+    has(text, "Final-Recipient: utf-8; josé@none.test")
+
+
+def test_utf8_of_an_ascii_sender_comes_back_in_ascii():
+    d = talk("MAIL FROM:<alice@example.test> SMTPUTF8", "RCPT TO:<bob@none.test>")
+    d.ask("DATA")
+    starts(d.ask("Subject: Grüße 2\r\n\r\nhallo\r\n."), "250")
+    d.close()
+    report = email.message_from_bytes(open(suite.wait_mail(1, "alice")[0], "rb").read())
+    expect([p.get_content_type() for p in report.get_payload()], ["text/plain", "message/delivery-status", "message/global"])
+    assert report.as_bytes().isascii()
+    d = talk("MAIL FROM:<alice@example.test> SMTPUTF8", "RCPT TO:<bob@none.test>")
+    d.ask("DATA")
+    starts(d.ask("Subject: ascii after all\r\n\r\nhallo\r\n."), "250")
+    d.close()
+    took(poor, "ascii after all")
 
 
 main(globals())

@@ -43,7 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct segment_header h = { .used = true, .seq = 7, .stamp = 9, .mark = 0x31313131, .prev_seq = 6 };
 	struct memfs *fs = memfs_new();
-	struct spool s = { .vfs = &fs->vfs, .remember = true };
+	struct spool s;
 	struct spool_item **all;
 	size_t n = size > 1 ? size - 1 : 0, count = 0;
 	uint8_t how = size ? data[0] : 0;
@@ -63,6 +63,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put_file(fs, "journal/00000000.seg", file, SEGMENT_HEADER + n);
 	if (how & 2)
 		put_file(fs, "journal/00000000.idx", file + SEGMENT_HEADER, n);
+	spool_init(&s, &fs->vfs);
 	if (spool_load(&s, NULL)) {
 		all = spool_sorted(&s, &count);
 		buf_init(&room, EXPORT_TEXT_MAX);

@@ -114,9 +114,10 @@ note_file(void *arg, const char *name)
 static void
 learn(struct world *w)
 {
-	struct spool s = { .vfs = &w->fs->vfs };
+	struct spool s;
 	struct fail why;
 
+	spool_init(&s, &w->fs->vfs);
 	assert_true(spool_load(&s, &why));
 	assert_int_equal(s.damages, 0);
 	for (unsigned n = 0; n < MESSAGES; n++) {
@@ -271,7 +272,7 @@ is_hurt(const struct world *w, const struct truth *t, const struct wound *x, uns
 static void
 check(struct world *w, const struct wound *x, unsigned n, unsigned trial)
 {
-	struct spool s = { .vfs = &w->fs->vfs };
+	struct spool s;
 	struct export_message m;
 	struct buf got, room;
 	struct fail why;
@@ -279,6 +280,7 @@ check(struct world *w, const struct wound *x, unsigned n, unsigned trial)
 
 	buf_init(&got, 1 << 20);
 	buf_init(&room, EXPORT_TEXT_MAX);
+	spool_init(&s, &w->fs->vfs);
 	assert_true(spool_load(&s, &why));
 	for (unsigned i = 0; i < MESSAGES; i++) {
 		struct spool_item *item = spool_find(&s, w->all[i].id);

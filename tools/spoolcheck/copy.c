@@ -85,8 +85,13 @@ copy_whole(struct copying *k, const struct spool_item *i, struct export_message 
 	struct sink sink = { .d = &k->whole, .why = why };
 	uint64_t size;
 
-	if (c->dry_run || !i->sound)
-		return spool_content(&c->spool, i, NULL, NULL, &size, why);
+	if (c->dry_run || !i->sound) {
+		if (!spool_content(&c->spool, i, NULL, NULL, &size, why))
+			return false;
+		c->messages++;
+		c->bytes += size;
+		return true;
+	}
 	if (!export_begin(&k->whole, x, why)) {
 		if (why->err == EEXIST) {
 			c->twice++;
@@ -94,15 +99,18 @@ copy_whole(struct copying *k, const struct spool_item *i, struct export_message 
 		} else {
 			trouble(k, id, why);
 		}
-		c->messages--;
 		return true;
 	}
 	if (!spool_content(&c->spool, i, to_file, &sink, &size, why)) {
 		export_abandon(&k->whole);
 		return false;
 	}
-	if (!export_end(&k->whole, x, why))
+	if (!export_end(&k->whole, x, why)) {
 		trouble(k, id, why);
+		return true;
+	}
+	c->messages++;
+	c->bytes += size;
 	return true;
 }
 
@@ -121,12 +129,8 @@ copy_message(struct copying *k, const struct spool_item *i)
 		say(id, why.text);
 		return;
 	}
-	c->messages++;
-	if (copy_whole(k, i, &x, id, &why)) {
-		c->bytes += x.envelope.size;
+	if (copy_whole(k, i, &x, id, &why))
 		return;
-	}
-	c->messages--;
 	c->broken++;
 	say(id, why.text);
 	if (k->salvage && !c->dry_run)

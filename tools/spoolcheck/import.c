@@ -77,7 +77,7 @@ known(struct importing *k, const struct export_message *x)
 	const struct spool_item *i = spool_find(&k->c->spool, x->envelope.id);
 	struct record_envelope e;
 
-	if (spool_has_left(&k->c->spool, x->envelope.id)) {
+	if (!i && spool_has_left(&k->c->spool, x->envelope.id)) {
 		say(x->envelope.id, "was in this queue and has left it: not imported again");
 	} else if (i && (!desc_decode_older(&record_desc_envelope, i->head, &e, NULL) || e.size != x->envelope.size ||
 	                    !span_eq(e.sender, x->envelope.sender) || !span_eq(e.message_id, x->envelope.message_id))) {
@@ -244,7 +244,7 @@ give_to_owner(struct spoolcheck *c)
 	struct stat st;
 	char path[1200];
 
-	if (geteuid() != 0 || stat(c->dir, &st) < 0 || st.st_uid == 0)
+	if (geteuid() != 0 || stat(c->dir, &st) < 0)
 		return true;
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		struct owner o = { .uid = st.st_uid, .gid = st.st_gid, .ok = true };
@@ -283,6 +283,24 @@ import_all(struct importing *k)
 	return k->trouble ? EXIT_TROUBLE : k->failed ? EXIT_DAMAGED : EXIT_GOOD;
 }
 
+/* Nothing was ever queued here. */
+static bool
+is_new(const struct spoolcheck *c)
+{
+	struct vfs_stat st;
+
+	return c->spool.vfs->ops->stat(c->spool.vfs, "journal", &st) < 0 && errno == ENOENT;
+}
+
+/* As root, who owns the files made here shows from the directory. */
+static bool
+has_owner(const struct spoolcheck *c)
+{
+	struct stat st;
+
+	return geteuid() != 0 || (stat(c->dir, &st) == 0 && st.st_uid != 0);
+}
+
 int
 spoolcheck_import(struct spoolcheck *c)
 {
@@ -290,14 +308,17 @@ spoolcheck_import(struct spoolcheck *c)
 	struct fail why;
 	int status;
 
+	if (!c->dry_run && !has_owner(c)) {
+		(void)fail_set(&why, FAIL_PERM, 0, "belongs to root: start the suite once, which gives it to its owner");
+		return spoolcheck_fail(c->dir, &why);
+	}
 	if (!c->dry_run && !vfs_posix_lock(c->spool.vfs, &why))
 		return spoolcheck_fail(c->dir, &why);
 	if (!c->dry_run && c->spool.vfs->ops->mkdir(c->spool.vfs, "journal") < 0) {
 		(void)fail_errno(&why, 0, "cannot make %s/journal", c->dir);
 		return spoolcheck_fail(NULL, &why);
 	}
-	c->spool.remember = true;
-	if (!spoolcheck_load(c))
+	if (!is_new(c) && !spoolcheck_load(c))
 		return EXIT_TROUBLE;
 	buf_init(&k.text, EXPORT_TEXT_MAX);
 	buf_init(&k.room, EXPORT_TEXT_MAX);

@@ -149,7 +149,7 @@ run(struct spoolcheck *c, const char *verb)
 	for (size_t i = 0; i < NVERBS; i++) {
 		if (strcmp(verb, verbs[i].name) != 0 || c->nargs < verbs[i].min_args)
 			continue;
-		c->spool.vfs = vfs_posix_new(c->dir, &why);
+		spool_init(&c->spool, vfs_posix_new(c->dir, &why));
 		if (!c->spool.vfs)
 			return spoolcheck_fail(NULL, &why);
 		status = verbs[i].run(c);

@@ -250,7 +250,6 @@ spoolcheck_print(struct spoolcheck *c)
 	struct scan s = { .vfs = c->spool.vfs, .dir = "journal", .kind = "queu", .arg = c, .on_record = print_record, .on_damage = count_damage };
 	struct fail why;
 
-	words_init(&c->spool.words);
 	if (!scan_run(&s, &why))
 		return spoolcheck_fail(NULL, &why);
 	return c->broken ? EXIT_DAMAGED : EXIT_GOOD;

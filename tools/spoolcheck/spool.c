@@ -37,7 +37,7 @@ remember_left(struct spool *s, uint64_t id)
 {
 	struct left *l;
 
-	if (!s->remember || idmap_get(&s->gone, id))
+	if (idmap_get(&s->gone, id))
 		return;
 	l = calloc(1, sizeof(*l));
 	if (!l || !idmap_put(&s->gone, &l->by_id, id)) {
@@ -156,13 +156,19 @@ on_progress(void *arg, uint64_t done, uint64_t total)
 		s->on_progress(s->arg, done, total);
 }
 
+void
+spool_init(struct spool *s, struct vfs *v)
+{
+	*s = (struct spool){ .vfs = v };
+	words_init(&s->words);
+}
+
 bool
 spool_load(struct spool *s, struct fail *why)
 {
 	struct scan scan = { .vfs = s->vfs, .dir = "journal", .kind = "queu", .arg = s, .on_record = on_record, .on_damage = on_damage,
 		.on_progress = on_progress };
 
-	words_init(&s->words);
 	if (!scan_run(&scan, why))
 		return false;
 	s->segments = scan.segments;
@@ -293,7 +299,7 @@ on_blob(void *arg, const char *name)
 	struct strays *t = arg;
 	uint64_t id;
 
-	if (queueid_parse(span_str(name), &id) && !spool_find(t->s, id)) {
+	if (queueid_parse(span_str(name), &id) && !spool_find(t->s, id) && !spool_has_left(t->s, id)) {
 		t->s->strays++;
 		t->visit(t->arg, name, id);
 	}

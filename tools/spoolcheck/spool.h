@@ -32,15 +32,15 @@ struct spool {
 	void *arg;
 	void (*on_damage)(void *arg, const char *file, uint64_t at, uint64_t n, const char *what);
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
-	bool remember; /* ids of what has left, too */
 	/* Results: */
-	struct idmap items, gone;
+	struct idmap items, gone; /* gone: ids of what has left */
 	struct words words;
 	unsigned damages, segments, gaps, strays; /* strays: large contents without envelope */
 	uint64_t records;
 	bool no_memory;
 };
 
+void spool_init(struct spool *s, struct vfs *v);
 /* False: nothing could be read. */
 bool spool_load(struct spool *s, struct fail *why);
 void spool_free(struct spool *s);
@@ -54,7 +54,7 @@ spool_find(const struct spool *s, uint64_t id)
 
 	return node ? OWNER_OF(node, struct spool_item, by_id) : NULL;
 }
-/* Only with remember: it was here. */
+/* It was here; it may be here again (deleted, and brought back). */
 bool spool_has_left(const struct spool *s, uint64_t id);
 
 /* Its envelope and state; x points into the item and *room. */

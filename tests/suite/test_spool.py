@@ -15,7 +15,7 @@ from pillar import Instance, expect, has, main, wait_for
 
 SPOOLCHECK = os.path.join(pillar.ROOT, "usr/sbin/spoolcheck")
 SMALL = bool(os.environ.get("SANITIZED"))
-DAMAGES = 12 if SMALL else 60
+DAMAGES = 8 if SMALL else 32
 COUNT = 40
 dice = random.Random(20261121)
 

@@ -12,7 +12,7 @@
 enum {
 	SIGN_MS = 2000,      /* for one signature */
 	FETCH_MS = 2000,     /* for each message of the chains */
-	RETRY_SECONDS = 1,   /* after keyd did not answer */
+	RETRY_MS = 1000,     /* after keyd did not answer */
 	CHAINS_MAX = 1000,
 };
 
@@ -23,19 +23,22 @@ struct signer {
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
 	uint64_t last_id;
-	time_t retry;        /* not before this */
+	int64_t retry_ms;    /* not before this */
 	size_t chains;
+	struct tls_ticket_key tickets[2];
+	int64_t tickets_ms; /* good until then; 0: none are there */
+	int64_t tickets_retry_ms;
 };
 
 static const char *const digests[] = { "", "SHA256", "SHA384", "SHA512", "SHA1" };
 
-static time_t
-now(void)
+static int64_t
+now_ms(void)
 {
 	struct timespec t;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 struct signer *
@@ -59,6 +62,7 @@ signer_free(struct signer **at)
 		return;
 	channel_sync_free(&s->channel);
 	tls_server_unref(&s->server);
+	explicit_bzero(s, sizeof(*s));
 	free(s);
 	*at = NULL;
 }
@@ -72,7 +76,8 @@ signer_attach(struct signer *s, struct channel *c)
 	channel_sync_free(&s->channel);
 	s->channel = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_sign, CHANNEL_CLIENT, &why);
 	s->stale = true;
-	s->retry = 0;
+	s->retry_ms = 0;
+	s->tickets_ms = s->tickets_retry_ms = 0; /* another keyd has other keys */
 }
 
 /* The next message of the conversation; anything else breaks the channel. */
@@ -132,10 +137,49 @@ sign(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struc
 	return send(s, IPC_sign_ask, &m, why) && await_answer(s, signature, why);
 }
 
+static bool
+fetch_tickets(struct signer *s, struct fail *why)
+{
+	struct ipc_sign_tickets ask = { .id = ++s->last_id };
+	const struct ipc_sign_ticket_keys *keys;
+	const void *m;
+	unsigned type;
+
+	if (!send(s, IPC_sign_tickets, &ask, why))
+		return false;
+	do {
+		if (!receive(s, &type, &m, FETCH_MS, why))
+			return false;
+		keys = m;
+	} while (type != IPC_sign_ticket_keys || keys->id != s->last_id);
+	if (keys->current.n != sizeof(s->tickets[0]) || keys->before.n != sizeof(s->tickets[1]))
+		return fail_set(why, FAIL_TEMP, 0, "keyd has no keys for tickets");
+	memcpy(&s->tickets[0], keys->current.p, keys->current.n);
+	memcpy(&s->tickets[1], keys->before.p, keys->before.n);
+	s->tickets_ms = now_ms() + keys->valid_ms;
+	return true;
+}
+
+static bool
+tickets(void *ctx, struct tls_ticket_key keys[2])
+{
+	struct signer *s = ctx;
+	struct fail why;
+	int64_t now = now_ms();
+
+	if (now >= s->tickets_ms && (now < s->tickets_retry_ms || !fetch_tickets(s, &why))) {
+		if (now >= s->tickets_retry_ms)
+			s->tickets_retry_ms = now + RETRY_MS;
+		return false;
+	}
+	memcpy(keys, s->tickets, sizeof(s->tickets));
+	return true;
+}
+
 static struct tls_server *
 build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 {
-	struct tls_signer by = { sign, s };
+	struct tls_signer by = { sign, s, tickets };
 	struct tls_server *server = tls_server_new(&by, why);
 	const void *m;
 	unsigned type;
@@ -194,11 +238,11 @@ refresh(struct signer *s, struct fail *why)
 struct tls_server *
 signer_context(struct signer *s, struct fail *why)
 {
-	if (s->stale && now() >= s->retry) {
+	if (s->stale && now_ms() >= s->retry_ms) {
 		bool ok = refresh(s, why);
 
 		if (s->stale)
-			s->retry = now() + RETRY_SECONDS;
+			s->retry_ms = now_ms() + RETRY_MS;
 		if (!ok && !s->server)
 			return NULL;
 	}

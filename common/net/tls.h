@@ -27,11 +27,19 @@ struct tls_sign_request {
 	struct span input;   /* the digest, or the message for Ed25519 */
 };
 
+/* What session tickets are sealed with (RFC 5077 4). */
+struct tls_ticket_key {
+	unsigned char name[16], cipher[32], mac[32];
+};
+
 /* Asks for one signature and waits for it (bounded, some milliseconds).
  * PSS salt is as long as the digest; ECDSA signatures are DER. */
 struct tls_signer {
 	bool (*sign)(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struct fail *why);
 	void *ctx;
+	/* The keys in force, to be asked for at each use: keys[0] seals and opens, keys[1] opens
+	 * still. NULL or false: the context makes keys of its own, which no other process knows. */
+	bool (*tickets)(void *ctx, struct tls_ticket_key keys[2]);
 };
 
 /* What is worth recording of a finished handshake. */

@@ -42,11 +42,6 @@ struct tls_name {
 	char text[];
 };
 
-struct tls_ticket_key {
-	unsigned char name[16], cipher[32], mac[32];
-	time_t made; /* 0: none */
-};
-
 struct tls_server {
 	struct tls_context base;
 	struct tls_signer signer;
@@ -55,7 +50,8 @@ struct tls_server {
 	struct tls_chain *chains, **last; /* owned; the first is the default */
 	struct map names;
 	struct tls_name *name_list;        /* owned */
-	struct tls_ticket_key tickets[2];  /* the one in use and the one before */
+	struct tls_ticket_key tickets[2];  /* our own: the one in use and the one before */
+	time_t tickets_made[2];            /* 0: none */
 };
 
 bool tls_context_init(struct tls_context *context, struct fail *why);

@@ -24,20 +24,25 @@ enum {
 
 /* Session tickets. */
 
-static struct tls_ticket_key *
-ticket_key_now(struct tls_server *server)
+/* False: there are none for now, which costs the client a full handshake. */
+static bool
+ticket_keys(struct tls_server *server, struct tls_ticket_key keys[2])
 {
-	struct tls_ticket_key *key = server->tickets;
-	time_t now = time(NULL);
+	time_t now = time(NULL), *made = server->tickets_made;
 
-	if (key->made && now - key->made < TICKET_SECONDS && now >= key->made)
-		return key;
-	server->tickets[1] = server->tickets[0];
-	if (RAND_bytes(key->name, sizeof(key->name)) <= 0 || RAND_bytes(key->cipher, sizeof(key->cipher)) <= 0 ||
-	    RAND_bytes(key->mac, sizeof(key->mac)) <= 0)
-		return NULL;
-	key->made = now;
-	return key;
+	if (server->signer.tickets && server->signer.tickets(server->signer.ctx, keys))
+		return true;
+	if (!made[0] || now - made[0] >= TICKET_SECONDS || now < made[0]) {
+		server->tickets[1] = server->tickets[0];
+		made[1] = made[0];
+		if (RAND_bytes((unsigned char *)&server->tickets[0], sizeof(server->tickets[0])) <= 0)
+			return false;
+		made[0] = now;
+		if (!made[1])
+			server->tickets[1] = server->tickets[0];
+	}
+	memcpy(keys, server->tickets, sizeof(server->tickets));
+	return true;
 }
 
 static bool
@@ -58,25 +63,20 @@ static int
 on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)
 {
 	struct tls_server *server = SSL_get_app_data(ssl);
-	struct tls_ticket_key *key = ticket_key_now(server);
+	struct tls_ticket_key keys[2];
+	int result = 0;
 
-	if (!key)
+	if (!ticket_keys(server, keys))
 		return -1;
 	if (encrypt) {
-		memcpy(name, key->name, sizeof(key->name));
-		if (RAND_bytes(iv, EVP_MAX_IV_LENGTH) <= 0)
-			return -1;
-		return ticket_ready(server, key, iv, cipher, mac, 1) ? 1 : -1;
+		memcpy(name, keys[0].name, sizeof(keys[0].name));
+		result = RAND_bytes(iv, EVP_MAX_IV_LENGTH) > 0 && ticket_ready(server, &keys[0], iv, cipher, mac, 1) ? 1 : -1;
 	}
-	for (size_t i = 0; i < 2; i++) {
-		key = &server->tickets[i];
-		if (!key->made || memcmp(name, key->name, sizeof(key->name)) != 0)
-			continue;
-		if (!ticket_ready(server, key, iv, cipher, mac, 0))
-			return -1;
-		return i == 0 ? 1 : 2; /* 2: take it and issue a new one */
-	}
-	return 0;
+	for (int i = 0; i < 2 && !encrypt && result == 0; i++)
+		if (memcmp(name, keys[i].name, sizeof(keys[i].name)) == 0)
+			result = ticket_ready(server, &keys[i], iv, cipher, mac, 0) ? i + 1 : -1; /* 2: take it and issue a new one */
+	OPENSSL_cleanse(keys, sizeof(keys));
+	return result;
 }
 
 /* Names. */

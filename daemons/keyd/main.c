@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemons/keyd/keys.h"
+#include "daemons/keyd/tickets.h"
 #include "service/service.h"
 
 enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32 };
@@ -19,8 +21,21 @@ struct keyd {
 	struct keys now, before, next; /* those of the generation before still sign: handshakes overlap a reload */
 	bool filling;                  /* files for next have come */
 	uint32_t generation;
+	struct tickets tickets;
 	uint64_t signed_total, refused;
 };
+
+/* A process that speaks TLS. */
+struct front {
+	struct service *service;
+	char kind[B_NAME + 1]; /* its program */
+};
+
+static struct service *
+service_of(struct channel *c)
+{
+	return ((struct front *)channel_owner(c))->service;
+}
 
 static bool
 answer(struct channel *c, const struct keyd *k, uint64_t id, const struct buf *signature, const struct fail *why)
@@ -37,8 +52,7 @@ answer(struct channel *c, const struct keyd *k, uint64_t id, const struct buf *s
 static bool
 on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 {
-	struct service *s = channel_owner(c);
-	struct keyd *k = s->state;
+	struct keyd *k = service_of(c)->state;
 	struct buf signature;
 	struct fail why = { .class = FAIL_NONE };
 	bool ok;
@@ -58,8 +72,7 @@ on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 static bool
 on_sign_fetch(struct channel *c, const struct ipc_sign_fetch *m)
 {
-	struct service *s = channel_owner(c);
-	struct keyd *k = s->state;
+	struct keyd *k = service_of(c)->state;
 	struct ipc_sign_chains end = { .id = m->id, .generation = k->generation };
 
 	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&k->now, chain));) {
@@ -68,6 +81,23 @@ on_sign_fetch(struct channel *c, const struct ipc_sign_fetch *m)
 		(void)ipc_send_sign_chain(c, &row);
 	}
 	(void)ipc_send_sign_chains(c, &end);
+	return true;
+}
+
+static bool
+on_sign_tickets(struct channel *c, const struct ipc_sign_tickets *m)
+{
+	const struct front *front = channel_owner(c);
+	const struct keyd *k = front->service->state;
+	uint64_t now = (uint64_t)loop_wall_ms(front->service->loop), hour = now / TICKETS_HOUR_MS;
+	unsigned char keys[2][TICKETS_KEY];
+	struct ipc_sign_ticket_keys answer = { .id = m->id, .current = span_of(keys[0], TICKETS_KEY), .before = span_of(keys[1], TICKETS_KEY),
+		.valid_ms = (uint32_t)(TICKETS_HOUR_MS - now % TICKETS_HOUR_MS) };
+
+	if (!tickets_key(&k->tickets, span_str(front->kind), hour, keys[0]) || !tickets_key(&k->tickets, span_str(front->kind), hour - 1, keys[1]))
+		answer.current = answer.before = SPAN_NONE;
+	(void)ipc_send_sign_ticket_keys(c, &answer);
+	explicit_bzero(keys, sizeof(keys));
 	return true;
 }
 
@@ -80,13 +110,23 @@ on_closed(struct channel *c, const struct fail *why)
 {
 	if (why->class == FAIL_PEER && why->text[0])
 		log_put(LOG_channel, "sign: %s", why->text);
+	free(channel_owner(c));
 	channel_free(&c);
 }
 
 static void
 on_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
-	(void)s, (void)c, (void)peer, (void)instance; /* the channel's owner is the service */
+	struct front *front = calloc(1, sizeof(*front));
+
+	(void)instance;
+	if (!front || !span_cstr(peer, front->kind, sizeof(front->kind))) {
+		free(front);
+		channel_free(&c);
+		return;
+	}
+	front->service = s;
+	channel_set_owner(c, front);
 }
 
 static bool
@@ -186,7 +226,7 @@ on_boot(struct service *s, struct fail *why)
 	keys_init(&k->before);
 	keys_init(&k->next);
 	s->state = k;
-	return true;
+	return tickets_init(&k->tickets, why);
 }
 
 static bool
@@ -226,6 +266,7 @@ on_stop(struct service *s)
 	keys_free(&k->now);
 	keys_free(&k->before);
 	keys_free(&k->next);
+	tickets_wipe(&k->tickets);
 	service_exit(s);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemons/keyd/keys.h"
+#include "daemons/keyd/tickets.h"
 #include "ipc/channel_sync.h"
 #include "net/signer.h"
 #include "tests/unit/tls_fixture.h"
@@ -154,7 +155,7 @@ struct server_side {
 	int fd;
 	struct keys set;
 	uint32_t generation;
-	int fetches;
+	int fetches, tickets;
 };
 
 static void *
@@ -175,6 +176,13 @@ serve(void *arg)
 				(void)channel_sync_send(c, IPC_sign_chain,
 				    &(struct ipc_sign_chain){ .id = id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) }, -1, 1000, &why);
 			(void)channel_sync_send(c, IPC_sign_chains, &(struct ipc_sign_chains){ .id = id, .generation = side->generation }, -1, 1000, &why);
+		} else if (type == IPC_sign_tickets) {
+			struct ipc_sign_ticket_keys keys = { .id = ((const struct ipc_sign_tickets *)m)->id, .valid_ms = 1000 };
+			unsigned char key[TICKETS_KEY] = { 1 };
+
+			side->tickets++;
+			keys.current = keys.before = span_of(key, sizeof(key));
+			(void)channel_sync_send(c, IPC_sign_ticket_keys, &keys, -1, 1000, &why);
 		} else {
 			const struct ipc_sign_ask *ask = m;
 			struct ipc_sign_answer answer = { .id = ask->id };
@@ -246,12 +254,36 @@ test_a_front_shakes_hands_through_keyd(void **state)
 	assert_int_equal(side.fetches, 1);
 	assert_non_null(signer_context(signer, &why)); /* the answer told of another generation */
 	assert_int_equal(side.fetches, 2);
+	assert_true(shake(signer_context(signer, &why), client));
+	assert_int_equal(side.tickets, 1); /* kept as long as they are good, over a reload too */
 	signer_free(&signer);
 	(void)pthread_join(thread, NULL);
 	tls_client_unref(&client);
 	keys_free(&side.set);
 	fixture_free(&a);
 	loop_free(&loop);
+}
+
+static void
+test_tickets_keys_go_by_kind_and_hour(void **state)
+{
+	unsigned char a[TICKETS_KEY], b[TICKETS_KEY];
+	struct tickets t, other;
+	struct fail why;
+
+	(void)state;
+	assert_true(tickets_init(&t, &why) && tickets_init(&other, &why));
+	assert_true(tickets_key(&t, SPAN("imapd"), 490000, a) && tickets_key(&t, SPAN("imapd"), 490000, b));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_true(tickets_key(&t, SPAN("imapd"), 490001, b));
+	assert_memory_not_equal(a, b, 16);
+	assert_memory_not_equal(a + 16, b + 16, 32);
+	assert_memory_not_equal(a + 48, b + 48, 32);
+	assert_true(tickets_key(&t, SPAN("smtpd"), 490000, b));
+	assert_memory_not_equal(a + 16, b + 16, 32);
+	assert_true(tickets_key(&other, SPAN("imapd"), 490000, b));
+	assert_memory_not_equal(a + 16, b + 16, 32);
+	assert_memory_not_equal(a + 16, a + 48, 32);
 }
 
 int
@@ -262,6 +294,7 @@ main(void)
 		cmocka_unit_test(test_a_bad_file_harms_only_itself),
 		cmocka_unit_test(test_only_what_the_table_allows_is_signed),
 		cmocka_unit_test(test_a_front_shakes_hands_through_keyd),
+		cmocka_unit_test(test_tickets_keys_go_by_kind_and_hour),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -731,7 +731,7 @@ static void
 over_tls(const char *level, const char *name, const char *trusted, uint8_t outcome, const char *tls)
 {
 	struct fixture f;
-	struct tls_signer signer = { fixture_sign, &f };
+	struct tls_signer signer = { fixture_sign, &f, NULL };
 	char path[] = "/tmp/pp-ca-XXXXXX", text[256], hop[64];
 	struct fail why;
 	struct peer p;

@@ -416,7 +416,7 @@ static void
 tls_world_make(struct tls_world *t, bool both)
 {
 	struct fail why = { 0 };
-	struct tls_signer signer = { fixture_sign, &t->f };
+	struct tls_signer signer = { fixture_sign, &t->f, NULL };
 
 	assert_true(fixture_make(&t->f, "EC", "a.test"));
 	t->server = tls_server_new(&signer, &why);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
 #include "tests/unit/tls_fixture.h"
 
 struct pair {
@@ -76,7 +77,7 @@ shake(struct pair *p, struct fail *why)
 static struct tls_server *
 server_of(struct fixture *f)
 {
-	struct tls_signer signer = { fixture_sign, f };
+	struct tls_signer signer = { fixture_sign, f, NULL };
 	struct fail why = { 0 };
 	struct tls_server *server = tls_server_new(&signer, &why);
 
@@ -235,7 +236,7 @@ test_the_name_asked_for_chooses_the_chain(void **state)
 {
 	struct fixture a, b;
 	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two };
+	struct tls_signer signer = { sign_either, &two, NULL };
 	struct fail why = { 0 };
 	struct tls_client *client = tls_client_new(NULL, NULL, &why);
 	struct tls_server *server = tls_server_new(&signer, &why);
@@ -262,7 +263,7 @@ test_rsa_and_ecdsa_chains_of_one_name_share_it(void **state)
 {
 	struct fixture a, b;
 	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two };
+	struct tls_signer signer = { sign_either, &two, NULL };
 	struct fail why = { 0 };
 	struct tls_client *client = tls_client_new(NULL, NULL, &why);
 	struct tls_server *server = tls_server_new(&signer, &why);
@@ -305,6 +306,88 @@ test_plaintext_is_not_a_handshake(void **state)
 	fixture_free(&f);
 }
 
+static unsigned char ticket_hour;
+
+static bool
+hourly(void *ctx, struct tls_ticket_key keys[2])
+{
+	(void)ctx;
+	memset(&keys[0], ticket_hour, sizeof(keys[0]));
+	memset(&keys[1], ticket_hour - 1, sizeof(keys[1]));
+	return ticket_hour != 0;
+}
+
+/* A TLS 1.2 client with a session; whether it was resumed, and the session afterwards. */
+static bool
+resumes(struct tls_server *server, SSL_CTX *ctx, SSL_SESSION **session)
+{
+	enum tls_io io = TLS_IO_READ;
+	struct tls_conn *conn;
+	struct fail why = { 0 };
+	SSL *ssl = SSL_new(ctx);
+	bool reused;
+	int fd[2], done = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	conn = tls_accept_new(server, fd[0], &why);
+	(void)SSL_set_fd(ssl, fd[1]);
+	SSL_set_connect_state(ssl);
+	if (*session)
+		(void)SSL_set_session(ssl, *session);
+	for (int i = 0; i < 20 && (io != TLS_IO_DONE || done != 1); i++) {
+		done = done == 1 ? 1 : SSL_do_handshake(ssl);
+		if (io == TLS_IO_READ && (io = tls_handshake(conn, &why)) == TLS_IO_FAIL)
+			fail_msg("%s", why.text);
+	}
+	assert_int_equal(done, 1);
+	reused = SSL_session_reused(ssl);
+	SSL_SESSION_free(*session);
+	*session = SSL_get1_session(ssl);
+	(void)SSL_shutdown(ssl);
+	SSL_free(ssl);
+	tls_conn_free(&conn);
+	(void)close(fd[0]);
+	(void)close(fd[1]);
+	return reused;
+}
+
+static void
+test_tickets_are_shared_and_rotate(void **state)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL_SESSION *session = NULL, *old;
+	struct tls_server *one, *two;
+	struct fail why = { 0 };
+	struct fixture f;
+	struct tls_signer signer = { fixture_sign, &f, hourly };
+
+	(void)state;
+	assert_true(fixture_make(&f, "EC", "a.test"));
+	(void)SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
+	one = tls_server_new(&signer, &why);
+	two = tls_server_new(&signer, &why);
+	assert_true(tls_server_add_chain(one, buf_span(&f.chain), &why) && tls_server_add_chain(two, buf_span(&f.chain), &why));
+	ticket_hour = 5;
+	assert_false(resumes(one, ctx, &session));
+	assert_true(resumes(two, ctx, &session)); /* another process of the kind */
+	old = SSL_SESSION_dup(session);
+	ticket_hour = 6;
+	assert_true(resumes(one, ctx, &session)); /* and sealed anew */
+	ticket_hour = 7;
+	assert_true(resumes(two, ctx, &session));
+	assert_false(resumes(one, ctx, &old)); /* two hours old */
+	ticket_hour = 0; /* keyd is away: keys of its own, known to no other */
+	assert_false(resumes(one, ctx, &session));
+	assert_true(resumes(one, ctx, &session));
+	assert_false(resumes(two, ctx, &session));
+	SSL_SESSION_free(session);
+	SSL_SESSION_free(old);
+	SSL_CTX_free(ctx);
+	tls_server_unref(&one);
+	tls_server_unref(&two);
+	fixture_free(&f);
+}
+
 int
 main(void)
 {
@@ -317,6 +400,7 @@ main(void)
 		cmocka_unit_test(test_the_name_asked_for_chooses_the_chain),
 		cmocka_unit_test(test_rsa_and_ecdsa_chains_of_one_name_share_it),
 		cmocka_unit_test(test_plaintext_is_not_a_handshake),
+		cmocka_unit_test(test_tickets_are_shared_and_rotate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,12 +188,16 @@ sort_ages(struct queue *q, int kind)
 {
 	struct message **all = malloc((q->messages.count + 1) * sizeof(struct message *));
 	size_t n = 0;
+	bool sorted = true;
 
 	if (!all)
 		return false;
-	LIST_EACH(&q->age[kind], it)
+	LIST_EACH(&q->age[kind], it) {
 		all[n++] = OWNER_OF(it, struct message, age);
-	qsort(all, n, sizeof(struct message *), by_age);
+		sorted = sorted && (n < 2 || by_age(&all[n - 2], &all[n - 1]) < 0);
+	}
+	if (!sorted)
+		qsort(all, n, sizeof(struct message *), by_age);
 	list_init(&q->age[kind]);
 	for (size_t i = 0; i < n; i++)
 		list_push(&q->age[kind], &all[i]->age);

@@ -146,12 +146,6 @@ channel_flush(struct channel *c)
 }
 
 static void
-on_flush(struct turn *t)
-{
-	(void)channel_flush(OWNER_OF(t, struct channel, flush));
-}
-
-static void
 on_writable(struct channel *c)
 {
 	(void)channel_flush(c);
@@ -160,6 +154,13 @@ on_writable(struct channel *c)
 		if (c->ops->on_drained)
 			c->ops->on_drained(c);
 	}
+}
+
+/* A peer that reads fast takes all at once: then, too, who waits for room is told. */
+static void
+on_flush(struct turn *t)
+{
+	on_writable(OWNER_OF(t, struct channel, flush));
 }
 
 struct channel *

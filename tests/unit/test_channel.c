@@ -80,7 +80,7 @@ struct pair {
 	struct loop *loop;
 	struct channel *server;
 	struct channel_sync *client;
-	int raw; /* the client's descriptor */
+	int raw, served; /* the client's descriptor, the server's */
 	struct seen seen;
 };
 
@@ -95,6 +95,7 @@ pair_make(struct pair *p, const struct ipc_channel *type, const struct channel_o
 	p->server = channel_new(p->loop, fds[0], type, CHANNEL_SERVER, ops, &p->seen);
 	p->client = channel_sync_new(fds[1], type, CHANNEL_CLIENT, NULL);
 	p->raw = fds[1];
+	p->served = fds[0];
 	assert_non_null(p->server);
 	assert_non_null(p->client);
 }
@@ -133,6 +134,35 @@ test_question_and_answer(void **state)
 	assert_int_equal(((const struct ipc_rcpt_answer *)m)->id, 42);
 	assert_int_equal(((const struct ipc_rcpt_answer *)m)->status, 7);
 	assert_true(span_eq(((const struct ipc_rcpt_answer *)m)->why, SPAN("because")));
+	pair_drop(&p);
+}
+
+static void
+on_room(struct channel *c)
+{
+	((struct seen *)channel_owner(c))->opens++;
+}
+
+/* A listing of a million messages stood still for ever when the tool read faster than it was written. */
+static void
+test_who_waits_for_room_is_told_however_fast_the_peer_reads(void **state)
+{
+	static const struct channel_ops ops = { dispatch_rcpt, on_closed, on_room };
+	char text[100];
+	struct ipc_rcpt_answer answer = { .id = 1, .why = span_of(text, sizeof(text)) };
+	int room = 64 * 1024 * 1024;
+	struct pair p;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	pair_make(&p, &ipc_channel_rcpt, &ops);
+	if (setsockopt(p.served, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0) {
+		while (!channel_congested(p.server))
+			assert_true(ipc_send_rcpt_answer(p.server, &answer));
+		turns(&p);
+		assert_false(channel_congested(p.server));
+		assert_int_equal(p.seen.opens, 1);
+	}
 	pair_drop(&p);
 }
 
@@ -330,6 +360,7 @@ main(void)
 		cmocka_unit_test(test_other_build_does_not_join),
 		cmocka_unit_test(test_mangled_packets_only_close),
 		cmocka_unit_test(test_conversation_states),
+		cmocka_unit_test(test_who_waits_for_room_is_told_however_fast_the_peer_reads),
 		cmocka_unit_test(test_every_row_round_trips),
 	};
 

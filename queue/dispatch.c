@@ -252,8 +252,7 @@ settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queu
 	result.settled = to->open == 0 && !to->delayed;
 	if (u->address || !result.settled)
 		result.target = unit_address(m, u);
-	if (!record_list_put(&job->list, &record_desc_result, &result))
-		queue_log_message(LOG_failure, m, "a result is too long to be recorded");
+	queue_put_result(q, m, &job->list, &result);
 	if (result.settled) {
 		to->settled = true;
 		m->unsettled--;

@@ -23,6 +23,7 @@ enum {
 	ASKS_MAX = 512,      /* questions to routing under way */
 	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
 	REPORT_RECIPIENTS = 100,
+	RESULTS_MAX = 256 * 1024, /* bytes of results in one record, about */
 	ACTIONS_MAX = 64 * 1024 * 1024, /* bytes */
 };
 
@@ -86,6 +87,8 @@ void queue_drop(struct queue *q, struct message *m); /* out of memory; its remov
 void queue_touch(struct queue *q, struct message *m); /* look at it at the end of the run */
 /* Records results in the journal; removed as well if it is the last. */
 void queue_record_outcome(struct queue *q, struct message *m, struct span list, bool reported, const char *removed_by);
+/* Adds one to what is to be recorded of m; when that has become much, it is recorded at once. */
+void queue_put_result(struct queue *q, struct message *m, struct buf *list, const struct record_result *r);
 void queue_record_state(struct queue *q, struct message *m);
 void queue_age_insert(struct queue *q, struct message *m);
 void queue_wake(struct queue *q, int64_t at_ms);

@@ -344,6 +344,17 @@ queue_record_outcome(struct queue *q, struct message *m, struct span list, bool 
 }
 
 void
+queue_put_result(struct queue *q, struct message *m, struct buf *list, const struct record_result *r)
+{
+	if (buf_len(list) > RESULTS_MAX) {
+		queue_record_outcome(q, m, buf_span(list), false, NULL);
+		buf_reset(list);
+	}
+	if (!record_list_put(list, &record_desc_result, r))
+		queue_log_message(LOG_failure, m, "a result is too long to be recorded");
+}
+
+void
 queue_record_state(struct queue *q, struct message *m)
 {
 	const struct entry *waits = NULL;

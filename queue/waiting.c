@@ -182,7 +182,7 @@ queue_give_up(struct queue *q, struct message *m, struct span code, struct span 
 		queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=bounced (%.*s)",
 		    SPAN_ARG(text_span(m->rcpts[i].address)), SPAN_ARG(code), SPAN_ARG(reason));
 		r.note = queue_note(m, i, NULL, &news) ? REPORT_FAILED + 1 : 0;
-		(void)record_list_put(&list, &record_desc_result, &r);
+		queue_put_result(q, m, &list, &r);
 	}
 	if (m->unsettled > 0 || message_notes(m)) /* else the removal says it all */
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);

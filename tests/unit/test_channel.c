@@ -148,7 +148,7 @@ static void
 test_who_waits_for_room_is_told_however_fast_the_peer_reads(void **state)
 {
 	static const struct channel_ops ops = { dispatch_rcpt, on_closed, on_room };
-	char text[100];
+	static char text[100];
 	struct ipc_rcpt_answer answer = { .id = 1, .why = span_of(text, sizeof(text)) };
 	int room = 64 * 1024 * 1024;
 	struct pair p;

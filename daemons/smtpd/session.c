@@ -50,10 +50,32 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 	(void)session_set(s, &s->literal, peer->literal);
 }
 
+static void
+greet_now(struct session *s)
+{
+	s->wait = WAIT_CLIENT;
+	reply_part(s, 220, false, s->policy->listener->banner);
+}
+
 void
 session_greet(struct session *s)
 {
-	reply_part(s, 220, false, s->policy->listener->banner);
+	const struct policy *p = s->policy;
+
+	if (p->conf->smtpd_greet_wait > 0 && !s->trusted && !s->tls.n && !p->submission && !p->lmtp && !p->local)
+		s->wait = WAIT_GREET;
+	else
+		greet_now(s);
+}
+
+/* RFC 5321 3.1: the client waits for the greeting. */
+static void
+spoke_early(struct session *s)
+{
+	s->wait = WAIT_CLIENT;
+	s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("spoke before the greeting"));
+	reply_line(s, SPAN("554 You spoke before the greeting"));
+	reply_close(s);
 }
 
 void
@@ -197,6 +219,8 @@ session_input(struct session *s, struct span bytes)
 {
 	size_t used = 0;
 
+	if (s->wait == WAIT_GREET && bytes.n)
+		spoke_early(s);
 	while (used < bytes.n && s->wait == WAIT_CLIENT && s->state != SESSION_CLOSED) {
 		struct span rest = span_from(bytes, used);
 		size_t n = s->state == SESSION_DATA ? data_input(s, rest) : s->state == SESSION_CHUNK ? chunk_input(s, rest) : line_input(s, rest);
@@ -290,6 +314,8 @@ session_wait_ms(const struct session *s)
 		return HANDSHAKE_TIMEOUT_MS;
 	case WAIT_NAME:
 		return NAME_TIMEOUT_MS;
+	case WAIT_GREET:
+		return s->policy->conf->smtpd_greet_wait;
 	}
 	return ASK_TIMEOUT_MS;
 }
@@ -322,6 +348,8 @@ session_on_timeout(struct session *s)
 		end_hold(s);
 	else if (s->wait == WAIT_NAME)
 		session_on_name(s, SPAN_NONE);
+	else if (s->wait == WAIT_GREET)
+		greet_now(s);
 	else if (s->wait == WAIT_TLS)
 		reply_close(s);
 	else if (s->wait != WAIT_CLIENT || (s->mail && s->mail->asked))

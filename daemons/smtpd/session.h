@@ -73,6 +73,7 @@ enum session_wait {
 	WAIT_CLIENT, /* it does */
 	WAIT_RCPT,   /* routed's answers */
 	WAIT_VRFY,
+	WAIT_GREET,  /* the greeting's time, smtpd_greet_wait */
 	WAIT_NAME,   /* the client's name, which access rules ask for */
 	WAIT_AUTH,   /* authd's answer */
 	WAIT_ROOM,   /* room in the intake channel */

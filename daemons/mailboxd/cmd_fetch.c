@@ -368,7 +368,7 @@ fetch_step(struct cmd *c)
 		}
 		if (!next_seq(c)) {
 			mark_seen(c);
-			return f->gone ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
+			return f->gone && !c->uid ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
 		}
 		const struct message *m = view_message(cmd_view(c), f->seq);
 

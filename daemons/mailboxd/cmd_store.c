@@ -114,7 +114,8 @@ tell_step(struct cmd *c)
 	}
 	if (!uidset_empty(&s->modified))
 		return modified(c);
-	return s->gone ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
+	/* RFC 3501 6.4.8: a UID that is not there is no error. */
+	return s->gone && !c->uid ? cmd_no(c, "[EXPUNGEISSUED] Some of the messages no longer exist.") : cmd_completed(c);
 }
 
 static void

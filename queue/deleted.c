@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "journal/blob.h"
 #include "queue/impl.h"
 
 enum {
@@ -54,14 +53,12 @@ queue_record_deletion(struct queue *q, struct message *m)
 static void
 let_go(struct queue *q, const struct deleted *d)
 {
-	struct fail why;
 	char name[40];
 
 	if (!d->blob || queue_find(q, d->id))
 		return; /* it is back, and the file is its own again */
 	queue_blob_name(d->id, name);
-	if (!blob_remove(q->blobs, name, &why))
-		log_put(LOG_failure, "%s", why.text);
+	queue_remove_blob(q, name);
 }
 
 void

@@ -279,6 +279,17 @@ struct removal {
 	bool blob;
 };
 
+void
+queue_remove_blob(struct queue *q, const char *name)
+{
+	struct fail why;
+
+	if (q->ports.remove_blob)
+		q->ports.remove_blob(q->ports.arg, name);
+	else if (!blob_remove(q->blobs, name, &why))
+		log_put(LOG_failure, "%s", why.text);
+}
+
 static void
 give_back(struct queue *q, const struct removal *r)
 {
@@ -286,12 +297,10 @@ give_back(struct queue *q, const struct removal *r)
 	if (r->state_pos)
 		journal_live(q->journal, r->state_pos, -1);
 	if (r->blob) {
-		struct fail why;
 		char name[40];
 
 		queue_blob_name(r->id, name);
-		if (!blob_remove(q->blobs, name, &why))
-			log_put(LOG_failure, "%s", why.text);
+		queue_remove_blob(q, name);
 	}
 }
 

@@ -255,7 +255,7 @@ on_intake_end(struct channel *c, const struct ipc_intake_end *m)
 		refuse(t, STATUS_NO_RECIPIENTS, SPAN_NONE);
 	} else if (t->e.blob) {
 		t->with_disk = true;
-		blob_commit(&t->blob, t->intake->q->pool, on_blob);
+		blob_commit(&t->blob, t->intake->q->files, on_blob);
 	} else {
 		give_to_queue(t);
 	}

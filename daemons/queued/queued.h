@@ -17,7 +17,8 @@ enum {
 struct queued {
 	struct service *service;
 	struct vfs *vfs; /* queue_directory */
-	struct worker_pool *pool;
+	struct worker_pool *pool;  /* of the journal: nothing holds its syncs up */
+	struct worker_pool *files; /* for large contents */
 	struct journal *journal;
 	struct queue *queue;
 	/* intake */

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, GATHER = 32768 };
+enum { LINE_MAX_BYTES = 4096, GATHER = 32768, GATHER_MS = 5 };
 
 static const struct {
 	const char *name;
@@ -35,8 +35,10 @@ static struct {
 	char tag[64];
 	int fd;
 	bool datagram;
+	int pid;
 	struct loop *loop;
 	struct turn flush;
+	struct timer gather;
 	enum log_level least;
 	size_t used;
 	time_t second; /* of stamp */
@@ -46,6 +48,13 @@ static struct {
 
 static void
 on_flush(struct turn *t)
+{
+	(void)t;
+	log_flush();
+}
+
+static void
+on_gathered(struct timer *t)
 {
 	(void)t;
 	log_flush();
@@ -65,6 +74,9 @@ log_open(const char *tag, int fd, struct loop *loop)
 	logger.loop = loop;
 	logger.datagram = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM;
 	turn_init(&logger.flush, on_flush);
+	logger.pid = getpid();
+	if (loop)
+		timer_init(&logger.gather, loop, on_gathered);
 }
 
 void
@@ -86,6 +98,8 @@ log_flush(void)
 	size_t left = logger.used;
 
 	logger.used = 0;
+	if (logger.loop && timer_running(&logger.gather))
+		timer_stop(&logger.gather);
 	while (left > 0) {
 		ssize_t n = write(logger.fd, p, left);
 
@@ -149,11 +163,22 @@ put_head(char *line, enum log_event event)
 	int n;
 
 	if (logger.datagram) /* RFC 3164 as local syslogs take it: facility mail */
-		n = snprintf(line, LINE_MAX_BYTES, "<%d>%s[%d]: %s ", 16 + levels[events[event].level].syslog, logger.tag, (int)getpid(),
+		n = snprintf(line, LINE_MAX_BYTES, "<%d>%s[%d]: %s ", 16 + levels[events[event].level].syslog, logger.tag, logger.pid ? logger.pid : (int)getpid(),
 		    events[event].name);
 	else
-		n = snprintf(line, LINE_MAX_BYTES, "%s %s[%d]: %s ", stamp(), logger.tag, (int)getpid(), events[event].name);
+		n = snprintf(line, LINE_MAX_BYTES, "%s %s[%d]: %s ", stamp(), logger.tag, logger.pid ? logger.pid : (int)getpid(), events[event].name);
 	return n > 0 ? (size_t)n : 0;
+}
+
+/* Bad news is written in this turn, other lines when there are some: a client
+ * that is being served does not wait for the log. */
+static bool
+gather(enum log_level level)
+{
+	if (level < LOG_LEVEL_WARNING)
+		return timer_running(&logger.gather) || timer_set(&logger.gather, GATHER_MS);
+	turn_later(&logger.flush, logger.loop);
+	return true;
 }
 
 void
@@ -185,9 +210,7 @@ log_put(enum log_event event, const char *fmt, ...)
 		return;
 	}
 	logger.used += head + (size_t)n + 1;
-	if (logger.loop)
-		turn_later(&logger.flush, logger.loop);
-	else
+	if (!logger.loop || !gather(events[event].level))
 		log_flush();
 }
 

@@ -32,7 +32,8 @@ destination_new(struct span name, unsigned agent, const struct queue_params *p)
 struct destination_limits
 destination_default_limits(const struct destination *d, const struct queue_params *p)
 {
-	return (struct destination_limits){ d->agent ? p->local_concurrency_limit : p->concurrency_limit, p->recipient_limit, p->rate_delay };
+	return (struct destination_limits){ d->agent ? p->local_concurrency_limit : p->concurrency_limit, p->recipient_limit, p->rate_delay,
+		p->minimal_backoff_time, p->maximal_backoff_time };
 }
 
 void
@@ -184,14 +185,14 @@ destination_next(const struct destination *d, int64_t now)
 }
 
 int64_t
-destination_backoff(const struct queue_params *p, uint32_t n, uint32_t random)
+destination_backoff(const struct destination_limits *l, uint32_t n, uint32_t random)
 {
-	int64_t wait = p->minimal_backoff_time;
+	int64_t wait = l->minimal_backoff;
 
-	for (uint32_t i = 1; i < n && wait < p->maximal_backoff_time; i++)
+	for (uint32_t i = 1; i < n && wait < l->maximal_backoff; i++)
 		wait *= 2;
-	if (wait > p->maximal_backoff_time)
-		wait = p->maximal_backoff_time;
+	if (wait > l->maximal_backoff)
+		wait = l->maximal_backoff;
 	return wait - wait / 20 + (int64_t)(random % 1024) * (wait / 10) / 1024;
 }
 
@@ -222,7 +223,7 @@ destination_feedback(struct destination *d, enum destination_health health, cons
 	if (was_held && d->until_ms > now)
 		return false; /* a straggler of the attempt that failed */
 	d->failures++;
-	d->until_ms = now + destination_backoff(p, d->failures, random);
+	d->until_ms = now + destination_backoff(&d->limits, d->failures, random);
 	return true;
 }
 

@@ -26,6 +26,7 @@ enum destination_health { HEALTH_GOOD, HEALTH_OVERLOADED, HEALTH_UNREACHED, HEAL
 struct destination_limits {
 	uint32_t concurrency, recipients; /* jobs at once; recipients of one job */
 	int64_t rate_delay;               /* between two jobs, 0: none */
+	int64_t minimal_backoff, maximal_backoff;
 };
 
 struct destination {
@@ -84,6 +85,6 @@ bool destination_feedback(struct destination *d, enum destination_health health,
     uint32_t random);
 bool destination_is_idle(const struct destination *d); /* nothing refers to it */
 /* n-th wait of a doubling series between the two backoff times, with jitter of a tenth. */
-int64_t destination_backoff(const struct queue_params *p, uint32_t n, uint32_t random);
+int64_t destination_backoff(const struct destination_limits *l, uint32_t n, uint32_t random);
 
 #endif

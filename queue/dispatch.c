@@ -337,7 +337,7 @@ delay_rest(struct queue *q, struct queue_job *job, bool held_back)
 		if (to->settled || to->open > 0 || !to->delayed)
 			continue;
 		if (!due && !held_back)
-			due = queue_retry_at(q, m);
+			due = queue_retry_at(q, m, job->d);
 		queue_delay(q, m, recipient, job->d, due);
 	}
 }

@@ -130,7 +130,7 @@ void queue_run_timers(struct queue *q);
 void queue_run_ages(struct queue *q);
 void queue_give_up(struct queue *q, struct message *m, struct span code, struct span reason); /* all that is not settled has failed */
 void queue_clock(struct queue *q); /* reads it */
-int64_t queue_retry_at(struct queue *q, const struct message *m);
+int64_t queue_retry_at(struct queue *q, const struct message *m, const struct destination *d);
 void heap_put(struct heap *h, struct destination *d, int64_t due_ms); /* INT64_MAX takes it out */
 
 /* notify.c */

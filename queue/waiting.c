@@ -133,9 +133,9 @@ age_of(const struct queue *q, const struct message *m)
 }
 
 int64_t
-queue_retry_at(struct queue *q, const struct message *m)
+queue_retry_at(struct queue *q, const struct message *m, const struct destination *d)
 {
-	return q->now + destination_backoff(&q->p, m->attempts, q->ports.random(q->ports.arg));
+	return q->now + destination_backoff(&d->limits, m->attempts, q->ports.random(q->ports.arg));
 }
 
 void
@@ -323,14 +323,14 @@ age_interval(const struct queue_params *p)
 void
 queue_run_ages(struct queue *q)
 {
-	if (q->now < q->next_age_ms)
-		return;
-	q->next_age_ms = q->now + age_interval(&q->p);
-	for (int kind = 0; kind < 2; kind++) {
-		warn(q, kind);
-		expire(q, kind);
+	if (q->now >= q->next_age_ms) {
+		q->next_age_ms = q->now + age_interval(&q->p);
+		for (int kind = 0; kind < 2; kind++) {
+			warn(q, kind);
+			expire(q, kind);
+		}
+		queue_deleted_sweep(q);
 	}
-	queue_deleted_sweep(q);
-	if (q->messages.count || q->ndeleted)
+	if (q->messages.count || q->ndeleted) /* each time: an earlier wake takes the place of this one */
 		q->ports.wake(q->ports.arg, q->next_age_ms);
 }

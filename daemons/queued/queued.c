@@ -184,7 +184,8 @@ port_limits(void *arg, struct span nexthop, struct destination_limits *limits)
 	const struct conf_route *r = conf_route_for_hop(((struct queued *)arg)->service->conf, nexthop);
 
 	if (r)
-		*limits = (struct destination_limits){ (uint32_t)r->concurrency, (uint32_t)r->recipients, r->rate_delay };
+		*limits = (struct destination_limits){ (uint32_t)r->concurrency, (uint32_t)r->recipients, r->rate_delay,
+			r->minimal_backoff_time, r->maximal_backoff_time };
 }
 
 struct removal {

@@ -14,6 +14,7 @@ import argparse
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -121,20 +122,21 @@ def main():
     parser.add_argument("--messages", type=int, default=1000000)
     parser.add_argument("--domains", type=int, default=10000)
     parser.add_argument("--fresh", type=int, default=20000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--loose", action="store_true")
     args = parser.parse_args()
     hard = not args.loose
     sanitized = bool(os.environ.get("SANITIZED"))
     sink_port = pillar.free_base() + 99
-    suite = pillar.Instance(extra="mynetworks = 127.0.0.0/8\nsmtp_tls_security_level = none\ninitial_destination_concurrency = 50\ndefault_destination_concurrency_limit = 50\n"
-                            "smtpd_client_connection_count_limit = 0\ntransport_maps = inline:{healthy.example=smtp:[127.0.0.1]:%d,first.example=smtp:[127.0.0.1]:%d}\n"
-                            "queue_minfree = 1M\nqueue_segment_size = 64M\n" % (sink_port, sink_port + 1), users=())
+    extra = ("mynetworks = 127.0.0.0/8\nsmtp_tls_security_level = none\ninitial_destination_concurrency = 50\ndefault_destination_concurrency_limit = 50\n"
+             "smtpd_client_connection_count_limit = 0\ntransport_maps = inline:{healthy.example=smtp:[127.0.0.1]:%d,first.example=smtp:[127.0.0.1]:%d}\n"
+             "queue_minfree = 1M\nqueue_segment_size = 64M\n")
+    plain = pillar.Instance(extra=extra % (sink_port + 2, sink_port + 1), users=()) # its queue stays empty
+    suite = pillar.Instance(extra=extra % (sink_port, sink_port + 1), users=())
     first = peer.Peer(("127.0.0.1", sink_port + 1))
     pillar.wait_for(lambda: pid_of(suite, "queued"), 20, "queued")
     send_until_taken(suite, "warm@first.example", time.monotonic() + 60)
     empty_bytes = resident(pid_of(suite, "queued"))
-    rates_empty = [fresh_mail(suite, sink_port, args.fresh) for _ in range(args.runs)]
     suite.stop()
     fill(suite, args.messages, args.domains)
     seen = len(first.messages)
@@ -162,9 +164,13 @@ def main():
         figure("mailctl queue list '%s'" % text, took, 1, "s", hard=hard)
         got = suite.mailctl("queue", "list", "--json", text).stdout.count("\n")
         assert got == count, "%s: %d instead of %d" % (text, got, count)
-    rates = [fresh_mail(suite, sink_port, args.fresh) for _ in range(args.runs)]
+    rates, rates_empty = [], []
+    for i in range(args.runs): # alternating, for the machine may have other things to do
+        for one, port, into in ((suite, sink_port, rates), (plain, sink_port + 2, rates_empty))[::1 if i % 2 else -1]:
+            into.append(fresh_mail(one, port, args.fresh))
     print("fresh mail: %s/s with an empty queue, %s/s with %d waiting" % ([int(r) for r in rates_empty], [int(r) for r in rates], args.messages))
-    figure("fresh mail, its rate beside that of an empty queue", max(rates) / max(rates_empty), 0.3 if args.loose else 0.9, "", least=True)
+    figure("fresh mail, its rate beside that of an empty queue", statistics.median(rates) / statistics.median(rates_empty), 0.3 if args.loose else 0.9, "", least=True)
+    plain.stop()
     suite.stop()
     print("%d figures missed: %s" % (len(missed), ", ".join(missed)) if missed else "every goal is met")
     return 1 if missed else 0

@@ -147,8 +147,10 @@ deliver(void *arg, struct queue_job *job)
 		if (++s->hosts[host].active > s->hosts[host].most_active)
 			s->hosts[host].most_active = s->hosts[host].active;
 	}
-	if (!job->sender.n && p->answers[0].outcome == OUTCOME_DELIVERED)
+	if (!job->sender.n && p->answers[0].outcome == OUTCOME_DELIVERED) {
 		s->reports++;
+		s->reported_ms = s->now;
+	}
 	s->busy++;
 	later(s, p);
 	return true;
@@ -247,7 +249,7 @@ sim_open(struct sim *s)
 	struct journal_options o = { .vfs = &s->fs->vfs, .dir = "journal", .kind = "queu", .segment_size = s->segment, .on_event = on_event,
 		.on_sparse = on_sparse, .arg = s };
 	struct queue_ports ports = { .arg = s, .now_ms = now_ms, .route = route, .agent_ready = agent_ready, .deliver = deliver,
-		.wake = wake, .random = next_random };
+		.wake = wake, .random = next_random, .limits = s->limits };
 	struct fail why;
 	unsigned damaged;
 

@@ -56,7 +56,10 @@ struct sim {
 	size_t segment;
 	/* Each delivery that was answered, with the content as the agent saw it; may be NULL. */
 	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);
+	/* As queue_ports.limits; may be NULL. */
+	void (*limits)(void *arg, struct span nexthop, struct destination_limits *limits);
 	void *arg;
+	int64_t reported_ms; /* when the last report was delivered */
 	unsigned reports;    /* mail from the null sender that was delivered */
 	unsigned delivered, failed, compactions;
 };

@@ -184,7 +184,8 @@ done(struct work *w)
 		record_renames(mb, job, RECORD_named);
 		record_removals(mb, job);
 	}
-	mb->dirty |= lost; /* somebody else moved a file: find out */
+	mb->dirty |= lost; /* somebody else moved a file: find out, */
+	(void)timer_set(&mb->store->poll, 1); /* and tell what was read above */
 	mb->job = NULL;
 	free(job);
 	change_tidy(mb);

@@ -70,11 +70,15 @@ take_name(struct mailbox *mb, const struct message *m, const struct maildir_name
 	union record r = { .renamed = { .uid = m->uid, .letters = name->letters, .bits = in_new ? MESSAGE_NEW : 0, .odd = name->odd } };
 	uint32_t before = m->letters, meant;
 
+	if (follow_renaming(mb, m->uid, target)) {
+		/* At our own doing, or at what another did behind it: its name is not
+		 * known before ours is done, so it is looked at then. */
+		if (!maildir_path(path, name->base, name->odd, name->letters, in_new) || strcmp(path, target) != 0)
+			mb->dirty = true;
+		return;
+	}
 	if (before == name->letters && in_new == !!(m->bits & MESSAGE_NEW) && span_eq(index_odd(&mb->file.ix, m), name->odd))
 		return;
-	if (follow_renaming(mb, m->uid, target) && maildir_path(path, name->base, name->odd, name->letters, in_new) &&
-	    strcmp(path, target) == 0)
-		return; /* we are at it ourselves */
 	if (!in_new && !name->odd.n && index_intent(&mb->file.ix, m->uid, &meant) && meant == name->letters)
 		before = meant; /* we did it, before a crash */
 	if (!change_put(mb, RECORD_renamed, &r, NULL))
@@ -289,7 +293,7 @@ scan_all(struct mailbox *mb, struct fail *why)
 	    fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
 	ok = ok && list_both(&s, why) && expunge_missing(&s, why) && take_candidates(&s, why);
 	ok = ok && change_put(mb, RECORD_stamps, &stamps, why);
-	mb->dirty = !ok;
+	mb->dirty |= !ok;
 	free(s.seen);
 	free(s.candidates);
 	buf_free(&s.names);

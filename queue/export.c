@@ -274,7 +274,7 @@ parse_field(struct parse *p, struct span name, struct span value)
 	if (span_eq(name, SPAN("about")) || span_eq(name, SPAN("recipients")) || span_eq(name, SPAN("blob")))
 		return false;
 	if (p->in == IN_RECIPIENT && span_eq(name, SPAN("done"))) {
-		if (value.n > record_desc_recipient.fields[0].bound)
+		if (value.n > record_desc_recipient.fields[0].bound || span_chr(value, '\r') != SIZE_MAX || span_chr(value, '\0') != SIZE_MAX)
 			return false;
 		buf_le16(&p->done, (uint16_t)value.n);
 		buf_put(&p->done, value);

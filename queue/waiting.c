@@ -186,6 +186,8 @@ queue_give_up(struct queue *q, struct message *m, struct span code, struct span 
 	}
 	if (m->unsettled > 0 || message_notes(m)) /* else the removal says it all */
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);
+	else if (q->ports.outcome)
+		q->ports.outcome(q->ports.arg, m, &(struct record_outcome){ .id = message_id(m), .at_ms = q->now, .list = buf_span(&list) });
 	buf_free(&list);
 	queue_touch(q, m);
 }

@@ -40,6 +40,19 @@ hold(struct queue *q, struct message *m)
 	return true;
 }
 
+void
+queue_hold_reason(struct queue *q, uint64_t id, struct span reason)
+{
+	struct message *m = queue_find(q, id);
+
+	if (!m)
+		return;
+	words_put(&q->words, &m->reason);
+	m->reason = words_get(&q->words, reason);
+	queue_record_state(q, m);
+	queue_log_message(LOG_queue, m, "%.*s", SPAN_ARG(reason));
+}
+
 static bool
 release(struct queue *q, struct message *m)
 {
@@ -100,10 +113,17 @@ queue_act(struct queue *q, struct message *m, enum queue_verb verb)
 		[VERB_EXPIRE] = expire,
 	};
 
+	static const char *const said[VERB_COUNT] = { [VERB_HOLD] = "held", [VERB_RELEASE] = "released", [VERB_BOUNCE] = "returned",
+		[VERB_REQUEUE] = "requeued", [VERB_EXPIRE] = "expired" }; /* a deletion is told when it is done */
+
 	if (m->flags & MESSAGE_DELETED || (m->flags & MESSAGE_ACCEPTING && verb != VERB_DELETE))
 		return false;
 	queue_clock(q);
-	return acts[verb](q, m);
+	if (!acts[verb](q, m))
+		return false;
+	if (said[verb])
+		queue_log_message(LOG_queue, m, "%s by the administrator", said[verb]);
+	return true;
 }
 
 static void

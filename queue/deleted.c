@@ -14,12 +14,12 @@ enum {
 	SWEEP = 50000, /* entries looked at a minute */
 };
 
-static const char by_hand[] = "administrator", for_good[] = "administrator, for good";
+static const char by_hand[] = "administrator", on_hold[] = "administrator, on hold", for_good[] = "administrator, for good";
 
 bool
 queue_is_deletion(struct span why)
 {
-	return span_eq(why, span_str(by_hand));
+	return span_eq(why, span_str(by_hand)) || span_eq(why, span_str(on_hold));
 }
 
 /* The recipients that were left, where others were settled before. */
@@ -46,7 +46,7 @@ queue_record_deletion(struct queue *q, struct message *m)
 	ok = m->unsettled == m->nrcpts || list_unsettled(m, &list);
 	if (!ok)
 		buf_reset(&list);
-	queue_record_outcome(q, m, buf_span(&list), false, ok ? by_hand : for_good);
+	queue_record_outcome(q, m, buf_span(&list), false, !ok ? for_good : m->flags & MESSAGE_HELD ? on_hold : by_hand);
 	buf_free(&list);
 }
 
@@ -190,6 +190,7 @@ bring_back(struct queue *q, const struct deleted *d, const struct record_envelop
 	if (content)
 		buf_put(&content->bytes, body);
 	e.list = buf_span(&list);
+	e.held = ok && span_eq(o.why, span_str(on_hold)); /* it stood so when it was deleted */
 	if (ok)
 		ok = queue_accept(q, &e, content, on_done, arg, why);
 	else

@@ -113,6 +113,8 @@ void queue_agent_lost(struct queue *q, const void *agent);
 
 /* Administration. */
 enum queue_verb { VERB_FLUSH, VERB_HOLD, VERB_RELEASE, VERB_DELETE, VERB_BOUNCE, VERB_REQUEUE, VERB_EXPIRE, VERB_COUNT };
+/* Why a held message is held, for listings. */
+void queue_hold_reason(struct queue *q, uint64_t id, struct span reason);
 bool queue_act(struct queue *q, struct message *m, enum queue_verb verb);
 void queue_flush_destinations(struct queue *q); /* forget every backoff */
 struct message *queue_find(const struct queue *q, uint64_t id);

@@ -15,11 +15,11 @@ control_path(char *path, struct span run_directory, const char *channel)
 }
 
 int
-control_listen(const char *path, struct fail *why)
+control_listen(const char *path, mode_t mode, struct fail *why)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t mask = umask(0177);
+	mode_t mask = umask(0777 & ~mode);
 	bool ok;
 
 	(void)unlink(path);

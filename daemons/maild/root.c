@@ -182,7 +182,7 @@ on_root_listen(struct channel *c, const struct ipc_root_listen *q)
 	if (!asked_by_suited(c) || !span_cstr(q->path, path, sizeof(path)))
 		return false;
 	if (path[0])
-		return give(c, q->id, control_listen(path, &why), &why);
+		return give(c, q->id, control_listen(path, q->mode == 0666 ? 0666 : 0600, &why), &why);
 	memcpy(&sa, q->address.p, q->address.n < sizeof(sa) ? q->address.n : sizeof(sa));
 	if (!netaddr_of(&sa, (socklen_t)q->address.n, &at))
 		return false;

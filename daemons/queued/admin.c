@@ -1,148 +1,111 @@
 /* SPDX-License-Identifier: ISC
  *
- * The tools' view of the queue.  Long answers go out as the tool reads them.
+ * queue_admin: what root's tools ask.
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/queueid.h"
-#include "daemons/queued/queued.h"
+#include "daemons/queued/tool.h"
 #include "journal/blob.h"
 
-struct tool {
-	struct queued *q;
-	struct channel *c;
-	/* A listing under way; none when ids == NULL. */
-	uint64_t request, *ids, count, size, limit;
-	size_t nids, at;
-	struct span filter; /* in text */
-	char text[256];
-};
+/* ---- answers ---- */
 
-static void
-send_done(struct tool *t, uint64_t id, bool ok, uint64_t count, uint64_t size, struct span text)
+void
+tool_done(struct tool *t, uint64_t request, uint64_t count, uint64_t size)
 {
-	struct ipc_queue_admin_done m = { .id = id, .ok = ok, .count = count, .size = size, .text = text };
+	if (t->view) {
+		(void)ipc_send_queue_view_done(t->c, &(struct ipc_queue_view_done){ .id = request, .ok = true, .count = count, .size = size });
+		(void)timer_set(&t->patience, VIEW_PATIENCE_MS);
+	} else {
+		struct ipc_queue_admin_done m = { .id = request, .ok = true, .count = count, .size = size };
+
+		(void)ipc_send_queue_admin_done(t->c, &m);
+	}
+}
+
+void
+tool_failed(struct tool *t, uint64_t request, struct span text)
+{
+	if (t->view) {
+		(void)ipc_send_queue_view_done(t->c, &(struct ipc_queue_view_done){ .id = request, .text = text });
+	} else {
+		struct ipc_queue_admin_done m = { .id = request, .text = text };
+
+		(void)ipc_send_queue_admin_done(t->c, &m);
+	}
+}
+
+void
+tool_filter_failed(struct tool *t, uint64_t request, const struct filter_error *error)
+{
+	struct ipc_queue_admin_done m = { .id = request, .column = error->column, .text = span_str(error->text) };
 
 	(void)ipc_send_queue_admin_done(t->c, &m);
 }
 
-/* What a filter may say today: nothing (all), id:X, from:X, to:X, domain:X, status:X. */
+struct filter *
+tool_filter(struct tool *t, uint64_t request, struct span text, unsigned where)
+{
+	struct filter_error error;
+	struct filter *f = filter_parse(text, where, &error);
+
+	if (!f)
+		tool_filter_failed(t, request, &error);
+	return f;
+}
+
+struct answer *
+answer_new(struct tool *t, uint64_t request)
+{
+	struct answer *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		tool_failed(t, request, SPAN("no memory"));
+		return NULL;
+	}
+	a->t = t;
+	a->request = request;
+	list_push(&t->answers, &a->node);
+	return a;
+}
+
+void
+answer_on_done(void *arg, uint64_t id, const struct fail *why)
+{
+	struct answer *a = arg;
+	struct ipc_queue_admin_done m = { .id = a->request, .ok = !why, .count = !why, .message = id, .text = why ? fail_text(why) : SPAN_NONE };
+
+	if (a->t)
+		(void)ipc_send_queue_admin_done(a->t->c, &m);
+	list_remove(&a->node);
+	free(a);
+}
+
+/* ---- requests ---- */
+
+/* One request at a time: the next one waits for done. */
 static bool
-filter_ok(struct span f)
+busy(const struct tool *t)
 {
-	struct span rest = f, key = span_cut(&rest, ':');
-
-	return f.n == 0 || (rest.p && (span_eq(key, SPAN("id")) || span_eq(key, SPAN("from")) || span_eq(key, SPAN("to")) ||
-	                                  span_eq(key, SPAN("domain")) || span_eq(key, SPAN("status"))));
+	return t->task || t->past || t->import;
 }
 
 static bool
-matches_recipient(const struct message *m, struct span want, bool domain)
+start(struct tool *t, struct task_request r)
 {
-	for (uint32_t i = 0; i < m->nrcpts; i++) {
-		struct span address = text_span(m->rcpts[i].address);
-		size_t at = span_rchr(address, '@');
-
-		if (!m->rcpts[i].settled &&
-		    span_caseeq(domain ? (at == SIZE_MAX ? SPAN_NONE : span_from(address, at + 1)) : address, want))
-			return true;
-	}
-	return false;
-}
-
-static bool
-matches(const struct message *m, struct span f)
-{
-	struct span rest = f, key = span_cut(&rest, ':');
-	uint64_t id;
-
-	if (f.n == 0)
-		return true;
-	if (span_eq(key, SPAN("id")))
-		return queueid_parse(rest, &id) && id == message_id(m);
-	if (span_eq(key, SPAN("from")))
-		return span_caseeq(text_span(m->sender), rest);
-	if (span_eq(key, SPAN("status")))
-		return span_eq(span_str(queue_state(m)), rest);
-	return matches_recipient(m, rest, span_eq(key, SPAN("domain")));
-}
-
-static uint64_t
-next_attempt(const struct message *m, uint32_t recipient, struct span *where)
-{
-	for (const struct entry *e = &m->first; e; e = e->next) {
-		if (e->state != ENTRY_WAITING)
-			continue;
-		for (uint32_t at = e->head; at; at = m->rcpts[at - 1].next)
-			if (at - 1 == recipient) {
-				*where = destination_name(e->d);
-				return (uint64_t)(e->due_ms > e->d->until_ms ? e->due_ms : e->d->until_ms);
-			}
-	}
-	return 0;
-}
-
-static void
-send_item(struct tool *t, const struct message *m)
-{
-	struct ipc_queue_admin_item item = { .id = t->request, .message = message_id(m), .state = span_str(queue_state(m)),
-		.arrived_ms = (message_id(m) >> 4) / 1000, .size = m->size, .sender = text_span(m->sender), .recipients = m->unsettled };
-
-	(void)ipc_send_queue_admin_item(t->c, &item);
-	for (uint32_t i = 0; i < m->nrcpts; i++) {
-		struct ipc_queue_admin_item_rcpt r = { .id = t->request, .address = text_span(m->rcpts[i].address),
-			.reason = word_span(m->reason), .attempts = m->attempts };
-
-		if (m->rcpts[i].settled)
-			continue;
-		if (m->nrcpts <= 1000) /* the chains of a long list are not searched for each */
-			r.next_ms = next_attempt(m, i, &r.destination);
-		(void)ipc_send_queue_admin_item_rcpt(t->c, &r);
-	}
-}
-
-static void
-go_on(struct tool *t)
-{
-	while (t->ids && !channel_congested(t->c)) {
-		struct message *m = NULL;
-
-		if (t->at < t->nids && t->count < t->limit)
-			m = queue_find(t->q->queue, t->ids[t->at++]);
-		else {
-			free(t->ids);
-			t->ids = NULL;
-			send_done(t, t->request, true, t->count, t->size, SPAN_NONE);
-			break;
-		}
-		if (!m || m->flags & MESSAGE_ACCEPTING || !matches(m, t->filter))
-			continue;
-		t->count++;
-		t->size += m->size;
-		send_item(t, m);
-	}
+	if (busy(t))
+		return false;
+	r.filter = tool_filter(t, r.id, r.text, FILTER_QUEUE);
+	if (r.filter)
+		task_start(t, &r);
+	return true;
 }
 
 static bool
 on_queue_admin_list(struct channel *c, const struct ipc_queue_admin_list *m)
 {
-	struct tool *t = channel_owner(c);
-
-	if (t->ids)
-		return false; /* one at a time */
-	if (!filter_ok(m->filter) || !span_cstr(m->filter, t->text, sizeof(t->text))) {
-		send_done(t, m->id, false, 0, 0, SPAN("filter not understood: use id:, from:, to:, domain: or status:"));
-		return true;
-	}
-	t->filter = span_str(t->text);
-	t->request = m->id;
-	t->limit = m->limit ? m->limit : UINT64_MAX;
-	t->count = t->size = t->at = 0;
-	t->nids = queue_ids(t->q->queue, &t->ids);
-	go_on(t);
-	return true;
+	return start(channel_owner(c), (struct task_request){ .kind = TASK_LIST, .id = m->id, .limit = m->limit, .text = m->filter, .sort = m->sort });
 }
 
 static bool
@@ -170,127 +133,115 @@ static bool
 on_queue_admin_act(struct channel *c, const struct ipc_queue_admin_act *m)
 {
 	struct tool *t = channel_owner(c);
-	struct queued *q = t->q;
-	enum queue_verb verb;
-	uint64_t *ids, count = 0, size = 0;
-	size_t n;
+	struct task_request r = { .kind = TASK_ACT, .id = m->id, .limit = m->limit, .text = m->filter, .dry_run = m->dry_run, .quiet = m->quiet };
 
-	if (!verb_of(m->verb, &verb) || !filter_ok(m->filter)) {
-		send_done(t, m->id, false, 0, 0, SPAN("verb or filter not understood"));
-		return true;
-	}
-	if (verb == VERB_FLUSH && m->filter.n == 0 && !m->dry_run)
-		queue_flush_destinations(q->queue);
-	t->request = m->id;
-	n = queue_ids(q->queue, &ids);
-	for (size_t i = 0; i < n; i++) {
-		struct message *msg = queue_find(q->queue, ids[i]);
-
-		if (!msg || !matches(msg, m->filter))
-			continue;
-		size += msg->size;
-		if (m->dry_run) {
-			if (!channel_congested(c))
-				send_item(t, msg);
-			count++;
-		} else if (queue_act(q->queue, msg, verb)) {
-			count++;
-		}
-	}
-	free(ids);
-	if (!m->dry_run)
-		log_put(LOG_queue, "verb=%.*s filter=\"%.*s\" messages=%" PRIu64, SPAN_ARG(m->verb), SPAN_ARG(m->filter), count);
-	queued_soon(q);
-	send_done(t, m->id, true, count, size, SPAN_NONE);
+	if (verb_of(m->verb, &r.verb))
+		return start(t, r);
+	tool_failed(t, m->id, SPAN("no such verb"));
 	return true;
-}
-
-static void
-send_destination(struct destination *d, void *arg)
-{
-	struct tool *t = arg;
-	struct ipc_queue_admin_destination m = { .id = t->request, .name = destination_name(d), .waiting = d->nrcpts,
-		.active = d->active, .concurrency = (uint32_t)d->window, .next_ms = (uint64_t)d->until_ms, .last = word_span(d->last) };
-
-	if (m.name.n > B_NEXTHOP)
-		m.name.n = B_NEXTHOP;
-	(void)ipc_send_queue_admin_destination(t->c, &m);
 }
 
 static bool
 on_queue_admin_stats(struct channel *c, const struct ipc_queue_admin_stats *m)
 {
-	struct tool *t = channel_owner(c);
-	struct queue_stats s = queue_stats(t->q->queue);
-
-	t->request = m->id;
-	queue_each_destination(t->q->queue, send_destination, t);
-	send_done(t, m->id, true, s.messages, 0, SPAN_NONE);
-	return true;
-}
-
-static void
-send_bytes(struct tool *t, uint64_t id, struct span s)
-{
-	while (s.n > 0) {
-		struct ipc_queue_admin_bytes m = { .id = id, .bytes = span_sub(s, 0, IPC_DATA_MAX) };
-
-		(void)ipc_send_queue_admin_bytes(t->c, &m);
-		s = span_from(s, m.bytes.n);
-	}
-}
-
-static bool
-show_blob(struct tool *t, uint64_t id, const struct message *m, struct fail *why)
-{
-	struct vfs *v = t->q->vfs;
-	char name[40], *bytes = malloc(IPC_DATA_MAX);
-	uint64_t at = 0;
-	bool ok = bytes != NULL;
-	int fd;
-
-	queue_blob_name(message_id(m), name);
-	fd = blob_open(v, name, why);
-	ok = ok && fd >= 0;
-	while (ok && at < m->size && at < CHANNEL_MAX / 2) { /* what is beyond is cut off */
-		size_t n = m->size - at < IPC_DATA_MAX ? (size_t)(m->size - at) : IPC_DATA_MAX;
-
-		ok = vfs_read_all(v, fd, bytes, n, at) || fail_errno(why, 0, "cannot read %s", name);
-		if (ok)
-			send_bytes(t, id, span_of(bytes, n));
-		at += n;
-	}
-	if (fd >= 0)
-		(void)v->ops->close(v, fd);
-	free(bytes);
-	return ok;
+	return start(channel_owner(c), (struct task_request){ .kind = TASK_STATS, .id = m->id, .text = m->filter, .senders = m->senders });
 }
 
 static bool
 on_queue_admin_show(struct channel *c, const struct ipc_queue_admin_show *m)
 {
-	struct tool *t = channel_owner(c);
-	const struct message *msg = queue_find(t->q->queue, m->message);
-	struct record_envelope e;
-	struct fail why;
-	struct span content;
-	struct buf into;
-	bool ok;
+	return start(channel_owner(c), (struct task_request){ .kind = TASK_SHOW, .id = m->id, .limit = m->limit, .text = m->filter,
+	    .envelope = m->envelope, .content = m->content });
+}
 
-	if (!msg || msg->flags & MESSAGE_ACCEPTING) {
-		send_done(t, m->id, false, 0, 0, SPAN("no such message"));
+static bool
+on_queue_admin_history(struct channel *c, const struct ipc_queue_admin_history *m)
+{
+	struct tool *t = channel_owner(c);
+	struct filter *f;
+
+	if (busy(t))
+		return false;
+	f = tool_filter(t, m->id, m->filter, FILTER_PAST);
+	if (f)
+		past_start(t, m->id, f);
+	return true;
+}
+
+static bool
+on_queue_admin_undelete(struct channel *c, const struct ipc_queue_admin_undelete *m)
+{
+	struct tool *t = channel_owner(c);
+	struct answer *a = answer_new(t, m->id);
+	char id[QUEUEID_TEXT + 1];
+	struct fail why;
+
+	if (!a)
 		return true;
-	}
-	buf_init(&into, (size_t)JOURNAL_RECORD_MAX + 4096);
-	if (msg->flags & MESSAGE_BLOB) {
-		ok = show_blob(t, m->id, msg, &why);
-	} else {
-		ok = queue_read(t->q->queue, msg, &into, &e, &content, &why);
-		if (ok)
-			send_bytes(t, m->id, content);
-	}
-	buf_free(&into);
-	send_done(t, m->id, ok, ok, msg->size, ok ? SPAN_NONE : fail_text(&why));
+	if (!queue_undelete(t->q->queue, m->message, answer_on_done, a, &why))
+		answer_on_done(a, m->message, &why);
+	else
+		log_put(LOG_queue, "id=%s brought back after its deletion, uid=%u", queueid_text(m->message, id).p, t->uid);
+	return true;
+}
+
+static bool
+on_queue_admin_import(struct channel *c, const struct ipc_queue_admin_import *m)
+{
+	struct tool *t = channel_owner(c);
+
+	return !busy(t) && import_start(t, m->id, m->hold);
+}
+
+static bool
+on_queue_admin_import_envelope(struct channel *c, const struct ipc_queue_admin_import_envelope *m)
+{
+	struct tool *t = channel_owner(c);
+
+	return t->import && import_envelope(t->import, m->bytes);
+}
+
+static bool
+on_queue_admin_import_bytes(struct channel *c, const struct ipc_queue_admin_import_bytes *m)
+{
+	struct tool *t = channel_owner(c);
+
+	return t->import && import_bytes(t->import, m->bytes);
+}
+
+static bool
+on_queue_admin_import_end(struct channel *c, const struct ipc_queue_admin_import_end *m)
+{
+	struct tool *t = channel_owner(c);
+
+	(void)m;
+	return t->import && import_end(t->import);
+}
+
+static bool
+on_queue_admin_rules(struct channel *c, const struct ipc_queue_admin_rules *m)
+{
+	struct tool *t = channel_owner(c);
+
+	rules_send(t->q->rules, t, m->id);
+	return true;
+}
+
+static bool
+on_queue_admin_rule_add(struct channel *c, const struct ipc_queue_admin_rule_add *m)
+{
+	struct tool *t = channel_owner(c);
+
+	rules_add(t->q->rules, t, m->id, m->filter, m->comment, loop_wall_ms(t->q->service->loop));
+	return true;
+}
+
+static bool
+on_queue_admin_rule_delete(struct channel *c, const struct ipc_queue_admin_rule_delete *m)
+{
+	struct tool *t = channel_owner(c);
+
+	rules_delete(t->q->rules, t, m->id, m->number);
 	return true;
 }
 
@@ -298,37 +249,67 @@ on_queue_admin_show(struct channel *c, const struct ipc_queue_admin_show *m)
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
 
+void
+tool_free(struct tool *t)
+{
+	LIST_EACH(&t->answers, it) {
+		OWNER_OF(it, struct answer, node)->t = NULL;
+		list_remove(it);
+	}
+	task_stop(&t->task);
+	past_stop(&t->past);
+	import_stop(&t->import);
+	list_remove(&t->node);
+	timer_stop(&t->patience);
+	channel_free(&t->c);
+	free(t);
+}
+
+void
+tool_go_on(struct tool *t)
+{
+	if (t->task)
+		task_go_on(t->task);
+	if (t->past)
+		past_go_on(t->past);
+}
+
 static void
 on_closed(struct channel *c, const struct fail *why)
 {
-	struct tool *t = channel_owner(c);
-
-	(void)why;
-	free(t->ids);
-	free(t);
-	channel_free(&c);
+	if (why && why->class == FAIL_PEER)
+		log_put(LOG_channel, "queue_admin: %s", why->text);
+	tool_free(channel_owner(c));
 }
 
 static void
 on_drained(struct channel *c)
 {
-	go_on(channel_owner(c));
+	tool_go_on(channel_owner(c));
+}
+
+struct tool *
+tool_new(struct queued *q, struct channel *c, unsigned uid)
+{
+	struct tool *t = q->queue && q->rules ? calloc(1, sizeof(*t)) : NULL;
+
+	if (!t) {
+		channel_free(&c);
+		return NULL;
+	}
+	t->q = q;
+	t->c = c;
+	t->uid = uid;
+	list_init(&t->answers);
+	channel_set_owner(c, t);
+	return t;
 }
 
 void
 queued_admin_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
-	struct tool *t = calloc(1, sizeof(*t));
-
-	(void)peer, (void)instance;
-	if (!t || !queued_of(s)->queue) {
-		free(t);
-		channel_free(&c);
-		return;
-	}
-	t->q = queued_of(s);
-	t->c = c;
-	channel_set_owner(c, t);
+	(void)peer;
+	(void)tool_new(queued_of(s), c, instance);
 }
 
 const struct channel_ops queued_admin_ops = { .dispatch = dispatch_queue_admin, .on_closed = on_closed, .on_drained = on_drained };

@@ -5,11 +5,12 @@
  * the envelope (and with it small content) on stable storage: law 1.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/queueid.h"
-#include "daemons/queued/queued.h"
+#include "daemons/queued/tool.h"
 #include "journal/blob.h"
 #include "mail/status.h"
 
@@ -31,6 +32,7 @@ struct transaction {
 	struct blob blob;
 	uint64_t size;
 	uint8_t state;
+	uint64_t rule;  /* holds it back; 0: none */
 	bool with_disk; /* freed when the disk answers */
 	bool aborted;
 };
@@ -188,6 +190,16 @@ on_intake_data(struct channel *c, const struct ipc_intake_data *m)
 	return true;
 }
 
+/* Why it waits is seen in every listing. */
+static void
+tell_rule(struct queued *q, uint64_t id, uint64_t rule)
+{
+	char reason[200];
+	int n = snprintf(reason, sizeof(reason), "held by rule %" PRIu64 ": %.*s", rule, SPAN_ARG(rules_text(q->rules, rule)));
+
+	queue_hold_reason(q->queue, id, span_of(reason, n < 0 ? 0 : (size_t)n < sizeof(reason) ? (size_t)n : sizeof(reason) - 1));
+}
+
 static void
 on_accepted(void *arg, uint64_t id, const struct fail *why)
 {
@@ -201,6 +213,8 @@ on_accepted(void *arg, uint64_t id, const struct fail *why)
 	}
 	if (t->intake->c && !t->aborted)
 		(void)ipc_send_intake_accepted(t->intake->c, &m);
+	if (t->rule)
+		tell_rule(t->intake->q, id, t->rule);
 	free_transaction(t);
 }
 
@@ -215,6 +229,8 @@ give_to_queue(struct transaction *t)
 	t->e.size = t->size;
 	t->content = NULL;
 	t->with_disk = true;
+	t->rule = rules_match(q->rules, &t->e);
+	t->e.held |= t->rule != 0;
 	if (content)
 		q->intake_bytes -= buf_len(&content->bytes);
 	if (queue_accept(q->queue, &t->e, content, on_accepted, t, &why))

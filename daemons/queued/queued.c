@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/queued/queued.h"
+#include "daemons/queued/tool.h"
+#include "queue/history.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -141,6 +142,8 @@ on_boot(struct service *s, struct fail *why)
 	s->state = q;
 	list_init(&q->intakes);
 	list_init(&q->agents);
+	list_init(&q->views);
+	queued_view_users(q);
 	if (getrandom(&q->random, sizeof(q->random), 0) != (ssize_t)sizeof(q->random) || !q->random)
 		q->random = 1;
 	turn_init(&q->run, on_run);
@@ -238,7 +241,7 @@ static bool
 start_queue(struct queued *q, struct fail *why)
 {
 	const struct queue_ports ports = { .arg = q, .now_ms = port_now, .route = queued_ask, .agent_ready = queued_agent_ready,
-		.deliver = queued_deliver_job, .wake = port_wake, .random = port_random, .limits = port_limits,
+		.deliver = queued_deliver_job, .wake = port_wake, .random = port_random, .limits = port_limits, .outcome = queued_outcome,
 		.remove_blob = port_remove_blob };
 	struct queue_params p = params_of(q);
 	struct queue_stats stats;
@@ -275,6 +278,10 @@ on_start(struct service *s, struct fail *why)
 	q->files = worker_pool_new(s->loop, FILE_THREADS);
 	if (!q->pool || !q->files)
 		return fail_set(why, FAIL_TEMP, 0, "no threads to be had");
+	queued_open_history(q);
+	q->rules = rules_open(q->vfs, q->files);
+	if (!q->rules)
+		return fail_set(why, FAIL_TEMP, 0, "no memory for the hold rules");
 	if (!open_journal(q, why) || !start_queue(q, why))
 		return false;
 	queued_soon(q);
@@ -290,6 +297,7 @@ on_reload(struct service *s, const struct conf *old)
 	(void)old;
 	if (q->queue)
 		queue_set_params(q->queue, &p);
+	queued_set_history(q);
 }
 
 /* Nothing is promised to anybody any more: put everything away. */
@@ -303,6 +311,8 @@ finish(struct queued *q)
 	worker_pool_free(&q->files);
 	journal_unthread(q->journal);
 	(void)journal_sync(q->journal, NULL);
+	timer_stop(&q->flush);
+	history_close(&q->history);
 	turn_cancel(&q->run);
 	service_exit(q->service);
 }
@@ -358,6 +368,7 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_route, CHANNEL_CLIENT, &queued_route_ops, queued_route_open },
 	{ &ipc_channel_deliver, CHANNEL_CLIENT, &queued_deliver_ops, queued_deliver_open },
 	{ &ipc_channel_queue_admin, CHANNEL_SERVER, &queued_admin_ops, queued_admin_open },
+	{ &ipc_channel_queue_view, CHANNEL_SERVER, &queued_view_ops, queued_view_open },
 };
 
 const struct service_ops queued_ops = {

@@ -14,6 +14,20 @@ enum {
 	INTAKE_MEMORY = 256 * 1024 * 1024, /* of unfinished messages, all together */
 };
 
+enum { USERS_MAX = 1000 };
+
+struct user_rule {
+	unsigned uid;
+	bool deny, anyone;
+};
+struct user_list {
+	struct user_rule rules[USERS_MAX];
+	size_t n;
+};
+
+struct history;
+struct rule_list;
+
 struct queued {
 	struct service *service;
 	struct vfs *vfs; /* queue_directory */
@@ -31,6 +45,12 @@ struct queued {
 	struct list agents;
 	uint64_t jobs_done;
 	/* tools */
+	struct list views; /* tools on queue_view */
+	struct user_list may_list, may_flush;
+	struct rule_list *rules;
+	struct history *history; /* NULL: it cannot be kept */
+	struct timer flush;
+	uint64_t last_import;
 	struct turn run;
 	struct timer wake, stop;
 	int64_t wake_at, stop_at;
@@ -40,11 +60,15 @@ struct queued {
 
 extern const struct service_ops queued_ops;
 /* The rows of the service's channels. */
-extern const struct channel_ops queued_intake_ops, queued_route_ops, queued_deliver_ops, queued_admin_ops;
+extern const struct channel_ops queued_intake_ops, queued_route_ops, queued_deliver_ops, queued_admin_ops, queued_view_ops;
 void queued_intake_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
 void queued_route_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
 void queued_deliver_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
 void queued_admin_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+void queued_view_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+void queued_view_users(struct queued *q); /* at the start, before the walls */
+void queued_open_history(struct queued *q);
+void queued_set_history(struct queued *q); /* after a reload */
 
 static inline struct queued *queued_of(const struct service *s) { return s->state; }
 
@@ -54,6 +78,7 @@ void queued_soon(struct queued *q); /* queue_run() at the end of this turn */
 bool queued_ask(void *arg, uint64_t ask, struct span address, struct span sender);
 bool queued_agent_ready(void *arg, unsigned agent);
 bool queued_deliver_job(void *arg, struct queue_job *job);
+void queued_outcome(void *arg, const struct message *m, const struct record_outcome *o);
 
 size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */
 void queued_refuse_all(struct queued *q);         /* intake ends */

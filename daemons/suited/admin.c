@@ -130,7 +130,7 @@ bool
 admin_open(struct suite *s, struct fail *why)
 {
 	char path[B_PATH];
-	int fd = ask_control(s, control_path(path, s->conf->run_directory, "suite_admin"), why);
+	int fd = ask_control(s, control_path(path, s->conf->run_directory, "suite_admin"), 0600, why);
 
 	watch_init(&s->admin, s->loop, fd, on_admin);
 	return fd >= 0 && watch_want(&s->admin, WATCH_READ);

@@ -44,9 +44,9 @@ ask_file(struct suite *s, struct span path, bool log, struct fail *why)
 }
 
 int
-ask_control(struct suite *s, const char *path, struct fail *why)
+ask_control(struct suite *s, const char *path, mode_t mode, struct fail *why)
 {
 	int fd = -1;
 
-	return ask(s, IPC_root_listen, &(struct ipc_root_listen){ .path = span_str(path) }, &fd, why) ? fd : -1;
+	return ask(s, IPC_root_listen, &(struct ipc_root_listen){ .path = span_str(path), .mode = (uint32_t)mode }, &fd, why) ? fd : -1;
 }

@@ -32,8 +32,9 @@ static const struct {
 
 static const struct {
 	const char *channel, *process;
+	mode_t mode;
 } controls[] = {
-#define CONTROL(channel, server) { #channel, #server },
+#define CONTROL(channel, server, mode) { #channel, #server, mode },
 #include "daemons/maild/processes.def"
 };
 
@@ -107,7 +108,7 @@ keep_address(struct suite *s, const struct conf_listener *block, const char *tex
 }
 
 static bool
-keep_control(struct suite *s, const char *channel, const char *process, struct fail *why)
+keep_control(struct suite *s, const char *channel, const char *process, mode_t mode, struct fail *why)
 {
 	struct socket_row *row;
 	char path[B_PATH];
@@ -117,7 +118,7 @@ keep_control(struct suite *s, const char *channel, const char *process, struct f
 	if (!row || row->fd >= 0)
 		return row != NULL;
 	row->control = true;
-	return kept(s, row, ask_control(s, path, why));
+	return kept(s, row, ask_control(s, path, mode, why));
 }
 
 /* "*" is two sockets, one for each family that inet_protocols allows. */
@@ -160,7 +161,7 @@ setup_sockets(struct suite *s, struct fail *why)
 	for (size_t i = 0; ok && i < s->conf->nlisteners; i++)
 		ok = keep_listener(s, &s->conf->listeners[i], server_of(s->conf->listeners[i].service), why);
 	for (size_t i = 0; ok && i < sizeof(controls) / sizeof(controls[0]); i++)
-		ok = keep_control(s, controls[i].channel, controls[i].process, why);
+		ok = keep_control(s, controls[i].channel, controls[i].process, controls[i].mode, why);
 	for (unsigned i = 0; ok && i < s->nsockets; i++) {
 		if (s->sockets[i].fresh)
 			s->sockets[stay++] = s->sockets[i];

@@ -75,7 +75,7 @@ struct suite {
 bool ask(struct suite *s, unsigned type, const void *m, int *fd, struct fail *why);
 bool ask_channel(struct suite *s, struct fail *why); /* before the first ask() */
 int ask_file(struct suite *s, struct span path, bool log, struct fail *why);
-int ask_control(struct suite *s, const char *path, struct fail *why);
+int ask_control(struct suite *s, const char *path, mode_t mode, struct fail *why);
 
 /* setup.c: users and directories, then the sockets. */
 bool setup_users(struct suite *s, struct fail *why);

@@ -20,7 +20,8 @@ struct mailctl {
 	char **args; /* behind the verb, options taken out */
 	int nargs;
 	bool json, dry_run, password_stdin;
-	const char *sort, *sender;
+	bool quiet, by_sender, rule, hold, maildir, envelope, content;
+	const char *sort, *sender, *filter, *comment, *to;
 	uint64_t limit;
 	struct arena arena;
 	const struct conf *conf; /* NULL only for check, which reads it itself, and trace */

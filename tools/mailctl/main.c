@@ -84,25 +84,36 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--json", offsetof(struct mailctl, json) },
 		{ "--dry-run", offsetof(struct mailctl, dry_run) },
 		{ "--password-stdin", offsetof(struct mailctl, password_stdin) },
+		{ "--quiet", offsetof(struct mailctl, quiet) },
+		{ "--by-sender", offsetof(struct mailctl, by_sender) },
+		{ "--rule", offsetof(struct mailctl, rule) },
+		{ "--hold", offsetof(struct mailctl, hold) },
+		{ "--maildir", offsetof(struct mailctl, maildir) },
+		{ "--envelope", offsetof(struct mailctl, envelope) },
+		{ "--content", offsetof(struct mailctl, content) },
 	};
-	uint64_t limit = 0;
+	static const struct {
+		const char *name;
+		size_t text; /* offset of a const char * */
+	} texts[] = {
+		{ "--sort", offsetof(struct mailctl, sort) },
+		{ "--sender", offsetof(struct mailctl, sender) },
+		{ "--filter", offsetof(struct mailctl, filter) },
+		{ "--comment", offsetof(struct mailctl, comment) },
+		{ "--to", offsetof(struct mailctl, to) },
+	};
 
 	for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)
 		if (strcmp(argv[*i], flags[k].name) == 0)
 			return *(bool *)((char *)m + flags[k].flag) = true;
 	if (*i + 1 >= argc)
 		return false;
-	if (strcmp(argv[*i], "--sort") == 0)
-		m->sort = argv[++*i];
-	else if (strcmp(argv[*i], "--sender") == 0)
-		m->sender = argv[++*i];
-	else if (strcmp(argv[*i], "--limit") == 0 && span_u64(span_str(argv[*i + 1]), UINT64_MAX, &limit))
-		++*i;
-	else
-		return false;
-	if (limit)
-		m->limit = limit;
-	return true;
+	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
+		if (strcmp(argv[*i], texts[k].name) == 0) {
+			*(const char **)(void *)((char *)m + texts[k].text) = argv[++*i];
+			return true;
+		}
+	return strcmp(argv[*i], "--limit") == 0 && span_u64(span_str(argv[++*i]), UINT64_MAX, &m->limit);
 }
 
 static bool

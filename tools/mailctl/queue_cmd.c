@@ -1,155 +1,109 @@
 /* SPDX-License-Identifier: ISC
  *
- * queue: list, stats, show, and the verbs that change it.
+ * queue: list, stats, history, and the verbs that change it.
  */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/queueid.h"
-#include "tools/mailctl/mailctl.h"
+#include "tools/mailctl/queue.h"
 
-/* The words behind the verb are one filter. */
+/* ---- asking ---- */
+
+/* Several ids are several messages, not one with all of them. */
 static bool
-join_filter(const struct mailctl *m, struct buf *filter)
+all_ids(const struct mailctl *m)
 {
+	uint64_t id;
+
 	for (int i = 0; i < m->nargs; i++)
-		buf_printf(filter, "%s%s", i ? " " : "", m->args[i]);
-	return buf_ok(filter) || mailctl_fail(0, "the filter is too long");
+		if (!queueid_parse(span_str(m->args[i]), &id))
+			return false;
+	return m->nargs > 1;
 }
 
-static const char *
-time_text(uint64_t ms, char *text, size_t size)
+bool
+queue_filter(const struct mailctl *m, struct buf *filter)
 {
-	time_t t = (time_t)(ms / 1000);
-	struct tm tm;
+	bool ids = all_ids(m), both = m->filter && m->nargs > 0;
 
-	text[0] = '\0';
-	if (ms && localtime_r(&t, &tm))
-		(void)strftime(text, size, "%Y-%m-%d %H:%M:%S", &tm);
-	return text;
+	buf_puts(filter, both ? "(" : "");
+	for (int i = 0; i < m->nargs; i++)
+		buf_printf(filter, "%s%s", i ? (ids ? "," : " ") : (ids ? "id:" : ""), m->args[i]);
+	buf_puts(filter, both ? ") and (" : "");
+	buf_puts(filter, m->filter ? m->filter : "");
+	buf_puts(filter, both ? ")" : "");
+	return (buf_ok(filter) && buf_len(filter) <= B_FILTER) || mailctl_fail(0, "the filter is too long");
 }
 
-static void
-print_item(const struct mailctl *m, const struct ipc_queue_admin_item *item)
+int
+queue_refused(const struct ipc_queue_admin_done *done, struct span filter)
 {
-	char id[QUEUEID_TEXT + 1], when[32];
-
-	(void)queueid_text(item->message, id);
-	if (m->json)
-		(void)printf("{\"id\":\"%s\",\"state\":\"%.*s\",\"arrived\":%llu,\"size\":%llu,\"sender\":", id, SPAN_ARG(item->state),
-		    (unsigned long long)(item->arrived_ms / 1000), (unsigned long long)item->size);
-	else
-		(void)printf("%-13s %-8.*s %10llu  %s  <%.*s>\n", id, SPAN_ARG(item->state), (unsigned long long)item->size,
-		    time_text(item->arrived_ms, when, sizeof(when)), SPAN_ARG(item->sender));
-	if (m->json) {
-		struct buf text;
-
-		buf_init(&text, 8192);
-		desc_json_string(&text, item->sender);
-		(void)printf("%.*s,\"recipients\":[", SPAN_ARG(buf_span(&text)));
-		buf_free(&text);
-	}
+	if (!done->column)
+		return mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+	(void)mailctl_fail(0, "filter, column %u: %.*s", done->column, SPAN_ARG(done->text));
+	(void)fprintf(stderr, "  %.*s\n  %*s^\n", SPAN_ARG(filter), (int)done->column - 1, "");
+	return EX_USAGE_;
 }
 
-static void
-print_recipient(const struct mailctl *m, const struct ipc_queue_admin_item_rcpt *r, bool first)
+int
+queue_ask_on(struct mailctl *m, struct channel_sync *c, unsigned type, const void *request, bool (*on_row)(void *, unsigned, const void *),
+    void *arg, struct ipc_queue_admin_done *done)
 {
-	char when[32];
-	struct buf text;
+	static char text[B_REPLY];
+	const void *row;
+	unsigned what;
 
-	if (!m->json) {
-		(void)printf("    <%.*s> attempts=%u%s%s %.*s\n", SPAN_ARG(r->address), r->attempts, r->next_ms ? " next=" : "",
-		    time_text(r->next_ms, when, sizeof(when)), SPAN_ARG(r->reason));
-		return;
-	}
-	buf_init(&text, 32768);
-	buf_puts(&text, first ? "{\"address\":" : ",{\"address\":");
-	desc_json_string(&text, r->address);
-	buf_puts(&text, ",\"reason\":");
-	desc_json_string(&text, r->reason);
-	buf_puts(&text, ",\"destination\":");
-	desc_json_string(&text, r->destination);
-	buf_printf(&text, ",\"attempts\":%u,\"next\":%llu}", r->attempts, (unsigned long long)(r->next_ms / 1000));
-	(void)printf("%.*s", SPAN_ARG(buf_span(&text)));
-	buf_free(&text);
-}
-
-static void
-print_destination(const struct mailctl *m, const struct ipc_queue_admin_destination *d)
-{
-	char when[32];
-	struct buf text;
-
-	if (!m->json) {
-		(void)printf("%-40.*s waiting=%llu active=%u/%u%s%s %.*s\n", SPAN_ARG(d->name), (unsigned long long)d->waiting, d->active, d->concurrency,
-		    d->next_ms ? " next=" : "", time_text(d->next_ms, when, sizeof(when)), SPAN_ARG(d->last));
-		return;
-	}
-	buf_init(&text, 32768);
-	buf_puts(&text, "{\"destination\":");
-	desc_json_string(&text, d->name);
-	buf_printf(&text, ",\"waiting\":%llu,\"active\":%u,\"concurrency\":%u,\"next\":%llu,\"last\":", (unsigned long long)d->waiting, d->active,
-	    d->concurrency, (unsigned long long)(d->next_ms / 1000));
-	desc_json_string(&text, d->last);
-	(void)printf("%.*s}\n", SPAN_ARG(buf_span(&text)));
-	buf_free(&text);
-}
-
-static int
-print_done(const struct mailctl *m, const struct ipc_queue_admin_done *d, const char *what)
-{
-	if (!d->ok)
-		return mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
-	if (!m->json && what)
-		(void)printf("%llu %s%s, %llu bytes\n", (unsigned long long)d->count, what, d->count == 1 ? "" : "s", (unsigned long long)d->size);
-	return 0;
-}
-
-/* Prints the rows of any answer until it is done. */
-static int
-print_answer(struct mailctl *m, struct channel_sync *c, const char *what)
-{
-	uint32_t expected = 0, seen = 0;
-	const void *answer;
-	unsigned type;
-
-	while (mailctl_recv(c, &type, &answer)) {
-		switch (type) {
-		case IPC_queue_admin_item:
-			print_item(m, answer);
-			expected = ((const struct ipc_queue_admin_item *)answer)->recipients;
-			seen = 0;
-			if (m->json && expected == 0)
-				(void)printf("]}\n");
-			break;
-		case IPC_queue_admin_item_rcpt:
-			print_recipient(m, answer, seen == 0);
-			if (++seen == expected && m->json)
-				(void)printf("]}\n");
-			break;
-		case IPC_queue_admin_destination:
-			print_destination(m, answer);
-			break;
-		case IPC_queue_admin_bytes:
-			(void)fwrite(((const struct ipc_queue_admin_bytes *)answer)->bytes.p, 1, ((const struct ipc_queue_admin_bytes *)answer)->bytes.n, stdout);
-			break;
-		default:
-			return print_done(m, answer, what);
+	(void)m;
+	if (request && !mailctl_send(c, type, request))
+		return EX_UNAVAILABLE_;
+	while (mailctl_recv(c, &what, &row)) {
+		if (what == IPC_queue_admin_done) {
+			*done = *(const struct ipc_queue_admin_done *)row;
+			if (!span_cstr(done->text, text, sizeof(text)))
+				text[0] = '\0';
+			done->text = span_str(text); /* the row goes with the connection */
+			return 0;
 		}
+		if (on_row && !on_row(arg, what, row))
+			return EX_FAILED;
 	}
 	return EX_UNAVAILABLE_;
 }
 
-static int
-ask_queued(struct mailctl *m, unsigned type, const void *request, const char *what)
+int
+queue_ask(struct mailctl *m, unsigned type, const void *request, bool (*on_row)(void *, unsigned, const void *), void *arg,
+    struct ipc_queue_admin_done *done)
 {
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_queue_admin);
-	int status = EX_UNAVAILABLE_;
+	int status = c ? queue_ask_on(m, c, type, request, on_row, arg, done) : EX_UNAVAILABLE_;
 
-	if (c && mailctl_send(c, type, request))
-		status = print_answer(m, c, what);
 	channel_sync_free(&c);
+	return status;
+}
+
+/* ---- commands ---- */
+
+/* Asks, prints the rows, and the sum of it: "3 messages held, 12k". */
+static int
+ask_and_print(struct mailctl *m, unsigned type, const void *request, struct span filter, const char *done_word)
+{
+	struct ipc_queue_admin_done done = { .ok = false };
+	struct answer a;
+	char size[16];
+	int status;
+
+	answer_init(&a, m);
+	a.done = done_word;
+	status = queue_ask(m, type, request, answer_row, &a, &done);
+	answer_free(&a);
+	if (status == 0 && !done.ok)
+		status = queue_refused(&done, filter);
+	else if (status == 0 && !m->json && type != IPC_queue_admin_stats)
+		(void)printf("%llu message%s%s%s%s, %s\n", (unsigned long long)done.count, done.count == 1 ? "" : "s",
+		    m->dry_run ? " would be" : "", done_word ? " " : "", done_word ? done_word : "", term_size(done.size, size));
 	return status;
 }
 
@@ -160,10 +114,10 @@ queue_cmd_list(struct mailctl *m)
 	struct buf filter;
 	int status = EX_USAGE_;
 
-	buf_init(&filter, 4096);
-	if (join_filter(m, &filter)) {
+	buf_init(&filter, B_FILTER + 1);
+	if (queue_filter(m, &filter)) {
 		list.filter = buf_span(&filter);
-		status = ask_queued(m, IPC_queue_admin_list, &list, "message");
+		status = ask_and_print(m, IPC_queue_admin_list, &list, list.filter, NULL);
 	}
 	buf_free(&filter);
 	return status;
@@ -172,33 +126,203 @@ queue_cmd_list(struct mailctl *m)
 int
 queue_cmd_stats(struct mailctl *m)
 {
-	return ask_queued(m, IPC_queue_admin_stats, &(struct ipc_queue_admin_stats){ .id = 1 }, NULL);
+	struct ipc_queue_admin_stats stats = { .id = 1, .senders = m->by_sender };
+	struct buf filter;
+	int status = EX_USAGE_;
+
+	buf_init(&filter, B_FILTER + 1);
+	if (queue_filter(m, &filter)) {
+		stats.filter = buf_span(&filter);
+		status = ask_and_print(m, IPC_queue_admin_stats, &stats, stats.filter, NULL);
+	}
+	buf_free(&filter);
+	return status;
 }
 
 int
-queue_cmd_show(struct mailctl *m)
+queue_cmd_history(struct mailctl *m)
 {
-	struct ipc_queue_admin_show show = { .id = 1 };
+	struct ipc_queue_admin_history history = { .id = 1, .limit = m->limit };
+	struct ipc_queue_admin_done done = { .ok = false };
+	struct answer a;
+	struct buf filter;
+	int status = EX_USAGE_;
 
-	if (m->nargs != 1 || !queueid_parse(span_str(m->args[0]), &show.message))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue show ID");
-	return ask_queued(m, IPC_queue_admin_show, &show, NULL);
+	buf_init(&filter, B_FILTER + 1);
+	if (queue_filter(m, &filter)) {
+		history.filter = buf_span(&filter);
+		answer_init(&a, m);
+		status = queue_ask(m, IPC_queue_admin_history, &history, answer_past_row, &a, &done);
+		answer_past_end(&a);
+		answer_free(&a);
+		if (status == 0 && !done.ok)
+			status = queue_refused(&done, history.filter);
+	}
+	buf_free(&filter);
+	return status;
+}
+
+static const char *
+done_word(const char *verb)
+{
+	static const char *const words[][2] = { { "flush", "due now" }, { "hold", "held" }, { "release", "released" }, { "delete", "deleted" },
+		{ "bounce", "returned" }, { "requeue", "requeued" }, { "expire", "expired" } };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(words[i][0], verb) == 0)
+			return words[i][1];
+	return verb;
+}
+
+/* hold --rule: what comes is held as well as what is there. */
+static int
+add_rule(struct mailctl *m, struct span filter)
+{
+	struct ipc_queue_admin_rule_add add = { .id = 1, .filter = filter, .comment = span_str(m->comment ? m->comment : "") };
+	struct ipc_queue_admin_done done = { .ok = false };
+	int status = queue_ask(m, IPC_queue_admin_rule_add, &add, NULL, NULL, &done);
+
+	if (status == 0 && !done.ok)
+		status = queue_refused(&done, filter);
+	else if (status == 0 && m->json)
+		(void)printf("{\"rule\":%llu}\n", (unsigned long long)done.message);
+	else if (status == 0)
+		(void)printf("rule %llu: new mail that matches is held\n", (unsigned long long)done.message);
+	return status;
 }
 
 int
 queue_cmd_act(struct mailctl *m)
 {
-	struct ipc_queue_admin_act act = { .id = 1, .verb = span_str(m->verb), .dry_run = m->dry_run };
+	struct ipc_queue_admin_act act = { .id = 1, .verb = span_str(m->verb), .dry_run = m->dry_run, .quiet = m->quiet, .limit = m->limit };
 	struct buf filter;
 	int status = EX_USAGE_;
 
-	if (m->nargs == 0 && strcmp(m->verb, "flush") != 0)
+	if (m->nargs == 0 && !m->filter && strcmp(m->verb, "flush") != 0)
 		return mailctl_fail(EX_USAGE_, "%s needs a filter; \"all\" means everything", m->verb);
-	buf_init(&filter, 4096);
-	if (join_filter(m, &filter)) {
-		act.filter = span_eq(buf_span(&filter), SPAN("all")) ? SPAN("") : buf_span(&filter);
-		status = ask_queued(m, IPC_queue_admin_act, &act, m->dry_run ? "message would be changed" : "message changed");
+	if (m->rule && strcmp(m->verb, "hold") != 0)
+		return mailctl_fail(EX_USAGE_, "--rule goes with hold");
+	buf_init(&filter, B_FILTER + 1);
+	if (queue_filter(m, &filter)) {
+		act.filter = buf_span(&filter);
+		status = m->rule && !m->dry_run ? add_rule(m, act.filter) : 0;
+		if (status == 0)
+			status = ask_and_print(m, IPC_queue_admin_act, &act, act.filter, done_word(m->verb));
 	}
 	buf_free(&filter);
+	return status;
+}
+
+/* ---- rules ---- */
+
+static bool
+rule_row(void *arg, unsigned type, const void *row)
+{
+	const struct ipc_queue_admin_rule *r = row;
+	struct answer *a = arg;
+	char when[32];
+	struct buf line;
+
+	if (type != IPC_queue_admin_rule)
+		return true;
+	buf_init(&line, 4 * B_FILTER);
+	if (a->m->json) {
+		buf_printf(&line, "{\"rule\":%llu,\"added\":%llu,\"held\":%llu,\"filter\":", (unsigned long long)r->number,
+		    (unsigned long long)(r->added_ms / 1000), (unsigned long long)r->held);
+		desc_json_string(&line, r->filter);
+		buf_puts(&line, ",\"comment\":");
+		desc_json_string(&line, r->comment);
+		buf_puts(&line, "}");
+	} else {
+		buf_printf(&line, "%5llu  %s  held %llu  ", (unsigned long long)r->number, queue_time(r->added_ms, when), (unsigned long long)r->held);
+		term_put(&line, r->filter.n ? r->filter : SPAN("all"));
+		buf_puts(&line, r->comment.n ? "  # " : "");
+		term_put(&line, r->comment);
+	}
+	term_line(stdout, buf_span(&line), a->m->json ? 0 : a->width);
+	buf_free(&line);
+	return true;
+}
+
+static int
+list_rules(struct mailctl *m)
+{
+	struct ipc_queue_admin_done done = { .ok = false };
+	struct answer a;
+	int status;
+
+	answer_init(&a, m);
+	status = queue_ask(m, IPC_queue_admin_rules, &(struct ipc_queue_admin_rules){ .id = 1 }, rule_row, &a, &done);
+	answer_free(&a);
+	if (status == 0 && done.count == 0 && !m->json)
+		(void)printf("no hold rules\n");
+	return status;
+}
+
+static int
+delete_rule(struct mailctl *m)
+{
+	struct ipc_queue_admin_rule_delete request = { .id = 1 };
+	struct ipc_queue_admin_done done = { .ok = false };
+	int status;
+
+	if (m->nargs != 1 || !span_u64(span_str(m->args[0]), UINT64_MAX, &request.number))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl queue rule delete NUMBER");
+	status = queue_ask(m, IPC_queue_admin_rule_delete, &request, NULL, NULL, &done);
+	if (status == 0 && !done.ok)
+		return queue_refused(&done, SPAN_NONE);
+	if (status == 0 && !m->json)
+		(void)printf("rule %llu is gone; what it has held stays on hold\n", (unsigned long long)request.number);
+	return status;
+}
+
+int
+queue_cmd_rule(struct mailctl *m)
+{
+	const char *verb = m->nargs ? m->args[0] : "";
+	struct buf filter;
+	int status = EX_USAGE_;
+
+	m->args += m->nargs > 0;
+	m->nargs -= m->nargs > 0;
+	if (strcmp(verb, "list") == 0)
+		return list_rules(m);
+	if (strcmp(verb, "delete") == 0)
+		return delete_rule(m);
+	if (strcmp(verb, "add") != 0 || (m->nargs == 0 && !m->filter))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl queue rule add FILTER [--comment TEXT] | list | delete NUMBER");
+	buf_init(&filter, B_FILTER + 1);
+	if (queue_filter(m, &filter))
+		status = add_rule(m, buf_span(&filter));
+	buf_free(&filter);
+	return status;
+}
+
+/* ---- undelete ---- */
+
+int
+queue_cmd_undelete(struct mailctl *m)
+{
+	struct channel_sync *c = m->nargs ? mailctl_connect(m, &ipc_channel_queue_admin) : NULL;
+	int status = 0;
+
+	if (!c)
+		return m->nargs ? EX_UNAVAILABLE_ : mailctl_fail(EX_USAGE_, "usage: mailctl queue undelete ID ...");
+	for (int i = 0; i < m->nargs && status != EX_UNAVAILABLE_; i++) {
+		struct ipc_queue_admin_undelete request = { .id = (uint64_t)i + 1 };
+		struct ipc_queue_admin_done done = { .ok = false };
+
+		if (!queueid_parse(span_str(m->args[i]), &request.message)) {
+			status = mailctl_fail(EX_USAGE_, "%s is no queue id", m->args[i]);
+			continue;
+		}
+		if (queue_ask_on(m, c, IPC_queue_admin_undelete, &request, NULL, NULL, &done))
+			status = EX_UNAVAILABLE_;
+		else if (!done.ok)
+			status = mailctl_fail(EX_FAILED, "%s: %.*s", m->args[i], SPAN_ARG(done.text));
+		else
+			(void)printf(m->json ? "{\"id\":\"%s\",\"action\":\"undeleted\"}\n" : "%s is in the queue again\n", m->args[i]);
+	}
+	channel_sync_free(&c);
 	return status;
 }

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+#include "tools/common/term.h"
+
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { NARROW = 20 };
+
+unsigned
+term_width(FILE *f)
+{
+	struct winsize size;
+
+	if (!isatty(fileno(f)))
+		return 0;
+	if (ioctl(fileno(f), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+		return 80;
+	return size.ws_col < NARROW ? NARROW : size.ws_col;
+}
+
+void
+term_put(struct buf *out, struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		/* C1 controls in UTF-8 are C2 80..9F. */
+		bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
+
+		buf_putc(out, c < ' ' || c == 0x7f || c1 ? '?' : s.p[i]);
+		i += c1;
+	}
+}
+
+void
+term_line(FILE *f, struct span line, unsigned width)
+{
+	size_t columns = 0, fits = line.n;
+
+	for (size_t i = 0; width && i < line.n; i++) {
+		if (((unsigned char)line.p[i] & 0xc0) == 0x80)
+			continue;
+		if (columns == width - 3)
+			fits = i;
+		columns++;
+	}
+	if (width && columns > width)
+		(void)fprintf(f, "%.*s...\n", (int)fits, line.p);
+	else
+		(void)fprintf(f, "%.*s\n", SPAN_ARG(line));
+}
+
+const char *
+term_size(uint64_t bytes, char text[16])
+{
+	static const char units[] = " kMGTPE";
+	unsigned unit = 0;
+	double n = (double)bytes;
+
+	while (n >= 999.5 && units[unit + 1]) {
+		n /= 1024;
+		unit++;
+	}
+	(void)snprintf(text, 16, unit && n < 9.95 ? "%.1f%c" : "%.0f%c", n, unit ? units[unit] : '\0');
+	return text;
+}
+
+const char *
+term_age(uint64_t seconds, char text[16])
+{
+	uint64_t n = seconds < 100 ? seconds : seconds < 6000 ? seconds / 60 : seconds < 172800 ? seconds / 3600 : seconds / 86400;
+	char unit = seconds < 100 ? 's' : seconds < 6000 ? 'm' : seconds < 172800 ? 'h' : 'd';
+
+	(void)snprintf(text, 16, "%llu%c", (unsigned long long)(n < 99999 ? n : 99999), unit);
+	return text;
+}

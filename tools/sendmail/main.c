@@ -10,6 +10,7 @@
 
 #include "mail/charset.h"
 #include "mail/limits.h"
+#include "tools/sendmail/post.h"
 #include "tools/sendmail/sendmail.h"
 
 int
@@ -174,6 +175,19 @@ send_or_verify(const struct sendmail_options *o, const struct conf *conf, struct
 	return status;
 }
 
+static const struct {
+	const char *name;
+	int (*main)(int argc, char **argv);
+} others[] = { { "postqueue", postqueue_main }, { "postsuper", postsuper_main }, { "postcat", postcat_main } };
+
+static const char *
+program_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -182,6 +196,9 @@ main(int argc, char **argv)
 	const struct conf *conf;
 	int status = EX_USAGE;
 
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (argc > 0 && strcmp(program_name(argv[0]), others[i].name) == 0)
+			return others[i].main(argc, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (!options_parse(&o, argc, argv))
 		return EX_USAGE;
@@ -198,7 +215,7 @@ main(int argc, char **argv)
 		status = submit_relay(conf);
 		break;
 	case MODE_LIST:
-		status = admin_list(conf);
+		status = admin_list(&o, conf);
 		break;
 	case MODE_FLUSH:
 		status = admin_flush(&o, conf);

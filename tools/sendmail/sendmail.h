@@ -73,7 +73,7 @@ int submit_verify(const struct sendmail_options *o, const struct conf *conf, con
 /* Standard input and output speak with the server. */
 int submit_relay(const struct conf *conf);
 
-int admin_list(const struct conf *conf);
+int admin_list(const struct sendmail_options *o, const struct conf *conf);
 int admin_flush(const struct sendmail_options *o, const struct conf *conf);
 int admin_aliases(const struct conf *conf);
 

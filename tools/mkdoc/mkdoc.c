@@ -283,6 +283,29 @@ section_mailctl(struct buf *out)
 	buf_puts(out, ".El\n");
 }
 
+static void
+section_filter(struct buf *out)
+{
+	enum { Q = 1, A = 2, H = 4 };
+	static const struct {
+		const char *name;
+		unsigned cost, where;
+		const char *doc;
+	} fields[] = {
+#define FILTER(field, name, kind, cost, where, doc) { name, cost, where, doc },
+#include "queue/filter.def"
+	};
+
+	buf_puts(out, ".Bl -tag -width indent\n");
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		buf_printf(out, ".It Ic %s%s No (%s%s%s)\n", fields[i].name, fields[i].cost == 9 ? " *" : "", fields[i].where & Q ? "Q" : "",
+		    fields[i].where & A ? "A" : "", fields[i].where & H ? "H" : "");
+		put_text(out, fields[i].doc);
+		buf_puts(out, ".\n");
+	}
+	buf_puts(out, ".El\nQ: of queued mail; A: of mail that arrives (rules); H: in the history.\n");
+}
+
 static const struct {
 	const char *name;
 	void (*put)(struct buf *out);
@@ -294,6 +317,7 @@ static const struct {
 	{ "statuses", section_statuses },
 	{ "limits", section_limits },
 	{ "mailctl", section_mailctl },
+	{ "filter", section_filter },
 	{ "processes", section_processes },
 	{ "wires", section_wires },
 };

@@ -108,8 +108,8 @@ on_queue_admin_list(struct channel *c, const struct ipc_queue_admin_list *m)
 	return start(channel_owner(c), (struct task_request){ .kind = TASK_LIST, .id = m->id, .limit = m->limit, .text = m->filter, .sort = m->sort });
 }
 
-static bool
-verb_of(struct span s, enum queue_verb *verb)
+const char *
+tool_verb(enum queue_verb verb)
 {
 	static const char *const names[VERB_COUNT] = {
 		[VERB_FLUSH] = "flush",
@@ -121,8 +121,14 @@ verb_of(struct span s, enum queue_verb *verb)
 		[VERB_EXPIRE] = "expire",
 	};
 
+	return names[verb];
+}
+
+static bool
+verb_of(struct span s, enum queue_verb *verb)
+{
 	for (unsigned i = 0; i < VERB_COUNT; i++)
-		if (span_eq(s, span_str(names[i]))) {
+		if (span_eq(s, span_str(tool_verb(i)))) {
 			*verb = i;
 			return true;
 		}
@@ -277,8 +283,7 @@ tool_go_on(struct tool *t)
 static void
 on_closed(struct channel *c, const struct fail *why)
 {
-	if (why && why->class == FAIL_PEER)
-		log_put(LOG_channel, "queue_admin: %s", why->text);
+	(void)why; /* tools come and go */
 	tool_free(channel_owner(c));
 }
 

@@ -37,11 +37,6 @@ struct task {
 	int64_t began_ms, told_ms;
 };
 
-static const char *const verb_done[VERB_COUNT] = {
-	[VERB_FLUSH] = "is due now", [VERB_HOLD] = "is held", [VERB_RELEASE] = "is released", [VERB_DELETE] = "is deleted",
-	[VERB_BOUNCE] = "is given up", [VERB_REQUEUE] = "starts over", [VERB_EXPIRE] = "has expired",
-};
-
 void
 task_stop(struct task **at)
 {
@@ -306,7 +301,7 @@ finish(struct task *task)
 		queue_each_destination(t->q->queue, send_destination, task);
 	}
 	if (task->r.kind == TASK_ACT && !task->r.dry_run)
-		log_put(LOG_queue, "verb=\"%s\" filter=\"%s\" messages=%" PRIu64 " uid=%u", verb_done[task->r.verb], task->text, task->count, t->uid);
+		log_put(LOG_queue, "verb=%s filter=\"%s\" messages=%" PRIu64 " uid=%u", tool_verb(task->r.verb), task->text, task->count, t->uid);
 	tool_done(t, task->r.id, task->count, task->size);
 	task_stop(&t->task);
 }

@@ -57,6 +57,7 @@ void answer_on_done(void *arg, uint64_t id, const struct fail *why);
 void tool_done(struct tool *t, uint64_t request, uint64_t count, uint64_t size);
 void tool_failed(struct tool *t, uint64_t request, struct span text);
 void tool_filter_failed(struct tool *t, uint64_t request, const struct filter_error *error);
+const char *tool_verb(enum queue_verb verb); /* "flush", ... */
 /* Compiled, or NULL and said so. */
 struct filter *tool_filter(struct tool *t, uint64_t request, struct span text, unsigned where);
 

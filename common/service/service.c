@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "service/probe.h"
 #include "sys/child.h"
 #include "sys/syscalls.h"
 
@@ -223,12 +224,57 @@ enter_sandbox(struct skeleton *k, struct fail *why)
 	return sandbox_enter(&walls, &k->sandbox, why) && syscalls_limit(k->promises, &k->seccomp, why);
 }
 
+static const char *
+yes(bool flag)
+{
+	return flag ? "yes" : "no";
+}
+
+static void
+put_walls(const struct skeleton *k, struct buf *out)
+{
+	buf_printf(out, "landlock=%d file_walls=%s net_walls=%s scope=%s seccomp=%s", k->sandbox.landlock_abi, yes(k->sandbox.file_walls),
+	    yes(k->sandbox.net_walls), yes(k->sandbox.scoped), yes(k->seccomp));
+}
+
+/* Each result is sent before the next attempt, which may be the last. */
+static bool
+on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
+{
+	struct skeleton *k = channel_owner(c);
+	struct probe probe = { .what = m, .program = k->service.name, .promises = k->promises };
+	struct sandbox walls = { .files_open = false };
+	struct fail why = { .text = "" };
+	char layer[64];
+
+	if (!k->booted || k->started)
+		return false;
+	k->service.probing = true;
+	probe_bare(&probe);
+	if (k->ops->on_sandbox)
+		k->ops->on_sandbox(&k->service, &walls);
+	probe.tcp_bind = walls.tcp_bind;
+	if (!sandbox_enter(&walls, &k->sandbox, &why) || !syscalls_enforce(k->promises, &why))
+		return give_up(k, &why);
+	for (uint32_t i = m->from; i < PROBE_ATTEMPTS; i++) {
+		struct ipc_ctl_attempt attempt = { .attempt = i, .result = (uint8_t)probe_try(&probe, (enum probe_attempt)i, layer) };
+
+		attempt.layer = span_str(layer);
+		if (!ipc_send_ctl_attempt(c, &attempt) || !channel_drain(c, 1000))
+			break;
+	}
+	service_exit(&k->service);
+	return true;
+}
+
 static bool
 on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 {
 	struct skeleton *k = channel_owner(c);
 	struct ipc_ctl_ready ready = { .generation = m->generation };
 	struct fail why = { .text = "" };
+	struct buf walls;
+	bool ok;
 
 	if (!k->booted)
 		return false;
@@ -239,7 +285,12 @@ on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 		return give_up(k, &why);
 	log_put(k->started ? LOG_reload : LOG_start, "instance=%u generation=%u", k->service.instance, m->generation);
 	k->started = true;
-	return ipc_send_ctl_ready(c, &ready);
+	buf_init(&walls, B_REPLY);
+	put_walls(k, &walls);
+	ready.walls = buf_span(&walls);
+	ok = ipc_send_ctl_ready(c, &ready);
+	buf_free(&walls);
+	return ok;
 }
 
 static bool
@@ -295,8 +346,7 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 	bool ok;
 
 	buf_init(&text, B_REPLY);
-	buf_printf(&text, "landlock=%d file_walls=%s net_walls=%s seccomp=%s", k->sandbox.landlock_abi, k->sandbox.file_walls ? "yes" : "no",
-	    k->sandbox.net_walls ? "yes" : "no", k->seccomp ? "yes" : "no");
+	put_walls(k, &text);
 	if (k->ops->on_state) {
 		buf_putc(&text, ' ');
 		k->ops->on_state(&k->service, &text);

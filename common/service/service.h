@@ -28,6 +28,7 @@ struct service {
 	unsigned generation; /* of the configuration */
 	bool unprivileged;   /* the whole suite runs under one ordinary user */
 	bool stopping;
+	bool probing;        /* only the walls are tried: nothing will start */
 	void *state; /* the daemon's own; set in on_boot */
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -15,13 +16,21 @@
 #define LANDLOCK_ACCESS_NET_BIND_TCP (1ULL << 0)
 #define LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
 #endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
+#endif
+#ifndef LANDLOCK_SCOPE_SIGNAL
+#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#define LANDLOCK_SCOPE_SIGNAL (1ULL << 1)
+#endif
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
 #endif
 
-struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 4 */
+struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
 	uint64_t handled_access_fs;
 	uint64_t handled_access_net;
+	uint64_t scoped;             /* ABI 6 */
 };
 
 enum {
@@ -39,6 +48,8 @@ all_rights(int abi)
 		rights |= LANDLOCK_ACCESS_FS_REFER;
 	if (abi >= 3)
 		rights |= LANDLOCK_ACCESS_FS_TRUNCATE;
+	if (abi >= 5)
+		rights |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
 	return rights;
 }
 
@@ -75,9 +86,11 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 		attr.handled_access_net |= LANDLOCK_ACCESS_NET_BIND_TCP;
 	if (abi >= 4 && !s->tcp_connect)
 		attr.handled_access_net |= LANDLOCK_ACCESS_NET_CONNECT_TCP;
+	if (abi >= 6 && !s->files_open)
+		attr.scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL;
 	if (!attr.handled_access_fs && !attr.handled_access_net)
 		return true;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, abi >= 4 ? sizeof(attr) : sizeof(attr.handled_access_fs), 0);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, abi >= 6 ? sizeof(attr) : abi >= 4 ? offsetof(struct ruleset_attr, scoped) : sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return fail_errno(why, 0, "sandbox: Landlock ruleset");
 	if (s->files_open && attr.handled_access_fs)
@@ -91,6 +104,7 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	(void)close(ruleset);
 	report->file_walls = ok && !s->files_open;
 	report->net_walls = ok && attr.handled_access_net;
+	report->scoped = ok && attr.scoped;
 	return ok;
 }
 

@@ -24,6 +24,7 @@ struct sandbox_report {
 	bool no_new_privs, not_dumpable;
 	int landlock_abi; /* 0: none; 1..: version */
 	bool file_walls, net_walls;
+	bool scoped; /* no signal and no abstract socket out of the sandbox (ABI 6) */
 };
 
 /* no_new_privs, not dumpable, no core, Landlock. False: a wall that the kernel

@@ -82,20 +82,22 @@ fill(scmp_filter_ctx f, unsigned promises)
 }
 
 bool
-syscalls_limit(unsigned promises, bool *on, struct fail *why)
+syscalls_enforce(unsigned promises, struct fail *why)
 {
-	scmp_filter_ctx filter;
+	scmp_filter_ctx filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 	bool ok;
 
-	*on = false;
-	if (SANITIZED)
-		return true;
-	filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 	if (!filter)
 		return fail_errno(why, 0, "seccomp");
 	ok = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
 	    fill(filter, promises) && seccomp_load(filter) == 0;
 	seccomp_release(filter);
-	*on = ok;
 	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
+}
+
+bool
+syscalls_limit(unsigned promises, bool *on, struct fail *why)
+{
+	*on = !SANITIZED && syscalls_enforce(promises, why);
+	return *on || SANITIZED;
 }

@@ -20,5 +20,7 @@ enum {
  * for good; *on says whether a filter stands (not in builds with sanitizers).
  * What nobody may ever do (exec, ptrace, mount, ...) kills; the rest gives EPERM. */
 bool syscalls_limit(unsigned promises, bool *on, struct fail *why);
+/* The same, in every build. */
+bool syscalls_enforce(unsigned promises, struct fail *why);
 
 #endif

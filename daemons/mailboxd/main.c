@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -81,13 +82,19 @@ create_folders(struct mailboxd *d)
 	buf_free(&disk);
 }
 
+static void
+raise_for(struct mailboxd *d, struct sandbox *walls)
+{
+	*walls = (struct sandbox){ .write = { d->home } };
+}
+
 /* Behind this user's own walls, before anything foreign is read.  Threads are
  * made inside, for the walls hold for the thread that raised them and its own. */
 static bool
 open_store(struct mailboxd *d, struct fail *why)
 {
 	struct service *s = d->service;
-	struct sandbox walls = { .write = { d->home } };
+	struct sandbox walls;
 	struct sandbox_report report;
 	struct store_config config = { .loop = s->loop, .host = s->conf->myhostname };
 
@@ -95,6 +102,7 @@ open_store(struct mailboxd *d, struct fail *why)
 	if (config.base < 0)
 		return false;
 	charset_warm(&d->charsets);
+	raise_for(d, &walls);
 	if (!sandbox_enter(&walls, &report, why)) {
 		close(config.base);
 		return false;
@@ -314,8 +322,14 @@ on_boot(struct service *s, struct fail *why)
 static void
 on_sandbox(struct service *s, struct sandbox *walls)
 {
-	(void)s;
-	walls->files_open = true; /* open_store() raises them, when it is known for whom */
+	struct mailboxd *d = s->state;
+
+	if (s->probing) { /* as open_store() will, for a user that does not exist */
+		(void)snprintf(d->home, sizeof(d->home), "%s/probe.invalid/nobody", s->conf->virtual_mailbox_base.p);
+		raise_for(d, walls);
+	} else {
+		walls->files_open = true; /* open_store() raises them, when it is known for whom */
+	}
 }
 
 static bool

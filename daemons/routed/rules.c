@@ -274,7 +274,7 @@ add_path(const char **paths, size_t n, size_t max, const char *dir)
 size_t
 rules_paths(const struct rules *r, struct arena *arena, const char **paths, size_t max)
 {
-	size_t n = add_path(paths, 0, max, "/etc");
+	size_t n = add_path(paths, 0, max, SYSCONFDIR); /* a reload may name other tables */
 
 	LIST_EACH(&((struct rules *)(uintptr_t)r)->tables, it) {
 		const char *file = table_path(OWNER_OF(it, struct opened, node)->table);

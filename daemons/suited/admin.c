@@ -43,7 +43,7 @@ on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
 		char user[B_NAME];
 		struct ipc_suite_admin_process row = { .id = m->id, .name = span_str(p->row->name), .instance = p->instance, .pid = (uint32_t)p->pid,
 			.user = span_str(user_of(s, p->row, user, sizeof(user))), .restarts = p->restarts,
-			.since_ms = (uint64_t)p->since_wall_ms, .ready = p->ready };
+			.since_ms = (uint64_t)p->since_wall_ms, .ready = p->ready, .text = span_str(p->walls) };
 
 		if (!ipc_send_suite_admin_process(c, &row))
 			return false;

@@ -51,8 +51,8 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 	struct process *p = channel_owner(c);
 	struct suite *s = p->suite;
 
-	(void)m;
 	p->ready = true;
+	(void)span_cstr(span_sub(m->walls, 0, sizeof(p->walls) - 1), p->walls, sizeof(p->walls));
 	for (unsigned i = 0; i < s->nprocesses; i++)
 		if (!s->processes[i].ready)
 			return true;
@@ -71,6 +71,14 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 {
 	(void)c, (void)m;
 	return true; /* nothing is asked yet */
+}
+
+/* Only mailctl doctor has walls tried. */
+static bool
+on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
+{
+	(void)c, (void)m;
+	return false;
 }
 
 #define DISPATCH_DEF "ipc/ctl.def"

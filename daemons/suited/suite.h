@@ -37,6 +37,7 @@ struct process {
 	bool alive;          /* asked for, and its end was not heard of */
 	pid_t pid;           /* 0: not known yet */
 	bool ready;
+	char walls[128]; /* its words on which stand */
 	unsigned restarts, hasty; /* hasty: ends soon after start, in a row */
 	int64_t since_ms, since_wall_ms;
 	struct timer restart;

@@ -116,6 +116,14 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 	return true;
 }
 
+/* Only mailctl doctor has walls tried. */
+static bool
+on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
 #define DISPATCH_DEF "ipc/ctl.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"

@@ -19,7 +19,7 @@ struct mailctl {
 	const char *verb;
 	char **args; /* behind the verb, options taken out */
 	int nargs;
-	bool json, dry_run, password_stdin;
+	bool json, dry_run, password_stdin, sandbox, widen;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
 	const char *sort, *sender, *filter, *comment, *to;
 	uint64_t limit;

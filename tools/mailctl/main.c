@@ -83,6 +83,8 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 	} flags[] = {
 		{ "--json", offsetof(struct mailctl, json) },
 		{ "--dry-run", offsetof(struct mailctl, dry_run) },
+		{ "--sandbox", offsetof(struct mailctl, sandbox) },
+		{ "--widen", offsetof(struct mailctl, widen) },
 		{ "--password-stdin", offsetof(struct mailctl, password_stdin) },
 		{ "--quiet", offsetof(struct mailctl, quiet) },
 		{ "--by-sender", offsetof(struct mailctl, by_sender) },

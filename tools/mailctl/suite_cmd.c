@@ -87,6 +87,28 @@ suite_cmd_reload(struct mailctl *m)
 	return status;
 }
 
+/* Its walls, and in words what the kernel or the build lacks. */
+static void
+print_walls(const struct ipc_suite_admin_process *p)
+{
+	static const struct {
+		struct span no;
+		const char *missing;
+	} words[] = {
+		{ SPAN_INIT("landlock=0"), "no Landlock in this kernel" },
+		{ SPAN_INIT("file_walls=no"), "no file walls of its own yet" },
+		{ SPAN_INIT("net_walls=no"), "no TCP walls" },
+		{ SPAN_INIT("scope=no"), "signals not scoped" },
+		{ SPAN_INIT("seccomp=no"), "no system call filter" },
+	};
+
+	(void)printf("%-10.*s %8u  %-72.*s", SPAN_ARG(p->name), p->instance, SPAN_ARG(p->text));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (span_find(p->text, words[i].no) != SIZE_MAX)
+			(void)printf("  %s", words[i].missing);
+	(void)putchar('\n');
+}
+
 static void
 print_process(const struct mailctl *m, const struct ipc_suite_admin_process *p)
 {
@@ -94,10 +116,14 @@ print_process(const struct mailctl *m, const struct ipc_suite_admin_process *p)
 	char when[32] = "";
 	struct tm tm;
 
+	if (m->sandbox && !m->json) {
+		print_walls(p);
+		return;
+	}
 	if (m->json) {
-		(void)printf("{\"name\":\"%.*s\",\"instance\":%u,\"pid\":%u,\"user\":\"%.*s\",\"restarts\":%u,\"since\":%llu,\"ready\":%s}\n",
+		(void)printf("{\"name\":\"%.*s\",\"instance\":%u,\"pid\":%u,\"user\":\"%.*s\",\"restarts\":%u,\"since\":%llu,\"ready\":%s,\"walls\":\"%.*s\"}\n",
 		    SPAN_ARG(p->name), p->instance, p->pid, SPAN_ARG(p->user), p->restarts, (unsigned long long)(p->since_ms / 1000),
-		    p->ready ? "true" : "false");
+		    p->ready ? "true" : "false", SPAN_ARG(p->text));
 		return;
 	}
 	if (localtime_r(&since, &tm))
@@ -115,7 +141,9 @@ suite_cmd_status(struct mailctl *m)
 
 	if (!c)
 		return EX_UNAVAILABLE_;
-	if (!m->json)
+	if (!m->json && m->sandbox)
+		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "WALLS");
+	else if (!m->json)
 		(void)printf("%-10s %8s  %7s  %-14s  %-8s  %8s  %s\n", "PROCESS", "INSTANCE", "PID", "USER", "STATE", "RESTARTS", "SINCE");
 	if (mailctl_send(c, IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = 1 }))
 		while (mailctl_recv(c, &type, &answer) && type == IPC_suite_admin_process) {

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""The walls: mailctl doctor tries what is forbidden from inside each program,
+and would find a hole; mailctl status says which walls stand; the installed
+programs are hardened.  Needs root for separate users."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+from pillar import ROOT, TOP, Instance, expect, main
+
+if os.geteuid() != 0:
+    print("1..0 # skip: separate users need root")
+    sys.exit(0)
+
+with open(TOP + "/daemons/maild/processes.def") as table:
+    PROGRAMS = set(re.findall(r"^(?:PROCESS|OWNED)\((\w+), ", table.read(), re.M)) - {"suited"}
+with open(TOP + "/common/service/probe.def") as table:
+    ATTEMPTS = re.findall(r"^ATTEMPT\((\w+), .*, \"([^\"]*)\"\)$", table.read(), re.M)
+# What is a daemon's job; everything else is denied.
+JOBS = {("dnsd", "connect to a TCP port"), ("dnsd", "make a UDP socket"), ("remoted", "connect to a TCP port"), ("remoted", "make a UDP socket"),
+        ("remoted", "make a UNIX socket"), ("authd", "open the user database"), ("queued", "open the queue"), ("deliverd", "open all mailboxes"),
+        ("deliverd", "open another user's mailbox")}
+
+suite = Instance()
+s = suite.submission()
+s.sendmail("alice@example.test", ["bob@example.test"], "Subject: x\r\n\r\nx\r\n")
+s.quit()
+suite.wait_mail(1)
+
+
+def doctor(*more):
+    r = suite.mailctl("doctor", "--sandbox", "--json", *more, check=False)
+    return r.returncode, [json.loads(line) for line in r.stdout.splitlines()], r.stderr
+
+
+def test_every_forbidden_attempt_is_denied_in_every_program():
+    code, rows, errors = doctor()
+    expect([r for r in rows if r["result"] == "ALLOWED"], [], errors)
+    expect({(r["program"], r["attempt"]) for r in rows}, {(p, text) for p in PROGRAMS for _, text in ATTEMPTS}, errors)
+    expect({(r["program"], r["attempt"]) for r in rows if r["result"] == "its job"}, JOBS)
+    expect(code, 0, errors)
+
+
+def test_a_widened_sandbox_is_found_out():
+    code, rows, errors = doctor("--widen")
+    expect(code, 1, errors)
+    allowed = {r["attempt"] for r in rows if r["result"] == "ALLOWED"}
+    for attempt in ("make a process (fork)", "make a process (clone)", "make a UNIX socket", "make a netlink socket"):
+        assert attempt in allowed, attempt
+    # the other layers hold all the same
+    assert not allowed & {"read /etc/passwd", "open the queue", "read the private key", "make a file in /tmp", "mount", "become root"}, allowed
+
+
+def test_the_doctor_disturbs_nobody():
+    expect([r["restarts"] for r in map(json.loads, suite.mailctl("status", "--json").stdout.splitlines()) if r["restarts"]], [])
+    assert suite.imap().noop()[0] == "OK"
+
+
+def test_status_says_which_walls_stand():
+    rows = [json.loads(line) for line in suite.mailctl("status", "--sandbox", "--json").stdout.splitlines()]
+    for r in rows:
+        words = dict(w.split("=") for w in r["walls"].split())
+        expect(set(words), {"landlock", "file_walls", "net_walls", "scope", "seccomp"}, r["name"])
+        if int(words["landlock"]) >= 6:
+            expect((words["file_walls"], words["net_walls"], words["scope"]), ("yes", "yes", "yes"), r["name"])
+        if not os.environ.get("SANITIZED"):
+            expect(words["seccomp"], "yes", r["name"])
+    text = suite.mailctl("status", "--sandbox").stdout
+    for r in rows:
+        assert re.search(r"^%s +%d  landlock=" % (r["name"], r["instance"]), text, re.M), r["name"]
+
+
+def elf(path, *what):
+    return subprocess.run(["readelf", "-W", *what, path], capture_output=True, text=True, check=True).stdout
+
+
+def programs():
+    """The installed ELF files."""
+    for folder in ("usr/libexec/pillarpost", "usr/sbin", "usr/bin"):
+        full = os.path.join(ROOT, folder)
+        for name in sorted(os.listdir(full)) if os.path.isdir(full) else ():
+            path = os.path.join(full, name)
+            with open(path, "rb") as f:
+                if not os.path.islink(path) and f.read(4) == b"\x7fELF":
+                    yield name, path
+
+
+def test_the_installed_programs_are_hardened():
+    """Position independent, relocations read-only from the start, no executable
+    stack, no writable code, stack protector, checked libc calls, CET where the machine has it."""
+    found, fortified = [], []
+    for name, path in programs():
+        found.append(name)
+        assert re.search(r"Type:\s+DYN", elf(path, "-h")), name + ": not position independent"
+        segments, dynamic, symbols = elf(path, "-l"), elf(path, "-d"), elf(path, "--dyn-syms")
+        assert "GNU_RELRO" in segments, name + ": no RELRO"
+        assert "BIND_NOW" in dynamic or re.search(r"FLAGS_1.*NOW", dynamic), name + ": lazy binding"
+        assert "TEXTREL" not in dynamic and "RPATH" not in dynamic and "RUNPATH" not in dynamic, name
+        stack = re.search(r"GNU_STACK\s+\S+ \S+ \S+ \S+ \S+ (\S+)", segments)
+        expect(stack.group(1), "RW", name + ": stack")
+        expect(re.findall(r"LOAD\s+\S+ \S+ \S+ \S+ \S+ RWE", segments), [], name + ": writable code")
+        if not os.environ.get("SANITIZED"):
+            assert "__stack_chk_fail" in symbols, name + ": no stack protector"
+            if re.search(r" __\w+_chk\b", symbols.replace("__stack_chk_fail", "")):
+                fortified.append(name)
+            with open(path, "rb") as f: # Debian 12's start files have no mark, so that the whole program gets none
+                assert os.uname().machine != "x86_64" or f.read().count(bytes.fromhex("f30f1efa")) > 20, name + ": no CET (endbr64)"
+    assert {"maild", "suited", "smtpd", "mailctl", "sendmail"} <= set(found), found
+    if not os.environ.get("SANITIZED"):
+        assert len(fortified) > len(found) * 3 // 4, "checked libc calls only in %s" % fortified
+
+
+main(globals())

@@ -405,6 +405,8 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 		(void)fprintf(stderr, "%s is a part of pillarpost and is started by maild; see mailctl(8)\n", ops->name);
 		return 64;
 	}
+	if (chdir("/") < 0) /* we were started in the programs' folder */
+		return 71;
 	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
 	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
 	(void)signal(SIGPIPE, SIG_IGN);

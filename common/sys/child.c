@@ -33,6 +33,22 @@ reset_signals(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* Whom the child becomes need not be able to walk there (a suite in a closed home). */
+static bool
+find_folder(const char *program, int *folder, const char **base, struct fail *why)
+{
+	const char *slash = strrchr(program, '/');
+	char dir[4096];
+
+	if (!slash || slash == program || (size_t)(slash - program) >= sizeof(dir))
+		return fail_set(why, FAIL_PERM, 0, "%s is not the path of a program", program);
+	memcpy(dir, program, (size_t)(slash - program));
+	dir[slash - program] = '\0';
+	*base = slash + 1;
+	*folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *folder >= 0 || fail_errno(why, 0, "%s", dir);
+}
+
 _Noreturn static void
 become_program(const struct child_spec *spec)
 {
@@ -40,12 +56,15 @@ become_program(const struct child_spec *spec)
 	char *envp[] = { (char *)(uintptr_t)"PATH=/usr/bin:/bin", (char *)(uintptr_t)"TZ=UTC",
 		(char *)(uintptr_t)"ASAN_OPTIONS=detect_leaks=0:abort_on_error=1", NULL };
 	struct fail why = { .text = "" };
+	const char *base = NULL;
+	int folder = -1;
 
 	reset_signals();
 	if (!arrange_descriptors(spec->ctl, spec->log))
 		(void)fail_errno(&why, 0, "descriptors");
-	else if (!spec->become || priv_become(spec->become, &why)) {
-		(void)execve(spec->program, argv, envp);
+	else if (find_folder(spec->program, &folder, &base, &why) && (!spec->become || priv_become(spec->become, &why))) {
+		if (fchdir(folder) == 0)
+			(void)execve(base, argv, envp);
 		(void)fail_errno(&why, 0, "%s", spec->program);
 	}
 	(void)dprintf(2, "%s: could not start: %s\n", spec->name, why.text);

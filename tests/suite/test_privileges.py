@@ -14,6 +14,19 @@ if os.geteuid() != 0:
     print("1..0 # skip: separate users need root")
     sys.exit(0)
 
+WIRES, CONTROLS, SERVES = [], {}, {}
+with open(TOP + "/daemons/maild/processes.def") as table:
+    for line in table:
+        m = re.match(r"(WIRE|CONTROL|SERVE)\((\w+), (\w+)(?:, (\w+))?\)", line)
+        if m and m.group(1) == "WIRE":
+            WIRES.append(m.groups()[1:])
+        elif m and m.group(1) == "CONTROL":
+            CONTROLS[m.group(2)] = m.group(3)
+        elif m:
+            SERVES[m.group(2).replace("CONF_SERVICE_", "").lower()] = m.group(3)
+# Below the instance's directory: who may have what open, for good.
+FILES = {"queued": ("queue", "data/queued"), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",),
+         "mailboxd": ("mail/example.test/bob",), "deliverd": ("mail",), "maild": ("sock/maild.pid", "log")}
 CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
 ROWS = {}
@@ -111,6 +124,87 @@ def test_only_queued_has_the_spool_and_only_keyd_has_keys():
             if target.startswith(suite.dir + "/mail"):
                 assert name in ("mailboxd", "deliverd"), (name, fd, target)
             assert not target.endswith("/key.pem"), (name, fd, target)
+
+
+def count(pairs):
+    counted = {}
+    for pair in pairs:
+        counted[pair] = counted.get(pair, 0) + 1
+    return counted
+
+
+def test_sockets_between_processes_are_the_wires_of_the_table():
+    """Each end of each seqpacket pair, by its peer's inode, against WIRE rows, ctl and root."""
+    owners, running = {}, []
+    for name, pid, _, _ in everybody():
+        running.append(name)
+        for _, target in descriptors(pid):
+            m = re.match(r"socket:\[(\d+)\]", target)
+            if m:
+                owners.setdefault(m.group(1), set()).add(name)
+    found = []
+    for line in subprocess.run(["ss", "-xnaH"], capture_output=True, text=True, check=True).stdout.splitlines():
+        words = line.split()
+        if words[0] == "u_seq" and words[1] == "ESTAB" and words[5] in owners and int(words[5]) < int(words[7]):
+            here, there = owners[words[5]], owners.get(words[7], {"nobody"})
+            assert len(here) == len(there) == 1, "a channel's end is shared: %s %s" % (here, there)
+            found += [tuple(sorted((min(here), min(there))))]
+    n = count(running)
+    wanted = [tuple(sorted(("suited", name))) for name in running if name not in ("maild", "suited", "mailboxd", "deliverd")] + [("maild", "suited")] * 2
+    for _, client, server in WIRES:
+        wanted += [tuple(sorted((client, server)))] * (n[client] * n[server])
+    wanted += [("mailboxd", "userd")] * (2 * n["mailboxd"]) + [("deliverd", "userd")] * n["deliverd"]
+    got = count(found)
+    used = got.pop(("deliverd", "locald"), 0)
+    assert 1 <= used <= n["locald"], used
+    expect(got, count(wanted))
+
+
+def test_listeners_are_with_those_that_serve_them():
+    """Listening sockets: with suited, who keeps them, and the program of the SERVE or CONTROL row."""
+    names = dict(CONTROLS, suite_admin="suited", submit=SERVES["submit"], lmtp=SERVES["lmtp"])
+    want = {("127.0.0.1:%d" % (suite.base + port)): SERVES[service] for service, port in
+            (("smtp", 25), ("submission", 587), ("submissions", 465), ("imap", 143), ("imaps", 993), ("pop3", 110), ("pop3s", 995))}
+    want.update({suite.dir + "/sock/" + name: program for name, program in names.items()})
+    inodes = {}
+    for line in subprocess.run(["ss", "-tlneH"], capture_output=True, text=True, check=True).stdout.splitlines():
+        inodes[re.search(r"ino:(\d+)", line).group(1)] = line.split()[3]
+    with open("/proc/net/unix") as f:
+        for words in (line.split() for line in f):
+            if len(words) == 8 and words[3] == "00010000" and words[7].startswith(suite.dir):
+                inodes[words[6]] = words[7]
+    holders = {}
+    for name, pid, _, _ in everybody():
+        for _, target in descriptors(pid):
+            m = re.match(r"socket:\[(\d+)\]", target)
+            if m and m.group(1) in inodes:
+                holders.setdefault(inodes[m.group(1)], set()).add(name)
+    expect(holders, {at: {"suited", program} for at, program in want.items()})
+
+
+def test_every_other_descriptor_is_accounted_for():
+    for name, pid, _, _ in everybody():
+        mine = tuple(os.path.join(suite.dir, f) for f in FILES.get(name, ()))
+        for fd, target in descriptors(pid):
+            what = "%s: descriptor %d: %s" % (name, fd, target)
+            if fd < 2:
+                expect(target, "/dev/null", what)
+            elif fd == 2 and name != "maild":
+                expect(target, suite.dir + "/log", what)
+            elif fd == 3 and name != "maild":
+                assert target.startswith("socket:"), what
+            elif target.startswith("/") and target != "/dev/null":
+                assert target.startswith(mine or ("nothing",)), what
+            else:
+                assert re.match(r"socket:|pipe:|anon_inode:(\[eventpoll\]|\[eventfd\]|\[timerfd\]|\[signalfd\]|inotify)|/dev/null", target), what
+
+
+def test_limits():
+    for name, pid, _, _ in everybody():
+        with open("/proc/%d/limits" % pid) as f:
+            limits = {line[:26].strip(): line[26:].split()[:2] for line in list(f)[1:]}
+        expect(limits["Max core file size"], ["0", "0"], name + ": no core, ever")
+        expect(limits["Max open files"][0], limits["Max open files"][1], name)
 
 
 def test_only_those_that_talk_to_the_network_have_its_sockets():

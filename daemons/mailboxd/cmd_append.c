@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * cmd_append: APPEND of one or more messages (RFC 3501 6.3.11, RFC 3502).
+ * cmd_append: APPEND of one or more messages (RFC 3501 6.3.11, RFC 3502), REPLACE
+ * (RFC 8508).
  *
  * Messages stream from the receive buffer into the store; nothing is
  * acknowledged before all of them are durable (law 1).
@@ -17,6 +18,9 @@ struct appending {
 	struct append *all[BOUND_APPENDS];
 	size_t n;
 	uint64_t left;      /* octets of the present literal still to come */
+	bool utf8;          /* it stands in "UTF8 (...)" */
+	uint32_t replaced;  /* REPLACE: the UID that goes */
+	struct span folder;
 	bool done;
 };
 
@@ -57,6 +61,20 @@ take_options(struct imap_parse *p, struct flag_list *list, int64_t *date)
 			return imap_bad(p, "Invalid date-time");
 		*date = d.time;
 	}
+	return true;
+}
+
+/* [flags SP] [date SP] ["UTF8 ("], then the literal */
+static bool
+take_front(struct cmd *c, struct imap_parse *p, struct flag_list *list, int64_t *date)
+{
+	struct appending *x = c->state;
+
+	if (!take_options(p, list, date))
+		return false;
+	x->utf8 = cursor_word(&p->c, SPAN("UTF8 ("));
+	if (x->utf8 && !((c->s->enabled & ENABLED_UTF8) && c->literal.binary)) /* RFC 6855 4 */
+		return imap_bad(p, "UTF8 is not enabled, or not of a literal8");
 	return imap_at_end(p) || imap_bad(p, "Expected a message literal");
 }
 
@@ -68,11 +86,11 @@ begin_message(struct cmd *c, struct imap_parse *p)
 {
 	struct appending *x = c->state;
 	struct flag_list list;
-	struct append_to to = { .folder = c->arg[0] };
-	uint64_t limit = c->s->user->message_limit ? c->s->user->message_limit : BOUND_MESSAGE;
+	struct append_to to = { .folder = x->folder };
+	uint64_t limit = user_message_limit(c->s->user);
 	struct fail why;
 
-	if (!take_options(p, &list, &to.date)) {
+	if (!take_front(c, p, &list, &to.date)) {
 		(void)cmd_bad(c, "%s.", p->bad ? p->bad : "Syntax error");
 		return turn_down(c);
 	}
@@ -84,7 +102,7 @@ begin_message(struct cmd *c, struct imap_parse *p)
 		(void)cmd_no(c, "Can't save a message of no octets.");
 		return turn_down(c);
 	}
-	if (x->n == BOUND_APPENDS) {
+	if (x->n == BOUND_APPENDS || (x->n && x->replaced)) {
 		(void)cmd_no(c, "[LIMIT] Too many messages in one command.");
 		return turn_down(c);
 	}
@@ -103,6 +121,22 @@ begin_message(struct cmd *c, struct imap_parse *p)
 	return cmd_go(c, data_step);
 }
 
+/* RFC 8508 3.5: the new message is told before the old one goes. */
+static enum cmd_result
+replaced(struct cmd *c)
+{
+	struct appending *x = c->state;
+	struct uid_range one = { x->replaced, x->replaced };
+	struct uidset uids = { .ranges = &one, .n = 1 };
+	struct fail why;
+
+	buf_put(cmd_out(c), SPAN("* OK "));
+	buf_put(cmd_out(c), c->code);
+	buf_put(cmd_out(c), SPAN("Replacement message is there.\r\n"));
+	c->code = SPAN_NONE;
+	return mailbox_remove(cmd_view(c), &uids, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+}
+
 static enum cmd_result
 committed(struct cmd *c)
 {
@@ -110,7 +144,7 @@ committed(struct cmd *c)
 
 	if (!x->op.ok)
 		return cmd_failed(c, &x->op.why);
-	return cmd_completed(c);
+	return x->replaced ? replaced(c) : cmd_completed(c);
 }
 
 static void
@@ -147,6 +181,7 @@ static enum cmd_result
 between_step(struct cmd *c)
 {
 	struct imap *s = c->s;
+	struct appending *x = c->state;
 	struct span in = buf_span(&s->base.in), text;
 	struct imap_parse p;
 
@@ -158,6 +193,10 @@ between_step(struct cmd *c)
 		return cmd_bad(c, "Command line too long.");
 	case IMAP_READ_COMMAND:
 		text = span_trim(span_sub(in, 0, s->reader.at));
+		if (x->utf8 && text.n && text.p[0] == ')')
+			text = span_from(text, 1);
+		else if (x->utf8)
+			text = SPAN("?");
 		buf_eat(&s->base.in, s->reader.at);
 		imap_reader_reset(&s->reader);
 		return text.n ? cmd_bad(c, "Unexpected text behind the message.") : commit(c);
@@ -166,6 +205,8 @@ between_step(struct cmd *c)
 		buf_eat(&s->base.in, s->reader.at);
 		imap_reader_reset(&s->reader);
 		p = imap_parse_of(text, c->arena);
+		if (x->utf8)
+			(void)imap_take_char(&p, ')');
 		(void)imap_take_sp(&p);
 		return begin_message(c, &p);
 	}
@@ -185,7 +226,10 @@ data_step(struct cmd *c)
 	if (data.n > x->left)
 		data.n = (size_t)x->left;
 	if (memchr(data.p, '\0', data.n)) { /* RFC 3501 9: CHAR8 */
-		(void)cmd_bad(c, "NUL in a message.");
+		if (c->literal.binary) /* RFC 3516 4.4: there is no place for it in a Maildir */
+			(void)cmd_no(c, "[UNKNOWN-CTE] A message with NUL cannot be kept.");
+		else
+			(void)cmd_bad(c, "NUL in a message.");
 		return give_up(c, x->left);
 	}
 	if (!append_write(x->all[x->n - 1], data, &why)) {
@@ -207,10 +251,33 @@ append_release(struct cmd *c)
 	x->n = 0;
 }
 
+/* RFC 8508 3.1: exactly one message, in a mailbox that may be changed. */
+static bool
+take_replaced(struct cmd *c)
+{
+	struct appending *x = c->state;
+
+	if (cmd_view(c)->readonly) {
+		(void)cmd_no(c, "[READ-ONLY] Mailbox is opened read-only.");
+		return false;
+	}
+	if (uidset_count(&c->seqs) > 1) {
+		(void)cmd_bad(c, "REPLACE takes one message.");
+		return false;
+	}
+	x->replaced = view_uid(cmd_view(c), uidset_nth(&c->seqs, 0));
+	if (x->replaced && view_by_uid(cmd_view(c), x->replaced))
+		return true;
+	(void)cmd_no(c, "[NONEXISTENT] There is no such message.");
+	return false;
+}
+
 enum cmd_result
 cmd_append(struct cmd *c)
 {
 	struct appending *x;
+
+	bool replace = span_caseeq(c->def->name, SPAN("REPLACE"));
 
 	if (!c->detached) /* the line ended without a literal */
 		return cmd_bad(c, "Expected a message literal.");
@@ -222,9 +289,12 @@ cmd_append(struct cmd *c)
 	x->c = c;
 	c->state = x;
 	c->release = append_release;
-	if (!store_exists(cmd_home(c), c->arg[0])) {
-		(void)cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[0]));
+	x->folder = c->arg[replace ? 1 : 0];
+	if (!store_exists(cmd_home(c), x->folder)) {
+		(void)cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(x->folder));
 		return turn_down(c);
 	}
+	if (replace && !take_replaced(c))
+		return turn_down(c);
 	return begin_message(c, &c->parse);
 }

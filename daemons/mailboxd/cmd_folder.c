@@ -94,6 +94,6 @@ cmd_status(struct cmd *c)
 		return no_such(c, c->arg[0]);
 	if (!store_status(cmd_home(c), c->arg[0], &st, &why))
 		return cmd_failed(c, &why);
-	status_put(cmd_out(c), c->arg[0], items, &st);
+	status_put(c->s, c->arg[0], items, &st);
 	return cmd_completed(c);
 }

@@ -103,7 +103,7 @@ put_line(struct listing *l, const struct folder *f, bool childinfo)
 	if (use.n && !l->lsub)
 		put_attribute(out, &any, use);
 	buf_put(out, SPAN(") \".\" "));
-	imap_put_astring(out, f->name);
+	imap_put_mailbox(l->c->s, out, f->name);
 	buf_put(out, childinfo ? SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n") : SPAN("\r\n"));
 	buf_reset(&l->last);
 	buf_put(&l->last, f->name);
@@ -206,6 +206,7 @@ take_pattern(struct listing *l, struct span reference)
 		return imap_bad(p, "Too many patterns");
 	if (!imap_take_list_mailbox(p, to))
 		return false;
+	*to = imap_mailbox_name(l->c->s, *to);
 	if (reference.n)
 		*to = arena_printf(l->c->arena, "%.*s%.*s", SPAN_ARG(reference), SPAN_ARG(*to));
 	l->npatterns++;
@@ -222,6 +223,7 @@ take_arguments(struct listing *l)
 		return false;
 	if (!imap_take_astring(p, &reference) || !imap_take_sp(p))
 		return false;
+	reference = imap_mailbox_name(l->c->s, reference);
 	if (!l->lsub && imap_try(p, '(')) {
 		l->extended = true;
 		do {
@@ -252,7 +254,7 @@ status_step(struct cmd *c)
 		if (!cmd_room(c) || n == 20)
 			return CMD_MORE;
 		if (store_status(cmd_home(c), l->wanted->name, &st, NULL))
-			status_put(cmd_out(c), l->wanted->name, l->items, &st);
+			status_put(c->s, l->wanted->name, l->items, &st);
 	}
 	return cmd_completed(c);
 }

@@ -26,7 +26,8 @@ put_selected(struct cmd *c)
 {
 	struct view *v = cmd_view(c);
 	struct buf *out = cmd_out(c);
-	uint32_t unseen = first_unseen(v);
+	bool rev2 = c->s->enabled & ENABLED_REV2;
+	uint32_t unseen = rev2 ? 0 : first_unseen(v);
 
 	buf_put(out, SPAN("* FLAGS "));
 	flags_put_all(out, v->mailbox);
@@ -37,12 +38,19 @@ put_selected(struct cmd *c)
 		flags_put_all(out, v->mailbox);
 		buf_put(out, SPAN(" \\*)] Flags permitted.\r\n"));
 	}
-	buf_printf(out, "* %u EXISTS\r\n* %llu RECENT\r\n", (unsigned)view_count(v), (unsigned long long)uidset_count(&v->recent));
-	if (unseen)
+	buf_printf(out, "* %u EXISTS\r\n", (unsigned)view_count(v));
+	if (!rev2)
+		buf_printf(out, "* %llu RECENT\r\n", (unsigned long long)uidset_count(&v->recent));
+	if (unseen && !rev2)
 		buf_printf(out, "* OK [UNSEEN %u] First unseen.\r\n", (unsigned)unseen);
 	buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", (unsigned)mailbox_uidvalidity(v->mailbox));
 	buf_printf(out, "* OK [UIDNEXT %u] Predicted next UID\r\n", (unsigned)mailbox_uidnext(v->mailbox));
 	buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)mailbox_modseq(v->mailbox));
+	if (rev2) { /* RFC 9051 6.3.2 */
+		buf_put(out, SPAN("* LIST () \".\" "));
+		imap_put_mailbox(c->s, out, c->arg[0]);
+		buf_put(out, SPAN("\r\n"));
+	}
 }
 
 /* What a client knows from an earlier session (RFC 7162 3.2.5). */

@@ -7,7 +7,7 @@
 #include "daemons/mailboxd/imap.h"
 
 void
-imap_put_capability(struct buf *out)
+imap_put_capability(const struct imap *s, struct buf *out)
 {
 	static const char *const all[] = {
 #define CAPABILITY(text, section) text,
@@ -20,13 +20,14 @@ imap_put_capability(struct buf *out)
 		buf_putc(out, ' ');
 		buf_puts(out, all[i]);
 	}
+	buf_printf(out, " APPENDLIMIT=%llu", (unsigned long long)user_message_limit(s->user)); /* RFC 7889 3 */
 }
 
 enum cmd_result
 cmd_capability(struct cmd *c)
 {
 	buf_put(cmd_out(c), SPAN("* "));
-	imap_put_capability(cmd_out(c));
+	imap_put_capability(c->s, cmd_out(c));
 	buf_put(cmd_out(c), SPAN("\r\n"));
 	return cmd_completed(c);
 }
@@ -90,6 +91,8 @@ static const struct {
 } enables[] = {
 	{ SPAN_INIT("CONDSTORE"), ENABLED_CONDSTORE, 0 },
 	{ SPAN_INIT("QRESYNC"), ENABLED_QRESYNC, ENABLED_CONDSTORE },
+	{ SPAN_INIT("UTF8=ACCEPT"), ENABLED_UTF8, 0 },
+	{ SPAN_INIT("IMAP4rev2"), ENABLED_REV2, ENABLED_UTF8 },
 };
 
 /* RFC 5161 3.1: what is not known is ignored. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemons/mailboxd/imap.h"
+#include "mail/charset.h"
 #include "store/name.h"
 
 #define ANY (STATE_AUTH | STATE_SELECTED)
@@ -48,8 +49,51 @@ take_mailbox(struct cmd *c, struct span *out)
 {
 	if (!imap_take_astring(&c->parse, out))
 		return imap_bad(&c->parse, "Expected a mailbox name");
-	*out = name_fold(*out);
-	return true;
+	*out = imap_mailbox_name(c->s, *out);
+	return imap_ok(&c->parse);
+}
+
+/* ---- names of folders ---- */
+
+struct span
+imap_mailbox_name(struct imap *s, struct span name)
+{
+	struct buf disk;
+	struct span out;
+
+	if (!(s->enabled & ENABLED_UTF8) || !name.n)
+		return name_fold(name);
+	buf_init(&disk, BOUND_MAILBOX_NAME * 4);
+	out = name_from_utf8(name, &disk) ? name_fold(arena_dup(&s->arena, buf_span(&disk))) : SPAN("&"); /* what no folder is called */
+	buf_free(&disk);
+	return out;
+}
+
+void
+imap_put_mailbox(const struct imap *s, struct buf *out, struct span name)
+{
+	struct buf utf8;
+
+	if (!(s->enabled & ENABLED_UTF8)) {
+		imap_put_astring(out, name);
+		return;
+	}
+	buf_init(&utf8, BOUND_MAILBOX_NAME * 4);
+	(void)name_to_utf8(name, &utf8);
+	if (utf8_has_8bit(buf_span(&utf8))) { /* quoted strings may hold it (RFC 6855 3) */
+		buf_putc(out, '"');
+		for (size_t i = 0; i < buf_len(&utf8); i++) {
+			char ch = buf_span(&utf8).p[i];
+
+			if (ch == '"' || ch == '\\')
+				buf_putc(out, '\\');
+			buf_putc(out, ch);
+		}
+		buf_putc(out, '"');
+	} else {
+		imap_put_astring(out, buf_span(&utf8));
+	}
+	buf_free(&utf8);
 }
 
 static bool
@@ -126,7 +170,6 @@ command_args(struct cmd *c)
 		case '*': return imap_ok(&c->parse);
 		case 'm': (void)take_mailbox(c, arg); break;
 		case 'a': (void)imap_take_astring(&c->parse, arg); break;
-		case 'p': (void)imap_take_list_mailbox(&c->parse, arg); break;
 		case 's': (void)take_set(c, arg); break;
 		default: return imap_bad(&c->parse, "Command cannot be parsed");
 		}

@@ -123,7 +123,7 @@ make_label(struct imap_parse *p, const struct fetch_item *item)
 	struct span label;
 
 	buf_init(&b, BOUND_COMMAND);
-	buf_put(&b, SPAN("BODY["));
+	buf_put(&b, item->kind == FETCH_KIND_SECTION ? SPAN("BODY[") : item->kind == FETCH_KIND_BINARY_SIZE ? SPAN("BINARY.SIZE[") : SPAN("BINARY["));
 	for (size_t i = 0; i < s->npath; i++) {
 		if (i)
 			buf_putc(&b, '.');
@@ -154,12 +154,15 @@ make_label(struct imap_parse *p, const struct fetch_item *item)
 static bool
 take_section(struct imap_parse *p, struct fetch_item *item)
 {
-	item->kind = FETCH_KIND_SECTION;
+	if (!(item->flags & FETCH_BINARY))
+		item->kind = FETCH_KIND_SECTION;
 	if (!imap_take_char(p, '[') || !take_path(p, &item->section) || !take_what(p, &item->section))
 		return false;
 	if (!imap_take_char(p, ']'))
 		return false;
-	if (imap_try(p, '<')) {
+	if ((item->flags & FETCH_BINARY) && item->section.what != SECTION_ALL)
+		return imap_bad(p, "BINARY takes part numbers only");
+	if (item->kind != FETCH_KIND_BINARY_SIZE && imap_try(p, '<')) {
 		item->partial = true;
 		if (!imap_take_u32(p, 0, &item->from) || !imap_take_char(p, '.') || !imap_take_u32(p, 1, &item->count) ||
 		    !imap_take_char(p, '>'))
@@ -300,6 +303,17 @@ find_top(struct text *t, const struct section *s, struct section_found *out, str
 		put_fields(s, header, made);
 		out->is_made = true;
 	}
+	return true;
+}
+
+bool
+section_part(struct text *t, const struct section *s, const struct mime_part **out)
+{
+	struct mime_part *root;
+
+	if (!text_root(t, &root))
+		return false;
+	*out = mime_find(root, s->path, s->npath);
 	return true;
 }
 

@@ -9,7 +9,7 @@
 #include "daemons/mailboxd/text.h"
 #include "net/imapsyntax.h"
 
-enum { FETCH_SECTION = 1, FETCH_MAY = 2, FETCH_PEEK = 4, FETCH_LAZY = 8 };
+enum { FETCH_SECTION = 1, FETCH_MAY = 2, FETCH_PEEK = 4, FETCH_LAZY = 8, FETCH_BINARY = 16 };
 
 enum fetch_kind {
 #define FETCH_ITEM(text, kind, flags) FETCH_KIND_##kind,
@@ -39,6 +39,9 @@ struct fetch_item {
 
 /* One item, a macro, or a list in parentheses; NULL after a syntax error. */
 struct fetch_item *fetch_parse(struct imap_parse *p);
+
+/* The part that BINARY names: NULL: there is none.  False: the message cannot be read. */
+bool section_part(struct text *t, const struct section *s, const struct mime_part **out);
 
 /* What a section stands for: a range of the message's content, or (fields)
  * text put together in *made. */

@@ -69,9 +69,9 @@ say_exists(struct view *v, uint32_t count, uint32_t recent)
 	say_vanished(view_session(v));
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, count);
-	buf_put(out, SPAN(" EXISTS\r\n* "));
-	buf_put_u64(out, recent);
-	buf_put(out, SPAN(" RECENT\r\n"));
+	buf_put(out, SPAN(" EXISTS\r\n"));
+	if (!(view_session(v)->enabled & ENABLED_REV2)) /* RFC 9051 has no \Recent */
+		buf_printf(out, "* %u RECENT\r\n", (unsigned)recent);
 }
 
 static void
@@ -146,7 +146,7 @@ imap_put_flags(struct imap *s, struct buf *out, const struct message *m)
 		buf_put(out, span_from(names[i].text, any ? 0 : 1));
 		any = true;
 	}
-	if (view_recent(&s->view, m->uid)) {
+	if (!(s->enabled & ENABLED_REV2) && view_recent(&s->view, m->uid)) {
 		buf_put(out, any ? SPAN(" \\Recent") : SPAN("\\Recent"));
 		any = true;
 	}
@@ -566,11 +566,11 @@ imap_new(struct user *user, struct span tag)
 	if (tag.n) {
 		imap_put_text(out, tag);
 		buf_put(out, SPAN(" OK ["));
-		imap_put_capability(out);
+		imap_put_capability(s, out);
 		buf_put(out, SPAN("] Logged in\r\n"));
 	} else {
 		buf_put(out, SPAN("* PREAUTH ["));
-		imap_put_capability(out);
+		imap_put_capability(s, out);
 		buf_put(out, SPAN("] Ready.\r\n"));
 	}
 	return &s->base;

@@ -122,7 +122,11 @@ void imap_unselect(struct imap *s); /* gives up the view */
 /* "* VANISHED [(EARLIER) ]uids"; nothing for none. */
 void imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier);
 void imap_bye(struct imap *s, const char *text);
-void imap_put_capability(struct buf *out);
+void imap_put_capability(const struct imap *s, struct buf *out);
+/* Folder names travel in UTF-8 where that is enabled (RFC 6855, RFC 9051 5.1). */
+void imap_put_mailbox(const struct imap *s, struct buf *out, struct span name);
+/* A name or LIST pattern as the client wrote it to the form on disk, in the arena; empty: none that could be. */
+struct span imap_mailbox_name(struct imap *s, struct span name);
 void imap_put_flags(struct imap *s, struct buf *out, const struct message *m); /* "(\Seen ...)" */
 
 /* ---- command.c ---- */

@@ -2,7 +2,7 @@
 #include "daemons/mailboxd/status.h"
 
 static const struct span names[] = {
-#define STATUS_ITEM(text, field, section) SPAN_INIT(text),
+#define STATUS_ITEM(text, value, section) SPAN_INIT(text),
 #include "daemons/mailboxd/status.def"
 #undef STATUS_ITEM
 };
@@ -32,17 +32,18 @@ status_parse(struct imap_parse *p, unsigned *items)
 }
 
 void
-status_put(struct buf *out, struct span name, unsigned items, const struct mailbox_status *st)
+status_put(struct imap *s, struct span name, unsigned items, const struct mailbox_status *st)
 {
+	struct buf *out = &s->base.out.mem;
 	const uint64_t values[] = {
-#define STATUS_ITEM(text, field, section) st->field,
+#define STATUS_ITEM(text, value, section) value,
 #include "daemons/mailboxd/status.def"
 #undef STATUS_ITEM
 	};
 	bool any = false;
 
 	buf_put(out, SPAN("* STATUS "));
-	imap_put_astring(out, name);
+	imap_put_mailbox(s, out, name);
 	buf_put(out, SPAN(" ("));
 	for (size_t i = 0; i < NAMES; i++) {
 		if (!(items & 1u << i))

@@ -5,12 +5,11 @@
 #ifndef MAILBOXD_STATUS_H
 #define MAILBOXD_STATUS_H
 
-#include "net/imapsyntax.h"
-#include "store/mailbox.h"
+#include "daemons/mailboxd/imap.h"
 
 /* "(" item *(SP item) ")" as a set of bits. */
 bool status_parse(struct imap_parse *p, unsigned *items);
 /* The whole response line. */
-void status_put(struct buf *out, struct span name, unsigned items, const struct mailbox_status *st);
+void status_put(struct imap *s, struct span name, unsigned items, const struct mailbox_status *st);
 
 #endif

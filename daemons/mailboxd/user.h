@@ -23,4 +23,10 @@ struct user {
 	bool textbook_replies; /* POP3 texts as the textbooks print them */
 };
 
+static inline uint64_t
+user_message_limit(const struct user *user)
+{
+	return user->message_limit ? user->message_limit : BOUND_MESSAGE;
+}
+
 #endif

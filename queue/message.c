@@ -2,6 +2,7 @@
 #include "queue/message.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cursor.h"
 
@@ -84,6 +85,9 @@ unit_free(struct unit *u)
 	free(u->address);
 	free(u->home);
 	free(u->sender);
+	if (u->login)
+		explicit_bzero(u->login->bytes, u->login->n);
+	free(u->login);
 	free(u);
 }
 

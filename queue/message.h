@@ -50,6 +50,7 @@ struct unit {
 	uint32_t uid, gid;
 	struct text *address; /* NULL: the recipient's own */
 	struct text *home, *sender;
+	struct text *login; /* user:password for the next hop; wiped */
 };
 
 enum entry_state { ENTRY_IDLE, ENTRY_UNROUTED, ENTRY_WAITING, ENTRY_READY };

@@ -30,6 +30,7 @@ struct queue_target {
 	uint32_t uid, gid;
 	unsigned status;  /* FAIL, DEFER: row of mail/status.def */
 	struct span text; /* and why */
+	struct span login; /* REMOTE: user:password for the next hop */
 };
 
 struct queue_result {

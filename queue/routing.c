@@ -134,6 +134,7 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 		u->address = text_new(t->address);
 	u->home = text_new(t->home);
 	u->sender = text_new(t->sender);
+	u->login = text_new(t->login);
 	u->uid = t->uid;
 	u->gid = t->gid;
 	a->at[a->nunits++] = d;

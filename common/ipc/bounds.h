@@ -18,6 +18,7 @@ enum {
 	B_REPLY = 2048, /* a peer's or our reply text, lines joined by blanks */
 	B_TICKET = 16,
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
+	B_LOGIN = 1400, /* user:password */
 };
 
 #endif

@@ -127,6 +127,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.body8 = (m->flags & MESSAGE_BODY8) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
 		.ret = list ? 0 : m->ret,
+		.login = job->nunits > 0 ? text_span(job->units[0]->login) : SPAN_NONE,
 		.envid = list ? SPAN_NONE : message_envid(m),
 		.last = job->last,
 	};

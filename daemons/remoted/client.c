@@ -173,6 +173,17 @@ on_greeting(struct client *c)
 		say_hello(c, c->settings->lmtp ? "LHLO" : "EHLO");
 }
 
+/* As private as it will be: login comes next if there is one, then mail. */
+static void
+ready(struct client *c)
+{
+	c->state = CLIENT_STATE_idle;
+	if (c->settings->login.user.n && !c->authenticated)
+		auth_begin(c);
+	else if (c->mail)
+		transaction_begin(c);
+}
+
 static void
 no_tls(struct client *c, const char *what, struct span more)
 {
@@ -199,16 +210,14 @@ greeted(struct client *c)
 		no_tls(c, "TLS is required, but was not offered", SPAN_NONE);
 		return;
 	}
-	c->state = CLIENT_STATE_idle;
-	if (c->mail)
-		transaction_begin(c);
+	ready(c);
 }
 
 static void
 on_ehlo(struct client *c)
 {
 	if (c->reply.code / 100 == 2) {
-		c->extensions = command_extensions(&c->reply, &c->size_limit);
+		c->extensions = command_extensions(&c->reply, &c->size_limit, &c->mechanisms);
 		greeted(c);
 	} else if (c->reply.code >= 500 && !c->settings->lmtp && !c->tls) {
 		say_hello(c, "HELO"); /* RFC 5321 3.2 */
@@ -220,7 +229,7 @@ on_ehlo(struct client *c)
 static void
 on_helo(struct client *c)
 {
-	c->extensions = 0;
+	c->extensions = c->mechanisms = 0;
 	if (c->reply.code / 100 == 2)
 		greeted(c);
 	else
@@ -236,9 +245,7 @@ on_starttls(struct client *c)
 		no_tls(c, "TLS is required, but STARTTLS was refused", span_trim(buf_span(&c->reply.text)));
 	} else {
 		c->extensions &= ~CLIENT_EXT(STARTTLS);
-		c->state = CLIENT_STATE_idle;
-		if (c->mail)
-			transaction_begin(c);
+		ready(c);
 	}
 }
 
@@ -317,6 +324,7 @@ void
 client_free(struct client *c)
 {
 	reply_free(&c->reply);
+	auth_end(c);
 }
 
 void
@@ -402,7 +410,7 @@ client_tls_done(struct client *c, bool ok, bool verified, struct span text)
 	}
 	c->tls = true;
 	c->verified = verified;
-	c->extensions = 0; /* RFC 3207 4.2: what was learned in the clear counts no more */
+	c->extensions = c->mechanisms = 0; /* RFC 3207 4.2: what was learned in the clear counts no more */
 	if (c->settings->tls >= CLIENT_TLS_VERIFY && !verified)
 		no_tls(c, "the peer's certificate is not good", text);
 	else

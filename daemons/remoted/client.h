@@ -10,7 +10,9 @@
 #define REMOTED_CLIENT_H
 
 #include "base/fail.h"
+#include "daemons/remoted/auth.h"
 #include "daemons/remoted/verdict.h"
+#include "net/scram.h"
 
 enum { CLIENT_PASSES = 50 /* transactions for one message, when the peer takes few recipients each */ };
 
@@ -25,7 +27,16 @@ struct client_timeouts {
 #undef X
 };
 
+/* How to log in. */
+struct client_login {
+	struct span user, password; /* user empty: not at all */
+	struct span nonce;          /* fresh, for SCRAM */
+	unsigned mechanisms;        /* that may be used; AUTH_ALL */
+	bool plaintext;             /* the password may go without TLS: the peer is on this host */
+};
+
 struct client_settings {
+	struct client_login login;
 	struct span helo;        /* our name in EHLO */
 	struct span myself;      /* a peer that calls itself so is us: a loop; empty: no check */
 	enum client_tls tls;
@@ -44,7 +55,8 @@ struct client_settings {
 	X(DSN, "DSN")                              \
 	X(STARTTLS, "STARTTLS")                    \
 	X(SMTPUTF8, "SMTPUTF8")                    \
-	X(CHUNKING, "CHUNKING")
+	X(CHUNKING, "CHUNKING")                    \
+	X(AUTH, "AUTH")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
 	CLIENT_EXTENSIONS(X)
@@ -114,6 +126,11 @@ struct client {
 	struct reply reply;
 	unsigned extensions;
 	uint64_t size_limit;       /* SIZE; 0 none */
+	unsigned mechanisms;       /* of AUTH, auth_mechanisms() */
+	struct scram_client scram;
+	uint8_t mechanism, auth_steps;
+	bool auth_proved;          /* the peer has shown what it has to */
+	bool authenticated;
 	bool tls, verified, greeted_twice;
 	bool needs_rset;
 	bool answered;             /* the peer has replied to MAIL */

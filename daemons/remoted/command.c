@@ -138,7 +138,7 @@ command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extension
 }
 
 unsigned
-command_extensions(const struct reply *reply, uint64_t *size_limit)
+command_extensions(const struct reply *reply, uint64_t *size_limit, unsigned *mechanisms)
 {
 	static const struct {
 		struct span keyword;
@@ -152,10 +152,15 @@ command_extensions(const struct reply *reply, uint64_t *size_limit)
 	unsigned found = 0;
 
 	*size_limit = 0;
+	*mechanisms = 0;
 	(void)span_cut(&rest, '\n'); /* the peer's name and greeting */
 	while (rest.n) {
-		struct span line = span_cut(&rest, '\n'), word = span_word(&line);
+		struct span whole = span_cut(&rest, '\n'), line = whole, word = span_word(&line);
 
+		if (span_casestarts(whole, SPAN("AUTH=")) || span_caseeq(word, SPAN("AUTH"))) { /* the first is how some had it before RFC 2554 */
+			*mechanisms |= auth_mechanisms(span_from(whole, 5));
+			found |= CLIENT_EXT(AUTH);
+		}
 		for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 			if (span_caseeq(word, known[i].keyword)) {
 				found |= known[i].bit;

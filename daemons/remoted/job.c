@@ -35,6 +35,8 @@ job_free(struct job *j)
 	content_free(&j->content);
 	free(j->mail.rcpts);
 	free(j->origins);
+	if (j->login.n)
+		explicit_bzero((char *)(uintptr_t)j->login.p, j->login.n);
 	arena_free(&j->arena);
 	policy_unref(&j->policy);
 	free(j);
@@ -337,7 +339,8 @@ resolve(struct job *j, struct span nexthop)
 		return;
 	}
 	j->tls = policy_tls_level(r->conf, nexthop, &j->hop);
-	(void)snprintf(j->key, sizeof(j->key), "%d %.*s", (int)j->tls, SPAN_ARG(nexthop));
+	j->hop_login = span_eq(nexthop, span_str(j->nexthop)) ? j->login : SPAN_NONE; /* none of a fallback relay's business */
+	(void)snprintf(j->key, sizeof(j->key), "%d %.*s %.*s", (int)j->tls, SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
 	idle = pool_take(&r->pool, span_str(j->key));
 	if (idle) {
 		j->session = idle;
@@ -499,6 +502,12 @@ job_content(const struct job *j)
 	return &j->content;
 }
 
+struct span
+job_login(const struct job *j)
+{
+	return j->hop_login;
+}
+
 static bool
 is_8bit(const struct client_mail *mail)
 {
@@ -535,6 +544,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
 	};
 	j->health = DELIVER_UNTRIED;
+	j->login = arena_dup(&j->arena, m->login);
 	return &j->base;
 }
 

@@ -44,7 +44,9 @@ struct job {
 	struct job_origin *origins;
 	struct remote_content content;
 	char nexthop[B_NEXTHOP + 1];
-	char key[B_NEXTHOP + 16];
+	char key[JOB_KEY];
+	struct span login;       /* "user:password" for the next hop, in the arena, or empty; wiped */
+	struct span hop_login;   /* the same, for the next hop now in work */
 	struct hop hop;
 	enum conf_word tls;
 	struct destination destination;
@@ -70,6 +72,7 @@ extern const struct agent_ops job_ops;
 struct client_mail *job_mail(struct job *j);
 struct policy *job_policy(const struct job *j);
 const struct remote_content *job_content(const struct job *j);
+struct span job_login(const struct job *j); /* for the next hop now in work */
 void job_session_over(struct job *j, struct session *s, enum session_over over);
 
 #endif

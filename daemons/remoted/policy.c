@@ -89,6 +89,8 @@ policy_new(const struct conf *conf, const struct policy *old)
 	p->session_limit = (size_t)conf->smtp_mx_session_limit;
 	p->port = (uint16_t)conf->smtp_tcp_port;
 	p->chunking = conf->smtp_chunking;
+	for (size_t i = 0; i < conf->smtp_sasl_mechanism_filter.n; i++)
+		p->mechanisms |= auth_mechanisms(conf->smtp_sasl_mechanism_filter.items[i]);
 	p->send_8bit_anyway = conf->disable_mime_output_conversion;
 	if (conf->smtp_bind_address.n && !netaddr_parse(conf->smtp_bind_address, 0, &p->bind4))
 		log_put(LOG_config, "smtp_bind_address: not an address: %s", conf->smtp_bind_address.p);

@@ -23,6 +23,7 @@ struct policy {
 	size_t session_limit;      /* hosts that answered and put us off, in one attempt; 0: no limit */
 	uint16_t port;
 	bool send_8bit_anyway, chunking;
+	unsigned mechanisms;       /* for logging in; auth_mechanisms() */
 	struct netaddr bind4, bind6; /* len 0: the system chooses */
 	struct netaddr own[POLICY_OWN_MAX];
 	struct destination_rules rules;

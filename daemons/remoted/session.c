@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "base/base64.h"
 #include "daemons/remoted/job.h"
 #include "daemons/remoted/pool.h"
 #include "daemons/remoted/remoted.h"
@@ -19,6 +21,14 @@ session_of(struct stream *stream)
 	return OWNER_OF(stream, struct session, stream);
 }
 
+static void
+forget_login(struct session *s)
+{
+	if (s->login)
+		explicit_bzero(s->login, s->login_n);
+	free(s->login);
+}
+
 void
 session_free(struct session *s)
 {
@@ -29,6 +39,7 @@ session_free(struct session *s)
 	pool_remove(s);
 	client_free(&s->client);
 	policy_unref(&s->policy);
+	forget_login(s);
 	r->nsessions--;
 	free(s);
 	remoted_check_stop(r);
@@ -297,6 +308,46 @@ name_peer(struct session *s, const struct destination_target *target)
 		(void)snprintf(s->peer, sizeof(s->peer), "%s[%.*s]:%u", s->host, SPAN_ARG(netaddr_text(&s->address, text)), netaddr_port(&s->address));
 }
 
+/* 18 random bytes are 24 characters. */
+static bool
+make_nonce(char nonce[SCRAM_NONCE + 1])
+{
+	char bytes[SCRAM_NONCE / 4 * 3];
+	struct buf text;
+	bool ok = getrandom(bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes);
+
+	buf_init(&text, 64);
+	base64_encode(&text, span_of(bytes, sizeof(bytes)));
+	ok = ok && span_cstr(buf_span(&text), nonce, SCRAM_NONCE + 1);
+	buf_free(&text);
+	return ok;
+}
+
+/* The job may be gone before the session is. */
+static bool
+take_login(struct session *s, struct span login)
+{
+	struct span rest, user;
+
+	if (!login.n)
+		return true;
+	s->login = malloc(login.n);
+	s->login_n = login.n;
+	if (!s->login || !make_nonce(s->nonce))
+		return false;
+	memcpy(s->login, login.p, login.n);
+	rest = span_of(s->login, login.n);
+	user = span_cut(&rest, ':');
+	s->settings.login = (struct client_login){
+		.user = user,
+		.password = rest,
+		.nonce = span_str(s->nonce),
+		.mechanisms = s->policy->mechanisms,
+		.plaintext = netaddr_loopback(&s->address) || netaddr_family(&s->address) == AF_UNIX,
+	};
+	return true;
+}
+
 static void
 settle_in(struct session *s, enum conf_word tls, bool lmtp)
 {
@@ -340,6 +391,15 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
 		return NULL;
 	}
 	settle_in(s, tls, lmtp);
+	if (!take_login(s, job_login(job))) {
+		(void)fail_set(why, FAIL_TEMP, 0, "no memory to log in");
+		stream_close(&s->stream);
+		client_free(&s->client);
+		policy_unref(&s->policy);
+		forget_login(s);
+		free(s);
+		return NULL;
+	}
 	s->job = job;
 	client_start(&s->client, job_mail(job));
 	list_push(&r->sessions, &s->node);

@@ -19,6 +19,8 @@
 #include "ipc/bounds.h"
 #include "net/stream.h"
 
+enum { JOB_KEY = B_NEXTHOP + B_ADDRESS + 24 };
+
 struct job;
 struct remoted;
 
@@ -38,7 +40,10 @@ struct session {
 	int64_t opened_ms, greeted_ms, mail_ms;
 	char host[B_HOST + 1];
 	char domain[B_HOST + 1];   /* the next hop's name */
-	char key[B_NEXTHOP + 16];  /* of the destination, for the pool */
+	char key[JOB_KEY];         /* of the destination and login, for the pool */
+	char *login;               /* owned: user and password, for the settings; wiped */
+	size_t login_n;
+	char nonce[SCRAM_NONCE + 1];
 	struct netaddr address;
 	char peer[B_PEER + 1];     /* "host[address]:port" */
 	char tls_text[B_PEER + 1]; /* protocol, cipher, verification; empty: plaintext */

@@ -8,6 +8,8 @@
 #include "job.h"
 #include "way.h"
 
+enum { LOGIN_MAX = 1400 }; /* B_LOGIN of ipc/bounds.h */
+
 /* ---- the way out ---- */
 
 /* error: and retry: begin with a code or not. */
@@ -27,6 +29,81 @@ refuse_way(struct route_job *job, struct node *node, const struct way *way)
 	job_refuse(job, node, lasting ? ROUTE_FAIL : ROUTE_DEFER, status, span_trim(rest));
 }
 
+/* The keys that a sender has in a table: as it is, without extension, @domain; <> for none. */
+static size_t
+sender_keys(struct route_job *job, const struct node *node, struct span keys[3])
+{
+	struct span sender = node->sender.n ? node->sender : job->q.sender, user, detail;
+	size_t at = span_rchr(sender, '@'), n = 0;
+
+	if (!sender.n)
+		keys[n++] = SPAN("<>");
+	if (at == SIZE_MAX)
+		return n;
+	keys[n++] = sender;
+	if (address_subaddress(span_sub(sender, 0, at), job->conf->recipient_delimiter, &user, &detail))
+		keys[n++] = arena_printf(&job->arena, "%.*s%.*s", SPAN_ARG(user), SPAN_ARG(span_from(sender, at)));
+	keys[n++] = span_from(sender, at);
+	return n;
+}
+
+/* The first key that the map has. 1 found, 0 not, -1 put off. */
+static int
+first_of(struct route_job *job, struct node *node, enum rules_map map, const struct span *keys, size_t n, struct span *value, size_t *which)
+{
+	struct span table = SPAN("");
+	struct fail why = { 0 };
+
+	for (*which = 0; *which < n; ++*which)
+		switch (rules_lookup(job->rules, map, keys[*which], &job->arena, value, &table, &why)) {
+		case TABLE_FOUND:
+			return 1;
+		case TABLE_FAILED:
+			job_put_off(job, node, STATUS_DIRECTORY_TEMP, why.text);
+			return -1;
+		default:
+			break;
+		}
+	return 0;
+}
+
+/* The next hop without transport, brackets and port. */
+static struct span
+host_of(struct span nexthop)
+{
+	size_t close;
+
+	if (span_starts(nexthop, SPAN("lmtp:inet:")))
+		nexthop = span_from(nexthop, sizeof("lmtp:inet:") - 1);
+	close = span_chr(nexthop, ']');
+	if (nexthop.n && nexthop.p[0] == '[' && close != SIZE_MAX)
+		return span_sub(nexthop, 1, close - 1);
+	return span_sub(nexthop, 0, span_rchr(nexthop, ':'));
+}
+
+/* Whom to log in as there: by sender, by next hop, by its host. The value is shown to nobody. */
+static void
+find_login(struct route_job *job, struct node *node, struct route_target *t)
+{
+	struct span keys[5], value = SPAN_NONE;
+	size_t n = 0, which;
+
+	if (!rules_has_map(job->rules, RULES_SASL_PASSWORDS))
+		return;
+	if (job->conf->smtp_sender_dependent_authentication)
+		n = sender_keys(job, node, keys);
+	keys[n++] = t->nexthop;
+	keys[n++] = host_of(t->nexthop);
+	if (first_of(job, node, RULES_SASL_PASSWORDS, keys, n, &value, &which) <= 0)
+		return;
+	if (value.n > LOGIN_MAX || span_chr(value, ':') == SIZE_MAX || span_chr(value, ':') == 0) {
+		job_put_off(job, node, STATUS_MISCONFIGURED, "smtp_sasl_password_maps has something else than user:password");
+		return;
+	}
+	t->login = value;
+	job_explain(job, node, "smtp_sasl_password_maps %.*s: logs in as %.*s", SPAN_ARG(keys[which]), SPAN_ARG(span_sub(value, 0, span_chr(value, ':'))));
+}
+
 static void
 send_way(struct route_job *job, struct node *node, const struct parts *p, const struct way *way)
 {
@@ -44,6 +121,7 @@ send_way(struct route_job *job, struct node *node, const struct parts *p, const 
 	t->nexthop = way_text(way, p->domain, &job->arena);
 	job_explain(job, node, "to %.*s by %s", SPAN_ARG(t->nexthop), way->transport == CONF_TRANSPORT_LMTP ? "LMTP"
 	    : "SMTP");
+	find_login(job, node, t);
 }
 
 /* ---- overrides ---- */
@@ -364,13 +442,31 @@ static void
 deliver_remote(struct route_job *job, struct node *node, const struct parts *p)
 {
 	struct way way = { CONF_TRANSPORT_SMTP, SPAN("") };
-	struct span relay = job->conf->relayhost;
+	struct span relay = job->conf->relayhost, keys[3];
+	bool by_sender = false;
 	struct fail why;
+	size_t which;
 
+	if (rules_has_map(job->rules, RULES_SENDER_RELAY)) {
+		int found = first_of(job, node, RULES_SENDER_RELAY, keys, sender_keys(job, node, keys), &relay, &which);
+
+		if (found < 0)
+			return;
+		by_sender = found > 0;
+		if (by_sender && span_caseeq(relay, SPAN("DUNNO"))) {
+			relay = job->conf->relayhost;
+			by_sender = false;
+		}
+		if (!found)
+			relay = job->conf->relayhost;
+	}
 	if (relay.n > 0) {
 		bool lmtp = span_starts(relay, SPAN("lmtp:"));
 
-		job_explain(job, node, "relayhost is %.*s", SPAN_ARG(relay));
+		if (by_sender)
+			job_explain(job, node, "sender_dependent_relayhost_maps: %.*s sends by %.*s", SPAN_ARG(keys[which]), SPAN_ARG(relay));
+		else
+			job_explain(job, node, "relayhost is %.*s", SPAN_ARG(relay));
 		if (lmtp || span_starts(relay, SPAN("smtp:")) ? !way_parse(relay, &way, &why)
 		    : !way_nexthop(CONF_TRANSPORT_SMTP, relay, &way, &why)) {
 			job_put_off(job, node, STATUS_MISCONFIGURED, why.text);

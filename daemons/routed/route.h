@@ -36,6 +36,7 @@ struct route_target {
 	struct route_target *next;
 	enum route_agent agent;
 	struct span nexthop, address, home, sender, text;
+	struct span login; /* remote: user:password */
 	uint32_t uid, gid;
 	unsigned status; /* of status.def */
 };

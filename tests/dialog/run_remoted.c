@@ -180,7 +180,17 @@ set(struct run *r, struct span rest)
 		return span_cstr(word, r->helo, sizeof(r->helo)) && ((r->settings.helo = span_str(r->helo)), true);
 	if (span_eq(name, SPAN("myself")))
 		return span_cstr(word, r->myself, sizeof(r->myself)) && ((r->settings.myself = span_str(r->myself)), true);
-	if (span_eq(name, SPAN("lmtp")))
+	if (span_eq(name, SPAN("login"))) {
+		r->settings.login = (struct client_login){ .user = arena_dup(&r->arena, span_word(&word)), .nonce = SPAN("rOprNGfwEbeRWgbNEkqO"),
+			.mechanisms = AUTH_ALL };
+		r->settings.login.password = arena_dup(&r->arena, span_trim(word));
+		return true;
+	}
+	if (span_eq(name, SPAN("mechanisms")))
+		r->settings.login.mechanisms = auth_mechanisms(word);
+	else if (span_eq(name, SPAN("on_this_host")))
+		r->settings.login.plaintext = true;
+	else if (span_eq(name, SPAN("lmtp")))
 		r->settings.lmtp = true;
 	else if (span_eq(name, SPAN("chunking")))
 		r->settings.chunking = true;

@@ -3,6 +3,7 @@
 """Extensions of SMTP through the whole suite: what comes in by one goes out by it,
 or as it can to a peer that lacks it."""
 import atexit
+import base64
 import email
 import os
 import shutil
@@ -18,15 +19,29 @@ with socket.socket() as s:
 work = tempfile.mkdtemp(prefix="pp-ext-", dir="/tmp")
 os.chmod(work, 0o755)
 atexit.register(shutil.rmtree, work, True)
+with open(work + "/passwords", "w") as f:
+    f.write("bob@example.test bob:b:ob\n127.0.0.13 alice:pencil\n[127.0.0.14] wrong:wrong\n")
 suite = Instance("""
 smtp_tcp_port = %d
 mynetworks = 127.0.0.0/8
 inet_protocols = ipv4
 route all.test { nexthop = "[127.0.0.11]"; }
+sender_dependent_relayhost_maps = inline:{alice@example.test=[127.0.0.13], bob@example.test=[127.0.0.13], carol@example.test=[127.0.0.14]}
+relayhost = [127.0.0.12]
+smtp_sasl_password_maps = file:%s/passwords
+smtp_sender_dependent_authentication = yes
 route none.test { nexthop = "[127.0.0.12]"; }
-""" % PORT)
+""" % (PORT, work))
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
 rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SMTPUTF8", "SIZE 1000000000"))
+def login(mechanism, initial, ask):
+    if mechanism == "PLAIN":
+        return base64.b64decode(initial) in (b"\0alice\0pencil", b"\0bob\0b:ob")
+    return False
+
+
+smart = Peer(("127.0.0.13", PORT), ("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), auth=login)
+strict = Peer(("127.0.0.14", PORT), ("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), auth=login)
 poor = Peer(("127.0.0.12", PORT), ("PIPELINING",))
 
 
@@ -91,6 +106,32 @@ def test_utf8_of_an_ascii_sender_comes_back_in_ascii():
     starts(d.ask("Subject: ascii after all\r\n\r\nhallo\r\n."), "250")
     d.close()
     took(poor, "ascii after all")
+
+
+def send(subject, sender, rcpt):
+    with suite.smtp() as s:
+        s.sendmail(sender, [rcpt], "Subject: %s\r\n\r\nx\r\n" % subject)
+
+
+def test_smart_host_by_sender_with_login():
+    send("for alice", "alice@example.test", "x@far.test")
+    send("for bob", "bob@example.test", "x@far.test")
+    send("for dave", "dave@example.test", "x@far.test")
+    took(smart, "for alice")
+    took(smart, "for bob")
+    took(poor, "for dave")
+    logins = [base64.b64decode(c.split(" ")[2]) for c in smart.commands if c.startswith("AUTH ")]
+    expect(sorted(set(logins)), [b"\0alice\0pencil", b"\0bob\0b:ob"])
+    send("for alice 2", "alice@example.test", "x@far.test")
+    took(smart, "for alice 2")
+    assert "pencil" not in suite.log() and "b:ob" not in suite.log(), "a password in the log"
+    has(suite.mailctl("route", "--sender", "alice@example.test", "x@far.test").stdout, "logs in as alice")
+
+
+def test_a_login_that_fails_keeps_the_mail():
+    send("for carol", "carol@example.test", "x@far.test")
+    has(suite.wait_log("delivery", "to=<x@far.test>", "status=deferred"), "535 5.7.8 no")
+    assert not strict.messages
 
 
 main(globals())

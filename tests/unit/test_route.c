@@ -282,6 +282,43 @@ the_way_out(void **state)
 	goes("bob@example.org", "L example.org bob@example.org");
 }
 
+/* Way and login that a sender's mail to x@far.example has. */
+static void
+sent_by(const char *sender, const char *nexthop, const char *login)
+{
+	struct route_job *job = run(ROUTE_RESOLVE, "x@far.example", sender, true);
+	const struct route_target *t = route_targets(job);
+
+	assert_int_equal(t->agent, nexthop ? ROUTE_REMOTE : ROUTE_DEFER);
+	if (nexthop) {
+		assert_true(span_eq(t->nexthop, span_str(nexthop)));
+		assert_true(span_eq(t->login, span_str(login)));
+	}
+	assert_null(strstr(explained, "secret"));
+	route_free(&job);
+}
+
+static void
+smart_hosts_by_sender_and_their_logins(void **state)
+{
+	(void)state;
+	configure(world, "relayhost = [smart.example]:587\n"
+			 "sender_dependent_relayhost_maps = inline:{a@one.example=[one.example], @two.example=two.example:2525, d@one.example=DUNNO}\n"
+			 "smtp_sasl_password_maps = inline:{[smart.example]:587=s:secret, one.example=o:secret:2, a@one.example=a:secret, broken.example=nothing}\n");
+	sent_by("a@one.example", "[one.example]", "o:secret:2");
+	sent_by("a+x@one.example", "[one.example]", "o:secret:2");
+	sent_by("b@one.example", "[smart.example]:587", "s:secret");
+	sent_by("d@one.example", "[smart.example]:587", "s:secret");
+	sent_by("x@two.example", "two.example:2525", "");
+	sent_by("", "[smart.example]:587", "s:secret");
+	configure(world, "smtp_sender_dependent_authentication = yes\nsender_dependent_relayhost_maps = inline:{<>=broken.example}\n"
+			 "smtp_sasl_password_maps = inline:{a@one.example=a:secret, @two.example=t:secret, far.example=f:secret, broken.example=nothing}\n");
+	sent_by("a+y@one.example", "far.example", "a:secret");
+	sent_by("b@two.example", "far.example", "t:secret");
+	sent_by("b@three.example", "far.example", "f:secret");
+	sent_by("", NULL, NULL);
+}
+
 static void
 recipients_by_table(void **state)
 {
@@ -373,7 +410,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases),
 	    T(includes_owners_and_what_is_refused),
-		T(the_way_out), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole),
+		T(the_way_out), T(smart_hosts_by_sender_and_their_logins), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole),
 		    T(expansion_is_bounded),
 		T(explanations_name_the_rule) };
 	return cmocka_run_group_tests(tests, NULL, NULL);

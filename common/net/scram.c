@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/scram.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "base/base64.h"
+
+static bool
+hmac(const unsigned char key[SCRAM_KEY], struct span text, unsigned char out[SCRAM_KEY])
+{
+	unsigned n = 0;
+
+	return HMAC(EVP_sha256(), key, SCRAM_KEY, (const unsigned char *)text.p, text.n, out, &n) && n == SCRAM_KEY;
+}
+
+/* RFC 5802 5.1: "," and "=" of a name are written otherwise. */
+static void
+put_name(struct buf *out, struct span name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] == ',')
+			buf_puts(out, "=2C");
+		else if (name.p[i] == '=')
+			buf_puts(out, "=3D");
+		else
+			buf_putc(out, name.p[i]);
+	}
+}
+
+bool
+scram_client_first(struct scram_client *s, struct span user, struct span nonce, struct buf *out)
+{
+	*s = (struct scram_client){ .sent = false };
+	buf_init(&s->bare, SCRAM_MESSAGE_MAX);
+	buf_init(&s->auth, 3 * SCRAM_MESSAGE_MAX);
+	buf_puts(&s->bare, "n=");
+	put_name(&s->bare, user);
+	buf_puts(&s->bare, ",r=");
+	buf_put(&s->bare, nonce);
+	buf_puts(out, "n,,");
+	buf_put(out, buf_span(&s->bare));
+	return buf_ok(&s->bare) && buf_ok(out);
+}
+
+/* "k=value" at the front of *rest, up to the comma. */
+static bool
+attribute(struct span *rest, char key, struct span *value)
+{
+	struct span item = span_cut(rest, ',');
+
+	if (item.n < 2 || item.p[0] != key || item.p[1] != '=')
+		return false;
+	*value = span_from(item, 2);
+	return true;
+}
+
+static bool
+parse_first(const struct scram_client *s, struct span m, struct span *nonce, struct buf *salt, uint64_t *iterations)
+{
+	struct span ours = buf_span(&s->bare), text;
+	size_t at = span_find(ours, SPAN(",r="));
+
+	ours = span_from(ours, at + 3);
+	return attribute(&m, 'r', nonce) && span_starts(*nonce, ours) && nonce->n > ours.n && attribute(&m, 's', &text) &&
+	       base64_decode(salt, text) && buf_len(salt) > 0 && attribute(&m, 'i', &text) && span_u64(text, UINT32_MAX, iterations);
+}
+
+/* RFC 5802 3: from the password to proof and expected signature. */
+static bool
+prove(struct scram_client *s, struct span password, struct span salt, uint64_t iterations, unsigned char proof[SCRAM_KEY])
+{
+	unsigned char salted[SCRAM_KEY], client[SCRAM_KEY], stored[SCRAM_KEY], server[SCRAM_KEY], signature[SCRAM_KEY];
+	unsigned n = 0;
+	bool ok = PKCS5_PBKDF2_HMAC(password.p, (int)password.n, (const unsigned char *)salt.p, (int)salt.n, (int)iterations, EVP_sha256(),
+	              SCRAM_KEY, salted) == 1 &&
+	          hmac(salted, SPAN("Client Key"), client) && EVP_Digest(client, SCRAM_KEY, stored, &n, EVP_sha256(), NULL) == 1 &&
+	          hmac(stored, buf_span(&s->auth), signature) && hmac(salted, SPAN("Server Key"), server) &&
+	          hmac(server, buf_span(&s->auth), s->expected);
+
+	for (size_t i = 0; ok && i < SCRAM_KEY; i++)
+		proof[i] = client[i] ^ signature[i];
+	OPENSSL_cleanse(salted, sizeof(salted));
+	OPENSSL_cleanse(client, sizeof(client));
+	OPENSSL_cleanse(server, sizeof(server));
+	return ok;
+}
+
+bool
+scram_client_final(struct scram_client *s, struct span password, struct span server_first, struct buf *out, struct fail *why)
+{
+	unsigned char proof[SCRAM_KEY];
+	struct span nonce;
+	struct buf salt, without;
+	uint64_t iterations = 0;
+	bool ok;
+
+	buf_init(&salt, SCRAM_MESSAGE_MAX);
+	buf_init(&without, SCRAM_MESSAGE_MAX);
+	ok = server_first.n <= SCRAM_MESSAGE_MAX && !s->sent && parse_first(s, server_first, &nonce, &salt, &iterations);
+	if (!ok)
+		(void)fail_set(why, FAIL_PEER, 0, "a SCRAM challenge that is none");
+	else if (iterations < SCRAM_ITERATIONS_MIN || iterations > SCRAM_ITERATIONS_MAX)
+		ok = fail_set(why, FAIL_PEER, 0, "SCRAM with %llu iterations", (unsigned long long)iterations);
+	if (ok) {
+		buf_printf(&without, "c=biws,r=%.*s", SPAN_ARG(nonce)); /* "n,," */
+		buf_printf(&s->auth, "%.*s,%.*s,%.*s", SPAN_ARG(buf_span(&s->bare)), SPAN_ARG(server_first), SPAN_ARG(buf_span(&without)));
+		ok = buf_ok(&s->auth) && buf_ok(&without) && prove(s, password, buf_span(&salt), iterations, proof);
+		if (!ok)
+			(void)fail_set(why, FAIL_TEMP, 0, "SCRAM cannot be computed");
+	}
+	if (ok) {
+		buf_put(out, buf_span(&without));
+		buf_puts(out, ",p=");
+		base64_encode(out, span_of((const char *)proof, SCRAM_KEY));
+		s->sent = true;
+	}
+	buf_free(&salt);
+	buf_free(&without);
+	return ok && buf_ok(out);
+}
+
+bool
+scram_client_verify(const struct scram_client *s, struct span server_final)
+{
+	struct span text;
+	struct buf got;
+	bool ok;
+
+	buf_init(&got, 256);
+	ok = s->sent && attribute(&server_final, 'v', &text) && base64_decode(&got, text) && buf_len(&got) == SCRAM_KEY &&
+	     CRYPTO_memcmp(buf_span(&got).p, s->expected, SCRAM_KEY) == 0;
+	buf_free(&got);
+	return ok;
+}
+
+void
+scram_client_end(struct scram_client *s)
+{
+	buf_free(&s->bare);
+	buf_free(&s->auth);
+	OPENSSL_cleanse(s, sizeof(*s));
+}

@@ -77,6 +77,20 @@ note_rules(struct session *s)
 	s->about = s->rule = SPAN_NONE;
 }
 
+/* What the administrator wants said beside Received, of strangers' mail alone: who logged in has a right to privacy. */
+static void
+put_trace_headers(struct session *s)
+{
+	const struct conf_list *wanted = &s->policy->conf->smtpd_trace_headers;
+
+	for (size_t i = 0; i < wanted->n && !fixes_header(s) && !s->user.n; i++) {
+		if (span_caseeq(wanted->items[i], SPAN("X-Envelope-Sender")))
+			buf_printf(&s->mail->frame, "X-Envelope-Sender: <%.*s>\r\n", SPAN_ARG(s->mail->sender));
+		else if (span_caseeq(wanted->items[i], SPAN("X-Remote-IP")))
+			buf_printf(&s->mail->frame, "X-Remote-IP: %.*s\r\n", SPAN_ARG(s->address));
+	}
+}
+
 void
 data_begin(struct session *s, bool by_length)
 {
@@ -93,6 +107,7 @@ data_begin(struct session *s, bool by_length)
 	});
 	(void)buf_room(&t->frame, FRAME_FIRST);
 	put_received(s);
+	put_trace_headers(s);
 	buf_put(&t->frame, buf_span(&t->prepend));
 	note_rules(s);
 }

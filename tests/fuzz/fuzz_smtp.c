@@ -6,8 +6,8 @@
  * them are events: what came so far is delivered, then something happens. Each
  * input runs whole and byte by byte: both must give the same replies, unless TLS, the refusal
  * of content before 354 or a timeout was met, which are about packets. So is how much
- * of a content has been looked at when queued has no room: with an event then, the
- * replies are not compared.
+ * of a content has been looked at when queued has no room, and how many lines before an error
+ * is answered late: with an event then, the replies are not compared.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,8 @@
 #include "tests/dialog/smtpd_script.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { SOFT_ERRORS = 10 };
 
 static struct buf said;
 static bool about_packets, full;
@@ -79,7 +81,7 @@ set_up(void *core, uint8_t choice)
 		"smtp xclient_hosts = 10.0.0.0/8", "smtp", "submission", "smtp tls = encrypt",
 	};
 	static const struct word always[] = {
-		{ "certificate", "" }, { "set", "message_size_limit 3000" }, { "set", "smtpd_recipient_limit 100" },
+		{ "certificate", "" }, { "set", "smtpd_soft_error_limit 10" }, { "set", "message_size_limit 3000" }, { "set", "smtpd_recipient_limit 100" },
 		{ "set", "header_size_limit 1500" }, { "set", "line_length_limit 1100" }, { "rcpt", "nobody BAD_MAILBOX" }, { "rcpt", "slow silent" },
 		{ "rcpt", "late MAILBOX_FULL_NOW" }, { "auth", "alice: AUTH_OK alice@example.test" }, { "auth", "slow silent" },
 	};
@@ -107,12 +109,26 @@ pump(void *core, struct buf *in)
 	} while (n || smtpd_dialog.turn(core));
 }
 
+/* Errors beyond smtpd_soft_error_limit are answered late; an answer of routed may be the one. */
+static bool
+slowed(void)
+{
+	struct span all = buf_span(&said);
+	unsigned errors = 0;
+
+	while (all.n) {
+		errors += all.p[0] == '4' || all.p[0] == '5';
+		all = span_from(all, span_find(all, SPAN("\r\n")) + 2);
+	}
+	return errors >= SOFT_ERRORS;
+}
+
 static void
 event(void *core, uint8_t what)
 {
 	static const struct word words[] = { { "lost", "routed" }, { "lost", "queued" }, { "lost", "authd" }, { "full", "" }, { "room", "" }, { "shutdown", "" }, { "handshake", "" } };
 
-	if (full && what != 0xfc)
+	if ((full && what != 0xfc) || slowed())
 		about_packets = true;
 	full = what == 0xfb || (full && what != 0xfc);
 	if (what == 0xff)

@@ -64,6 +64,13 @@ chunk_over(struct session *s)
 		s->wait = WAIT_ROOM;
 }
 
+void
+chunk_unknown(struct session *s)
+{
+	s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("BDAT of unknown length"));
+	reply_close(s);
+}
+
 /* RFC 3030 2. A size that is not one leaves the end of the chunk unknown: what follows could be anything. */
 void
 cmd_bdat(struct session *s, struct span args)
@@ -75,8 +82,7 @@ cmd_bdat(struct session *s, struct span args)
 		bool offered = s->policy->extensions & EXT(CHUNKING);
 
 		reply_status(s, offered ? STATUS_BAD_PARAMETER : STATUS_NOT_IMPLEMENTED, offered ? SPAN("Syntax: BDAT size [LAST]") : SPAN_NONE);
-		s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("BDAT of unknown length"));
-		reply_close(s);
+		chunk_unknown(s);
 		return;
 	}
 	s->chunk.size = s->chunk.left = size;

@@ -41,6 +41,7 @@ void auth_line(struct session *s, struct span line);
 void auth_abandon(struct session *s); /* back to commands, if it was within AUTH */
 /* cmd_bdat.c: bytes of a chunk. */
 size_t chunk_input(struct session *s, struct span bytes);
+void chunk_unknown(struct session *s); /* a BDAT was refused and nobody knows where its chunk ends: ends the session */
 /* cmd_hello.c: what a session forgets when it begins anew (EHLO, STARTTLS, XCLIENT). */
 void session_forget(struct session *s);
 

@@ -205,9 +205,11 @@ line_input(struct session *s, struct span in)
 	if (too_long) {
 		auth_abandon(s);
 		reply_status(s, STATUS_LINE_TOO_LONG, SPAN_NONE);
-	} else if (!proper)
+	} else if (!proper) {
 		reply_status(s, STATUS_BAD_COMMAND, SPAN("Lines end with CR LF, and neither stands anywhere else"));
-	else if (s->state == SESSION_AUTH)
+		if (span_casestarts(line, SPAN("BDAT"))) /* its chunk would be taken for commands */
+			chunk_unknown(s);
+	} else if (s->state == SESSION_AUTH)
 		auth_line(s, line);
 	else
 		do_command(s, line);

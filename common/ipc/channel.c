@@ -9,7 +9,10 @@
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 
-enum { PACKETS_A_WAKE = 8 }; /* then others get their turn */
+enum {
+	PACKETS_A_WAKE = 8, /* then others get their turn */
+	PACKETS_AT_ONCE = 10000,
+};
 
 struct packet {
 	struct list node;
@@ -371,17 +374,13 @@ take_packet(struct channel *c, struct span packet, const int *fds, unsigned nfds
 }
 
 static void
-on_ready(struct watch *w, unsigned ready)
+take_packets(struct channel *c, int most)
 {
-	struct channel *c = OWNER_OF(w, struct channel, watch);
-
-	if (ready & WATCH_WRITE)
-		on_writable(c);
-	for (int i = 0; i < PACKETS_A_WAKE && !c->closed; i++) {
+	for (int i = 0; i < most && !c->closed; i++) {
 		int fds[FRAME_FDS];
 		unsigned nfds;
 		bool truncated = false;
-		ssize_t n = frame_recv(w->fd, c->in, IPC_PACKET_MAX, fds, &nfds, &truncated);
+		ssize_t n = frame_recv(c->watch.fd, c->in, IPC_PACKET_MAX, fds, &nfds, &truncated);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -400,6 +399,22 @@ on_ready(struct watch *w, unsigned ready)
 		if (!take_packet(c, span_of(c->in, (size_t)n), fds, nfds))
 			return;
 	}
+}
+
+void
+channel_catch_up(struct channel *c)
+{
+	take_packets(c, PACKETS_AT_ONCE);
+}
+
+static void
+on_ready(struct watch *w, unsigned ready)
+{
+	struct channel *c = OWNER_OF(w, struct channel, watch);
+
+	if (ready & WATCH_WRITE)
+		on_writable(c);
+	take_packets(c, PACKETS_A_WAKE);
 }
 
 bool

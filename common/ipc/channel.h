@@ -81,6 +81,10 @@ bool channel_send(struct channel *c, unsigned type, const void *m, int fd);
 bool channel_congested(const struct channel *c);
 bool channel_flush(struct channel *c); /* tries to send now; true when nothing is left */
 
+/* Handles at once what the peer has sent so far, for an owner who learns elsewhere
+ * that something must be there. Not from this channel's own handlers. */
+void channel_catch_up(struct channel *c);
+
 /* Sends all that is queued, waiting if need be, up to timeout_ms: for a last
  * word before exit. */
 bool channel_drain(struct channel *c, int timeout_ms);

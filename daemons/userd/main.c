@@ -22,6 +22,7 @@ struct userd {
 	struct service *service;
 	struct channel *root; /* to maild; NULL: away */
 	uint64_t next_id;     /* of children, on root */
+	struct channel *authd;
 	struct map tickets;  /* struct ticket by its bytes */
 	struct map children; /* struct child by user, or by "uid:gid" */
 	struct list order;   /* tickets, oldest first */
@@ -297,10 +298,20 @@ mailboxd_for(struct userd *u, const struct ipc_ticket_grant *grant, struct fail 
 	return child;
 }
 
+/* authd sent the ticket before the front could know it, but in a crowd of logins
+ * it may still lie unread. */
+static struct map_node *
+find_ticket(struct userd *u, struct span ticket)
+{
+	if (u->authd && !map_get(&u->tickets, ticket))
+		channel_catch_up(u->authd);
+	return map_get(&u->tickets, ticket);
+}
+
 static bool
 enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why)
 {
-	struct map_node *node = map_get(&u->tickets, m->ticket);
+	struct map_node *node = find_ticket(u, m->ticket);
 	struct ticket *t = node ? OWNER_OF(node, struct ticket, node) : NULL;
 	struct ipc_session_enter session = { .service = m->service, .client_addr = m->client_addr, .tls = m->tls, .tag = m->tag, .pending = m->pending };
 	struct child *child = NULL;
@@ -481,13 +492,31 @@ on_root_open(struct service *s, struct channel *c, struct span peer, unsigned in
 	u->root = c;
 }
 
+static void
+on_authd_closed(struct channel *c, const struct fail *why)
+{
+	struct userd *u = ((struct service *)channel_owner(c))->state;
+
+	(void)why;
+	if (u->authd == c)
+		u->authd = NULL;
+	channel_free(&c);
+}
+
+static void
+on_authd_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)peer, (void)instance;
+	((struct userd *)s->state)->authd = c;
+}
+
 static const struct channel_ops root_ops = { dispatch_root, on_root_closed, NULL };
-static const struct channel_ops ticket_ops = { dispatch_ticket, on_peer_closed, NULL };
+static const struct channel_ops ticket_ops = { dispatch_ticket, on_authd_closed, NULL };
 static const struct channel_ops login_ops = { dispatch_login, on_peer_closed, NULL };
 static const struct channel_ops owner_ops = { dispatch_owner, on_peer_closed, NULL };
 static const struct service_channel channels[] = {
 	{ &ipc_channel_root, CHANNEL_CLIENT, &root_ops, on_root_open },
-	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, on_peer },
+	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, on_authd_open },
 	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_peer },
 	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
 };

@@ -332,6 +332,21 @@ def test_append_uidplus_and_byte_exact_return():
     c.logout()
 
 
+def test_a_crowd_logs_in_at_once():
+    """userd meets a ticket before it has read authd's word of it."""
+    for _ in range(3):
+        crowd = [Dialogue(("127.0.0.1", suite.port("IMAP"))) for _ in range(40)]
+        for d in crowd:
+            starts(d.line(), "* OK")
+        for number, d in enumerate(crowd):
+            user = ("bob", "alice", *PEOPLE)[number % (2 + len(PEOPLE))]
+            d.say("a LOGIN %s@example.test %s" % (user, suite.password(user)))
+        for d in crowd:
+            starts(d.line(), "a OK")
+        for d in crowd:
+            d.close()
+
+
 def test_one_user_cannot_see_another():
     c = suite.imap("alice")
     c.select("INBOX")

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/queueid.h"
 #include "smtpd.h"
 #include "transaction.h"
 
@@ -19,7 +20,9 @@ struct span
 client_label(const struct client *c, char text[400])
 {
 	const struct session *s = &c->session;
-	int n = snprintf(text, 400, "%.*s[%.*s]", SPAN_ARG(s->name.n ? s->name : SPAN("unknown")), SPAN_ARG(s->address));
+	char id[QUEUEID_TEXT + 1];
+	int n = snprintf(text, 400, "%.*s[%.*s] session=%s", SPAN_ARG(s->name.n ? s->name : SPAN("unknown")), SPAN_ARG(s->address),
+	    queueid_text(c->id, id).p);
 
 	return span_of(text, n > 0 && n < 400 ? (size_t)n : 0);
 }
@@ -343,6 +346,7 @@ client_accept(struct listener *l, int fd, const struct netaddr *peer)
 	}
 	buf_init(&literal, 128);
 	identify(c, fd, peer, &who, address, &literal);
+	c->id = queueid_new(&door->smtpd->last_queue_id, loop_wall_ms(door->smtpd->loop) * 1000, door->smtpd->service->instance % QUEUEID_INSTANCES);
 	session_init(&c->session, &door->policy, &who, &client_ports, c);
 	buf_free(&literal);
 	if (netaddr_loopback(peer))

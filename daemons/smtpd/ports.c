@@ -137,9 +137,10 @@ note_received(struct client *c, struct span id, struct span who)
 
 	while (to && to->state != RECIPIENT_GOOD)
 		to = to->next;
-	log_put(LOG_received, "id=%.*s from=<%.*s> to=<%.*s>%s nrcpt=%u size=%llu client=%.*s helo=%.*s message-id=%.*s", SPAN_ARG(id),
-	    SPAN_ARG(t->sender), SPAN_ARG(to ? to->address : SPAN_NONE), t->good > 1 ? ",..." : "", t->good, (unsigned long long)t->sent,
-	    SPAN_ARG(who), SPAN_ARG(s->helo), SPAN_ARG(t->message_id));
+	log_put(LOG_received, "id=%.*s client=%.*s helo=%.*s from=<%.*s> to=<%.*s>%s nrcpt=%u size=%llu message-id=%.*s%s%.*s%s%.*s", SPAN_ARG(id),
+	    SPAN_ARG(who), SPAN_ARG(s->helo), SPAN_ARG(t->sender), SPAN_ARG(to ? to->address : SPAN_NONE), t->good > 1 ? ",..." : "", t->good, (unsigned long long)t->sent,
+	    SPAN_ARG(t->message_id), s->user.n ? " user=" : "", SPAN_ARG(s->user),
+	    t->rule.n ? " rule=" : "", SPAN_ARG(t->rule));
 }
 
 static void
@@ -161,8 +162,8 @@ note(void *owner, enum session_note what, struct span text)
 		    SPAN_ARG(c->session.rule));
 		break;
 	case SESSION_NOTE_REFUSED:
-		log_put(LOG_reject, "client=%.*s helo=%.*s from=<%.*s> id=%.*s content refused: %s", SPAN_ARG(who), SPAN_ARG(c->session.helo),
-		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(text), status_get(t ? t->status : STATUS_NONE)->text);
+		log_put(LOG_reject, "id=%.*s client=%.*s helo=%.*s from=<%.*s> content refused: %s", SPAN_ARG(text), SPAN_ARG(who), SPAN_ARG(c->session.helo),
+		    SPAN_ARG(t ? t->sender : SPAN_NONE), status_get(t ? t->status : STATUS_NONE)->text);
 		break;
 	case SESSION_NOTE_ACCESS:
 		log_put(LOG_access, "id=%.*s client=%.*s from=<%.*s> to=<%.*s> rule=%.*s", SPAN_ARG(text), SPAN_ARG(who),

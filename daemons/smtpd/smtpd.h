@@ -76,6 +76,7 @@ struct client {
 	struct door *door;
 	struct buf replies;      /* of a group of commands, until the last of it is answered */
 	struct lookup *lookup;   /* owned; NULL when none is under way */
+	uint64_t id;             /* of the session, as queue ids are made; joins its log lines */
 	uint8_t crowd_key[16];
 	uint32_t slot;
 	unsigned progress;       /* the session's, when the timer was set */
@@ -90,6 +91,7 @@ struct client *client_of_id(struct smtpd *d, uint64_t id);
 uint64_t client_new_id(struct client *c);
 void clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg);
 extern const struct session_ports client_ports; /* ports.c */
+/* For the log: name[address] session=ID. */
 struct span client_label(const struct client *c, char text[400]);
 
 /* peers.c */

@@ -108,7 +108,8 @@ settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 	if (status_get(status)->class == FAIL_NONE) {
 		r->state = RECIPIENT_GOOD;
 		r->reply = reply_text(s, &s->mail_mem, REPLY_RECIPIENT_OK, r->address);
-		t->good++;
+		if (++t->good == 1)
+			t->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
 		obey_rules(s, r, m);
 	} else {
 		r->state = RECIPIENT_REFUSED;

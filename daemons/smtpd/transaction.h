@@ -40,6 +40,7 @@ struct transaction {
 	unsigned tried, good, asked;
 	/* what access rules want done with the message */
 	bool hold, discard;
+	struct span rule;          /* why the first good recipient is one */
 	struct span redirect;      /* the one address it goes to instead */
 	struct buf prepend;        /* header lines */
 	/* content */

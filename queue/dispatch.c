@@ -235,9 +235,9 @@ log_result(const struct queue *q, const struct queue_job *job, const struct unit
 
 	if (!log_enabled(LOG_delivery))
 		return;
-	queue_log_message(LOG_delivery, m, "to=<%.*s>%s%.*s%s relay=%.*s delay=%" PRId64 ".%03d dsn=%.*s status=%s (%.*s)",
+	queue_log_message(LOG_delivery, m, "to=<%.*s>%s%.*s%s relay=%.*s%s%.*s%s delay=%" PRId64 ".%03d dsn=%.*s status=%s (%.*s)",
 	    SPAN_ARG(unit_address(m, u)), u->address ? " orig_to=<" : "", SPAN_ARG(u->address ? text_span(to->address) : SPAN_NONE),
-	    u->address ? ">" : "", SPAN_ARG(r->peer.n ? r->peer : SPAN("none")), delay / 1000, (int)(delay % 1000 < 0 ? 0 : delay % 1000),
+	    u->address ? ">" : "", SPAN_ARG(r->peer.n ? r->peer : SPAN("none")), r->tls.n ? " tls=\"" : "", SPAN_ARG(r->tls), r->tls.n ? "\"" : "", delay / 1000, (int)(delay % 1000 < 0 ? 0 : delay % 1000),
 	    SPAN_ARG(r->code), words[r->outcome], SPAN_ARG(r->reply));
 }
 

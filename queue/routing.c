@@ -279,8 +279,27 @@ make_ready(struct queue *q, struct message *m)
 	queue_touch(q, m);
 }
 
+/* Law 11: where it is to go at this attempt, and by which rules. */
+static void
+log_route(const struct ask *a, struct span why)
+{
+	struct span address = text_span(a->m->rcpts[a->recipient].address);
+	const struct unit *u = a->units;
+	struct buf to;
+
+	if (!log_enabled(LOG_route))
+		return;
+	buf_init(&to, 2000);
+	for (size_t i = a->nunits; i-- > 0 && u; u = u->next)
+		buf_printf(&to, " via=%.*s%s%.*s%s", SPAN_ARG(destination_name(a->at[i])), u->address ? " as=<" : "", SPAN_ARG(text_span(u->address)),
+		    u->address ? ">" : "");
+	queue_log_message(LOG_route, a->m, "to=<%.*s>%.*s%s (%.*s)", SPAN_ARG(address), SPAN_ARG(buf_span(&to)), buf_ok(&to) ? "" : " ...",
+	    SPAN_ARG(why.n ? why : a->text ? text_span(a->text) : SPAN("no rule named")));
+	buf_free(&to);
+}
+
 bool
-queue_routed(struct queue *q, uint64_t id)
+queue_routed(struct queue *q, uint64_t id, struct span why)
 {
 	struct ask *a = find_ask(q, id);
 	struct message *m = a ? a->m : NULL;
@@ -289,6 +308,7 @@ queue_routed(struct queue *q, uint64_t id)
 
 	if (!a)
 		return false;
+	log_route(a, why);
 	r = &m->rcpts[a->recipient];
 	r->routing = false;
 	m->asks--;

@@ -158,7 +158,7 @@ static bool
 on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 {
 	struct agent *a = channel_owner(c);
-	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .maybe_done = m->maybe_done };
+	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done };
 
 	return queue_job_result(a->q->queue, m->id, m->index, &r);
 }

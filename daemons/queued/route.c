@@ -28,7 +28,7 @@ on_route_done(struct channel *c, const struct ipc_route_done *m)
 {
 	struct queued *q = channel_owner(c);
 
-	(void)queue_routed(q->queue, m->id);
+	(void)queue_routed(q->queue, m->id, m->why);
 	return true;
 }
 

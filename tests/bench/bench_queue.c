@@ -106,7 +106,7 @@ answer(struct bench *b)
 		struct queue_target t = { .agent = AGENT_REMOTE, .address = address, .nexthop = span_from(address, span_chr(address, '@') + 1) };
 
 		(void)queue_target(b->queue, b->asks[i], &t);
-		(void)queue_routed(b->queue, b->asks[i]);
+		(void)queue_routed(b->queue, b->asks[i], SPAN_NONE);
 	}
 	n = b->njobs;
 	b->njobs = 0;

@@ -83,7 +83,7 @@ answer_route(struct sim *s, struct pending *p)
 							       : AGENT_REMOTE,
 		    address);
 	}
-	(void)queue_routed(s->queue, p->ask);
+	(void)queue_routed(s->queue, p->ask, SPAN("the script"));
 }
 
 int

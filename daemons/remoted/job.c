@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/queueid.h"
 #include "daemons/remoted/remoted.h"
+#include "log/log.h"
 #include "mail/status.h"
 
 enum {
@@ -136,10 +138,22 @@ note_trouble(struct job *j, const struct verdict *v, enum deliver_health health)
 	(void)span_cstr(span_sub(v->text, 0, sizeof(j->trouble) - 1), j->trouble, sizeof(j->trouble));
 }
 
+/* Law 11: queued logs what the last host said; this is about those before it. */
+static void
+note_attempt(const struct job *j, struct span to, struct span relay, struct span tls, const struct verdict *v)
+{
+	char id[QUEUEID_TEXT + 1];
+
+	log_put(LOG_attempt, "id=%s%s%.*s%s relay=%.*s%s%.*s%s (%.*s)", queueid_text(j->message, id).p, to.n ? " to=<" : "", SPAN_ARG(to),
+	    to.n ? ">" : "", SPAN_ARG(relay.n ? relay : SPAN("none")), tls.n ? " tls=\"" : "", SPAN_ARG(tls), tls.n ? "\"" : "", SPAN_ARG(v->text));
+}
+
 /* Those whom the last host put off are open again for the next one. */
 static void
 hold_deferred(struct job *j)
 {
+	bool another = j->target < j->destination.ntargets;
+
 	for (size_t i = 0; i < j->mail.nrcpts; i++) {
 		struct verdict *v = &j->mail.rcpts[i].verdict;
 
@@ -148,6 +162,8 @@ hold_deferred(struct job *j)
 			j->origins[i].held_peer = j->origins[i].peer;
 			j->origins[i].held_tls = j->origins[i].tls;
 			j->origins[i].peer = j->origins[i].tls = SPAN_NONE;
+			if (another)
+				note_attempt(j, j->mail.rcpts[i].address, j->origins[i].held_peer, j->origins[i].held_tls, v);
 			v->outcome = VERDICT_PENDING;
 		}
 	}
@@ -198,6 +214,8 @@ try_next(struct job *j)
 		}
 		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "%s", why.text);
 		note_trouble(j, &v, DELIVER_UNREACHED);
+		if (j->target + 1 < d->ntargets)
+			note_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
 	}
 	finish(j);
 }
@@ -399,6 +417,8 @@ session_ended(struct job *j, const struct session *s)
 
 	if (why.outcome == VERDICT_PENDING)
 		why = verdict_make(STATUS_CONNECTION_LOST, &j->arena, "the session ended");
+	if (c->end == CLIENT_TRY_PLAIN || (j->target + 1 < j->destination.ntargets && c->end != CLIENT_LOOP))
+		note_attempt(j, SPAN_NONE, span_str(s->peer), span_str(s->tls_text), &why);
 	switch (c->end) {
 	case CLIENT_TRY_PLAIN:
 		pool_remember(pool, &s->address, POOL_PLAIN, loop_now_ms(j->remoted->loop));
@@ -467,6 +487,8 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 		pool_remember(&j->remoted->pool, &s->address, POOL_DEAD, loop_now_ms(j->remoted->loop));
 		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "connecting to %s: %s", s->peer, s->failure);
 		note_trouble(j, &v, DELIVER_UNREACHED);
+		if (j->target + 1 < j->destination.ntargets)
+			note_attempt(j, SPAN_NONE, span_str(s->peer), SPAN_NONE, &v);
 		j->target++;
 		j->plain = false;
 		try_next(j);
@@ -534,6 +556,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	if (!j)
 		return NULL;
 	j->remoted = r;
+	j->message = m->message;
 	j->policy = policy_ref(r->policy);
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);

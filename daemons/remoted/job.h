@@ -43,6 +43,7 @@ struct job {
 	size_t rcpts_size;       /* allocated in mail.rcpts and origins */
 	struct job_origin *origins;
 	struct remote_content content;
+	uint64_t message;        /* queue id, for the log */
 	char nexthop[B_NEXTHOP + 1];
 	char key[JOB_KEY];
 	struct span login;       /* "user:password" for the next hop, in the arena, or empty; wiped */

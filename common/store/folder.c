@@ -337,6 +337,7 @@ store_delete(struct store *store, struct span name, struct fail *why)
 	(void)snprintf(gone, sizeof(gone), "pillarpost-deleted-%.32s", unique);
 	if (store->vfs->ops->rename(store->vfs, dir, gone) < 0 || store->vfs->ops->sync_dir(store->vfs, "") < 0)
 		return fail_errno(why, 0, "The mailbox cannot be deleted");
+	metadata_moved(store, name, SPAN_NONE);
 	(void)store->vfs->ops->list(store->vfs, gone, each_remove, &r);
 	(void)store->vfs->ops->rmdir(store->vfs, gone);
 	return true;
@@ -412,5 +413,7 @@ store_rename(struct store *store, struct span from, struct span to, struct fail 
 	free(folders.all);
 	if (ok && !any)
 		return fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	if (ok)
+		metadata_moved(store, from, to);
 	return ok && (store->vfs->ops->sync_dir(store->vfs, "") == 0 || fail_errno(why, 0, "The mailbox cannot be renamed"));
 }

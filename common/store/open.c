@@ -101,6 +101,7 @@ store_free(struct store **at)
 	}
 	while (store->deliverer && deliverer_busy(store->deliverer) && loop_turn(store->loop, 100))
 		;
+	metadata_free(store);
 	notice_stop(store);
 	deliverer_free(&store->deliverer);
 	vfs_posix_free(&store->vfs);

@@ -17,6 +17,7 @@
 #include "store/facts.h"
 #include "store/indexfile.h"
 #include "store/mailbox.h"
+#include "store/metadata.h"
 
 struct store {
 	struct loop *loop;
@@ -27,6 +28,7 @@ struct store {
 	struct list mailboxes;  /* open ones */
 	struct watch notice;    /* inotify; fd -1: none to be had */
 	struct timer poll;      /* in place of it */
+	struct metadata *metadata; /* owned; NULL: not read yet */
 };
 
 /* Waits until a UID may be told. */

@@ -3,6 +3,7 @@
  * cmd_folder: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS.
  */
 #include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/specialuse.h"
 #include "daemons/mailboxd/status.h"
 #include "store/name.h"
 
@@ -27,19 +28,55 @@ no_such(struct cmd *c, struct span name)
 	return cmd_no(c, "[NONEXISTENT] Mailbox doesn't exist: %.*s", SPAN_ARG(name));
 }
 
+/* [SP "(USE (" use *(SP use) "))"] (RFC 6154 3); *known: all of them mean something here. */
+static bool
+take_uses(struct cmd *c, struct span *uses, bool *known)
+{
+	struct imap_parse *p = &c->parse;
+	struct span use;
+	struct buf all;
+
+	*known = true;
+	*uses = SPAN_NONE;
+	if (imap_at_end(p))
+		return true;
+	if (!cursor_word(&p->c, SPAN(" (USE (")))
+		return imap_bad(p, "Unknown CREATE parameter");
+	buf_init(&all, 1000);
+	while (!imap_try(p, ')')) {
+		if ((buf_len(&all) && !imap_take_sp(p)) || !imap_take_flag(p, &use))
+			break;
+		*known = *known && specialuse_known(use);
+		if (buf_len(&all))
+			buf_putc(&all, ' ');
+		buf_put(&all, use);
+	}
+	*uses = arena_dup(c->arena, buf_span(&all));
+	*known = *known && buf_ok(&all);
+	buf_free(&all);
+	return imap_ok(p) && imap_take_char(p, ')') && imap_take_end(p);
+}
+
 enum cmd_result
 cmd_create(struct cmd *c)
 {
-	struct span name = without_delimiter(c->arg[0]);
+	struct span name = without_delimiter(c->arg[0]), uses;
 	struct fail why;
+	bool known;
 
-	if (!imap_take_end(&c->parse))
+	if (!take_uses(c, &uses, &known))
 		return cmd_syntax(c);
 	if (store_exists(cmd_home(c), name))
 		return cmd_no(c, "[ALREADYEXISTS] Mailbox already exists");
 	if (!name_valid(name))
 		return cmd_no(c, "[CANNOT] Invalid mailbox name");
-	return store_create(cmd_home(c), name, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+	if (!known)
+		return cmd_no(c, "[USEATTR] A special use that is not known here.");
+	if (!store_create(cmd_home(c), name, &why))
+		return cmd_failed(c, &why);
+	if (uses.n && !metadata_set(cmd_home(c), name, &(struct metadata_change){ SPAN(METADATA_SPECIALUSE), uses }, 1, &why))
+		return cmd_failed(c, &why);
+	return cmd_completed(c);
 }
 
 enum cmd_result

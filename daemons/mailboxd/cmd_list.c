@@ -7,6 +7,7 @@
 
 #include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/pattern.h"
+#include "daemons/mailboxd/specialuse.h"
 #include "daemons/mailboxd/status.h"
 
 enum { LIST_PATTERNS = 20 };
@@ -33,16 +34,6 @@ static const struct {
 	{ SPAN_INIT("STATUS"), LIST_STATUS, false, true },
 };
 
-static const struct {
-	struct span name, use;
-} special[] = {
-	{ SPAN_INIT("Drafts"), SPAN_INIT("\\Drafts") },
-	{ SPAN_INIT("Sent"), SPAN_INIT("\\Sent") },
-	{ SPAN_INIT("Junk"), SPAN_INIT("\\Junk") },
-	{ SPAN_INIT("Trash"), SPAN_INIT("\\Trash") },
-	{ SPAN_INIT("Archive"), SPAN_INIT("\\Archive") },
-};
-
 /* A folder whose STATUS is still to be told. */
 struct wanted {
 	struct wanted *next;
@@ -55,6 +46,7 @@ struct listing {
 	size_t npatterns;
 	unsigned select, returns, items;
 	bool lsub, extended;
+	struct specialuse uses;
 	struct buf last; /* the name or parent that was named last */
 	struct wanted *wanted, **end;
 };
@@ -66,15 +58,6 @@ matches(const struct listing *l, struct span name)
 		if (pattern_match(l->pattern[i], name))
 			return true;
 	return false;
-}
-
-static struct span
-use_of(struct span name)
-{
-	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
-		if (span_eq(special[i].name, name))
-			return special[i].use;
-	return SPAN_NONE;
 }
 
 static void
@@ -90,7 +73,7 @@ static void
 put_line(struct listing *l, const struct folder *f, bool childinfo)
 {
 	struct buf *out = cmd_out(l->c);
-	struct span use = use_of(f->name);
+	struct span use = specialuse_of(&l->uses, f->name);
 	bool any = false;
 
 	buf_put(out, l->lsub ? SPAN("* LSUB (") : SPAN("* LIST ("));
@@ -162,7 +145,7 @@ each_folder(void *arg, const struct folder *f)
 
 	if ((!f->selectable && !f->children) || !matches(l, f->name))
 		return;
-	if ((l->select & LIST_SPECIAL) && !use_of(f->name).n)
+	if ((l->select & LIST_SPECIAL) && !specialuse_of(&l->uses, f->name).n)
 		return;
 	put_line(l, f, false);
 	if ((l->returns & LIST_STATUS) && f->selectable)
@@ -280,6 +263,7 @@ cmd_list(struct cmd *c)
 	}
 	subscribed = l->lsub || (l->select & LIST_SUBSCRIBED);
 	buf_init(&l->last, STORE_NAME_MAX);
+	specialuse_load(&l->uses, cmd_home(c), c->arena);
 	ok = store_list(cmd_home(c), subscribed ? each_subscribed : each_folder, l, &why);
 	buf_free(&l->last);
 	return ok ? cmd_go(c, status_step) : cmd_failed(c, &why);

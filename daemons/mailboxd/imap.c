@@ -100,9 +100,35 @@ imap_sync(struct imap *s, bool expunges)
 {
 	static const struct view_events events = { say_expunge, say_exists, say_flags };
 
+	buf_put(&s->base.out.mem, buf_span(&s->notes));
+	buf_reset(&s->notes);
 	if (s->state == STATE_SELECTED && (s->view.pending || (expunges && s->view.ngone)))
 		view_sync(&s->view, &events, expunges);
 	say_vanished(s);
+}
+
+void
+imap_tell_metadata(struct imap *from, struct span folder, struct span entry)
+{
+	LIST_EACH(&from->user->sessions, node) {
+		struct session *base = OWNER_OF(node, struct session, node);
+		struct imap *s = imap_of(base);
+
+		if (base->ops != from->base.ops || s == from || !(s->enabled & ENABLED_METADATA))
+			continue;
+		buf_put(&s->notes, SPAN("* METADATA "));
+		if (folder.n)
+			imap_put_mailbox(s, &s->notes, folder);
+		else
+			buf_put(&s->notes, SPAN("\"\""));
+		buf_putc(&s->notes, ' ');
+		imap_put_astring(&s->notes, entry);
+		buf_put(&s->notes, SPAN("\r\n"));
+		if (!buf_ok(&s->notes)) /* it will not be told: that it may ask again is all that is lost */
+			buf_reset(&s->notes);
+		if (s->idling)
+			session_wake(base);
+	}
 }
 
 static void
@@ -528,6 +554,7 @@ imap_free(struct session *base)
 	imap_unselect(s);
 	uidset_free(&s->vanished);
 	uidset_free(&s->saved);
+	buf_free(&s->notes);
 	arena_free(&s->arena);
 	buf_free(&base->in);
 	outq_free(&base->out);
@@ -561,6 +588,7 @@ imap_new(struct user *user, struct span tag)
 	imap_reader_init(&s->reader, BOUND_LINE);
 	uidset_init(&s->vanished);
 	uidset_init(&s->saved);
+	buf_init(&s->notes, 64 << 10);
 	imap_unselect(s);
 	out = &s->base.out.mem;
 	if (tag.n) {

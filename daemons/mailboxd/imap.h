@@ -67,7 +67,7 @@ struct cmd {
 	char text[CMD_TEXT]; /* of the tagged response */
 };
 
-enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8 };
+enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8, ENABLED_METADATA = 16 };
 
 struct imap {
 	struct session base;
@@ -85,6 +85,7 @@ struct imap {
 	int64_t silent_ms; /* since the client last said something */
 	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */
 	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
+	struct buf notes; /* of other sessions' doings, to be said when next something is */
 	bool dead;        /* the client is gone */
 	char refused[64]; /* the tag to refuse it with */
 };
@@ -118,6 +119,8 @@ void cmd_take_input(struct cmd *c);
 
 /* Untagged responses for what others changed; expunges: they may be told. */
 void imap_sync(struct imap *s, bool expunges);
+/* Other sessions of the user that asked for it learn that an annotation changed (RFC 5464 4.4.2). */
+void imap_tell_metadata(struct imap *from, struct span folder, struct span entry);
 void imap_unselect(struct imap *s); /* gives up the view */
 /* "* VANISHED [(EARLIER) ]uids"; nothing for none. */
 void imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier);

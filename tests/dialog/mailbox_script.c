@@ -85,8 +85,10 @@ close_sessions(struct script *s)
 	for (unsigned i = 0; i < SESSIONS; i++) {
 		while (s->session[i] && s->session[i]->waiting)
 			(void)loop_turn(s->loop, WAIT_MS);
-		if (s->session[i])
+		if (s->session[i]) {
+			list_remove(&s->session[i]->node);
 			s->session[i]->ops->free(s->session[i]);
+		}
 		s->session[i] = NULL;
 	}
 }
@@ -189,6 +191,7 @@ start_session(struct script *s, unsigned i, struct span tag)
 		s->done = true;
 		return;
 	}
+	list_push(&s->user.sessions, &s->session[i]->node);
 	s->session[i]->rim = s;
 	s->session[i]->on_wake = on_wake;
 	run(s, i);
@@ -303,6 +306,7 @@ script_eof(void *core)
 
 	if (s->session[0]) {
 		s->session[0]->ops->eof(s->session[0]);
+		list_remove(&s->session[0]->node);
 		s->session[0]->ops->free(s->session[0]);
 		s->session[0] = NULL;
 	}

@@ -3,6 +3,7 @@
 
 #include "mail/address.h"
 #include "mail/status.h"
+#include "owner.h"
 
 enum { KEYS_MAX = 64, WHY_MAX = 1000, PREPEND_MAX = 1500 };
 
@@ -301,10 +302,16 @@ void
 access_check(struct rules *rules, const struct access_question *q, struct arena *arena, struct access_verdict *v)
 {
 	struct check c = { .rules = rules, .q = q, .arena = arena, .v = v };
+	struct span why;
+	unsigned status = owner_check(rules, q->login, q->sender, span_starts(q->client_addr, SPAN("local")), arena, &why);
 
 	*v = (struct access_verdict){ 0 };
 	buf_init(&c.why, WHY_MAX);
 	buf_init(&c.prepend, PREPEND_MAX);
+	if (status) {
+		refuse(&c, status, 0, SPAN_NONE);
+		buf_put(&c.why, why);
+	}
 	for (size_t i = 0; i < sizeof(stages) / sizeof(*stages) && !c.over; i++)
 		if (rules_has_map(rules, stages[i].map))
 			run_stage(&c, &stages[i]);

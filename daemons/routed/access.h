@@ -2,6 +2,7 @@
  *
  * access: what the administrator's access tables say of a client and its
  * message, asked in this order:
+ *   owner      smtpd_sender_login_maps, where the sender has to belong to the login
  *   client     smtpd_client_access_maps: address, networks that contain it, name, .parents
  *   helo       smtpd_helo_access_maps: name, .parents
  *   login      smtpd_login_access_maps: name@domain, @domain

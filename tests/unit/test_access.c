@@ -102,6 +102,46 @@ every_key_of_a_client_is_looked_up(void **state)
 }
 
 static void
+senders_belong_to_logins(void **state)
+{
+	static const struct {
+		const char *login, *sender, *client;
+		unsigned both, logins_only;
+	} rows[] = {
+		{ "alice@example.org", "alice@example.org", "192.0.2.1", 0, 0 },
+		{ "alice@example.org", "ALICE+news@Example.ORG", "192.0.2.1", 0, 0 },
+		{ "alice@example.org", "sales@example.org", "192.0.2.1", 0, 0 },
+		{ "bob@example.org", "sales+x@example.org", "192.0.2.1", 0, 0 },
+		{ "carol@example.org", "sales@example.org", "192.0.2.1", STATUS_SENDER_NOT_OWNED, STATUS_SENDER_NOT_OWNED },
+		{ "carol@example.org", "any@list.example", "192.0.2.1", 0, 0 },
+		{ "alice@example.org", "any@list.example", "192.0.2.1", STATUS_SENDER_NOT_OWNED, STATUS_SENDER_NOT_OWNED },
+		{ "alice@example.org", "x@elsewhere.example", "192.0.2.1", STATUS_SENDER_NOT_OWNED, STATUS_SENDER_NOT_OWNED },
+		{ "alice@example.org", "", "192.0.2.1", 0, 0 },
+		{ "", "sales@example.org", "192.0.2.1", STATUS_SENDER_NOT_OWNED, 0 },
+		{ "", "x@elsewhere.example", "192.0.2.1", 0, 0 },
+		{ "", "sales@example.org", "local:1000", 0, 0 },
+	};
+
+	(void)state;
+	for (int both = 0; both < 2; both++) {
+		configure(both ? "reject_authenticated_sender_login_mismatch = yes\nreject_unauthenticated_sender_login_mismatch = yes\n"
+				 "smtpd_sender_login_maps = inline:{sales@example.org={alice@example.org, Bob@Example.org}, @list.example=carol@example.org}\n"
+			       : "reject_authenticated_sender_login_mismatch = yes\nsmtpd_sender_access_maps = inline:{<>=OK}\n"
+				 "smtpd_sender_login_maps = inline:{sales@example.org={alice@example.org, Bob@Example.org}, @list.example=carol@example.org}\n");
+		for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+			struct access_question q = question();
+
+			q.login = span_str(rows[i].login);
+			q.sender = span_str(rows[i].sender);
+			q.client_addr = span_str(rows[i].client);
+			access_check(rules, &q, &arena, &got);
+			assert_int_equal(got.status, both ? rows[i].both : rows[i].logins_only);
+			assert_int_equal(got.why.n > 0, got.status != 0 || (!both && !rows[i].sender[0]));
+		}
+	}
+}
+
+static void
 the_address_is_asked_before_the_name(void **state)
 {
 	(void)state;
@@ -265,7 +305,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(without_tables_nothing_is_said),
 		T(every_key_of_a_client_is_looked_up),
-		T(the_address_is_asked_before_the_name),
+		T(senders_belong_to_logins), T(the_address_is_asked_before_the_name),
 		T(networks_of_ipv6_clients),
 		T(every_key_of_a_sender_is_looked_up),
 		T(the_null_sender_has_a_key),

@@ -189,7 +189,8 @@ ages_send(struct ages *a, struct tool *t, uint64_t request)
 	if (!g.rows)
 		return;
 	map_each(&a->rows, gather, &g);
-	qsort(g.rows, g.n, sizeof(*g.rows), by_total);
+	if (g.n)
+		qsort(g.rows, g.n, sizeof(*g.rows), by_total);
 	for (size_t i = 0; i < g.n; i++)
 		send_row(t, request, g.rows[i]);
 	if (a->others->total)

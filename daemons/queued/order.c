@@ -167,7 +167,8 @@ on_run(struct work *w)
 
 	for (size_t i = 0; texts && i < o->n; i++)
 		o->items[i].key = (uint64_t)(uintptr_t)(buf_span(&o->pool).p + o->items[i].key);
-	qsort(o->items, o->n, sizeof(*o->items), texts ? by_text : by_number);
+	if (o->n)
+		qsort(o->items, o->n, sizeof(*o->items), texts ? by_text : by_number);
 }
 
 static void

@@ -469,7 +469,8 @@ sort_out(struct scan *s, struct listing *l)
 {
 	size_t kept = 0;
 
-	qsort(l->all, l->n, sizeof(*l->all), by_number);
+	if (l->n)
+		qsort(l->all, l->n, sizeof(*l->all), by_number);
 	for (size_t i = 0; i < l->n; i++) {
 		struct segment g = l->all[i];
 		bool lone = g.no_file && (i == 0 || l->all[i - 1].number != g.number);
@@ -483,7 +484,8 @@ sort_out(struct scan *s, struct listing *l)
 			i++; /* its index */
 	}
 	l->n = kept;
-	qsort(l->all, l->n, sizeof(*l->all), by_seq);
+	if (l->n)
+		qsort(l->all, l->n, sizeof(*l->all), by_seq);
 	for (size_t i = 0; i < l->n; i++)
 		s->total += l->all[i].size;
 }

@@ -219,7 +219,8 @@ spool_sorted(const struct spool *s, size_t *n)
 	for (size_t b = 0; b < s->items.nbuckets; b++)
 		for (struct idnode *node = s->items.buckets[b]; node; node = node->next)
 			all[(*n)++] = OWNER_OF(node, struct spool_item, by_id);
-	qsort(all, *n, sizeof(struct spool_item *), by_id);
+	if (*n)
+		qsort(all, *n, sizeof(struct spool_item *), by_id);
 	return all;
 }
 

@@ -47,7 +47,7 @@ struct filter_source {
 
 struct filter;
 
-/* NULL: *error. The empty text matches everything. */
+/* NULL: *error. The empty text matches everything. The text is not needed afterwards. */
 struct filter *filter_parse(struct span text, unsigned where, struct filter_error *error);
 void filter_free(struct filter **f);
 bool filter_match(const struct filter *f, const struct filter_source *s, const void *of);

@@ -574,8 +574,12 @@ filter_parse(struct span text, unsigned where, struct filter_error *error)
 		return NULL;
 	}
 	arena_init(&f->arena, MEMORY);
+	if (text.n)
+		p.in = arena_dup(&f->arena, text); /* values point into it */
+	if (p.in.n != text.n)
+		(void)wrong(&p, 0, "no memory");
 	skip_blanks(&p);
-	f->top = p.at == text.n ? new_node(&p, SHAPE_AND) : parse_or(&p);
+	f->top = error->text[0] ? NULL : p.at == text.n ? new_node(&p, SHAPE_AND) : parse_or(&p);
 	if (f->top && p.at < text.n)
 		f->top = wrong(&p, p.at, "expected and, or, or the end, found %s", found(&p, p.at, shown));
 	if (!f->top) {

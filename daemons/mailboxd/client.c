@@ -11,6 +11,7 @@
 enum {
 	READ_SIZE = 16 << 10,
 	READ_BULK = 128 << 10, /* when the last read was full */
+	RAW_MAX = 64 << 10,
 	ROUNDS = 4,            /* of run and send in one turn */
 	LINGER_MS = 1000,
 };
@@ -23,6 +24,7 @@ struct client {
 	struct timer timer;
 	struct turn turn;
 	int64_t timer_ms; /* what the timer was last set to */
+	struct buf raw;   /* compressed input that is not expanded yet */
 	bool bulk, eof, gone, lingering;
 	void (*on_gone)(struct user *);
 };
@@ -46,6 +48,7 @@ client_free(struct client *c)
 	user->nsessions--;
 	c->session->ops->free(c->session);
 	close(c->fd);
+	buf_free(&c->raw);
 	free(c);
 	on_gone(user);
 }
@@ -70,6 +73,15 @@ set_timer(struct client *c)
 	(void)timer_set(&c->timer, c->timer_ms);
 }
 
+/* False: what the client sends is not compressed as it should be. */
+static bool
+expand(struct client *c)
+{
+	struct session *s = c->session;
+
+	return !s->out.squeeze || !session_wants_input(s) || squeeze_take(s->out.squeeze, &c->raw, &s->in);
+}
+
 /* Runs and sends until there is nothing to do without the peer or a turn of others. */
 static void
 pump(struct client *c)
@@ -80,6 +92,10 @@ pump(struct client *c)
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		bool full;
 
+		if (!expand(c)) {
+			drop(c);
+			return;
+		}
 		session_run(s);
 		full = !outq_room(&s->out);
 		if (!outq_empty(&s->out) && !outq_send(&s->out, c->fd)) {
@@ -98,7 +114,9 @@ pump(struct client *c)
 	}
 	if (s->more)
 		turn_later(&c->turn, c->user->loop);
-	if (!c->eof && session_wants_input(s) && buf_space(&s->in))
+	if (buf_len(&c->raw) && session_wants_input(s) && buf_space(&s->in))
+		s->more = true;
+	if (!c->eof && session_wants_input(s) && buf_space(&s->in) && buf_space(&c->raw))
 		wants |= WATCH_READ;
 	if (!outq_empty(&s->out))
 		wants |= WATCH_WRITE;
@@ -111,7 +129,7 @@ pump(struct client *c)
 static void
 read_some(struct client *c)
 {
-	struct buf *in = &c->session->in;
+	struct buf *in = c->session->out.squeeze ? &c->raw : &c->session->in;
 	size_t n = c->bulk ? READ_BULK : READ_SIZE;
 	char *room;
 	ssize_t got;
@@ -190,6 +208,7 @@ client_new(struct user *user, int fd, struct session *session, struct span pendi
 	c->user = user;
 	c->fd = fd;
 	c->on_gone = on_gone;
+	buf_init(&c->raw, RAW_MAX);
 	session->rim = c;
 	session->on_wake = on_wake;
 	list_push(&user->sessions, &session->node);

@@ -253,6 +253,13 @@ finish(struct imap *s)
 		imap_reader_reset(&s->reader);
 	}
 	arena_reset(&s->arena);
+	if (s->compressing) {
+		s->compressing = false;
+		if (buf_len(&s->base.in)) /* RFC 4978 3: the client says nothing before it has the OK */
+			imap_bye(s, "Input behind COMPRESS.");
+		else if (!outq_squeeze(&s->base.out))
+			s->base.closing = true;
+	}
 	if (!buf_ok(&s->base.out.mem))
 		s->base.closing = true;
 	count_errors(s, c->status);

@@ -81,6 +81,7 @@ struct imap {
 	unsigned bad;     /* errors in a row */
 	uint64_t skip;    /* octets of a refused literal still to come */
 	bool refusing;    /* the rest of the present command is thrown away */
+	bool compressing; /* what comes behind the present command's reply is compressed */
 	bool idling;
 	int64_t silent_ms; /* since the client last said something */
 	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */

@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import time
+import zlib
 
 from pillar import SLOW, Instance, main, wait_for
 
@@ -24,6 +25,38 @@ FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted", "work", "$
 LETTERS = {"S": "\\Seen", "F": "\\Flagged", "R": "\\Answered", "D": "\\Draft", "T": "\\Deleted"}
 
 suite = Instance(extra="disable_plaintext_auth = no\n", users=("bob",))
+
+
+class Deflated:
+    """A connection behind COMPRESS=DEFLATE, as socket and file at once."""
+
+    def __init__(self, sock):
+        self.sock, self.buffer = sock, b""
+        self.out, self.back = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+
+    def sendall(self, data):
+        self.sock.sendall(self.out.compress(data) + self.out.flush(zlib.Z_SYNC_FLUSH))
+
+    def more(self):
+        data = self.sock.recv(65536)
+        self.buffer += self.back.decompress(data)
+        return data
+
+    def readline(self):
+        while b"\n" not in self.buffer and self.more():
+            pass
+        line, end, rest = self.buffer.partition(b"\n")
+        self.buffer = rest
+        return line + end if end else b""
+
+    def read(self, n):
+        while len(self.buffer) < n and self.more():
+            pass
+        data, self.buffer = self.buffer[:n], self.buffer[n:]
+        return data
+
+    def close(self):
+        self.sock.close()
 
 
 class Message:
@@ -87,6 +120,9 @@ class Session:
         wait_for(one, 30, "a login")
         if self.qresync:
             self.say("ENABLE QRESYNC")
+        if self.number == 1:
+            self.say("COMPRESS DEFLATE")
+            self.sock = self.file = Deflated(self.sock)
 
     # ---- the wire ----
 

@@ -21,4 +21,7 @@ enum {
 	B_LOGIN = 1400, /* user:password */
 };
 
+/* What a question to routed is about: FIELD(rcpt, ask, about). */
+enum rcpt_about { RCPT_FURTHER, RCPT_FIRST, RCPT_VRFY, RCPT_CONNECTION };
+
 #endif

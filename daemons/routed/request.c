@@ -12,6 +12,7 @@
 #include "access.h"
 #include "routed.h"
 #include "mail/status.h"
+#include "net/netaddr.h"
 
 enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000, ACCESS_MEMORY = 8 * 1024 * 1024 };
 
@@ -394,14 +395,77 @@ client_of(struct channel *c)
 	return cl;
 }
 
+/* Hosts of one network of IPv6 are one client, as for smtpd_client_connection_count_limit. */
+static struct span
+client_key(struct span client_addr, char key[16])
+{
+	struct netaddr a;
+
+	if (!netaddr_parse(client_addr, 0, &a))
+		return SPAN_NONE;
+	netaddr_network(&a, 32, 64, (uint8_t *)key);
+	return span_of(key, 16);
+}
+
+/* anvil_rate_time_unit: the option whose limit is passed; NULL when none is. */
+static const char *
+too_often(struct routed *d, const struct ipc_rcpt_ask *m)
+{
+	const struct conf *conf = d->service->conf;
+	const uint64_t limits[] = {
+#define X(name, option, text) [RATE_##name] = conf->option,
+		RATE_KINDS(X)
+#undef X
+	};
+	char memory[16];
+	bool friend = m->may_relay && !m->sasl_user.n;
+	struct span client = friend ? SPAN_NONE : client_key(m->client_addr, memory);
+	static const struct {
+		enum rate_kind kind;
+		unsigned about; /* set of rcpt_about */
+		bool login;
+	} rows[] = {
+		{ RATE_CLIENT_CONNECTIONS, 1u << RCPT_CONNECTION, false },
+		{ RATE_CLIENT_MESSAGES, 1u << RCPT_FIRST, false },
+		{ RATE_CLIENT_RECIPIENTS, 1u << RCPT_FIRST | 1u << RCPT_FURTHER, false },
+		{ RATE_LOGIN_MESSAGES, 1u << RCPT_FIRST, true },
+		{ RATE_LOGIN_RECIPIENTS, 1u << RCPT_FIRST | 1u << RCPT_FURTHER, true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].about & 1u << m->about && !rate_count(&d->rates, rows[i].kind, rows[i].login ? m->sasl_user : client,
+		        limits[rows[i].kind], conf->anvil_rate_time_unit, loop_now_ms(d->service->loop)))
+			return rate_option(rows[i].kind);
+	return NULL;
+}
+
+/* True: it is answered. */
+static bool
+answer_rate(struct channel *c, struct routed *d, const struct ipc_rcpt_ask *m, bool *sent)
+{
+	const char *option = too_often(d, m);
+	struct ipc_rcpt_answer no = { .id = m->id, .status = STATUS_RATE_LIMIT, .why = option ? span_str(option) : SPAN_NONE };
+
+	if (!option && m->about != RCPT_CONNECTION)
+		return false;
+	if (!option)
+		no.status = STATUS_OK;
+	*sent = ipc_send_rcpt_answer(c, &no);
+	return true;
+}
+
 static bool
 on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 {
 	struct route_question q = { ROUTE_CHECK, m->address, m->sender, m->may_relay, m->smtputf8 };
 	struct ipc_rcpt_answer busy = { .id = m->id, .status = STATUS_SYSTEM_LOCAL_TEMP };
 	struct client *cl = client_of(c);
-	struct request *r = request_new(cl, REQUEST_RCPT, m->id, &q, m->client_addr);
+	struct request *r;
+	bool sent = true;
 
+	if (answer_rate(c, cl->daemon, m, &sent))
+		return sent;
+	r = request_new(cl, REQUEST_RCPT, m->id, &q, m->client_addr);
 	if (!r)
 		return ipc_send_rcpt_answer(c, &busy);
 	access_check(cl->daemon->rules, &(struct access_question){ m->client_addr, m->client_name, m->helo, m->sasl_user,

@@ -32,6 +32,7 @@ on_boot(struct service *s, struct fail *why)
 	d->service = s;
 	list_init(&d->clients);
 	users_init(&d->users, s->loop);
+	rates_init(&d->rates);
 	arena_init(&d->paths, 1024 * 1024);
 	repute_init(&d->repute, s->loop);
 	greylist_init(&d->greylist, s->loop, s->conf);
@@ -139,6 +140,7 @@ on_stop(struct service *s)
 	repute_free(&d->repute);
 	greylist_close(&d->greylist);
 	users_free(&d->users);
+	rates_free(&d->rates);
 	rules_free(&d->rules);
 	arena_free(&d->paths);
 	free(d);

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "greylist.h"
+#include "rate.h"
 #include "repute.h"
 #include "route.h"
 #include "service/service.h"
@@ -28,6 +29,7 @@ struct routed {
 	struct users users;
 	struct repute repute;
 	struct greylist greylist;
+	struct rates rates;
 	struct list clients;
 	struct arena paths; /* of the sandbox */
 	const char *readable[SANDBOX_PATHS];

@@ -232,7 +232,7 @@ on_tls(struct stream *s, const struct tls_facts *facts)
 	    facts->sni, facts->resumed ? " resumed" : "");
 	session_on_tls(&c->session, span_of(text, n > 0 ? (size_t)n : 0));
 	if (c->door->policy.wrapper)
-		session_greet(&c->session);
+		session_ask_greeting(&c->session);
 	client_pump(c);
 }
 
@@ -326,7 +326,7 @@ greet(struct client *c, const struct netaddr *peer, bool trusted)
 		c->session.wait = WAIT_TLS;
 		c->tls_due = true;
 	} else
-		session_greet(&c->session);
+		session_ask_greeting(&c->session);
 	c->wait = UINT8_MAX;
 	settle(c);
 }

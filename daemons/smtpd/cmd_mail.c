@@ -140,6 +140,7 @@ static bool
 ask_routed(struct session *s, struct recipient *r)
 {
 	struct ipc_rcpt_ask ask = {
+		.about = s->mail->counted ? RCPT_FURTHER : RCPT_FIRST,
 		.address = r->address,
 		.sender = s->mail->sender,
 		.client_addr = s->address,
@@ -153,6 +154,7 @@ ask_routed(struct session *s, struct recipient *r)
 	if (!s->ports->ask_rcpt(s->owner, &ask))
 		return false;
 	r->ask_id = ask.id;
+	s->mail->counted = true;
 	return true;
 }
 

@@ -79,6 +79,19 @@ spoke_early(struct session *s)
 }
 
 void
+session_ask_greeting(struct session *s)
+{
+	struct ipc_rcpt_ask ask = { .about = RCPT_CONNECTION, .client_addr = s->address };
+
+	if (s->trusted || s->policy->local || !s->policy->conf->smtpd_client_connection_rate_limit || !s->ports->ask_rcpt(s->owner, &ask)) {
+		session_greet(s);
+		return;
+	}
+	s->ask_id = ask.id;
+	s->wait = WAIT_RATE;
+}
+
+void
 session_turn_away(struct session *s, const char *why)
 {
 	struct span line = arena_printf(&s->mem, "421 4.7.0 %.*s %s", SPAN_ARG(s->policy->conf->myhostname), why);
@@ -286,7 +299,10 @@ queued_lost(struct session *s)
 void
 session_on_peer_lost(struct session *s, enum session_peer_daemon who)
 {
-	if (who == PEER_ROUTED && s->wait == WAIT_VRFY) {
+	if (who == PEER_ROUTED && s->wait == WAIT_RATE) {
+		s->wait = WAIT_CLIENT;
+		session_greet(s);
+	} else if (who == PEER_ROUTED && s->wait == WAIT_VRFY) {
 		s->wait = WAIT_CLIENT;
 		reply_status(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
 	} else if (who == PEER_ROUTED)
@@ -305,6 +321,7 @@ session_wait_ms(const struct session *s)
 		return s->mail && s->mail->asked ? ASK_TIMEOUT_MS : s->policy->conf->smtpd_timeout;
 	case WAIT_RCPT:
 	case WAIT_VRFY:
+	case WAIT_RATE:
 	case WAIT_AUTH:
 		return ASK_TIMEOUT_MS;
 	case WAIT_ROOM:

@@ -73,6 +73,7 @@ enum session_wait {
 	WAIT_CLIENT, /* it does */
 	WAIT_RCPT,   /* routed's answers */
 	WAIT_VRFY,
+	WAIT_RATE,   /* routed says whether the client comes too often */
 	WAIT_GREET,  /* the greeting's time, smtpd_greet_wait */
 	WAIT_NAME,   /* the client's name, which access rules ask for */
 	WAIT_AUTH,   /* authd's answer */
@@ -132,6 +133,8 @@ bool session_set(struct session *s, struct span *fact, struct span value);
 void session_init(struct session *s, const struct policy *policy, const struct session_peer *peer,
     const struct session_ports *ports, void *owner);
 void session_greet(struct session *s);
+/* The same once routed says that the client does not come too often. */
+void session_ask_greeting(struct session *s);
 /* Instead of greeting: 421 and the end (RFC 5321 3.8). */
 void session_turn_away(struct session *s, const char *why);
 void session_free(struct session *s); /* aborts what is under way */

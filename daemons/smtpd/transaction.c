@@ -121,6 +121,16 @@ settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 void
 session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 {
+	if (s->wait == WAIT_RATE && m->id == s->ask_id) {
+		s->wait = WAIT_CLIENT;
+		if (status_get(m->status)->class == FAIL_NONE) {
+			session_greet(s);
+		} else {
+			s->ports->note(s->owner, SESSION_NOTE_DROPPED, m->why);
+			session_turn_away(s, "Too many connections from your address in a short time");
+		}
+		return;
+	}
 	if (s->wait == WAIT_VRFY && m->id == s->ask_id) {
 		s->wait = WAIT_CLIENT;
 		if (status_get(m->status)->class == FAIL_NONE && status_get(m->status)->reply)

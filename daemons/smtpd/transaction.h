@@ -38,6 +38,7 @@ struct transaction {
 	struct recipient *first, **end;
 	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */
 	unsigned tried, good, asked;
+	bool counted;              /* routed knows of the message */
 	/* what access rules want done with the message */
 	bool hold, discard;
 	struct span rule;          /* why the first good recipient is one */

@@ -77,9 +77,11 @@ static bool
 port_ask_rcpt(void *owner, struct ipc_rcpt_ask *m)
 {
 	struct script *x = owner;
-	const struct rule *r = match(x->rcpt, x->nrcpt, m->address);
+	static const char *const words[] = { [RCPT_FIRST] = " first", [RCPT_FURTHER] = "", [RCPT_VRFY] = " vrfy", [RCPT_CONNECTION] = "" };
+	struct span about = m->about == RCPT_CONNECTION ? SPAN("connection") : m->address;
+	const struct rule *r = match(x->rcpt, x->nrcpt, about);
 
-	dialog_action(x->dialog, "ask %.*s from=<%.*s> relay=%s user=%.*s client=%.*s", SPAN_ARG(m->address), SPAN_ARG(m->sender),
+	dialog_action(x->dialog, "ask %.*s%s from=<%.*s> relay=%s user=%.*s client=%.*s", SPAN_ARG(about), words[m->about], SPAN_ARG(m->sender),
 	    m->may_relay ? "yes" : "no", SPAN_ARG(m->sasl_user), SPAN_ARG(m->client_addr));
 	if (x->away[ROUTED])
 		return false;
@@ -295,7 +297,7 @@ script_start(void *core)
 	policy_init(&x->policy, x->conf, &x->conf->listeners[0]);
 	session_init(&x->session, &x->policy, &x->peer, &ports, x);
 	x->started = true;
-	session_greet(&x->session);
+	session_ask_greeting(&x->session);
 	emit(x);
 }
 

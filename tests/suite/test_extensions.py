@@ -134,4 +134,33 @@ def test_a_login_that_fails_keeps_the_mail():
     assert not strict.messages
 
 
+def test_rates_over_all_processes():
+    """Last: it changes what the others go by."""
+    with open(suite.env["CONFIG"]) as f:
+        text = f.read().replace("mynetworks = 127.0.0.0/8\n", "")
+    with open(suite.env["CONFIG"], "w") as f:
+        f.write(text + "smtpd_login_message_rate_limit = 3\nanvil_rate_time_unit = 1h\nmynetworks = 192.0.2.0/24\n"
+                "smtpd_client_connection_rate_limit = 12\nreject_authenticated_sender_login_mismatch = yes\n")
+    suite.mailctl("reload")
+    replies = []
+    for n in range(5):
+        with suite.submission("alice") as s:
+            if n == 0:
+                s.mail("bob@example.test")
+                expect(s.rcpt("bob@example.test")[0], 553)
+                s.rset()
+            s.mail("alice@example.test")
+            replies.append(s.rcpt("bob@example.test"))
+    codes = [r[0] for r in replies]
+    expect(codes, [250, 250, 451, 451, 451])  # the refused one counts
+    has(replies[-1][1].decode(), "4.7.28")
+
+    def refused():
+        d = Dialogue(ADDRESS)
+        reply = d.reply()
+        d.close()
+        return reply.startswith("421 4.7.0")
+    assert any(refused() for _ in range(12))
+
+
 main(globals())

@@ -20,11 +20,12 @@ struct mailctl {
 	char **args; /* behind the verb, options taken out */
 	int nargs;
 	bool json, dry_run, password_stdin, sandbox, widen;
+	bool follow, received;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
-	const char *sort, *sender, *filter, *comment, *to;
+	const char *sort, *sender, *filter, *comment, *to, *since, *log;
 	uint64_t limit;
 	struct arena arena;
-	const struct conf *conf; /* NULL only for check, which reads it itself, and trace */
+	const struct conf *conf; /* NULL only for check, which reads it itself, and trace --received */
 };
 
 #define COMMAND(group, verb, function, arguments, doc) int function(struct mailctl *m);

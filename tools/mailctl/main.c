@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/mailctl/mailctl.h"
+#include "tools/mailctl/trace.h"
 
 static const struct {
 	const char *group, *verb;
@@ -86,6 +87,8 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--sandbox", offsetof(struct mailctl, sandbox) },
 		{ "--widen", offsetof(struct mailctl, widen) },
 		{ "--password-stdin", offsetof(struct mailctl, password_stdin) },
+		{ "--follow", offsetof(struct mailctl, follow) },
+		{ "--received", offsetof(struct mailctl, received) },
 		{ "--quiet", offsetof(struct mailctl, quiet) },
 		{ "--by-sender", offsetof(struct mailctl, by_sender) },
 		{ "--rule", offsetof(struct mailctl, rule) },
@@ -103,6 +106,8 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--filter", offsetof(struct mailctl, filter) },
 		{ "--comment", offsetof(struct mailctl, comment) },
 		{ "--to", offsetof(struct mailctl, to) },
+		{ "--since", offsetof(struct mailctl, since) },
+		{ "--log", offsetof(struct mailctl, log) },
 	};
 
 	for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)
@@ -155,7 +160,7 @@ run(struct mailctl *m, char **argv, int argc)
 				return mailctl_fail(EX_USAGE_, "%s: unknown option, or its value is missing", argv[k]);
 		}
 		m->nargs = kept;
-		if (commands[i].run != check_cmd && commands[i].run != trace_cmd && !load_config(m))
+		if (commands[i].run != check_cmd && !(commands[i].run == trace_cmd && trace_is_received(m)) && !load_config(m))
 			return EX_CONFIG_;
 		return commands[i].run(m);
 	}

@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""mailctl trace: the story of a message by id, address, Message-ID; of mail that was refused; live; from rotated logs."""
+import gzip
+import json
+import os
+import re
+import shutil
+import smtplib
+import socket
+import subprocess
+import threading
+import time
+
+import pillar
+from peer import Peer
+from pillar import Instance, expect, has, main, wait_for
+
+with socket.socket() as free:
+    free.bind(("127.0.0.12", 0))
+    PORT = free.getsockname()[1]
+suite = Instance(extra="""mynetworks = 127.0.0.0/8
+minimal_backoff_time = 1s
+maximal_backoff_time = 1s
+queue_run_delay = 1s
+transport_maps = inline:{far.test=smtp:[127.0.0.11]:%d,later.test=smtp:[127.0.0.12]:%d}
+virtual_alias_maps = inline:{team@example.test=bob@example.test}
+message_size_limit = 20000
+""" % (PORT, PORT))
+far = Peer(("127.0.0.11", PORT), replies={("RCPT", "unknown"): "550 5.1.1 unknown"})
+
+
+def trace(*args, check=True):
+    return suite.mailctl("trace", *args, check=check).stdout
+
+
+def events(*args):
+    return [json.loads(line) for line in trace("--json", *args).splitlines()]
+
+
+def send(to, mid, sender="alice@example.test", body="hello"):
+    """The queue id."""
+    with suite.smtp() as s:
+        s.ehlo("client.test")
+        s.mail(sender)
+        for r in [to] if isinstance(to, str) else to:
+            s.rcpt(r)
+        code, text = s.data("Message-ID: <%s@client.test>\r\nSubject: t\r\n\r\n%s\r\n" % (mid, body))
+        if code != 250:
+            raise smtplib.SMTPDataError(code, text)
+    line = suite.wait_log("received", "%s@client.test" % mid)
+    return re.search(r" id=(\w+)", line).group(1)
+
+
+def ended(i):
+    suite.wait_log("removed", "id=" + i)
+    return trace(i)
+
+
+def in_order(text, *words):
+    at = 0
+    for word in words:
+        found = text.find(word, at)
+        if found < 0:
+            raise AssertionError("no %r behind %r in\n%s" % (word, text[:at][-200:], text))
+        at = found + len(word)
+
+
+def test_delivered_locally():
+    i = send("bob@example.test", "local")
+    text = ended(i)
+    in_order(text, "message " + i, "connected client=localhost[127.0.0.1]", "routed", "via=local/example.test", "bob@example.test is a mailbox",
+             "relay=example.test/bob", "delivered to mailbox as ")
+    has(text, "accepted  client=localhost[127.0.0.1] helo=client.test from=<alice@example.test> to=<bob@example.test>")
+    has(text, "rule=bob@example.test: example.test is a virtual mailbox domain")
+    name = re.search(r"delivered to mailbox as ([^ )]+)", text).group(1)
+    assert any(name in f for f in suite.mailbox_files("bob")), name
+
+
+def test_by_address_and_message_id():
+    i = send("bob@example.test", "three-ways")
+    ended(i)
+    for key in ("<three-ways@client.test>", "three-ways@client.test", i, i.lower()):
+        expect({e["id"] for e in events(key)}, {i}, key)
+    mine = events("bob@example.test", "--since", "1h")
+    assert i in {e["id"] for e in mine}
+    times = [e["time"] for e in mine if e["id"] == i]
+    expect(times, sorted(times))
+    assert trace("bob@example.test", "--limit", "1").count("message ") == 1
+    has(suite.mailctl("trace", "nobody-ever@example.test", check=False).stderr, "is about nobody-ever@example.test")
+
+
+def test_relayed_with_the_reply():
+    text = ended(send("a@far.test", "relayed"))
+    in_order(text, "routed", "via=remote/[127.0.0.11]:%d" % PORT, "sent", "relay=127.0.0.11[127.0.0.11]:%d" % PORT, "(250")
+
+
+def test_deferred_and_then_delivered():
+    i = send("b@later.test", "deferred")
+    suite.wait_log("delivery", "id=" + i, "status=deferred")
+    live = trace(i)
+    in_order(live, "deferred", "Connection refused", "now: in the queue", "<b@later.test>")
+    late = Peer(("127.0.0.12", PORT))
+    text = ended(i)
+    in_order(text, "deferred", "relay=127.0.0.12[127.0.0.12]", "sent", "done")
+    assert "now:" not in text
+    expect(len(late.messages), 1)
+
+
+def test_bounced_with_its_report():
+    i = send("unknown@far.test", "bounced", sender="bob@example.test")
+    text = ended(i)
+    report = re.search(r"report=(\w+) to=<bob@example.test>", text).group(1)
+    suite.wait_log("removed", "id=" + report)
+    text = trace(i)
+    in_order(text, "bounced", "550 5.1.1", "reported", "message %s, the report about %s" % (report, i), "delivered to mailbox as ")
+    expect([e["report_about"] for e in events(i) if e["id"] == report][0], i)
+    in_order(trace(report), "reported", "report=" + report, "delivered to mailbox as ")
+
+
+def test_refused_recipient():
+    with suite.smtp() as s:
+        s.ehlo("client.test")
+        s.mail("someone@client.test")
+        expect(s.rcpt("nobody@example.test")[0], 550)
+        session = re.search(r"session=(\w+)", suite.wait_log("reject", "nobody@example.test")).group(1)
+    suite.wait_log("disconnect", session)
+    for key in ("nobody@example.test", "someone@client.test", session):
+        in_order(trace(key), "session " + session, "connected client=localhost[127.0.0.1]", "REFUSED   client=localhost[127.0.0.1]",
+                 "to=<nobody@example.test> reply=550 5.1.1", "rule=nobody@example.test: ", "left")
+
+
+def test_refused_content():
+    try:
+        send("bob@example.test", "big", sender="big@client.test", body="0123456789\r\n" * 4000)
+        raise AssertionError("taken")
+    except smtplib.SMTPException:
+        pass
+    suite.wait_log("content refused")
+    in_order(trace("big@client.test"), "connected", "REFUSED", "from=<big@client.test> content refused: ", "left")
+
+
+def test_through_an_alias():
+    i = send(["team@example.test", "nobody2@example.test"], "alias")
+    text = ended(i)
+    in_order(text, "to=<nobody2@example.test> reply=550", "routed", "to=<team@example.test> via=local/example.test as=<bob@example.test>",
+             "sent", "to=<bob@example.test> orig_to=<team@example.test>")
+    assert i in {e.get("id") for e in events("team@example.test")}
+
+
+def test_follow():
+    follower = subprocess.Popen([pillar.MAILCTL, "-c", suite.env["CONFIG"], "trace", "--follow", "<live@client.test>"], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True)
+    seen = []
+    threading.Thread(target=lambda: [seen.append(line) for line in follower.stdout], daemon=True).start()
+    time.sleep(0.3)
+    i = send("bob@example.test", "live")
+    suite.wait_log("removed", "id=" + i)
+    follower.wait(30 * pillar.SLOW) # it ends when the message has left the queue
+    wait_for(lambda: "done" in "".join(seen), 10, "the end of it")
+    in_order("".join(seen), "message " + i, "delivered to mailbox as ")
+
+
+def test_rotated_logs():
+    i = send("bob@example.test", "rotated")
+    before = ended(i)
+    copy = suite.dir + "/kept.log"
+    lines = suite.log().splitlines(True)
+    with gzip.open(copy + ".2.gz", "wt") as f:
+        f.writelines(lines[:len(lines) // 2])
+    with open(copy + ".1", "w") as f:
+        f.writelines(lines[len(lines) // 2:-3])
+    with open(copy, "w") as f:
+        f.writelines(lines[-3:])
+    for n, name in enumerate((".2.gz", ".1", "")):
+        os.utime(copy + name, (1e9 + n, 1e9 + n))
+    expect(trace(i, "--log", copy), before)
+    syslog = [re.sub(r"^\S+ ", "Nov 21 15:23:12 mail ", line) for line in lines]
+    with open(copy, "w") as f:
+        f.writelines(syslog)
+    in_order(trace(i, "--log", copy), "Nov 21 15:23:12", "delivered to mailbox as ")
+
+
+def test_hops_of_a_file():
+    path = suite.wait_mail(1)[0]
+    has(trace(path), "No host was passed twice")
+    has(trace("--received", path), "No host was passed twice")
+
+
+def test_a_large_log_takes_seconds():
+    """40 MB here; the time is printed, the memory is bounded."""
+    copy, lines = suite.dir + "/large.log", suite.log()
+    with open(copy, "w") as f:
+        f.write(lines)
+        size = 0
+        while size < 40 << 20:
+            f.write(re.sub("id=S", "id=R", lines).replace("session=S", "session=R").replace("report=S", "report=R").replace("bob@", "bab@"))
+            size += len(lines)
+    i = re.search(r"received id=(\w+)", lines).group(1)
+    begun = time.monotonic()
+    r = subprocess.run(["/usr/bin/env", "time", "-f", "%M", pillar.MAILCTL, "-c", suite.env["CONFIG"], "trace", i, "--log", copy], capture_output=True, text=True) \
+        if shutil.which("time") else suite.mailctl("trace", i, "--log", copy)
+    print("# %.0f MB by id: %.2f s" % (size / 1e6, time.monotonic() - begun))
+    has(r.stdout, "message " + i)
+    begun = time.monotonic()
+    has(trace("alice@example.test", "--log", copy), "message ")
+    print("# by address: %.2f s" % (time.monotonic() - begun))
+    os.unlink(copy)
+
+
+main(globals())

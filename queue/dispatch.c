@@ -2,6 +2,7 @@
  *
  * Units become jobs as destinations allow; what agents answer is recorded.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,17 @@ set_aside(struct queue *q, struct message *m, const struct fail *why)
 	queue_record_state(q, m);
 }
 
+/* Want of memory or descriptors passes. */
+static void
+put_off(struct queue *q, struct entry *e, const struct fail *why)
+{
+	struct word *reason = words_get(&q->words, fail_text(why));
+
+	queue_log_message(LOG_failure, e->m, "put off: its content cannot be read: %s", why->text);
+	queue_postpone(q, e, reason, q->now + q->p.queue_run_delay);
+	words_put(&q->words, &reason);
+}
+
 static void
 take_units(struct queue_job *job, struct entry *e, uint32_t limit)
 {
@@ -156,7 +168,10 @@ start_job(struct queue *q, struct destination *d, struct entry *e)
 		return false;
 	if (!find_content(q, job, &why)) {
 		free_job(q, job);
-		set_aside(q, m, &why);
+		if (why.class == FAIL_LIMIT || why.err == ENOMEM || why.err == EMFILE || why.err == ENFILE)
+			put_off(q, e, &why);
+		else
+			set_aside(q, m, &why);
 		return true;
 	}
 	take_units(job, e, limit);

@@ -125,6 +125,8 @@ void queue_look(struct queue *q, struct destination *d); /* its lists or its hea
 /* waiting.c */
 void queue_delay(struct queue *q, struct message *m, uint32_t recipient, struct destination *d, int64_t due_ms);
 void queue_wait_settled(struct queue *q, struct message *m); /* nothing of it is under way any more */
+/* A ready entry waits again; due_ms as for queue_delay(). */
+void queue_postpone(struct queue *q, struct entry *e, struct word *reason, int64_t due_ms);
 void queue_park(struct queue *q, struct destination *d);     /* held back: what was ready waits */
 void queue_run_timers(struct queue *q);
 void queue_run_ages(struct queue *q);

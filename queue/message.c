@@ -31,12 +31,12 @@ load_recipients(struct message *m, struct span list)
 	while (i < m->nrcpts && record_list_next(&list, &record_desc_recipient, &r, &ok)) {
 		struct recipient *to = &m->rcpts[i];
 
-		to->address = text_new(r.address);
-		to->orcpt = text_new(r.orcpt);
+		bool kept = text_keep(&to->address, r.address) && text_keep(&to->orcpt, r.orcpt);
+
 		to->notify = r.notify;
 		to->settled = r.settled;
 		to->expanded = r.expanded;
-		if ((!to->address && r.address.n) || !load_done(m, i, r.done) || (r.owner.n && !message_set_owner(m, i, r.owner)))
+		if (!kept || !load_done(m, i, r.done) || (r.owner.n && !message_set_owner(m, i, r.owner)))
 			return false;
 		m->unsettled += !r.settled;
 		i++;
@@ -48,13 +48,13 @@ struct message *
 message_new(const struct record_envelope *e)
 {
 	struct message *m = e->recipients ? calloc(1, sizeof(*m)) : NULL;
+	bool kept;
 
 	if (!m)
 		return NULL;
 	m->by_id.id = e->id;
-	m->sender = text_new(e->sender);
-	if (e->envid.n && message_extra(m))
-		m->extra->envid = text_new(e->envid);
+	/* What does not fit into memory must not pass for empty: for the null sender, say. */
+	kept = text_keep(&m->sender, e->sender) && (e->envid.n == 0 || (message_extra(m) && text_keep(&m->extra->envid, e->envid)));
 	m->size = e->size;
 	m->ret = e->ret;
 	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |
@@ -64,7 +64,7 @@ message_new(const struct record_envelope *e)
 	if (!m->rcpts)
 		m->nrcpts = 0;
 	m->first.m = m;
-	if (!m->rcpts || !load_recipients(m, e->list))
+	if (!kept || !m->rcpts || !load_recipients(m, e->list))
 		message_free(&m, NULL);
 	return m;
 }

@@ -130,11 +130,11 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 	}
 	if (!u)
 		return false;
-	if (!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)))
-		u->address = text_new(t->address);
-	u->home = text_new(t->home);
-	u->sender = text_new(t->sender);
-	u->login = text_new(t->login);
+	if ((!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)) && !text_keep(&u->address, t->address)) ||
+	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, t->sender) || !text_keep(&u->login, t->login)) {
+		unit_free(u);
+		return false;
+	}
 	u->uid = t->uid;
 	u->gid = t->gid;
 	a->at[a->nunits++] = d;

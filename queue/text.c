@@ -21,6 +21,14 @@ text_new(struct span s)
 	return t;
 }
 
+bool
+text_keep(struct text **at, struct span s)
+{
+	free(*at);
+	*at = text_new(s);
+	return *at || s.n == 0;
+}
+
 void
 words_init(struct words *w)
 {

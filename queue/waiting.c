@@ -215,37 +215,43 @@ queue_wait_settled(struct queue *q, struct message *m)
 }
 
 void
+queue_postpone(struct queue *q, struct entry *e, struct word *reason, int64_t due_ms)
+{
+	struct message *m = e->m;
+	struct destination *d = e->d;
+	struct unit *units = e->units, *u;
+
+	destination_remove(d, e);
+	e->units = NULL; /* the entry may be the one they wait in next */
+	e->count = 0;
+	entry_done(e);
+	words_put(&q->words, &m->reason);
+	m->reason = word_again(reason);
+	while ((u = units)) {
+		struct recipient *r = &m->rcpts[u->recipient];
+		uint32_t recipient = u->recipient;
+
+		units = u->next;
+		if (!(m->flags & MESSAGE_TRIED)) /* it never was: say why */
+			queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none status=deferred (waits for %.*s: %.*s)",
+			    SPAN_ARG(unit_address(m, u)), SPAN_ARG(destination_nexthop(d)), SPAN_ARG(word_span(reason)));
+		unit_free(u);
+		if (--r->open == 0)
+			queue_delay(q, m, recipient, d, due_ms);
+		else
+			r->delayed = true;
+	}
+	m->flags |= MESSAGE_TRIED;
+	queue_touch(q, m);
+}
+
+void
 queue_park(struct queue *q, struct destination *d)
 {
 	struct entry *e;
 
-	while (d->nready > 0 && (e = destination_pick_ready(d))) {
-		struct message *m = e->m;
-		struct unit *units = e->units, *u;
-
-		destination_remove(d, e);
-		e->units = NULL; /* the entry may be the one they wait in next */
-		e->count = 0;
-		entry_done(e);
-		words_put(&q->words, &m->reason);
-		m->reason = word_again(d->last);
-		while ((u = units)) {
-			struct recipient *r = &m->rcpts[u->recipient];
-			uint32_t recipient = u->recipient;
-
-			units = u->next;
-			if (!(m->flags & MESSAGE_TRIED)) /* it never was: say why */
-				queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none status=deferred (waits for %.*s: %.*s)",
-				    SPAN_ARG(unit_address(m, u)), SPAN_ARG(destination_nexthop(d)), SPAN_ARG(word_span(d->last)));
-			unit_free(u);
-			if (--r->open == 0)
-				queue_delay(q, m, recipient, d, 0);
-			else
-				r->delayed = true;
-		}
-		m->flags |= MESSAGE_TRIED;
-		queue_touch(q, m);
-	}
+	while (d->nready > 0 && (e = destination_pick_ready(d)))
+		queue_postpone(q, e, d->last, 0);
 }
 
 void

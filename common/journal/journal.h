@@ -125,6 +125,7 @@ uint64_t journal_segment(journal_pos pos);
 /* Recycles and compacts what has become free or sparse; cheap when nothing has. */
 void journal_tidy(struct journal *j);
 
+void journal_set_reserve(struct journal *j, uint64_t bytes); /* journal_options.reserve from now on */
 bool journal_alive(const struct journal *j);
 size_t journal_pending(const struct journal *j); /* bytes not durable yet */
 

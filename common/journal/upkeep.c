@@ -378,6 +378,12 @@ journal_tidy(struct journal *j)
 	j->tidying = false;
 }
 
+void
+journal_set_reserve(struct journal *j, uint64_t bytes)
+{
+	j->o.reserve = bytes;
+}
+
 bool
 journal_alive(const struct journal *j)
 {

@@ -37,7 +37,7 @@ struct transaction {
 	bool aborted;
 };
 
-enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024 };
+enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024, SPACE_MS = 1000 };
 
 static void
 free_transaction(struct transaction *t)
@@ -88,19 +88,52 @@ status_for(const struct fail *why)
 	return why->class == FAIL_LIMIT ? STATUS_DISK_FULL : STATUS_SYSTEM_LOCAL_TEMP;
 }
 
+/* The journal has room of its own for a while; the reserve is kept by refusing here. */
+static bool
+is_full(struct queued *q)
+{
+	int64_t now = loop_now_ms(q->service->loop), space;
+	bool full;
+
+	if (q->space_at && now - q->space_at < SPACE_MS)
+		return q->full;
+	q->space_at = now;
+	space = q->vfs->ops->space(q->vfs);
+	full = space >= 0 && (uint64_t)space < q->service->conf->queue_minfree;
+	if (full && !q->full)
+		log_put(LOG_limit, "%" PRId64 " bytes of queue_directory are free, less than queue_minfree: mail is refused", space);
+	else if (!full && q->full)
+		log_put(LOG_limit, "%" PRId64 " bytes of queue_directory are free: mail is taken again", space);
+	q->full = full;
+	return full;
+}
+
+/* A copy did not fit: what is missing must not pass for empty. */
+static bool
+arena_short(const struct ipc_intake_open *m, const struct record_envelope *e)
+{
+	return m->sender.n != e->sender.n || m->client_name.n != e->client_name.n || m->client_addr.n != e->client_addr.n ||
+	       m->helo.n != e->helo.n || m->protocol.n != e->protocol.n || m->sasl_user.n != e->sasl_user.n || m->envid.n != e->envid.n;
+}
+
 static bool
 on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 {
 	struct intake *in = channel_owner(c);
-	struct transaction *t = m->id && !find(in, m->id) ? calloc(1, sizeof(*t)) : NULL;
+	struct transaction *t;
+	uint8_t state = CONV_NONE;
 	struct arena *a;
 
-	if (t)
-		t->state = CONV_NONE;
-	if (!t || !channel_step(c, IPC_intake_open, &t->state) || !map_put_u64(&in->transactions, &t->by_id, m->id)) {
-		free(t);
+	if (!m->id || find(in, m->id) || !channel_step(c, IPC_intake_open, &state))
 		return false;
+	t = calloc(1, sizeof(*t));
+	if (!t || !map_put_u64(&in->transactions, &t->by_id, m->id)) {
+		struct ipc_intake_refused no = { .id = m->id, .status = STATUS_NOT_ACCEPTING };
+
+		free(t);
+		return ipc_send_intake_refused(c, &no);
 	}
+	t->state = state;
 	t->intake = in;
 	a = &t->arena;
 	arena_init(a, ARENA_MAX);
@@ -120,10 +153,12 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.smtputf8 = m->smtputf8,
 		.held = m->hold,
 	};
-	if (!t->content || in->q->stopping)
+	if (!t->content || arena_short(m, &t->e) || in->q->stopping)
 		refuse(t, STATUS_NOT_ACCEPTING, SPAN_NONE);
 	else if (in->q->intake_bytes > INTAKE_MEMORY)
 		refuse(t, STATUS_CONGESTION, SPAN_NONE);
+	else if (is_full(in->q))
+		refuse(t, STATUS_DISK_FULL, SPAN_NONE);
 	return true;
 }
 
@@ -184,8 +219,15 @@ on_intake_data(struct channel *c, const struct ipc_intake_data *m)
 	if (t->e.blob) {
 		(void)blob_write(&t->blob, m->bytes); /* a failure shows at the end */
 	} else {
-		buf_put(&t->content->bytes, m->bytes);
-		t->intake->q->intake_bytes += m->bytes.n;
+		struct buf *b = &t->content->bytes;
+		size_t before = buf_len(b);
+
+		buf_put(b, m->bytes);
+		t->intake->q->intake_bytes += buf_len(b) - before;
+		if (!buf_ok(b)) {
+			log_put(LOG_failure, "no memory for a message of %" PRIu64 " bytes", t->size);
+			refuse(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+		}
 	}
 	return true;
 }

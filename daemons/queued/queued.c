@@ -295,6 +295,9 @@ on_reload(struct service *s, const struct conf *old)
 	struct queue_params p = params_of(q);
 
 	(void)old;
+	q->space_at = 0;
+	if (q->journal)
+		journal_set_reserve(q->journal, q->service->conf->queue_minfree);
 	if (q->queue)
 		queue_set_params(q->queue, &p);
 	queued_set_history(q);

@@ -39,6 +39,8 @@ struct queued {
 	struct list intakes;
 	size_t intake_bytes;
 	size_t inline_max;
+	int64_t space_at; /* when the file system was asked for its space */
+	bool full;        /* it has less than queue_minfree */
 	/* routing */
 	struct channel *route; /* NULL while routed is away */
 	/* delivery */

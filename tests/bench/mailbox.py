@@ -10,9 +10,11 @@ has it (high-performance login, very dirty syncs), its fsyncs as by default.  Se
 what is common.  Ratios above 1 are in our favour.
 """
 import argparse
+import glob
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -139,6 +141,11 @@ service stats {{
     def maildir(self, number):
         return "%s/mail/user%d" % (self.dir, number)
 
+    def forget(self, target):
+        """Nothing is known of the mailbox any more: no index, no process that remembers it."""
+        for entry in glob.glob(target + "/dovecot*"):
+            os.remove(entry)
+
 
 class Pillarpost(peers.Pillarpost):
     to, login, password = "user%@example.test", "user%@example.test", "secret"
@@ -154,7 +161,7 @@ class Pillarpost(peers.Pillarpost):
         if self.run([pillar.MAILCTL, "-c", self.instance.env["CONFIG"], "start"], etc_upper=self.dir + "/ns-etc").wait() != 0:
             raise RuntimeError("pillarpost does not start")
         self.instance.running = True
-        for number in range(USERS):
+        for number in range(USERS if self.kind == "mailboxes" else 1):
             self.instance.mailctl("user", "add", "user%d@example.test" % number, "--password-stdin", input="secret\n")
         self.port = self.ports["imap"]
         self.wait()
@@ -162,12 +169,22 @@ class Pillarpost(peers.Pillarpost):
     def maildir(self, number):
         return self.instance.maildir("user%d" % number)
 
+    def forget(self, target):
+        for pid in self.pids():
+            with open("/proc/%d/comm" % pid) as f:
+                if f.read() == "mailboxd\n":
+                    os.kill(pid, signal.SIGTERM)
+        time.sleep(0.5)
+        for entry in os.scandir(target):
+            if entry.name not in ("cur", "new", "tmp"):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.remove(entry.path)
+
 
 class Imap:
     def __init__(self, server, number):
         self.sock = socket.create_connection(("127.0.0.1", server.ports["imap"]))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.settimeout(600)
+        self.sock.settimeout(120)
         self.space = bytearray(1 << 20)
         self.sock.recv(4096)
         self.ask("LOGIN %s %s" % (server.login.replace("%", str(number)), server.password))
@@ -181,7 +198,8 @@ class Imap:
             if n == 0:
                 raise RuntimeError("the server hung up on " + command)
             total += n
-            tail = (tail + bytes(self.space[max(0, n - 300):n]))[-300:]
+            tail = (tail + bytes(self.space[max(0, n - 8192):n]))[-8192:]
+            self.last = tail
             if tail.endswith(b"\r\n"):
                 last = tail[:-2].rpartition(b"\n")[2]
                 if last.startswith(b"t "):
@@ -239,7 +257,7 @@ def ask_folder(server, files, args):
     imap.close()
     target = server.maildir(0)
     owner = os.stat(target)
-    time.sleep(1.1)
+    server.forget(target)
     for entry in os.scandir(files):
         to = "%s/cur/%s" % (target, entry.name)
         shutil.copyfile(entry.path, to)
@@ -249,6 +267,9 @@ def ask_folder(server, files, args):
     results, count = {}, args.folder
     imap = Imap(server, 0)
     results["select-cold"] = [imap.ask("SELECT INBOX")[0]]
+    imap.ask("STATUS INBOX (MESSAGES)")
+    if b"MESSAGES %d)" % count not in imap.last:
+        raise RuntimeError("%s: not %d messages: %s" % (server.name, count, imap.last.decode()))
     for name, command, _, again, _ in FOLDER:
         times = []
         try:
@@ -258,6 +279,9 @@ def ask_folder(server, files, args):
             elif name == "expunge":
                 imap.ask("STORE %d:* +FLAGS.SILENT (\\Deleted)" % (count // 2))
                 times.append(imap.ask("EXPUNGE")[0])
+                imap.ask("STATUS INBOX (MESSAGES)")
+                if b"MESSAGES %d)" % (count // 2 - 1) not in imap.last:
+                    raise RuntimeError("EXPUNGE left " + imap.last.decode())
             elif command:
                 for _ in range(args.runs if again else 1):
                     if name == "select":
@@ -305,7 +329,7 @@ def main():
     rates = {cls: {name: [] for name in names if name in RATES} for cls in both}
     for _ in range(args.runs if any(n in RATES for n in names) else 0):
         for cls in both:
-            server = cls("mailbox")
+            server = cls("mailboxes")
             try:
                 for name in rates[cls]:
                     try:

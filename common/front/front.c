@@ -106,7 +106,17 @@ on_sign_open(struct service *s, struct channel *c, struct span peer, unsigned in
 
 	(void)peer;
 	(void)instance;
-	signer_attach(f->signer, c);
+	signer_attach_sign(f->signer, c);
+}
+
+static void
+on_certs_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct front *f = s->state;
+
+	(void)peer;
+	(void)instance;
+	signer_attach_certs(f->signer, c);
 }
 
 /* ---- listeners ---- */
@@ -211,7 +221,8 @@ front_service(const struct front_protocol *p, bool (*on_boot)(struct service *, 
 	static const struct service_channel channels[] = {
 		{ .type = &ipc_channel_auth, .side = CHANNEL_CLIENT, .ops = &auth_ops, .on_open = on_auth_open },
 		{ .type = &ipc_channel_login, .side = CHANNEL_CLIENT, .ops = &login_ops, .on_open = on_login_open },
-		{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .on_open = on_sign_open },
+		{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .ops = &signer_channel_ops, .on_open = on_sign_open },
+		{ .type = &ipc_channel_certs, .side = CHANNEL_CLIENT, .on_open = on_certs_open },
 	};
 
 	return (struct service_ops){

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * channel_sync: a channel for programs without a loop (tools), and for the one
- * place that must wait for an answer (a TLS handshake's signature).
+ * channel_sync: a channel for programs without a loop (tools), and for the few
+ * places that must wait for an answer (suited for maild, a front for its certificates).
  */
 #ifndef IPC_CHANNEL_SYNC_H
 #define IPC_CHANNEL_SYNC_H

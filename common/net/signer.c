@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "net/signer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,15 +11,19 @@
 #include "ipc/messages.h"
 
 enum {
-	SIGN_MS = 2000,      /* for one signature */
+	SIGN_MS = 10000,     /* for one signature; only its own handshake waits */
+	LOOK_MS = 2000,      /* how often that is looked at */
 	FETCH_MS = 2000,     /* for each message of the chains */
 	RETRY_MS = 1000,     /* after keyd did not answer */
 	CHAINS_MAX = 1000,
 };
 
 struct signer {
-	struct channel_sync *channel; /* owned; NULL while keyd is away */
-	struct tls_server *server;    /* counted */
+	struct channel_sync *certs; /* owned; NULL while keyd is away */
+	struct channel *sign;       /* owned; NULL while keyd is away */
+	struct list pending;        /* struct tls_signature, oldest first */
+	struct timer patience;
+	struct tls_server *server;  /* counted */
 	bool only13;
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
@@ -26,8 +31,8 @@ struct signer {
 	int64_t retry_ms;    /* not before this */
 	size_t chains;
 	struct tls_ticket_key tickets[2];
-	int64_t tickets_ms; /* good until then; 0: none are there */
-	int64_t tickets_retry_ms;
+	bool have_tickets;
+	int64_t tickets_ms;  /* to be asked for again then */
 };
 
 static const char *const digests[] = { "", "SHA256", "SHA384", "SHA512", "SHA1" };
@@ -49,8 +54,20 @@ signer_new(bool only13)
 	if (s) {
 		s->only13 = only13;
 		s->stale = true;
+		list_init(&s->pending);
 	}
 	return s;
+}
+
+/* keyd is gone, or this front: no handshake gets its signature any more. */
+static void
+fail_pending(struct signer *s)
+{
+	struct list *node;
+
+	while ((node = list_shift(&s->pending)))
+		tls_signature_done(OWNER_OF(node, struct tls_signature, node), SPAN_NONE);
+	timer_stop(&s->patience);
 }
 
 void
@@ -60,70 +77,39 @@ signer_free(struct signer **at)
 
 	if (!s)
 		return;
-	channel_sync_free(&s->channel);
+	while (list_shift(&s->pending))
+		continue;
+	timer_stop(&s->patience);
+	channel_free(&s->sign);
+	channel_sync_free(&s->certs);
 	tls_server_unref(&s->server);
 	explicit_bzero(s, sizeof(*s));
 	free(s);
 	*at = NULL;
 }
 
-void
-signer_attach(struct signer *s, struct channel *c)
-{
-	int fd = channel_take_fd(&c);
-	struct fail why;
+/* signatures */
 
-	channel_sync_free(&s->channel);
-	s->channel = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_sign, CHANNEL_CLIENT, &why);
-	s->stale = true;
-	s->retry_ms = 0;
-	s->tickets_ms = s->tickets_retry_ms = 0; /* another keyd has other keys */
-}
-
-/* The next message of the conversation; anything else breaks the channel. */
-static bool
-receive(struct signer *s, unsigned *type, const void **m, int timeout_ms, struct fail *why)
+static void
+on_patience(struct timer *t)
 {
-	if (channel_sync_recv(s->channel, type, m, NULL, timeout_ms, why))
-		return true;
-	channel_sync_free(&s->channel);
-	return false;
+	struct signer *s = OWNER_OF(t, struct signer, patience);
+	int64_t before = now_ms() - SIGN_MS;
+
+	LIST_EACH(&s->pending, it) {
+		struct tls_signature *to = OWNER_OF(it, struct tls_signature, node);
+
+		if (to->since_ms > before)
+			break;
+		list_remove(&to->node);
+		tls_signature_done(to, SPAN_NONE);
+	}
+	if (!list_empty(&s->pending))
+		(void)timer_set(t, LOOK_MS);
 }
 
 static bool
-send(struct signer *s, unsigned type, const void *m, struct fail *why)
-{
-	if (!s->channel)
-		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
-	if (channel_sync_send(s->channel, type, m, -1, SIGN_MS, why))
-		return true;
-	channel_sync_free(&s->channel);
-	return false;
-}
-
-/* An answer to an earlier question that was given up is passed over. */
-static bool
-await_answer(struct signer *s, struct buf *signature, struct fail *why)
-{
-	const struct ipc_sign_answer *answer;
-	const void *m;
-	unsigned type;
-
-	do {
-		if (!receive(s, &type, &m, SIGN_MS, why))
-			return false;
-		answer = m;
-	} while (type != IPC_sign_answer || answer->id != s->last_id);
-	if (answer->generation != s->generation)
-		s->stale = true;
-	if (!answer->ok)
-		return fail_set(why, FAIL_TEMP, 0, "keyd: %.*s", SPAN_ARG(span_sub(answer->why, 0, 200)));
-	buf_put(signature, answer->signature);
-	return buf_ok(signature) || fail_set(why, FAIL_LIMIT, 0, "the signature is too long");
-}
-
-static bool
-sign(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struct fail *why)
+begin(void *ctx, const struct tls_sign_request *ask, struct tls_signature *to, struct fail *why)
 {
 	struct signer *s = ctx;
 	struct ipc_sign_ask m = {
@@ -134,52 +120,144 @@ sign(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struc
 		.data = ask->input,
 	};
 
-	return send(s, IPC_sign_ask, &m, why) && await_answer(s, signature, why);
-}
-
-static bool
-fetch_tickets(struct signer *s, struct fail *why)
-{
-	struct ipc_sign_tickets ask = { .id = ++s->last_id };
-	const struct ipc_sign_ticket_keys *keys;
-	const void *m;
-	unsigned type;
-
-	if (!send(s, IPC_sign_tickets, &ask, why))
-		return false;
-	do {
-		if (!receive(s, &type, &m, FETCH_MS, why))
-			return false;
-		keys = m;
-	} while (type != IPC_sign_ticket_keys || keys->id != s->last_id);
-	if (keys->current.n != sizeof(s->tickets[0]) || keys->before.n != sizeof(s->tickets[1]))
-		return fail_set(why, FAIL_TEMP, 0, "keyd has no keys for tickets");
-	memcpy(&s->tickets[0], keys->current.p, keys->current.n);
-	memcpy(&s->tickets[1], keys->before.p, keys->before.n);
-	s->tickets_ms = now_ms() + keys->valid_ms;
+	if (!s->sign || !ipc_send_sign_ask(s->sign, &m))
+		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
+	to->id = m.id;
+	to->since_ms = now_ms();
+	list_push(&s->pending, &to->node);
+	if (!timer_running(&s->patience))
+		(void)timer_set(&s->patience, LOOK_MS);
 	return true;
 }
 
+static void
+forget(void *ctx, struct tls_signature *to)
+{
+	(void)ctx;
+	list_remove(&to->node);
+}
+
+/* An answer that nobody waits for any more is passed over. */
+static bool
+on_sign_answer(struct channel *c, const struct ipc_sign_answer *m)
+{
+	struct signer *s = channel_owner(c);
+
+	if (m->generation != s->generation)
+		s->stale = true;
+	LIST_EACH(&s->pending, it) {
+		struct tls_signature *to = OWNER_OF(it, struct tls_signature, node);
+
+		if (to->id != m->id)
+			continue;
+		list_remove(&to->node);
+		tls_signature_done(to, m->ok ? m->signature : SPAN_NONE);
+		break;
+	}
+	return true;
+}
+
+/* tickets */
+
+static void
+ask_tickets(struct signer *s)
+{
+	s->tickets_ms = now_ms() + RETRY_MS;
+	if (s->sign)
+		(void)ipc_send_sign_tickets(s->sign, &(struct ipc_sign_tickets){ .id = ++s->last_id });
+}
+
+static bool
+on_sign_ticket_keys(struct channel *c, const struct ipc_sign_ticket_keys *m)
+{
+	struct signer *s = channel_owner(c);
+
+	if (m->current.n != sizeof(s->tickets[0]) || m->before.n != sizeof(s->tickets[1]))
+		return m->current.n == 0;
+	memcpy(&s->tickets[0], m->current.p, m->current.n);
+	memcpy(&s->tickets[1], m->before.p, m->before.n);
+	s->have_tickets = true;
+	s->tickets_ms = now_ms() + m->valid_ms;
+	return true;
+}
+
+/* Until fresh ones are here those of the hour before serve on: the others still open them. */
 static bool
 tickets(void *ctx, struct tls_ticket_key keys[2])
 {
 	struct signer *s = ctx;
-	struct fail why;
-	int64_t now = now_ms();
 
-	if (now >= s->tickets_ms && (now < s->tickets_retry_ms || !fetch_tickets(s, &why))) {
-		if (now >= s->tickets_retry_ms)
-			s->tickets_retry_ms = now + RETRY_MS;
-		return false;
-	}
-	memcpy(keys, s->tickets, sizeof(s->tickets));
-	return true;
+	if (now_ms() >= s->tickets_ms)
+		ask_tickets(s);
+	if (s->have_tickets)
+		memcpy(keys, s->tickets, sizeof(s->tickets));
+	return s->have_tickets;
+}
+
+/* channels */
+
+#define DISPATCH_DEF "ipc/sign.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	struct signer *s = channel_owner(c);
+
+	(void)why;
+	if (s->sign == c)
+		s->sign = NULL;
+	channel_free(&c);
+	if (!s->sign)
+		fail_pending(s);
+}
+
+const struct channel_ops signer_channel_ops = { dispatch_sign, on_closed, NULL };
+
+void
+signer_attach_sign(struct signer *s, struct channel *c)
+{
+	channel_free(&s->sign);
+	fail_pending(s);
+	s->sign = c;
+	channel_set_owner(c, s);
+	timer_init(&s->patience, channel_loop(c), on_patience);
+	s->have_tickets = false; /* another keyd has other keys */
+	ask_tickets(s);
+}
+
+void
+signer_attach_certs(struct signer *s, struct channel *c)
+{
+	int fd = channel_take_fd(&c);
+	struct fail why;
+
+	channel_sync_free(&s->certs);
+	s->certs = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_certs, CHANNEL_CLIENT, &why);
+	s->stale = true;
+	s->retry_ms = 0;
+}
+
+/* chains */
+
+/* What comes too late belongs to an id that is asked for no more; only a channel that
+ * broke is given up. */
+static bool
+receive(struct signer *s, unsigned *type, const void **m, struct fail *why)
+{
+	errno = 0;
+	if (channel_sync_recv(s->certs, type, m, NULL, FETCH_MS, why))
+		return true;
+	if (errno != ETIMEDOUT)
+		channel_sync_free(&s->certs);
+	return false;
 }
 
 static struct tls_server *
 build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 {
-	struct tls_signer by = { sign, s, tickets };
+	struct tls_signer by = { .ctx = s, .tickets = tickets, .begin = begin, .forget = forget };
 	struct tls_server *server = tls_server_new(&by, why);
 	const void *m;
 	unsigned type;
@@ -189,18 +267,18 @@ build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 	if (server && s->only13)
 		tls_server_only13(server);
 	while (more) {
-		if (!receive(s, &type, &m, FETCH_MS, why)) {
+		if (!receive(s, &type, &m, why)) {
 			tls_server_unref(&server);
 			return NULL;
 		}
-		if (type == IPC_sign_chain && chains < CHAINS_MAX) {
-			const struct ipc_sign_chain *chain = m;
+		if (type == IPC_certs_chain && chains < CHAINS_MAX) {
+			const struct ipc_certs_chain *chain = m;
 
 			/* keyd has checked it; one that OpenSSL does not like here harms only itself. */
 			if (chain->id == s->last_id && tls_server_add_chain(server, chain->pem, why))
 				chains++;
-		} else if (type == IPC_sign_chains) {
-			const struct ipc_sign_chains *end = m;
+		} else if (type == IPC_certs_chains) {
+			const struct ipc_certs_chains *end = m;
 
 			*generation = end->generation;
 			more = end->id != s->last_id;
@@ -213,13 +291,17 @@ build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 static bool
 refresh(struct signer *s, struct fail *why)
 {
-	struct ipc_sign_fetch fetch = { .id = ++s->last_id };
+	struct ipc_certs_fetch fetch = { .id = ++s->last_id };
 	struct tls_server *server;
 	uint32_t generation = 0;
 	size_t chains = 0;
 
-	if (!send(s, IPC_sign_fetch, &fetch, why))
+	if (!s->certs)
+		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
+	if (!channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, FETCH_MS, why)) {
+		channel_sync_free(&s->certs);
 		return false;
+	}
 	server = build(s, &generation, &chains, why);
 	if (!server)
 		return false;
@@ -246,8 +328,8 @@ signer_context(struct signer *s, struct fail *why)
 		if (!ok && !s->server)
 			return NULL;
 	}
-	if (!s->server || s->chains == 0 || !s->channel) {
-		(void)fail_set(why, FAIL_TEMP, 0, s->channel ? "no certificate is loaded" : "keyd is away");
+	if (!s->server || s->chains == 0 || !s->sign) {
+		(void)fail_set(why, FAIL_TEMP, 0, s->sign ? "no certificate is loaded" : "keyd is away");
 		return NULL;
 	}
 	return s->server;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC
  *
  * signer: a front's link to keyd: fetches the certificate chains that keyd
- * has keys for, makes the TLS server context of them, and has handshakes
- * signed. Waits for keyd within a handshake, bounded.
+ * has keys for (and waits for these), makes the TLS server context of them, and has
+ * handshakes signed, during which everybody else goes on.
  *
- * In the front's struct service_channel ops stays NULL and on_open is
- *     signer_attach(state->signer, c);
+ * In the front's struct service_channel: for `certs` ops stays NULL and on_open is
+ * signer_attach_certs(); for `sign` ops is &signer_channel_ops and on_open
+ * signer_attach_sign().
  */
 #ifndef NET_SIGNER_H
 #define NET_SIGNER_H
@@ -16,13 +17,15 @@
 
 struct signer;
 
+extern const struct channel_ops signer_channel_ops;
+
 /* only13: TLS 1.3 alone is spoken (smtpd_tls_protocols). NULL: no memory. */
 struct signer *signer_new(bool only13);
 /* Contexts that connections still use go on to need it: free it last. */
 void signer_free(struct signer **signer);
-/* A fresh sign channel, client side; at the start and whenever keyd was
- * restarted. Taken: it becomes a channel_sync. */
-void signer_attach(struct signer *signer, struct channel *c);
+/* Fresh channels, client side; at the start and whenever keyd was restarted. Taken. */
+void signer_attach_certs(struct signer *signer, struct channel *c); /* becomes a channel_sync */
+void signer_attach_sign(struct signer *signer, struct channel *c);
 /* The context in force, to be asked for at each use and not kept: the signer's.
  * NULL when there is no certificate (do not offer TLS then) or keyd is away;
  * costs nothing but when keyd has loaded other keys. */

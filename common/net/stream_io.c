@@ -111,6 +111,7 @@ read_tls(struct stream *s, char *to, size_t n)
 	case TLS_IO_WRITE:
 		s->crossed = true;
 		return true;
+	case TLS_IO_SIGN: /* in handshakes alone */
 	case TLS_IO_FAIL:
 		break;
 	}
@@ -193,6 +194,9 @@ handshake(struct stream *s)
 	case TLS_IO_WRITE:
 		stream_await(s, true);
 		return true;
+	case TLS_IO_SIGN: /* what the peer says meanwhile has time */
+		watch_stop(&s->watch);
+		return true;
 	default:
 		if (stream_failure_of(s))
 			*s->failure = why;
@@ -219,10 +223,17 @@ handshake(struct stream *s)
 	return true;
 }
 
+static void
+on_signed(void *arg)
+{
+	stream_again(arg);
+}
+
 static bool
 begin_handshake(struct stream *s)
 {
 	s->state = S_HANDSHAKE;
+	tls_conn_on_ready(s->tls, on_signed, s);
 	s->parked = false;
 	return handshake(s);
 }
@@ -351,6 +362,11 @@ stream_on_turn(struct turn *h)
 {
 	struct stream *s = OWNER_OF(h, struct stream, turn);
 
+	if (s->again && s->state == S_HANDSHAKE && !s->doom) {
+		s->again = false;
+		(void)handshake(s);
+		return;
+	}
 	if (s->again) {
 		bool more = s->state == S_TLS && !s->eof && tls_pending(s->tls) && !s->paused && !s->finishing && buf_space(&s->in);
 

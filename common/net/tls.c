@@ -15,7 +15,27 @@ struct tls_conn {
 	struct tls_context *context; /* counted */
 	bool dead;                   /* after a fatal error OpenSSL wants no more calls */
 	bool more;                   /* a read may give something without a new event */
+	struct tls_server *server;   /* NULL on the client's side */
+	struct tls_signature signature;
+	void (*on_ready)(void *arg);
+	void *arg;
 };
+
+static void
+on_signed(struct tls_signature *s)
+{
+	struct tls_conn *conn = OWNER_OF(s, struct tls_conn, signature);
+
+	if (conn->on_ready)
+		conn->on_ready(conn->arg);
+}
+
+void
+tls_conn_on_ready(struct tls_conn *conn, void (*on_ready)(void *arg), void *arg)
+{
+	conn->on_ready = on_ready;
+	conn->arg = arg;
+}
 
 static struct tls_conn *
 conn_new(struct tls_context *context, SSL_CTX *ctx, int fd, struct fail *why)
@@ -51,6 +71,10 @@ tls_accept_new(struct tls_server *server, int fd, struct fail *why)
 		return NULL;
 	(void)SSL_set_app_data(conn->ssl, server);
 	SSL_set_accept_state(conn->ssl);
+	conn->server = server;
+	conn->signature.on_done = on_signed;
+	if (server->signer.begin) /* the handshake runs on a stack of its own, which is left while the signer works */
+		(void)SSL_set_mode(conn->ssl, SSL_MODE_ASYNC);
 	return conn;
 }
 
@@ -89,11 +113,30 @@ tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, 
 	return conn;
 }
 
+/* SSL_free() would lose the stack on which the handshake waits: it is led to its end. */
+static void
+abandon_signature(struct tls_conn *conn)
+{
+	struct tls_signature *s = &conn->signature;
+
+	if (!s->pending)
+		return;
+	if (!s->done)
+		conn->server->signer.forget(conn->server->signer.ctx, s);
+	s->done = true;
+	s->ok = false;
+	BIO_set_data(SSL_get_rbio(conn->ssl), (void *)(intptr_t)-1); /* says nothing more */
+	(void)SSL_do_handshake(conn->ssl);
+	ERR_clear_error();
+	buf_free(&s->bytes);
+}
+
 void
 tls_conn_free(struct tls_conn **conn)
 {
 	if (!*conn)
 		return;
+	abandon_signature(*conn);
 	SSL_free((*conn)->ssl);
 	tls_context_unref((*conn)->context);
 	free(*conn);
@@ -113,6 +156,8 @@ outcome(struct tls_conn *conn, int result, const char *doing, struct fail *why)
 		return TLS_IO_READ;
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_IO_WRITE;
+	case SSL_ERROR_WANT_ASYNC:
+		return TLS_IO_SIGN;
 	case SSL_ERROR_ZERO_RETURN:
 		return TLS_IO_END;
 	case SSL_ERROR_SYSCALL:
@@ -150,7 +195,15 @@ tls_handshake(struct tls_conn *conn, struct fail *why)
 	enum tls_io io;
 
 	start();
+	if (conn->server)
+		conn->server->shaking = &conn->signature;
 	io = outcome(conn, SSL_do_handshake(conn->ssl), "TLS handshake", why);
+	if (conn->server)
+		conn->server->shaking = NULL;
+	if (io == TLS_IO_SIGN)
+		return io;
+	if (io == TLS_IO_DONE)
+		(void)SSL_clear_mode(conn->ssl, SSL_MODE_ASYNC);
 	conn->more = true; /* the last flight may have brought data along */
 	if (io != TLS_IO_END)
 		return io;

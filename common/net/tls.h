@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/fail.h"
+#include "base/list.h"
 
 /* A key is named by the SHA-256 of its public key (DER SubjectPublicKeyInfo). */
 enum { TLS_KEY_ID = 32, TLS_SIGNATURE_MAX = 1024, TLS_TBS_MAX = 1024 };
@@ -32,14 +33,29 @@ struct tls_ticket_key {
 	unsigned char name[16], cipher[32], mac[32];
 };
 
-/* Asks for one signature and waits for it (bounded, some milliseconds).
- * PSS salt is as long as the digest; ECDSA signatures are DER. */
+/* A signature that a handshake waits for; part of its connection. */
+struct tls_signature {
+	struct list node; /* the signer's */
+	uint64_t id;      /* the signer's */
+	int64_t since_ms; /* the signer's */
+	struct buf bytes; /* once done */
+	bool pending, done, ok;
+	void (*on_done)(struct tls_signature *s);
+};
+/* The signer has it, or never will (bytes empty). */
+void tls_signature_done(struct tls_signature *s, struct span bytes);
+
+/* Makes signatures. PSS salt is as long as the digest; ECDSA signatures are DER. */
 struct tls_signer {
+	/* At once; or NULL, and: */
 	bool (*sign)(void *ctx, const struct tls_sign_request *ask, struct buf *signature, struct fail *why);
 	void *ctx;
 	/* The keys in force, to be asked for at each use: keys[0] seals and opens, keys[1] opens
 	 * still. NULL or false: the context makes keys of its own, which no other process knows. */
 	bool (*tickets)(void *ctx, struct tls_ticket_key keys[2]);
+	/* Asks; tls_signature_done() comes later, from the loop, while other connections go on. */
+	bool (*begin)(void *ctx, const struct tls_sign_request *ask, struct tls_signature *to, struct fail *why);
+	void (*forget)(void *ctx, struct tls_signature *to); /* nobody waits for it any more */
 };
 
 /* What is worth recording of a finished handshake. */
@@ -97,11 +113,14 @@ enum tls_io {
 	TLS_IO_DONE,
 	TLS_IO_READ,  /* again when the descriptor is readable */
 	TLS_IO_WRITE, /* again when it is writable */
+	TLS_IO_SIGN,  /* again when on_ready is called: the signer was asked */
 	TLS_IO_END,   /* the peer closed its direction properly */
 	TLS_IO_FAIL,  /* the connection is dead */
 };
 struct tls_conn *tls_accept_new(struct tls_server *server, int fd, struct fail *why);
 struct tls_conn *tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, struct fail *why);
+/* Whom to call after TLS_IO_SIGN; from the loop, not from within a call of ours. */
+void tls_conn_on_ready(struct tls_conn *conn, void (*on_ready)(void *arg), void *arg);
 void tls_conn_free(struct tls_conn **conn); /* does not close the descriptor */
 enum tls_io tls_handshake(struct tls_conn *conn, struct fail *why);
 enum tls_io tls_read(struct tls_conn *conn, char *to, size_t n, size_t *got, struct fail *why);

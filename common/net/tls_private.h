@@ -45,6 +45,7 @@ struct tls_name {
 struct tls_server {
 	struct tls_context base;
 	struct tls_signer signer;
+	struct tls_signature *shaking; /* of the connection that is in SSL_do_handshake() now */
 	bool only13;
 	OSSL_PROVIDER *fallback, *remote;
 	struct tls_chain *chains, **last; /* owned; the first is the default */

@@ -7,6 +7,7 @@
  * only its public half; OpenSSL then finds that no other provider can sign
  * with it and comes back to this one.
  */
+#include <openssl/async.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -304,6 +305,42 @@ digest_input(const struct remote_sign *sign, const unsigned char *tbs, size_t n,
 	return true;
 }
 
+/* Leaves the handshake's stack until tls_signature_done(). */
+static int
+sign_later(const struct tls_signer *signer, const struct tls_sign_request *ask, unsigned char *out, size_t *outlen, size_t cap)
+{
+	struct tls_signature *to = OWNER_OF(signer, const struct tls_server, signer)->shaking;
+	struct fail why;
+	int ok;
+
+	if (!to || !ASYNC_get_current_job())
+		return 0;
+	to->done = to->ok = false;
+	buf_init(&to->bytes, TLS_SIGNATURE_MAX);
+	to->pending = signer->begin(signer->ctx, ask, to, &why);
+	while (to->pending && !to->done)
+		if (!ASYNC_pause_job())
+			return 0;
+	ok = to->pending && to->ok && buf_len(&to->bytes) <= cap;
+	to->pending = false;
+	if (ok) {
+		memcpy(out, buf_span(&to->bytes).p, buf_len(&to->bytes));
+		*outlen = buf_len(&to->bytes);
+	}
+	buf_free(&to->bytes);
+	return ok;
+}
+
+void
+tls_signature_done(struct tls_signature *s, struct span bytes)
+{
+	if (bytes.n)
+		buf_put(&s->bytes, bytes);
+	s->ok = bytes.n && buf_ok(&s->bytes);
+	s->done = true;
+	s->on_done(s);
+}
+
 static int
 sign_ask(struct remote_sign *sign, const struct tls_sign_request *ask, unsigned char *out, size_t *outlen, size_t cap)
 {
@@ -312,6 +349,8 @@ sign_ask(struct remote_sign *sign, const struct tls_sign_request *ask, unsigned 
 	struct fail why;
 	int ok;
 
+	if (!signer->sign)
+		return sign_later(signer, ask, out, outlen, cap);
 	buf_init(&signature, TLS_SIGNATURE_MAX);
 	ok = signer->sign(signer->ctx, ask, &signature, &why) && buf_ok(&signature) && buf_len(&signature) <= cap;
 	if (ok) {

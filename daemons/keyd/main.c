@@ -70,21 +70,6 @@ on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 }
 
 static bool
-on_sign_fetch(struct channel *c, const struct ipc_sign_fetch *m)
-{
-	struct keyd *k = service_of(c)->state;
-	struct ipc_sign_chains end = { .id = m->id, .generation = k->generation };
-
-	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&k->now, chain));) {
-		struct ipc_sign_chain row = { .id = m->id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) };
-
-		(void)ipc_send_sign_chain(c, &row);
-	}
-	(void)ipc_send_sign_chains(c, &end);
-	return true;
-}
-
-static bool
 on_sign_tickets(struct channel *c, const struct ipc_sign_tickets *m)
 {
 	const struct front *front = channel_owner(c);
@@ -101,7 +86,25 @@ on_sign_tickets(struct channel *c, const struct ipc_sign_tickets *m)
 	return true;
 }
 
+static bool
+on_certs_fetch(struct channel *c, const struct ipc_certs_fetch *m)
+{
+	struct keyd *k = service_of(c)->state;
+	struct ipc_certs_chains end = { .id = m->id, .generation = k->generation };
+
+	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&k->now, chain));) {
+		struct ipc_certs_chain row = { .id = m->id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) };
+
+		(void)ipc_send_certs_chain(c, &row);
+	}
+	(void)ipc_send_certs_chains(c, &end);
+	return true;
+}
+
 #define DISPATCH_DEF "ipc/sign.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/certs.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
 
@@ -109,7 +112,7 @@ static void
 on_closed(struct channel *c, const struct fail *why)
 {
 	if (why->class == FAIL_PEER && why->text[0])
-		log_put(LOG_channel, "sign: %s", why->text);
+		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
 	free(channel_owner(c));
 	channel_free(&c);
 }
@@ -285,9 +288,11 @@ on_sandbox(struct service *s, struct sandbox *walls)
 }
 
 static const struct channel_ops sign_ops = { dispatch_sign, on_closed, NULL };
+static const struct channel_ops certs_ops = { dispatch_certs, on_closed, NULL };
 
 static const struct service_channel channels[] = {
 	{ .type = &ipc_channel_sign, .side = CHANNEL_SERVER, .ops = &sign_ops, .on_open = on_open },
+	{ .type = &ipc_channel_certs, .side = CHANNEL_SERVER, .ops = &certs_ops, .on_open = on_open },
 };
 
 static const struct service_ops ops = {

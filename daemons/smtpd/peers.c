@@ -305,7 +305,14 @@ static void
 on_sign_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
 	(void)peer, (void)instance;
-	signer_attach(((struct smtpd *)s->state)->signer, c);
+	signer_attach_sign(((struct smtpd *)s->state)->signer, c);
+}
+
+static void
+on_certs_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)peer, (void)instance;
+	signer_attach_certs(((struct smtpd *)s->state)->signer, c);
 }
 
 #define DISPATCH_SIDE CLIENT
@@ -331,5 +338,6 @@ const struct service_channel smtpd_channels[SMTPD_CHANNELS] = {
 	{ .type = &ipc_channel_auth, .side = CHANNEL_CLIENT, .ops = &auth_ops, .on_open = on_auth_open },
 	{ .type = &ipc_channel_intake, .side = CHANNEL_CLIENT, .ops = &intake_ops, .on_open = on_intake_open },
 	{ .type = &ipc_channel_dns, .side = CHANNEL_CLIENT, .ops = &dns_ops, .on_open = on_dns_open },
-	{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .on_open = on_sign_open },
+	{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .ops = &signer_channel_ops, .on_open = on_sign_open },
+	{ .type = &ipc_channel_certs, .side = CHANNEL_CLIENT, .on_open = on_certs_open },
 };

@@ -95,7 +95,7 @@ extern const struct session_ports client_ports; /* ports.c */
 struct span client_label(const struct client *c, char text[400]);
 
 /* peers.c */
-enum { SMTPD_CHANNELS = 5 };
+enum { SMTPD_CHANNELS = 6 };
 extern const struct service_channel smtpd_channels[SMTPD_CHANNELS];
 void lookup_start(struct client *c, const struct netaddr *peer);
 

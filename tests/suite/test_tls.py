@@ -3,10 +3,12 @@
 """TLS as a scanner sees it: versions, every suite there is, certificates by
 name, tickets over processes, reload of one certificate.  RFC 9325."""
 import os
+import signal
 import socket
 import ssl
 import struct
 import subprocess
+import time
 
 from pillar import SLOW, Dialogue, Instance, expect, main, wait_for
 
@@ -226,6 +228,53 @@ def test_a_missing_file_harms_its_name_alone():
     expect(peer_names("IMAPS", "one.test")[0][0], "one.test")
     expect(peer_names("IMAPS", None)[0][0], "mail.example.test")
     assert suite.imap().noop()[0] == "OK"
+
+
+def test_a_keyd_that_hangs_holds_up_handshakes_alone():
+    context = suite.context()
+    keyd = [pid for name, _, pid in suite.processes() if name == "keyd"][0]
+    session, mail = suite.imap(), suite.smtp()
+    waiting = []
+    os.kill(keyd, signal.SIGSTOP)
+    try:
+        for door in ("IMAPS", "SUBMISSIONS", "POP3S") * 6: # several for each process
+            sock = connect(door)
+            sock.setblocking(False)
+            tls = context.wrap_socket(sock, server_hostname="localhost", do_handshake_on_connect=False)
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                waiting.append(tls)
+        expect(len(waiting), 18)
+        # Longer than the two seconds a front used to wait for keyd, and then gave up TLS.
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            expect(session.noop()[0], "OK")
+            expect(mail.noop()[0], 250)
+            expect(mail.ehlo("client.test")[0], 250)
+            assert mail.has_extn("starttls")
+            time.sleep(0.05)
+    finally:
+        os.kill(keyd, signal.SIGCONT)
+    for tls in waiting:
+        tls.settimeout(30 * SLOW)
+        tls.do_handshake()
+        tls.close()
+    session.logout()
+    mail.quit()
+
+
+def test_handshakes_begun_before_keyd_ends_fail_and_later_ones_do_not():
+    keyd = [pid for name, _, pid in suite.processes() if name == "keyd"][0]
+    os.kill(keyd, signal.SIGKILL)
+    wait_for(lambda: [r for r in suite.processes() if r[0] == "keyd" and r[2] not in (0, keyd)], 20, "another keyd")
+
+    def works():
+        try:
+            return all(peer_names(door, "one.test")[0][0] == "one.test" for door in DOORS for _ in range(6))
+        except (OSError, AssertionError):
+            return False
+    wait_for(works, 20, "handshakes")
 
 
 def test_no_private_key_is_in_a_front():

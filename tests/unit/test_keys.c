@@ -150,118 +150,300 @@ test_only_what_the_table_allows_is_signed(void **state)
 	fixture_free(&ed);
 }
 
-/* A front and a keyd on the two ends of a sign channel. */
+/* A front and a keyd on the two ends of its channels. */
 struct server_side {
-	int fd;
+	int certs_fd;
 	struct keys set;
 	uint32_t generation;
-	int fetches, tickets;
+	int fetches, tickets, asked;
+	struct channel *sign;    /* served by the loop of the test */
+	bool slow;               /* answers wait in: */
+	struct ipc_sign_ask held[4];
+	char bytes[4][128];
+	int nheld;
 };
 
 static void *
-serve(void *arg)
+serve_certs(void *arg)
 {
 	struct server_side *side = arg;
 	struct fail why;
-	struct channel_sync *c = channel_sync_new(side->fd, &ipc_channel_sign, CHANNEL_SERVER, &why);
+	struct channel_sync *c = channel_sync_new(side->certs_fd, &ipc_channel_certs, CHANNEL_SERVER, &why);
 	const void *m;
 	unsigned type;
 
 	while (channel_sync_recv(c, &type, &m, NULL, 5000, &why)) {
-		if (type == IPC_sign_fetch) {
-			uint64_t id = ((const struct ipc_sign_fetch *)m)->id;
+		uint64_t id = ((const struct ipc_certs_fetch *)m)->id;
 
-			side->fetches++;
-			for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&side->set, chain));)
-				(void)channel_sync_send(c, IPC_sign_chain,
-				    &(struct ipc_sign_chain){ .id = id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) }, -1, 1000, &why);
-			(void)channel_sync_send(c, IPC_sign_chains, &(struct ipc_sign_chains){ .id = id, .generation = side->generation }, -1, 1000, &why);
-		} else if (type == IPC_sign_tickets) {
-			struct ipc_sign_ticket_keys keys = { .id = ((const struct ipc_sign_tickets *)m)->id, .valid_ms = 1000 };
-			unsigned char key[TICKETS_KEY] = { 1 };
-
-			side->tickets++;
-			keys.current = keys.before = span_of(key, sizeof(key));
-			(void)channel_sync_send(c, IPC_sign_ticket_keys, &keys, -1, 1000, &why);
-		} else {
-			const struct ipc_sign_ask *ask = m;
-			struct ipc_sign_answer answer = { .id = ask->id };
-			struct buf out;
-
-			buf_init(&out, 1024);
-			side->generation++; /* as if keyd had reloaded meanwhile */
-			answer.generation = side->generation;
-			answer.ok = keys_sign(&side->set, ask, &out, &why);
-			answer.signature = buf_span(&out);
-			(void)channel_sync_send(c, IPC_sign_answer, &answer, -1, 1000, &why);
-			buf_free(&out);
-		}
+		side->fetches++;
+		for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&side->set, chain));)
+			(void)channel_sync_send(c, IPC_certs_chain,
+			    &(struct ipc_certs_chain){ .id = id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) }, -1, 1000, &why);
+		(void)channel_sync_send(c, IPC_certs_chains, &(struct ipc_certs_chains){ .id = id, .generation = side->generation }, -1, 1000, &why);
 	}
 	channel_sync_free(&c);
 	return NULL;
 }
 
-static bool
-shake(struct tls_server *server, struct tls_client *client)
+static void
+answer(struct server_side *side, const struct ipc_sign_ask *ask)
 {
-	struct tls_want want = { TLS_LEVEL_MAY, SPAN_INIT("a.test"), NULL, 0 };
-	enum tls_io a = TLS_IO_READ, b = TLS_IO_READ;
-	struct tls_conn *one, *two;
+	struct ipc_sign_answer a = { .id = ask->id, .generation = side->generation };
 	struct fail why;
+	struct buf out;
+
+	buf_init(&out, 1024);
+	a.ok = keys_sign(&side->set, ask, &out, &why);
+	a.signature = buf_span(&out);
+	assert_true(ipc_send_sign_answer(side->sign, &a));
+	buf_free(&out);
+}
+
+static bool
+on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
+{
+	struct server_side *side = channel_owner(c);
+	struct ipc_sign_ask *held = &side->held[side->nheld];
+	char *bytes = side->bytes[side->nheld];
+
+	side->asked++;
+	if (!side->slow) {
+		answer(side, m);
+		return true;
+	}
+	*held = *m;
+	memcpy(bytes, m->key.p, m->key.n);
+	memcpy(bytes + 32, m->data.p, m->data.n);
+	held->key = span_of(bytes, m->key.n);
+	held->data = span_of(bytes + 32, m->data.n);
+	held->digest = SPAN("SHA256");
+	side->nheld++;
+	return true;
+}
+
+static bool
+on_sign_tickets(struct channel *c, const struct ipc_sign_tickets *m)
+{
+	struct server_side *side = channel_owner(c);
+	unsigned char key[TICKETS_KEY] = { 1 };
+
+	side->tickets++;
+	return ipc_send_sign_ticket_keys(c, &(struct ipc_sign_ticket_keys){ .id = m->id, .valid_ms = 100000, .current = span_of(key, sizeof(key)), .before = span_of(key, sizeof(key)) });
+}
+
+#define DISPATCH_DEF "ipc/sign.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_gone(struct channel *c, const struct fail *why)
+{
+	(void)why;
+	((struct server_side *)channel_owner(c))->sign = NULL;
+	channel_free(&c);
+}
+
+static const struct channel_ops sign_side = { dispatch_sign, on_gone, NULL };
+
+struct front {
+	struct server_side side;
+	struct fixture f;
+	struct loop *loop;
+	struct signer *signer;
+	struct tls_client *client;
+	pthread_t thread;
+};
+
+static void
+attach_sign(struct front *t)
+{
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-	one = tls_accept_new(server, fd[0], &why);
-	two = tls_connect_new(client, fd[1], &want, &why);
-	for (int i = 0; i < 10 && a != TLS_IO_FAIL && b != TLS_IO_FAIL && (a != TLS_IO_DONE || b != TLS_IO_DONE); i++) {
-		a = a == TLS_IO_DONE ? a : tls_handshake(two, &why);
-		b = b == TLS_IO_DONE ? b : tls_handshake(one, &why);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+	t->side.sign = channel_new(t->loop, fd[0], &ipc_channel_sign, CHANNEL_SERVER, &sign_side, &t->side);
+	signer_attach_sign(t->signer, channel_new(t->loop, fd[1], &ipc_channel_sign, CHANNEL_CLIENT, &signer_channel_ops, NULL));
+}
+
+static void
+front_open(struct front *t)
+{
+	struct fail why = { 0 };
+	int fd[2];
+
+	*t = (struct front){ .side = { .generation = 1 }, .loop = loop_new(), .signer = signer_new(false) };
+	assert_true(fixture_make(&t->f, "EC", "a.test"));
+	keys_init(&t->side.set);
+	add_pair(&t->side.set, &t->f, "/a.pem");
+	assert_null(signer_context(t->signer, &why));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd), 0);
+	t->side.certs_fd = fd[0];
+	assert_int_equal(pthread_create(&t->thread, NULL, serve_certs, &t->side), 0);
+	signer_attach_certs(t->signer, channel_new(t->loop, fd[1], &ipc_channel_certs, CHANNEL_CLIENT, NULL, NULL));
+	attach_sign(t);
+	t->client = tls_client_new(NULL, NULL, &why);
+	if (!signer_context(t->signer, &why))
+		fail_msg("%s", why.text);
+}
+
+static void
+front_close(struct front *t)
+{
+	signer_free(&t->signer);
+	(void)pthread_join(t->thread, NULL);
+	channel_free(&t->side.sign);
+	tls_client_unref(&t->client);
+	keys_free(&t->side.set);
+	fixture_free(&t->f);
+	loop_free(&t->loop);
+}
+
+/* One connection: its two ends and how far they are. */
+struct shake {
+	struct tls_conn *server, *client;
+	enum tls_io a, b;
+	int fd[2];
+	bool ready;
+};
+
+static void
+on_ready(void *arg)
+{
+	((struct shake *)arg)->ready = true;
+}
+
+static void
+shake_open(struct front *t, struct shake *s)
+{
+	struct tls_want want = { TLS_LEVEL_MAY, SPAN_INIT("a.test"), NULL, 0 };
+	struct fail why;
+
+	*s = (struct shake){ .a = TLS_IO_READ, .b = TLS_IO_READ };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s->fd), 0);
+	s->server = tls_accept_new(signer_context(t->signer, &why), s->fd[0], &why);
+	s->client = tls_connect_new(t->client, s->fd[1], &want, &why);
+	assert_non_null(s->server);
+	tls_conn_on_ready(s->server, on_ready, s);
+}
+
+static void
+shake_close(struct shake *s)
+{
+	tls_conn_free(&s->server);
+	tls_conn_free(&s->client);
+	(void)close(s->fd[0]);
+	(void)close(s->fd[1]);
+}
+
+static bool
+shake_step(struct front *t, struct shake *s)
+{
+	struct fail why;
+
+	for (int i = 0; i < 10 && s->a != TLS_IO_FAIL && s->b != TLS_IO_FAIL && (s->a != TLS_IO_DONE || s->b != TLS_IO_DONE); i++) {
+		s->a = s->a == TLS_IO_DONE ? s->a : tls_handshake(s->client, &why);
+		if (s->b == TLS_IO_READ || (s->b == TLS_IO_SIGN && s->ready))
+			s->b = tls_handshake(s->server, &why);
+		(void)loop_turn(t->loop, 0);
 	}
-	tls_conn_free(&one);
-	tls_conn_free(&two);
-	(void)close(fd[0]);
-	(void)close(fd[1]);
-	return a == TLS_IO_DONE && b == TLS_IO_DONE;
+	return s->a == TLS_IO_DONE && s->b == TLS_IO_DONE;
 }
 
 static void
 test_a_front_shakes_hands_through_keyd(void **state)
 {
-	struct fixture a;
-	struct server_side side = { .generation = 1 };
-	struct loop *loop = loop_new();
-	struct signer *signer = signer_new(false);
-	struct tls_client *client;
-	struct channel *c;
+	struct front t;
+	struct shake s;
 	struct fail why = { 0 };
-	pthread_t thread;
-	int fd[2];
 
 	(void)state;
-	assert_true(fixture_make(&a, "EC", "a.test"));
-	keys_init(&side.set);
-	add_pair(&side.set, &a, "/a.pem");
-	assert_null(signer_context(signer, &why));
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd), 0);
-	side.fd = fd[0];
-	assert_int_equal(pthread_create(&thread, NULL, serve, &side), 0);
-	c = channel_new(loop, fd[1], &ipc_channel_sign, CHANNEL_CLIENT, NULL, NULL);
-	signer_attach(signer, c);
-	client = tls_client_new(NULL, NULL, &why);
-	if (!signer_context(signer, &why))
-		fail_msg("%s", why.text);
-	assert_true(shake(signer_context(signer, &why), client));
-	assert_int_equal(side.fetches, 1);
-	assert_non_null(signer_context(signer, &why)); /* the answer told of another generation */
-	assert_int_equal(side.fetches, 2);
-	assert_true(shake(signer_context(signer, &why), client));
-	assert_int_equal(side.tickets, 1); /* kept as long as they are good, over a reload too */
-	signer_free(&signer);
-	(void)pthread_join(thread, NULL);
-	tls_client_unref(&client);
-	keys_free(&side.set);
-	fixture_free(&a);
-	loop_free(&loop);
+	front_open(&t);
+	shake_open(&t, &s);
+	assert_true(shake_step(&t, &s));
+	assert_true(s.ready);
+	shake_close(&s);
+	assert_int_equal(t.side.fetches, 1);
+	assert_int_equal(t.side.tickets, 1);
+	t.side.generation++; /* keyd reloads; the next answer tells */
+	shake_open(&t, &s);
+	assert_true(shake_step(&t, &s));
+	shake_close(&s);
+	assert_non_null(signer_context(t.signer, &why));
+	assert_int_equal(t.side.fetches, 2);
+	assert_int_equal(t.side.tickets, 1); /* kept as long as they are good, over a reload too */
+	front_close(&t);
+}
+
+/* A keyd that does not answer holds up handshakes, and nothing else. */
+static void
+test_a_slow_keyd_delays_handshakes_alone(void **state)
+{
+	struct shake under_way, one, two, three;
+	struct fail why = { 0 };
+	struct front t;
+	char text[16];
+	size_t n;
+
+	(void)state;
+	front_open(&t);
+	shake_open(&t, &under_way);
+	assert_true(shake_step(&t, &under_way));
+	t.side.slow = true;
+	shake_open(&t, &one);
+	shake_open(&t, &two);
+	shake_open(&t, &three);
+	assert_false(shake_step(&t, &one));
+	assert_false(shake_step(&t, &two));
+	assert_false(shake_step(&t, &three));
+	assert_int_equal(one.b, TLS_IO_SIGN);
+	assert_int_equal(two.b, TLS_IO_SIGN);
+	assert_int_equal(t.side.nheld, 3);
+	assert_int_equal(tls_handshake(one.server, &why), TLS_IO_SIGN); /* asking again changes nothing */
+	assert_int_equal(tls_write(under_way.server, SPAN("still here"), &n, &why), TLS_IO_DONE);
+	assert_int_equal(tls_read(under_way.client, text, sizeof(text), &n, &why), TLS_IO_DONE);
+	assert_int_equal(n, 10);
+	shake_close(&three);              /* its client has lost patience */
+	answer(&t.side, &t.side.held[2]); /* nobody waits for this one */
+	answer(&t.side, &t.side.held[1]); /* out of order */
+	for (int i = 0; i < 5; i++)
+		(void)loop_turn(t.loop, 0);
+	assert_true(two.ready);
+	assert_false(one.ready);
+	t.side.slow = false;
+	assert_true(shake_step(&t, &two));
+	assert_false(shake_step(&t, &one));
+	answer(&t.side, &t.side.held[0]);
+	assert_true(shake_step(&t, &one));
+	shake_close(&one);
+	shake_close(&two);
+	shake_close(&under_way);
+	front_close(&t);
+}
+
+static void
+test_a_keyd_that_dies_fails_what_it_was_asked(void **state)
+{
+	struct front t;
+	struct shake s;
+	struct fail why;
+
+	(void)state;
+	front_open(&t);
+	t.side.slow = true;
+	shake_open(&t, &s);
+	assert_false(shake_step(&t, &s));
+	channel_free(&t.side.sign);
+	for (int i = 0; i < 5; i++)
+		(void)loop_turn(t.loop, 0);
+	assert_true(s.ready);
+	assert_int_equal(tls_handshake(s.server, &why), TLS_IO_FAIL);
+	shake_close(&s);
+	assert_null(signer_context(t.signer, &why));
+	attach_sign(&t); /* it was started again */
+	t.side.slow = false;
+	shake_open(&t, &s);
+	assert_true(shake_step(&t, &s));
+	shake_close(&s);
+	front_close(&t);
 }
 
 static void
@@ -294,6 +476,8 @@ main(void)
 		cmocka_unit_test(test_a_bad_file_harms_only_itself),
 		cmocka_unit_test(test_only_what_the_table_allows_is_signed),
 		cmocka_unit_test(test_a_front_shakes_hands_through_keyd),
+		cmocka_unit_test(test_a_slow_keyd_delays_handshakes_alone),
+		cmocka_unit_test(test_a_keyd_that_dies_fails_what_it_was_asked),
 		cmocka_unit_test(test_tickets_keys_go_by_kind_and_hour),
 	};
 

@@ -332,9 +332,8 @@ greet(struct client *c, const struct netaddr *peer, bool trusted)
 }
 
 void
-client_accept(struct listener *l, int fd, const struct netaddr *peer)
+client_begin(struct door *door, int fd, const struct netaddr *peer)
 {
-	struct door *door = OWNER_OF(l, struct door, listener);
 	struct client *c = client_new(door, fd);
 	struct session_peer who = { .trusted = false };
 	char address[NETADDR_TEXT], label[400];
@@ -345,6 +344,7 @@ client_accept(struct listener *l, int fd, const struct netaddr *peer)
 		return;
 	}
 	buf_init(&literal, 128);
+	c->peer = *peer;
 	identify(c, fd, peer, &who, address, &literal);
 	c->id = queueid_new(&door->smtpd->last_queue_id, loop_wall_ms(door->smtpd->loop) * 1000, door->smtpd->service->instance % QUEUEID_INSTANCES);
 	session_init(&c->session, &door->policy, &who, &client_ports, c);
@@ -356,4 +356,16 @@ client_accept(struct listener *l, int fd, const struct netaddr *peer)
 	log_put(LOG_connect, "client=%.*s listener=%s", SPAN_ARG(client_label(c, label)), door->name);
 	greet(c, peer, who.trusted);
 	doors_balance(door->smtpd);
+}
+
+void
+client_accept(struct listener *l, int fd, const struct netaddr *peer)
+{
+	struct door *door = OWNER_OF(l, struct door, listener);
+	uint8_t bytes[16];
+
+	if (netaddr_bytes(peer, bytes) && conf_nets_match(&door->policy.listener->proxy_hosts, bytes))
+		arrival_begin(door, fd, peer);
+	else
+		client_begin(door, fd, peer);
 }

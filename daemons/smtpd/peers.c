@@ -223,10 +223,9 @@ looking_up(struct channel *ch, uint64_t id)
 static bool
 is_address(const struct client *c, struct span data)
 {
-	struct netaddr peer;
 	uint8_t bytes[16];
 
-	if (!stream_peer(&c->stream, &peer) || !netaddr_bytes(&peer, bytes))
+	if (!netaddr_bytes(&c->peer, bytes))
 		return false;
 	if (data.n == 4)
 		return memcmp(data.p, bytes + 12, 4) == 0 && bytes[10] == 0xff && bytes[11] == 0xff;

@@ -14,6 +14,7 @@ on_boot(struct service *s, struct fail *why)
 	d->loop = s->loop;
 	list_init(&d->doors);
 	list_init(&d->clients);
+	list_init(&d->arrivals);
 	map_init(&d->messages);
 	map_init(&d->crowd);
 	s->state = d;
@@ -25,6 +26,7 @@ smtpd_free(struct smtpd **at)
 {
 	struct smtpd *d = *at;
 
+	arrivals_end(d);
 	doors_close(d);
 	channel_free(&d->routed);
 	channel_free(&d->authd);
@@ -67,6 +69,7 @@ on_stop(struct service *s)
 	struct smtpd *d = s->state;
 
 	doors_close(d);
+	arrivals_end(d);
 	if (d->nclients)
 		clients_each(d, end_session, NULL);
 	else

@@ -21,6 +21,7 @@ struct smtpd {
 	struct signer *signer;   /* keyd */
 	struct list doors;       /* of struct door */
 	struct list clients;     /* of struct client */
+	struct list arrivals;    /* of struct arrival: whose connection it is is not known yet */
 	struct map messages;     /* clients by the queue id of the message they hand over */
 	struct map crowd;        /* struct crowd by address */
 	struct client **slots;   /* clients by number: what the ids of questions begin with */
@@ -71,6 +72,7 @@ struct lookup {
 struct client {
 	struct stream stream;
 	struct session session;
+	struct netaddr peer;     /* as the PROXY header has it */
 	struct list node;
 	struct map_node message; /* in smtpd.messages while hands_over */
 	struct door *door;
@@ -84,6 +86,8 @@ struct client {
 	bool hands_over, in_crowd, eof, tls_due, finishing;
 };
 void client_accept(struct listener *l, int fd, const struct netaddr *peer);
+/* The session of who is known by now. */
+void client_begin(struct door *door, int fd, const struct netaddr *peer);
 /* Feeds what the session will take and acts on what became of it. The client may be gone afterwards. */
 void client_pump(struct client *c);
 /* The client whose question has this id; NULL if it has gone. */
@@ -93,6 +97,10 @@ void clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), v
 extern const struct session_ports client_ports; /* ports.c */
 /* For the log: name[address] session=ID. */
 struct span client_label(const struct client *c, char text[400]);
+
+/* arrival.c: a connection from a proxy, whose header says for whom it is. */
+void arrival_begin(struct door *door, int fd, const struct netaddr *from);
+void arrivals_end(struct smtpd *d);
 
 /* peers.c */
 enum { SMTPD_CHANNELS = 6 };

@@ -16,6 +16,15 @@ from peer import Peer
 with socket.socket() as s:
     s.bind(("127.0.0.11", 0))
     PORT = s.getsockname()[1]
+while True:  # two in a row
+    with socket.socket() as s, socket.socket() as t:
+        s.bind(("127.0.0.1", 0))
+        PROXY_PORT = s.getsockname()[1]
+        try:
+            t.bind(("127.0.0.1", PROXY_PORT + 1))
+            break
+        except OSError:
+            pass
 work = tempfile.mkdtemp(prefix="pp-ext-", dir="/tmp")
 os.chmod(work, 0o755)
 atexit.register(shutil.rmtree, work, True)
@@ -31,7 +40,14 @@ relayhost = [127.0.0.12]
 smtp_sasl_password_maps = file:%s/passwords
 smtp_sender_dependent_authentication = yes
 route none.test { nexthop = "[127.0.0.12]"; }
-""" % (PORT, work))
+""" % (PORT, work), start=False)
+with open(suite.env["CONFIG"], "a") as f:
+    f.write("""listener proxied { service = smtp; address = 127.0.0.1:%d; proxy_hosts = 127.0.0.1; }
+listener proxied-tls { service = submissions; address = 127.0.0.1:%d; proxy_hosts = 127.0.0.1; }
+""" % (PROXY_PORT, PROXY_PORT + 1))
+suite.start()
+suite.user_add("alice")
+suite.user_add("bob")
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
 rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SMTPUTF8", "SIZE 1000000000"))
 def login(mechanism, initial, ask):
@@ -132,6 +148,32 @@ def test_a_login_that_fails_keeps_the_mail():
     send("for carol", "carol@example.test", "x@far.test")
     has(suite.wait_log("delivery", "to=<x@far.test>", "status=deferred"), "535 5.7.8 no")
     assert not strict.messages
+
+
+def test_proxy_header_names_the_client():
+    def connect(port, header):
+        s = socket.create_connection(("127.0.0.1", port), 30)
+        s.sendall(header)
+        return s
+
+    v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c" + bytes((192, 0, 2, 78, 127, 0, 0, 1, 18, 103, 0, 25))
+    for header, client in ((b"PROXY TCP4 192.0.2.77 127.0.0.1 4711 25\r\n", "192.0.2.77"), (v2, "192.0.2.78")):
+        with connect(PROXY_PORT, header) as s:
+            f = s.makefile("rwb")
+            starts(f.readline().decode(), "220 ")
+            f.write(b"EHLO x\r\n")
+            f.flush()
+            has(f.readline().decode(), "250-")
+        suite.wait_log("connect", "unknown[%s]" % client)
+        # TLS begins right behind the header
+        with suite.context().wrap_socket(connect(PROXY_PORT + 1, header), server_hostname="127.0.0.1") as s:
+            starts(s.recv(1000).decode(), "220 ")
+    with connect(PROXY_PORT, b"EHLO x\r\n") as s:
+        expect(s.recv(100), b"")
+    with connect(suite.port("SMTP"), b"PROXY TCP4 192.0.2.79 127.0.0.1 4711 25\r\n") as s:
+        f = s.makefile("rb")
+        starts(f.readline().decode(), "220 ")
+        starts(f.readline().decode(), "500 ")
 
 
 def test_rates_over_all_processes():

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -174,9 +175,11 @@ hand_file(struct process *p, const char *purpose, const char *path)
 	struct fail why;
 	int fd = ask_file(p->suite, file.path, false, &why);
 
-	if (fd < 0)
+	if (fd < 0) {
 		log_put(LOG_config, "%s %s", purpose, why.text);
-	else
+		fd = memfd_create("missing", MFD_CLOEXEC); /* keyd goes on with what it had of that name */
+	}
+	if (fd >= 0)
 		(void)ipc_send_ctl_file(p->ctl, &file, fd);
 }
 

@@ -220,13 +220,15 @@ def test_a_changed_certificate_is_taken_up_and_a_bad_one_harms_nobody():
     assert "what it held before stays in use" in suite.log()
 
 
-def test_a_missing_file_harms_its_name_alone():
+def test_a_missing_file_harms_nobody():
+    before = peer_names("IMAPS", "x.two.test")
     os.unlink(FILES[1])
     reloaded(reloads() + 1)
     for _ in range(12):
         peer_names("IMAPS", "one.test")
     expect(peer_names("IMAPS", "one.test")[0][0], "one.test")
     expect(peer_names("IMAPS", None)[0][0], "mail.example.test")
+    expect(peer_names("IMAPS", "x.two.test"), before)
     assert suite.imap().noop()[0] == "OK"
 
 
@@ -294,7 +296,7 @@ def test_no_private_key_is_in_a_front():
                 if not rights.startswith("r") or "[v" in line:
                     continue
                 low, high = (int(x, 16) for x in span.split("-"))
-                if high - low > 1 << 28:
+                if high - low > 1 << (25 if SLOW > 1 else 28): # of a sanitizer
                     continue
                 try:
                     mem.seek(low)

@@ -432,5 +432,11 @@ def test_17_the_load_has_arrived():
     expect(queue("list"), "0 messages, 0\n")
 
 
+def test_18_nothing_was_broken():
+    suite.stop()
+    for bad in ("Sanitizer", "runtime error", "bug:", "ended: signal"):
+        assert bad not in suite.log(), [line for line in suite.log().splitlines() if bad in line][:5]
+
+
 if __name__ == "__main__":
     main(globals())

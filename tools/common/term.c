@@ -19,9 +19,27 @@ term_width(FILE *f)
 	return size.ws_col < NARROW ? NARROW : size.ws_col;
 }
 
+static bool
+harmless(struct span s)
+{
+	unsigned char high = 0, low = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		high |= c;
+		low |= c < ' ' || c == 0x7f;
+	}
+	return !low && high < 0x80;
+}
+
 void
 term_put(struct buf *out, struct span s)
 {
+	if (harmless(s)) { /* a million times */
+		buf_put(out, s);
+		return;
+	}
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		/* C1 controls in UTF-8 are C2 80..9F. */

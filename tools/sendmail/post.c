@@ -60,6 +60,8 @@ post_connect(const struct conf *conf, const struct ipc_channel *type, struct fai
 struct listing {
 	bool json;
 	uint64_t items;
+	time_t second; /* whose text stands in when */
+	char when[32];
 	uint32_t expected, seen;
 	struct buf reason, line;
 };
@@ -74,22 +76,24 @@ state_mark(const struct ipc_queue_view_item *item)
 static void
 print_item(struct listing *l, const struct ipc_queue_view_item *item)
 {
-	char id[QUEUEID_TEXT + 2], when[32] = "";
+	char id[QUEUEID_TEXT + 2];
 	time_t t = (time_t)(item->arrived_ms / 1000);
 	size_t n = queueid_text(item->message, id).n;
 	struct tm tm;
 
 	id[n] = state_mark(item);
 	id[n + 1] = '\0';
-	if (localtime_r(&t, &tm))
-		(void)strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm);
+	if (t != l->second && localtime_r(&t, &tm)) {
+		(void)strftime(l->when, sizeof(l->when), "%a %b %e %H:%M:%S", &tm);
+		l->second = t;
+	}
 	if (l->items++ == 0)
 		(void)printf("%-17s %8s %-19s %s\n", "----Queue ID-----", "--Size--", "---Arrival Time----", "--Sender/Recipient------");
 	else
 		(void)putchar('\n');
 	buf_reset(&l->line);
 	term_put(&l->line, item->sender.n ? item->sender : SPAN("MAILER-DAEMON"));
-	(void)printf("%-17s %8llu %19.19s %.*s\n", id, (unsigned long long)item->size, when, SPAN_ARG(buf_span(&l->line)));
+	(void)printf("%-17s %8llu %19.19s %.*s\n", id, (unsigned long long)item->size, l->when, SPAN_ARG(buf_span(&l->line)));
 }
 
 static void
@@ -203,6 +207,8 @@ post_list(const char *program, const struct conf *conf, bool json)
 	}
 	buf_init(&l.line, 64 * 1024 * 1024);
 	buf_init(&l.reason, B_REPLY);
+	if (!isatty(STDOUT_FILENO))
+		(void)setvbuf(stdout, NULL, _IOFBF, 65536);
 	if (answer(program, c, &l, &done, &status) && !json) {
 		if (l.items)
 			(void)printf("\n-- %llu Kbytes in %llu Request%s.\n", (unsigned long long)(done.size + 1023) / 1024,

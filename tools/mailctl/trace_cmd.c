@@ -332,7 +332,7 @@ run(struct mailctl *m, struct trace *t, const struct logfiles *files, int64_t si
 	told = tell_all(m, t, &out);
 	(void)fflush(stdout);
 	if (t->cut)
-		(void)mailctl_fail(0, "there is more: these are the latest %zu; --limit shows others", t->limit);
+		(void)fprintf(m->json ? stderr : stdout, "\nThere is more: these are the latest %zu messages; --limit shows others.\n", t->limit);
 	if (m->follow && !trace_is_over(t) && !logfiles_follow(files, on_new, go_on, &f, &why))
 		(void)mailctl_fail(0, "%s", why.text);
 	buf_free(&out);

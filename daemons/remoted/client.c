@@ -217,7 +217,7 @@ static void
 on_ehlo(struct client *c)
 {
 	if (c->reply.code / 100 == 2) {
-		c->extensions = command_extensions(&c->reply, &c->size_limit, &c->mechanisms);
+		c->extensions = command_extensions(c);
 		greeted(c);
 	} else if (c->reply.code >= 500 && !c->settings->lmtp && !c->tls) {
 		say_hello(c, "HELO"); /* RFC 5321 3.2 */
@@ -230,6 +230,7 @@ static void
 on_helo(struct client *c)
 {
 	c->extensions = c->mechanisms = 0;
+	c->rcpt_max = c->mail_max = 0;
 	if (c->reply.code / 100 == 2)
 		greeted(c);
 	else
@@ -410,7 +411,8 @@ client_tls_done(struct client *c, bool ok, bool verified, struct span text)
 	}
 	c->tls = true;
 	c->verified = verified;
-	c->extensions = c->mechanisms = 0; /* RFC 3207 4.2: what was learned in the clear counts no more */
+	c->extensions = c->mechanisms = 0;
+	c->rcpt_max = c->mail_max = 0; /* RFC 3207 4.2: what was learned in the clear counts no more */
 	if (c->settings->tls >= CLIENT_TLS_VERIFY && !verified)
 		no_tls(c, "the peer's certificate is not good", text);
 	else

@@ -56,7 +56,8 @@ struct client_settings {
 	X(STARTTLS, "STARTTLS")                    \
 	X(SMTPUTF8, "SMTPUTF8")                    \
 	X(CHUNKING, "CHUNKING")                    \
-	X(AUTH, "AUTH")
+	X(AUTH, "AUTH")                            \
+	X(LIMITS, "LIMITS")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
 	CLIENT_EXTENSIONS(X)
@@ -127,6 +128,8 @@ struct client {
 	unsigned extensions;
 	uint64_t size_limit;       /* SIZE; 0 none */
 	unsigned mechanisms;       /* of AUTH, auth_mechanisms() */
+	uint64_t rcpt_max, mail_max; /* LIMITS; 0 none */
+	bool limited;              /* rcpt_max keeps recipients of this message for the next transaction */
 	struct scram_client scram;
 	uint8_t mechanism, auth_steps;
 	bool auth_proved;          /* the peer has shown what it has to */
@@ -139,6 +142,7 @@ struct client {
 	unsigned due;              /* replies to what was put out */
 	unsigned passes;
 	unsigned accepted;         /* recipients the peer has accepted in this transaction */
+	unsigned mails;            /* transactions begun */
 	unsigned messages;         /* whole transactions on this connection */
 	struct { uint8_t step; size_t rcpt; } sent, got; /* cursors over RSET, MAIL, RCPT..., DATA */
 };

@@ -137,8 +137,27 @@ command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extension
 	buf_put(out, SPAN("\r\n"));
 }
 
+/* RFC 9422 3: of several of one name the last counts; what is not known means nothing. */
+static void
+take_limits(struct client *c, struct span line)
+{
+	struct span word;
+
+	while ((word = span_word(&line)).n) {
+		struct span name = span_cut(&word, '=');
+		uint64_t n = 0;
+
+		if (!word.p || word.n > 6 || !span_u64(word, 999999, &n) || n == 0) /* RFC 9422 4.1 */
+			continue;
+		if (span_caseeq(name, SPAN("RCPTMAX")))
+			c->rcpt_max = n;
+		else if (span_caseeq(name, SPAN("MAILMAX")))
+			c->mail_max = n;
+	}
+}
+
 unsigned
-command_extensions(const struct reply *reply, uint64_t *size_limit, unsigned *mechanisms)
+command_extensions(struct client *c)
 {
 	static const struct {
 		struct span keyword;
@@ -148,24 +167,26 @@ command_extensions(const struct reply *reply, uint64_t *size_limit, unsigned *me
 		CLIENT_EXTENSIONS(X)
 #undef X
 	};
-	struct span rest = buf_span(&reply->text);
+	struct span rest = buf_span(&c->reply.text);
 	unsigned found = 0;
 
-	*size_limit = 0;
-	*mechanisms = 0;
+	c->size_limit = c->rcpt_max = c->mail_max = 0;
+	c->mechanisms = 0;
 	(void)span_cut(&rest, '\n'); /* the peer's name and greeting */
 	while (rest.n) {
 		struct span whole = span_cut(&rest, '\n'), line = whole, word = span_word(&line);
 
 		if (span_casestarts(whole, SPAN("AUTH=")) || span_caseeq(word, SPAN("AUTH"))) { /* the first is how some had it before RFC 2554 */
-			*mechanisms |= auth_mechanisms(span_from(whole, 5));
+			c->mechanisms |= auth_mechanisms(span_from(whole, 5));
 			found |= CLIENT_EXT(AUTH);
 		}
 		for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 			if (span_caseeq(word, known[i].keyword)) {
 				found |= known[i].bit;
-				if (known[i].bit == CLIENT_EXT(SIZE) && !span_u64(span_word(&line), UINT64_MAX, size_limit))
-					*size_limit = 0;
+				if (known[i].bit == CLIENT_EXT(LIMITS))
+					take_limits(c, line);
+				if (known[i].bit == CLIENT_EXT(SIZE) && !span_u64(span_word(&line), UINT64_MAX, &c->size_limit))
+					c->size_limit = 0;
 			}
 	}
 	return found;

@@ -16,6 +16,6 @@ void command_mail(struct buf *out, const struct client_mail *mail, unsigned exte
 bool command_rcpt_check(const struct client_mail *mail, struct client_rcpt *rcpt, unsigned extensions);
 void command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extensions);
 /* The extensions in the reply to EHLO. */
-unsigned command_extensions(const struct reply *reply, uint64_t *size_limit, unsigned *mechanisms);
+unsigned command_extensions(struct client *c);
 
 #endif

@@ -77,6 +77,8 @@ pool_put(struct session *s)
 
 	if (p->closed || policy != s->remoted->policy || policy->keep_ms <= 0 || age >= policy->reuse_ms)
 		return false;
+	if (s->client.mail_max && s->client.mails >= s->client.mail_max) /* RFC 9422 4.1 */
+		return false;
 	if (policy->reuse_count && s->client.messages >= policy->reuse_count)
 		return false;
 	slot = slot_of(p, span_str(s->key));

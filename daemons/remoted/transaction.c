@@ -31,7 +31,7 @@ settle(struct client_rcpt *r, const struct verdict *v)
 static size_t
 next_rcpt(const struct client *c, size_t from)
 {
-	while (from < c->mail->nrcpts && c->mail->rcpts[from].phase == PHASE_OUT)
+	while (from < c->mail->nrcpts && c->mail->rcpts[from].phase != PHASE_IN)
 		from++;
 	return from;
 }
@@ -122,10 +122,16 @@ gather(struct client *c)
 	struct client_mail *m = c->mail;
 	size_t n = 0;
 
+	c->limited = false;
 	for (size_t i = 0; i < m->nrcpts; i++) {
 		struct client_rcpt *r = &m->rcpts[i];
 
 		r->phase = PHASE_OUT;
+		if (c->rcpt_max && n >= c->rcpt_max && r->verdict.outcome == VERDICT_PENDING) { /* RFC 9422 4.2 */
+			r->phase = PHASE_NEXT_TIME;
+			c->limited = true;
+			continue;
+		}
 		if (r->verdict.outcome == VERDICT_PENDING && command_rcpt_check(m, r, c->extensions)) {
 			r->phase = PHASE_IN;
 			n++;
@@ -163,6 +169,7 @@ transaction_begin(struct client *c)
 	c->accepted = 0;
 	c->cut = c->chunked = false;
 	c->passes++;
+	c->mails++;
 	c->sent.step = c->got.step = c->needs_rset ? STEP_RSET : STEP_MAIL;
 	c->sent.rcpt = c->got.rcpt = 0;
 	c->needs_rset = true; /* until the peer has taken the message */
@@ -182,7 +189,7 @@ transaction_over(struct client *c, bool taken)
 		c->needs_rset = false;
 		c->messages++;
 	}
-	if (more && taken && c->passes < CLIENT_PASSES) {
+	if (more && (taken || c->limited) && c->passes < CLIENT_PASSES && (!c->mail_max || c->mails < c->mail_max)) {
 		transaction_begin(c);
 		return;
 	}

@@ -22,6 +22,8 @@ extensions(const struct session *s)
 		set &= ~EXT(AUTH);
 	if (!s->may_xclient)
 		set &= ~EXT(XCLIENT);
+	if (!s->may_xforward)
+		set &= ~EXT(XFORWARD);
 	return set;
 }
 
@@ -40,7 +42,11 @@ put_extension(const struct session *s, enum smtpd_extension bit, struct buf *lin
 	else if (bit == EXT_BIT_AUTH) {
 		buf_putc(line, ' ');
 		sasl_list(line, "");
-	} else if (bit == EXT_BIT_XCLIENT)
+	} else if (bit == EXT_BIT_LIMITS) /* RFC 9422 4 */
+		buf_printf(line, " RCPTMAX=%llu", (unsigned long long)(s->policy->conf->smtpd_recipient_limit < 999999 ? s->policy->conf->smtpd_recipient_limit : 999999));
+	else if (bit == EXT_BIT_XFORWARD)
+		buf_puts(line, " NAME ADDR PORT PROTO HELO IDENT SOURCE");
+	else if (bit == EXT_BIT_XCLIENT)
 		buf_puts(line, " NAME ADDR PORT PROTO HELO LOGIN");
 }
 

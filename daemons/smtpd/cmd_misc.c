@@ -80,7 +80,7 @@ cmd_vrfy(struct session *s, struct span args)
 static bool
 shown(const struct session *s, const struct command *c)
 {
-	return c->syntax[0] && c->run != cmd_refused && c->run != cmd_xclient &&
+	return c->syntax[0] && c->run != cmd_refused && c->run != cmd_xclient && c->run != cmd_xforward &&
 	    !(c->flags & (s->policy->lmtp ? COMMAND_SMTP : COMMAND_LMTP));
 }
 
@@ -164,4 +164,48 @@ cmd_xclient(struct session *s, struct span args)
 		reply_status(s, STATUS_BAD_PARAMETER, SPAN_NONE);
 	else
 		session_greet(s);
+}
+
+static bool
+xforward_take(struct session *s, struct span name, struct span value)
+{
+	struct span v = span_casestarts(value, SPAN("IPV6:")) ? span_from(value, 5) : value;
+
+	if (span_caseeq(name, SPAN("NAME")))
+		return session_set(s, &s->forward.name, value);
+	if (span_caseeq(name, SPAN("ADDR")))
+		return v.n <= B_NAME && session_set(s, &s->forward.address, v);
+	if (span_caseeq(name, SPAN("HELO")))
+		return session_set(s, &s->forward.helo, value);
+	if (span_caseeq(name, SPAN("PROTO")))
+		return value.n <= B_NAME && session_set(s, &s->forward.protocol, value);
+	return span_caseeq(name, SPAN("PORT")) || span_caseeq(name, SPAN("IDENT")) || span_caseeq(name, SPAN("SOURCE"));
+}
+
+/* A content filter that we trust says whose a message was before it came to it. Nothing is decided by it. */
+void
+cmd_xforward(struct session *s, struct span args)
+{
+	struct buf value;
+	struct span word;
+	bool good = true;
+
+	if (!s->may_xforward) {
+		reply_status(s, STATUS_DENIED, SPAN("XFORWARD is not for you"));
+		return;
+	}
+	if (!s->forward.set)
+		s->forward.name.n = s->forward.address.n = s->forward.helo.n = s->forward.protocol.n = 0;
+	buf_init(&value, 1024);
+	while (good && (word = span_word(&args)).n) {
+		struct span name = span_cut(&word, '=');
+
+		good = word.p && xclient_value(&value, word) && xforward_take(s, name, buf_span(&value));
+	}
+	buf_free(&value);
+	s->forward.set = good;
+	if (good)
+		reply(s, REPLY_OK, SPAN_NONE);
+	else
+		reply_status(s, STATUS_BAD_PARAMETER, SPAN_NONE);
 }

@@ -138,7 +138,7 @@ static bool
 send_envelope(struct session *s)
 {
 	struct transaction *t = s->mail;
-	const struct ipc_intake_open open = {
+	struct ipc_intake_open open = {
 		.id = t->id,
 		.sender = t->sender,
 		.client_name = s->name.n ? s->name : SPAN("unknown"),
@@ -155,6 +155,12 @@ send_envelope(struct session *s)
 		.hops = (uint8_t)(t->content.received < UINT8_MAX ? t->content.received : UINT8_MAX),
 	};
 
+	if (s->forward.set) {
+		open.client_name = s->forward.name.n ? s->forward.name : SPAN("unknown");
+		open.client_addr = s->forward.address;
+		open.helo = s->forward.helo;
+		open.protocol = s->forward.protocol.n ? s->forward.protocol : open.protocol;
+	}
 	if (!s->ports->intake_open(s->owner, &open))
 		return false;
 	t->opened = true;

@@ -31,11 +31,13 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.auth = l->auth,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
-	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(ENHANCEDSTATUSCODES);
+	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
 	if (p->auth)
 		p->extensions |= EXT(AUTH);
+	if (l->xforward_hosts.n)
+		p->extensions |= EXT(XFORWARD);
 	if (l->xclient_hosts.n)
 		p->extensions |= EXT(XCLIENT);
 	/* The wordings of the textbooks have no such codes, and RFC 2034 4 wants them in all replies or none. */

@@ -20,6 +20,8 @@
 	X(DSN, "DSN")                                          \
 	X(CHUNKING, "CHUNKING")                                \
 	X(SMTPUTF8, "SMTPUTF8")                                \
+	X(LIMITS, "LIMITS")                                    \
+	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")
 
 enum smtpd_extension {

@@ -40,7 +40,7 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 {
 	*s = (struct session){
 		.ports = ports, .owner = owner, .policy = policy, .state = SESSION_START,
-		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_tls = peer->tls,
+		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_xforward = peer->xforward, .may_tls = peer->tls,
 	};
 	sasl_init(&s->sasl);
 	arena_init(&s->mem, SESSION_MEMORY);

@@ -89,6 +89,7 @@ struct session_peer {
 	struct span literal; /* as RFC 5321 4.1.3, for names that are not known */
 	bool trusted;        /* in mynetworks: may relay */
 	bool xclient;        /* may use XCLIENT */
+	bool xforward;       /* may use XFORWARD */
 	bool tls;            /* there is a certificate to do TLS with */
 };
 
@@ -101,7 +102,7 @@ struct session {
 	struct arena mem;    /* the facts below */
 	struct span address, literal, name, helo, user, tls;
 	uint8_t state, wait; /* enum session_state, session_wait */
-	bool trusted, may_xclient, may_tls;
+	bool trusted, may_xclient, may_xforward, may_tls;
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
@@ -110,6 +111,10 @@ struct session {
 	unsigned errors, junk, auth_failures;
 	unsigned messages;   /* accepted */
 	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */
+	struct {
+		bool set;
+		struct span name, address, helo, protocol;
+	} forward;           /* XFORWARD: whose the next message was before; for the log and the queue alone */
 	uint64_t ask_id;     /* of the AUTH or VRFY under way */
 	struct span subject; /* of that VRFY; the name that tried to log in */
 	struct sasl sasl;    /* within AUTH */

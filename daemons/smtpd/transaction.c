@@ -36,6 +36,7 @@ transaction_end(struct session *s)
 		buf_free(&t->prepend);
 		buf_free(&t->carry);
 		s->mail = NULL;
+		s->forward.set = false;
 	}
 	arena_free(&s->mail_mem);
 	if (s->state & (SESSION_MAIL | SESSION_RCPT | SESSION_DATA | SESSION_CHUNK))

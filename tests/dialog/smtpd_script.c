@@ -492,6 +492,7 @@ do_peer(struct script *x, struct span rest)
 	x->peer.address = arena_dup(&x->mem, address);
 	x->peer.literal = arena_printf(&x->mem, "[%.*s]", SPAN_ARG(address));
 	x->peer.trusted = span_find(more, SPAN("trusted")) != SIZE_MAX;
+	x->peer.xforward = span_find(more, SPAN("xforward")) != SIZE_MAX;
 	x->peer.xclient = span_find(more, SPAN("xclient")) != SIZE_MAX;
 	return !x->started;
 }

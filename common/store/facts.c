@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/cursor.h"
-#include "store/indexfile.h"
 #include "sys/crc32c.h"
 
 enum {
@@ -16,7 +15,6 @@ enum {
 	FACTS_UNIT = 16,  /* places are counted in these, so that 32 bits reach 64 GiB */
 };
 
-#define FACTS_NAME INDEXFILE_DIR "/facts"
 
 void
 facts_init(struct facts_file *f, struct vfs *v)

@@ -10,6 +10,8 @@
 #include "journal/vfs.h"
 #include "store/mailbox.h"
 
+#define FACTS_NAME "pillarpost/facts"
+
 enum { FACTS_BLOB_MAX = 256 * 1024 };
 
 struct facts_file {

@@ -170,7 +170,7 @@ on_event(void *arg, const struct fail *what)
 }
 
 static bool
-open_journal(struct indexfile *f, struct loop *loop, struct fail *why)
+open_journal(struct indexfile *f, struct loop *loop, bool read_only, struct fail *why)
 {
 	struct journal_options o = {
 		.vfs = f->vfs,
@@ -179,6 +179,7 @@ open_journal(struct indexfile *f, struct loop *loop, struct fail *why)
 		.segment_size = SEGMENT_SIZE,
 		.loop = loop,
 		.pool = f->pool,
+		.read_only = read_only,
 		.on_event = on_event,
 		.arg = f,
 	};
@@ -187,8 +188,8 @@ open_journal(struct indexfile *f, struct loop *loop, struct fail *why)
 	return f->journal != NULL;
 }
 
-bool
-indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_pool *pool,
+static bool
+open_index(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_pool *pool, bool read_only,
     enum indexfile_found *found, struct fail *why)
 {
 	struct replay rp = { .f = f };
@@ -198,7 +199,7 @@ indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct wor
 	f->pool = pool;
 	index_init(&f->ix);
 	(void)load_snapshot(f, &rp.upto, &there);
-	if (!open_journal(f, loop, why) || !journal_replay(f->journal, on_record, &rp, &f->damaged, why)) {
+	if (!open_journal(f, loop, read_only, why) || !journal_replay(f->journal, on_record, &rp, &f->damaged, why)) {
 		indexfile_close(f);
 		return f->ix.failed ? fail_set(why, FAIL_TEMP, 0, "out of memory for an index") : false;
 	}
@@ -211,6 +212,19 @@ indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct wor
 		unmap(f);
 	}
 	return true;
+}
+
+bool
+indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_pool *pool,
+    enum indexfile_found *found, struct fail *why)
+{
+	return open_index(f, v, loop, pool, false, found, why);
+}
+
+bool
+indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, struct fail *why)
+{
+	return open_index(f, v, NULL, NULL, true, found, why);
 }
 
 bool
@@ -257,7 +271,7 @@ indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct 
 	bool ok;
 
 	buf_init(&head, SEGMENT_SIZE / 2);
-	ok = desc_encode(record_desc(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
+	ok = desc_encode(record_table(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
 	rec.head = buf_span(&head);
 	flags = (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0);
 	ok = ok && journal_append(f->journal, &rec, flags, t, &pos, why);

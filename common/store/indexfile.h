@@ -45,6 +45,8 @@ enum indexfile_found { INDEXFILE_GOOD, INDEXFILE_NONE, INDEXFILE_LOST };
  * folder's and outlives this.  loop and pool NULL: synchronous. */
 bool indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_pool *pool,
     enum indexfile_found *found, struct fail *why);
+/* The same for somebody who only looks: nothing on disk changes; synchronous. */
+bool indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, struct fail *why);
 /* Writes the index as it stands as the snapshot everything begins from. */
 bool indexfile_start(struct indexfile *f, struct fail *why);
 /* Everything put is durable after it. Not while indexfile_busy(). */

@@ -36,6 +36,7 @@ struct store_config {
 	struct worker_pool *pool; /* for syncs and bulk file work */
 	int base;                 /* the user's Maildir; the store takes it over */
 	struct span host;         /* for file names */
+	bool locked;              /* the caller has look_lock() (look.h) */
 };
 
 struct store *store_new(const struct store_config *config, struct fail *why); /* creates the INBOX if missing */

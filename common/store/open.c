@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "log/log.h"
@@ -41,6 +42,14 @@ store_new(const struct store_config *config, struct fail *why)
 	store->loop = config->loop;
 	store->pool = config->pool;
 	store->base = config->base;
+	/* A repair has it whole (look.h), many that serve it would share it. */
+	if (!config->locked && flock(store->base, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+		(void)fail_set(why, FAIL_TEMP, 0, "the mailbox is being repaired");
+		store->notice.fd = -1;
+		list_init(&store->mailboxes);
+		store_free(&store);
+		return NULL;
+	}
 	store->notice.fd = -1;
 	list_init(&store->mailboxes);
 	again = fcntl(store->base, F_DUPFD_CLOEXEC, 3);

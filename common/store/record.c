@@ -18,7 +18,7 @@ static const struct desc descs[RECORD_COUNT] = {
 };
 
 const struct desc *
-record_desc(unsigned type)
+record_table(unsigned type)
 {
 	return type > RECORD_none && type < RECORD_COUNT ? &descs[type] : NULL;
 }
@@ -26,7 +26,7 @@ record_desc(unsigned type)
 bool
 record_decode(unsigned type, struct span body, union record *out)
 {
-	const struct desc *d = record_desc(type);
+	const struct desc *d = record_table(type);
 
 	return d && desc_decode(d, body, out, NULL);
 }

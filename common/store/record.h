@@ -31,7 +31,7 @@ union record {
 
 enum { RECORD_UIDS_MAX = 4096 };      /* ranges in one record */
 
-const struct desc *record_desc(unsigned type); /* NULL: no such type */
+const struct desc *record_table(unsigned type); /* NULL: no such type */
 /* False: not a valid record of that type. Its spans point into body. */
 bool record_decode(unsigned type, struct span body, union record *out);
 void record_put_uids(struct buf *out, const struct uid_range *ranges, size_t n);

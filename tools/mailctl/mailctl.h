@@ -25,6 +25,9 @@ struct mailctl {
 	const char *sort, *sender, *filter, *comment, *to, *since, *log;
 	uint64_t limit;
 	struct arena arena;
+	/* NULL: `user list` prints a user */
+	void (*on_user)(struct mailctl *m, const struct ipc_user_admin_user *u);
+	char home[B_PATH]; /* the mailbox that `mailbox` is about */
 	const struct conf *conf; /* NULL only for check, which reads it itself, and trace --received */
 };
 

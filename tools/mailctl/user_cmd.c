@@ -57,9 +57,11 @@ ask_password(const struct mailctl *m, char *password, size_t *n)
 }
 
 void
-user_print(const struct mailctl *m, const struct ipc_user_admin_user *u)
+user_print(struct mailctl *m, const struct ipc_user_admin_user *u)
 {
-	if (m->json)
+	if (m->on_user)
+		m->on_user(m, u);
+	else if (m->json)
 		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
 		    u->uid, u->gid, (unsigned long long)u->quota, u->login ? "true" : "false");
 	else

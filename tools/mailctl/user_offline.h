@@ -12,6 +12,6 @@
 int user_offline(struct mailctl *m, unsigned type, const void *request);
 
 /* One user as `user list` shows it. */
-void user_print(const struct mailctl *m, const struct ipc_user_admin_user *u);
+void user_print(struct mailctl *m, const struct ipc_user_admin_user *u);
 
 #endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * look: a user's folders as they are on disk, for tools: without changing
+ * anything, also while mailboxd serves them (then as they were a moment ago);
+ * and putting one right that nobody serves.
+ */
+#ifndef STORE_LOOK_H
+#define STORE_LOOK_H
+
+#include "store/mailbox.h"
+
+enum look_state { LOOK_GOOD, LOOK_NEW, LOOK_LOST }; /* LOST: its index is to be made anew; NEW: there is none yet */
+
+struct look {
+	enum look_state state;
+	struct mailbox_status status;
+	unsigned damaged;        /* places of its journal that cannot be read */
+	uint32_t files;          /* in new/ and cur/ */
+	uint32_t arrived;        /* files that have no UID yet */
+	uint32_t missing;        /* messages without a file */
+	uint32_t renamed;        /* files whose names do not follow the flags (yet) */
+	bool incomplete;         /* one of tmp/, new/, cur/ is not there */
+};
+
+/* Each folder of the Maildir, INBOX first. */
+bool look_folders(int base, bool (*each)(void *arg, struct span folder), void *arg, struct fail *why);
+/* files: compare with the directories, too. */
+bool look_folder(int base, struct span folder, bool files, struct look *out, struct fail *why);
+
+/* Nobody else may have the store: takes in what the Maildir holds, writes the
+ * index whole and drops what is only kept for speed. */
+bool look_repair(struct store *store, struct span folder, struct fail *why);
+/* Keeps mailboxd away from the Maildir (or finds that it is there: false). */
+bool look_lock(int base, struct fail *why);
+
+#endif

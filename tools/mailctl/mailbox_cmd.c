@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * mailbox list, stat, check, repair: on the files, as their owner.  All but
+ * repair only look, also while the user is logged in.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log/log.h"
+#include "store/look.h"
+#include "store/name.h"
+#include "sys/loop.h"
+#include "sys/priv.h"
+#include "tools/mailctl/mailctl.h"
+
+struct visit {
+	struct mailctl *m;
+	int base;
+	int (*folder)(struct visit *v, struct span name);
+	struct store *store; /* repair */
+	bool files;
+	int status;
+};
+
+/* ---- whose ---- */
+
+static void
+on_user(struct mailctl *m, const struct ipc_user_admin_user *u)
+{
+	bool absolute = u->home.n && u->home.p[0] == '/';
+
+	if (!span_caseeq(u->user, span_str(m->args[0])))
+		return;
+	(void)snprintf(m->home, sizeof m->home, "%s%s%.*s", absolute ? "" : m->conf->virtual_mailbox_base.p, absolute ? "" : "/",
+	    SPAN_ARG(u->home));
+}
+
+/* The files belong to a user, who may have put anything into them: they are read as that user. */
+static bool
+become_owner(int base, struct fail *why)
+{
+	struct priv_identity owner = { .caps = 0 };
+	struct stat st;
+
+	if (geteuid() != 0)
+		return true;
+	if (fstat(base, &st) < 0)
+		return fail_errno(why, 0, "the mailbox");
+	if (st.st_uid == 0)
+		return fail_set(why, FAIL_PERM, 0, "the mailbox belongs to root");
+	owner.uid = st.st_uid;
+	owner.gid = st.st_gid;
+	return priv_become(&owner, why);
+}
+
+static int
+open_base(struct mailctl *m, struct fail *why)
+{
+	int status, base;
+
+	m->on_user = on_user;
+	status = user_cmd_list(m);
+	if (status)
+		return -1;
+	if (!m->home[0]) {
+		(void)fail_set(why, FAIL_PERM, 0, "there is no user %s", m->args[0]);
+		return -1;
+	}
+	base = open(m->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (base < 0)
+		(void)fail_errno(why, 0, "%s", m->home);
+	if (base >= 0 && !become_owner(base, why)) {
+		close(base);
+		return -1;
+	}
+	return base;
+}
+
+/* ---- which folders ---- */
+
+static bool
+each_folder(void *arg, struct span name)
+{
+	struct visit *v = arg;
+	int status = v->folder(v, name);
+
+	v->status = status ? status : v->status;
+	return true;
+}
+
+static bool
+named_folders(struct visit *v, struct fail *why)
+{
+	struct buf disk;
+
+	buf_init(&disk, (size_t)STORE_NAME_MAX * 2);
+	for (int i = 1; i < v->m->nargs; i++) {
+		buf_reset(&disk);
+		if (!name_from_utf8(span_str(v->m->args[i]), &disk) || !name_valid(buf_span(&disk))) {
+			buf_free(&disk);
+			return fail_set(why, FAIL_PERM, 0, "not a folder's name: %s", v->m->args[i]);
+		}
+		(void)each_folder(v, buf_span(&disk));
+	}
+	buf_free(&disk);
+	return true;
+}
+
+static int
+visit(struct visit *v, struct fail *why)
+{
+	bool ok = v->m->nargs > 1 ? named_folders(v, why) : look_folders(v->base, each_folder, v, why);
+
+	return ok ? v->status : mailctl_fail(EX_FAILED, "%s", why->text);
+}
+
+static int
+run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool files)
+{
+	struct visit v = { .m = m, .folder = folder, .files = files };
+	struct fail why = { .text = "" };
+	int status;
+
+	if (m->nargs < 1 || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox %s NAME@DOMAIN ...", m->verb);
+	v.base = open_base(m, &why);
+	if (v.base < 0)
+		return why.text[0] ? mailctl_fail(EX_FAILED, "%s", why.text) : EX_FAILED;
+	status = visit(&v, &why);
+	close(v.base);
+	return status;
+}
+
+/* ---- printing ---- */
+
+/* Names as users know them; what JSON or a terminal could not stand is not in a valid one. */
+static void
+print_name(struct span name, bool json)
+{
+	struct buf utf8;
+
+	buf_init(&utf8, (size_t)STORE_NAME_MAX * 4);
+	(void)name_to_utf8(name, &utf8);
+	for (size_t i = 0; i < buf_len(&utf8); i++) {
+		char c = buf_span(&utf8).p[i];
+
+		if (json && (c == '"' || c == '\\'))
+			(void)putchar('\\');
+		(void)putchar((unsigned char)c < ' ' || c == 0x7f ? '?' : c);
+	}
+	buf_free(&utf8);
+}
+
+static bool
+look(struct visit *v, struct span name, struct look *l, int *status)
+{
+	struct fail why = { .text = "" };
+
+	if (look_folder(v->base, name, v->files, l, &why))
+		return true;
+	*status = mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(name), why.text);
+	return false;
+}
+
+static int
+list_one(struct visit *v, struct span name)
+{
+	struct look l;
+	int status;
+
+	if (!look(v, name, &l, &status))
+		return status;
+	if (v->m->json) {
+		(void)printf("{\"folder\":\"");
+		print_name(name, true);
+		(void)printf("\",\"messages\":%u,\"unseen\":%u,\"size\":%llu}\n", l.status.messages, l.status.unseen, (unsigned long long)l.status.size);
+		return 0;
+	}
+	(void)printf("%8u %8u %14llu  ", l.status.messages, l.status.unseen, (unsigned long long)l.status.size);
+	print_name(name, false);
+	(void)printf("%s\n", l.state == LOOK_GOOD ? "" : "  (not opened yet)");
+	return 0;
+}
+
+static int
+stat_one(struct visit *v, struct span name)
+{
+	const char *line = v->m->json ? "\",\"messages\":%u,\"recent\":%u,\"unseen\":%u,\"deleted\":%u,\"uidvalidity\":%u,\"uidnext\":%u,\"modseq\":%llu,\"size\":%llu}\n"
+	                              : ": messages %u recent %u unseen %u deleted %u uidvalidity %u uidnext %u modseq %llu size %llu\n";
+	struct look l;
+	int status;
+
+	if (!look(v, name, &l, &status))
+		return status;
+	if (v->m->json)
+		(void)printf("{\"folder\":\"");
+	print_name(name, v->m->json);
+	(void)printf(line, l.status.messages, l.status.recent, l.status.unseen, l.status.deleted, l.status.uidvalidity, l.status.uidnext,
+	    (unsigned long long)l.status.highest_modseq, (unsigned long long)l.status.size);
+	return 0;
+}
+
+static bool
+is_wrong(const struct look *l)
+{
+	return l->state == LOOK_LOST || l->damaged || l->missing || l->incomplete;
+}
+
+static int
+check_one(struct visit *v, struct span name)
+{
+	static const char *const states[] = { "good", "new", "lost" };
+	struct look l;
+	int status;
+
+	if (!look(v, name, &l, &status))
+		return status;
+	if (v->m->json)
+		(void)printf("{\"folder\":\"");
+	print_name(name, v->m->json);
+	(void)printf(v->m->json ? "\",\"index\":\"%s\",\"damaged\":%u,\"files\":%u,\"arrived\":%u,\"missing\":%u,\"names_behind\":%u,\"incomplete\":%s}\n"
+	                        : ": index %s, damaged places %u, files %u, not taken in yet %u, missing %u, names behind flags %u%s\n",
+	    states[l.state], l.damaged, l.files, l.arrived, l.missing, l.renamed,
+	    v->m->json ? (l.incomplete ? "true" : "false") : (l.incomplete ? ", a directory is missing" : ""));
+	return is_wrong(&l) ? EX_FAILED : 0;
+}
+
+int
+mailbox_cmd_list(struct mailctl *m)
+{
+	return m->nargs > 1 ? mailctl_fail(EX_USAGE_, "usage: mailctl mailbox list NAME@DOMAIN") : run(m, list_one, false);
+}
+
+int
+mailbox_cmd_stat(struct mailctl *m)
+{
+	return run(m, stat_one, false);
+}
+
+int
+mailbox_cmd_check(struct mailctl *m)
+{
+	return run(m, check_one, true);
+}
+
+/* ---- repair ---- */
+
+static int
+repair_one(struct visit *v, struct span name)
+{
+	struct fail why = { .text = "" };
+	struct look before, after;
+	int status;
+
+	if (!look(v, name, &before, &status))
+		return status;
+	print_name(name, false);
+	if (v->m->dry_run) {
+		(void)printf(": %s\n", is_wrong(&before) ? "would be repaired" : "nothing is wrong");
+		return 0;
+	}
+	if (!look_repair(v->store, name, &why)) {
+		(void)printf(": not repaired\n");
+		return mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(name), why.text);
+	}
+	if (!look(v, name, &after, &status))
+		return status;
+	(void)printf(": %u messages, %s UIDVALIDITY %u, %u taken in, %u missing ones let go\n", after.status.messages,
+	    after.status.uidvalidity == before.status.uidvalidity ? "same" : "new", after.status.uidvalidity, before.arrived, before.missing);
+	return 0;
+}
+
+static int
+repair_all(struct mailctl *m, int base)
+{
+	struct visit v = { .m = m, .base = base, .folder = repair_one, .files = true };
+	struct fail why = { .text = "" };
+	struct loop *loop = loop_new();
+	struct worker_pool *pool = loop ? worker_pool_new(loop, 1) : NULL;
+	struct store_config config = { .loop = loop, .pool = pool, .base = fcntl(base, F_DUPFD_CLOEXEC, 3), .host = m->conf->myhostname, .locked = true };
+	int status;
+
+	v.store = pool && config.base >= 0 ? store_new(&config, &why) : NULL;
+	status = v.store ? visit(&v, &why) : mailctl_fail(EX_FAILED, "%s", why.text);
+	store_free(&v.store);
+	if (pool)
+		worker_pool_free(&pool);
+	if (loop)
+		loop_free(&loop);
+	return status;
+}
+
+int
+mailbox_cmd_repair(struct mailctl *m)
+{
+	struct fail why = { .text = "" };
+	int base, status;
+
+	if (m->dry_run)
+		return run(m, repair_one, true);
+	if (m->nargs < 1 || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox repair NAME@DOMAIN [FOLDER ...] [--dry-run]");
+	base = open_base(m, &why);
+	if (base < 0)
+		return why.text[0] ? mailctl_fail(EX_FAILED, "%s", why.text) : EX_FAILED;
+	status = look_lock(base, &why) ? repair_all(m, base) : mailctl_fail(EX_FAILED, "%s", why.text);
+	close(base);
+	return status;
+}

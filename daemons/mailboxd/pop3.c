@@ -320,8 +320,19 @@ pop3_capa(struct pop3 *s, const struct span *arg, unsigned n)
 {
 	(void)arg;
 	(void)n;
-	buf_put(out(s), SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"
+	buf_put(out(s), SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"
 	                     "IMPLEMENTATION Pillarpost\r\n.\r\n"));
+}
+
+static void
+pop3_lang(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	if (!n)
+		buf_put(out(s), SPAN("+OK Language listing follows:\r\nen English\r\n.\r\n"));
+	else if (span_eq(arg[0], SPAN("*")) || span_caseeq(arg[0], SPAN("en")) || span_casestarts(arg[0], SPAN("en-")))
+		buf_put(out(s), SPAN("+OK en English texts\r\n"));
+	else
+		buf_put(out(s), SPAN("-ERR There are no texts in that language.\r\n"));
 }
 
 /* The UPDATE state (RFC 1939 6). */

@@ -111,7 +111,7 @@ static void
 do_capa(struct login *l, struct span arg)
 {
 	(void)arg;
-	buf_put(l->out, SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"));
+	buf_put(l->out, SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"));
 	if (l->tls_offered && !l->tls)
 		buf_put(l->out, SPAN("STLS\r\n"));
 	if (l->set.auth && login_secure(l)) {
@@ -120,6 +120,29 @@ do_capa(struct login *l, struct span arg)
 		buf_put(l->out, SPAN("\r\n"));
 	}
 	buf_put(l->out, SPAN(".\r\n"));
+}
+
+/* Messages are given as they are in any case; names and passwords may be UTF-8. */
+static void
+do_utf8(struct login *l, struct span arg)
+{
+	if (arg.n)
+		err(l, "UTF8 takes no argument.");
+	else
+		ok(l, "UTF8 enabled", "UTF8 enabled");
+}
+
+static void
+do_lang(struct login *l, struct span arg)
+{
+	struct span tag = span_word(&arg);
+
+	if (!tag.n)
+		buf_put(l->out, SPAN("+OK Language listing follows:\r\nen English\r\n.\r\n"));
+	else if (span_eq(tag, SPAN("*")) || span_caseeq(tag, SPAN("en")) || span_casestarts(tag, SPAN("en-")))
+		buf_put(l->out, SPAN("+OK en English texts\r\n"));
+	else
+		err(l, "There are no texts in that language.");
 }
 
 static void

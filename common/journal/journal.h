@@ -6,7 +6,8 @@
  *
  * Group commit: records appended in one turn of the loop are written and
  * synced together on a worker thread; what is appended meanwhile shares the
- * next sync; callbacks run on the loop, in order.  Nothing waits for company.
+ * next sync; callbacks run on the loop, in order.  A record that is alone does
+ * not wait for company; a crowd may, for patience_ms at most.
  * A sync that failed is never repeated as if it could still succeed: the
  * journal is dead from then on and says so to every append.
  *

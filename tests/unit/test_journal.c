@@ -424,6 +424,46 @@ group_commit_shares_syncs_and_keeps_order(void **state)
 	assert_int_equal(system(cmd), 0);
 }
 
+/* Patience is for crowds: whoever comes alone is synced at once. */
+static void
+a_lone_record_does_not_wait_for_company(void **state)
+{
+	enum { PATIENCE_MS = 20000 };
+	char dir[] = "/tmp/test_journal.XXXXXX", cmd[64];
+	struct loop *loop = loop_new();
+	struct worker_pool *pool = worker_pool_new(loop, 2);
+	struct seen seen = { 0 };
+	struct journal_ticket t = { .on_durable = on_durable };
+	struct journal_record r = { .type = 7, .head = SPAN("h") };
+	struct journal *j;
+	struct vfs *v;
+	int64_t began;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	v = vfs_posix_new(dir, NULL);
+	j = journal_open(&(struct journal_options){ .vfs = v, .dir = "j", .kind = "test", .segment_size = SEGMENT, .loop = loop,
+	    .pool = pool, .on_event = on_event, .arg = &seen, .patience_ms = PATIENCE_MS }, NULL);
+	assert_non_null(j);
+	assert_true(journal_replay(j, on_record, &seen, NULL, NULL));
+	for (int i = 0; i < 5; i++) {
+		(void)usleep(20000); /* the crowd, if there was one, is gone */
+		tickets = 0;
+		began = loop_now_ms(loop);
+		assert_true(journal_append(j, &r, 0, &t, NULL, NULL));
+		for (int k = 0; k < 100 && tickets == 0; k++)
+			(void)loop_turn(loop, 200);
+		assert_int_equal(tickets, 1);
+		assert_true(loop_now_ms(loop) - began < PATIENCE_MS / 2);
+	}
+	worker_pool_free(&pool);
+	journal_close(&j);
+	vfs_posix_free(&v);
+	loop_free(&loop);
+	(void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
 static void
 foreign_and_newer_segments_are_left_alone(void **state)
 {
@@ -463,6 +503,7 @@ main(void)
 		cmocka_unit_test(failed_sync_kills_the_journal),
 		cmocka_unit_test(full_disk_refuses_but_lives),
 		cmocka_unit_test(group_commit_shares_syncs_and_keeps_order),
+		cmocka_unit_test(a_lone_record_does_not_wait_for_company),
 		cmocka_unit_test(foreign_and_newer_segments_are_left_alone),
 	};
 

@@ -11,7 +11,8 @@ enum {
 	MAX_PENDING_DEFAULT = 16 * 1024 * 1024,
 	CROWD_MAX = 64, /* more is not waited for */
 	PAUSE_MS = 5,   /* after which nobody is expected any more */
-	TRY_MS = 20,    /* how often a larger crowd is tried */
+	TRY_MS = 20,    /* how often a larger crowd is tried, at first */
+	TRY_MAX_MS = 5000,
 };
 
 static void commit(struct journal *j);
@@ -19,7 +20,8 @@ static void commit(struct journal *j);
 /* Under load a moment's patience makes many share one sync.  `crowd` is how many
  * did so lately: a sync waits until as many are there again, for patience_ms at
  * most; a wait in vain, or a pause, makes it 1, and then a record goes at once.
- * Now and then it is tried whether there would be more. */
+ * Now and then it is tried whether there would be more; each trial in vain doubles the
+ * time to the next, so that a lone sender hardly ever pays for one. */
 static bool
 wait_for_company(struct journal *j)
 {
@@ -28,14 +30,20 @@ wait_for_company(struct journal *j)
 
 	if (!b || j->writing || b->last || !j->o.patience_ms)
 		return false;
-	if (timer_running(&j->patience))
-		return b->records < j->enough;
+	if (timer_running(&j->patience)) {
+		if (b->records < j->enough)
+			return true;
+		j->try_ms = TRY_MS;
+		return false;
+	}
 	if (now - j->last_commit_ms > PAUSE_MS)
 		j->crowd = 1;
-	else if (b->records > j->crowd)
+	else if (b->records > j->crowd) {
 		j->crowd = b->records < CROWD_MAX ? b->records : CROWD_MAX;
+		j->try_ms = TRY_MS;
+	}
 	j->enough = j->crowd;
-	if (now - j->last_try_ms >= TRY_MS && now - j->last_commit_ms <= PAUSE_MS) {
+	if (now - j->last_try_ms >= j->try_ms && now - j->last_commit_ms <= PAUSE_MS) {
 		j->last_try_ms = now;
 		j->enough = 2 * j->crowd;
 	}
@@ -47,6 +55,8 @@ on_patience(struct timer *t)
 {
 	struct journal *j = OWNER_OF(t, struct journal, patience);
 
+	if (j->enough > j->crowd && (j->try_ms *= 2) > TRY_MAX_MS)
+		j->try_ms = TRY_MAX_MS;
 	if (!list_empty(&j->batches))
 		j->crowd = OWNER_OF(j->batches.next, struct batch, node)->records;
 	commit(j);
@@ -87,6 +97,7 @@ journal_open(const struct journal_options *o, struct fail *why)
 		j->o.max_pending = MAX_PENDING_DEFAULT;
 	list_init(&j->batches);
 	list_init(&j->running);
+	j->try_ms = TRY_MS;
 	j->slots = (struct slots){ .vfs = o->vfs, .segment_size = j->o.segment_size, .read_only = o->read_only,
 		.on_event = o->on_event, .arg = o->arg };
 	memcpy(j->slots.kind, o->kind, 4);

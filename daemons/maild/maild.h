@@ -31,10 +31,13 @@ struct maild {
 	char programs[B_PATH]; /* maild's own directory; others are not executed */
 	struct priv_identity ids[ROWS];
 	pid_t suited;      /* 0: it is gone */
+	bool killed;       /* not by its own will */
 	struct list wards; /* struct ward: every other child */
 	struct child_reaper reaper;
 	struct child_signals signals;
 	struct timer patience; /* with those that outlive suited */
+	struct timer again;    /* suited was killed: another is started */
+	const char *user, *config; /* suited's */
 };
 
 /* Who asks. */

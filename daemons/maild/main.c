@@ -19,7 +19,7 @@
 #include "daemons/maild/maild.h"
 #include "log/log.h"
 
-enum { PATIENCE_MS = 20000, EXIT_USAGE = 64 };
+enum { PATIENCE_MS = 20000, AGAIN_MS = 100, EXIT_USAGE = 64 };
 
 static void
 raise_file_limit(void)
@@ -71,13 +71,17 @@ on_exit_of(struct child_reaper *r, pid_t pid, int status)
 
 	if (pid == m->suited) {
 		m->suited = 0;
+		m->killed = WIFSIGNALED(status) && m->locked;
 		m->status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 		(void)timer_set(&m->patience, PATIENCE_MS);
 	}
 	LIST_EACH(&m->wards, it)
 		if (OWNER_OF(it, struct ward, node)->pid == pid)
 			ward_end(OWNER_OF(it, struct ward, node), status);
-	if (!m->suited && list_empty(&m->wards))
+	if (m->suited || !list_empty(&m->wards))
+		return;
+	timer_stop(&m->patience);
+	if (!m->killed || !timer_set(&m->again, AGAIN_MS))
 		loop_stop(m->loop);
 }
 
@@ -98,28 +102,41 @@ find_programs(struct maild *m, struct fail *why)
 }
 
 static bool
-start_suited(struct maild *m, const char *user, const char *config, struct fail *why)
+start_suited(struct maild *m, struct fail *why)
 {
-	struct ipc_root_boot boot = { .path = span_str(config), .unprivileged = m->unprivileged };
+	struct ipc_root_boot boot = { .path = span_str(m->config), .unprivileged = m->unprivileged };
 	struct priv_identity id = { 0 };
 	struct channel *c;
-	int file = open(config, O_RDONLY | O_CLOEXEC | O_NONBLOCK), fds[2];
+	int file = open(m->config, O_RDONLY | O_CLOEXEC | O_NONBLOCK), fds[2];
 
 	if (file < 0)
-		return fail_errno(why, 0, "%s", config);
-	if (!m->unprivileged && !priv_lookup(user, &id, why))
+		return fail_errno(why, 0, "%s", m->config);
+	if (!m->unprivileged && !priv_lookup(m->user, &id, why))
 		return false;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return fail_errno(why, 0, "socketpair");
 	if (!root_serve(m, fds[0], true, &c) || !ipc_send_root_boot(c, &boot, file))
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
-	m->suited = root_start(m, ROW_suited, config, &id, fds[1], why);
+	m->suited = root_start(m, ROW_suited, m->config, &id, fds[1], why);
 	(void)close(fds[1]);
 	return m->suited > 0;
 }
 
+static void
+on_again(struct timer *t)
+{
+	struct maild *m = OWNER_OF(t, struct maild, again);
+	struct fail why;
+
+	log_put(LOG_child, "suited was killed: the suite is started anew");
+	if (!start_suited(m, &why)) {
+		log_put(LOG_failure, "suited: %s", why.text);
+		loop_stop(m->loop);
+	}
+}
+
 static bool
-begin(struct maild *m, bool foreground, const char *user, const char *config, struct fail *why)
+begin(struct maild *m, bool foreground, struct fail *why)
 {
 	(void)umask(022);
 	if (!foreground && !child_daemonize(&m->ready_pipe, why))
@@ -130,15 +147,15 @@ begin(struct maild *m, bool foreground, const char *user, const char *config, st
 		return fail_errno(why, 0, "event loop");
 	log_open("maild", STDERR_FILENO, m->loop);
 	timer_init(&m->patience, m->loop, on_patience);
+	timer_init(&m->again, m->loop, on_again);
 	return find_programs(m, why) && child_reaper_start(&m->reaper, m->loop, on_exit_of, why) &&
-	    child_signals_start(&m->signals, m->loop, on_signal, why) && start_suited(m, user, config, why);
+	    child_signals_start(&m->signals, m->loop, on_signal, why) && start_suited(m, why);
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct maild m = { .log = -1, .ready_pipe = -1 };
-	const char *config = SYSCONFDIR "/pillarpost.conf", *user = "pp-suited";
+	static struct maild m = { .log = -1, .ready_pipe = -1, .config = SYSCONFDIR "/pillarpost.conf", .user = "pp-suited" };
 	struct fail why = { .text = "" };
 	bool foreground = false;
 	int opt;
@@ -146,13 +163,13 @@ main(int argc, char **argv)
 	while ((opt = getopt(argc, argv, "c:fu:")) != -1)
 		switch (opt) {
 		case 'c':
-			config = optarg;
+			m.config = optarg;
 			break;
 		case 'f':
 			foreground = true;
 			break;
 		case 'u':
-			user = optarg;
+			m.user = optarg;
 			break;
 		default:
 			(void)fprintf(stderr, "usage: maild [-c FILE] [-f] [-u USER]\n");
@@ -160,7 +177,7 @@ main(int argc, char **argv)
 		}
 	m.unprivileged = geteuid() != 0;
 	list_init(&m.wards);
-	if (begin(&m, foreground, user, config, &why)) {
+	if (begin(&m, foreground, &why)) {
 		loop_run(m.loop);
 	} else {
 		(void)fprintf(stderr, "maild: %s\n", why.text);

@@ -67,7 +67,7 @@ on_root_settle(struct channel *c, const struct ipc_root_settle *q)
 
 	if (!m)
 		return false;
-	for (unsigned i = 0; ok && !m->unprivileged && i < ROWS; i++) {
+	for (unsigned i = 0; ok && !m->unprivileged && !m->locked && i < ROWS; i++) {
 		char user[B_NAME * 2];
 
 		if (rows[i].owned)
@@ -89,6 +89,15 @@ make_path(const char *path, struct fail *why)
 		if (span_cstr(span_of(path, (size_t)(slash - path)), part, sizeof(part)) && mkdir(part, 0755) < 0 && errno != EEXIST)
 			return fail_errno(why, 0, "make directory %s", part);
 	return true;
+}
+
+/* Of a suited that came after the first: what was set up stays as it is. */
+static bool
+is_directory(const char *path, struct fail *why)
+{
+	struct stat st;
+
+	return (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) || fail_set(why, FAIL_PERM, 0, "%s: a new directory needs stop and start", path);
 }
 
 /* The directory itself is opened first, so that no link can stand in its place. */
@@ -120,11 +129,11 @@ on_root_directory(struct channel *c, const struct ipc_root_directory *q)
 	char path[B_PATH + 1];
 	struct fail why;
 
-	if (!m || m->locked || !span_cstr(q->path, path, sizeof(path)) || path[0] != '/' || (row == ROWS && !span_eq(q->user, SPAN("root"))))
+	if (!m || !span_cstr(q->path, path, sizeof(path)) || path[0] != '/' || (row == ROWS && !span_eq(q->user, SPAN("root"))))
 		return false;
 	if (row != ROWS)
 		id = m->ids[row];
-	return done(c, q->id, make_directory(path, (mode_t)q->mode, &id, m->unprivileged, &why), &why);
+	return done(c, q->id, m->locked ? is_directory(path, &why) : make_directory(path, (mode_t)q->mode, &id, m->unprivileged, &why), &why);
 }
 
 /* One suite an instance: the lock lives as long as maild. */
@@ -164,9 +173,9 @@ on_root_lock(struct channel *c, const struct ipc_root_lock *q)
 	char path[B_PATH + 1];
 	struct fail why;
 
-	if (!m || m->locked || !span_cstr(q->path, path, sizeof(path)))
+	if (!m || !span_cstr(q->path, path, sizeof(path)))
 		return false;
-	m->locked = lock_pid_file(path, &why) && raise_walls(m, &why);
+	m->locked = m->locked || (lock_pid_file(path, &why) && raise_walls(m, &why));
 	return done(c, q->id, m->locked, &why);
 }
 

@@ -21,7 +21,7 @@ SMALL = bool(os.environ.get("SANITIZED"))
 MESSAGES = int(os.environ.get("MESSAGES", "600" if SMALL else "5000"))
 SESSIONS = int(os.environ.get("SESSIONS", "10" if SMALL else "50"))
 KILLS = int(os.environ.get("KILLS", "15" if SMALL else "30"))
-VICTIMS = ("smtpd", "queued", "routed", "locald", "deliverd", "dnsd", "authd", "keyd", "userd", "remoted", "imapd", "pop3d")
+VICTIMS = ("smtpd", "queued", "routed", "locald", "deliverd", "dnsd", "authd", "keyd", "userd", "remoted", "imapd", "pop3d", "suited")
 
 suite = Instance(extra="minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n", users=("bob",))
 random.seed(int(os.environ.get("SEED", "1")))
@@ -64,7 +64,7 @@ def session():
 
 
 def pids_of(name):
-    if name in ("deliverd", "mailboxd"):
+    if name in ("deliverd", "mailboxd", "suited"):
         found = []
         for pid in os.listdir("/proc"):
             try:
@@ -73,7 +73,7 @@ def pids_of(name):
                 log = os.readlink("/proc/%s/fd/2" % pid)
             except OSError:
                 continue
-            if words[0].decode() == name and log == suite.dir + "/log":
+            if words[0].decode() == name and (log == suite.dir + "/log" or words[1].decode().startswith(suite.dir + "/")):
                 found.append(int(pid))
         return found
     return [pid for n, _, pid in suite.processes() if n == name and pid]

@@ -36,7 +36,8 @@ ROWS = {
     "accept-slow": ("accept", 50, 4096, 0.5, False, "slow_sync.so", None, None, "accept only, 4 KiB, 50 sessions, a sync takes 5 ms, any number at once"),
     "relay": ("relay", 50, 4096, 1, False, None, 5, 5, "relay end to end, 4 KiB, 50 sessions"),
     "relay-1M": ("relay", 50, 1 << 20, 0.08, False, None, 3, None, "relay end to end, 1 MiB, 50 sessions (MB/s)"),
-    "relay-tls": ("relay", 50, 4096, 0.5, True, None, 4, None, "relay end to end, 4 KiB, 50 sessions, TLS on both sides"),
+    "relay-tls": ("relay", 50, 4096, 0.5, True, None, 4, None, "relay end to end, 4 KiB, 50 sessions, TLS on both sides, 10 messages a connection"),
+    "relay-tls-new": ("relay", 50, 4096, 0.5, True, None, None, None, "the same, a message a connection: each pays a handshake, which costs the load client as much"),
     "local": ("local", 50, 4096, 0.5, False, None, None, None, "delivery to one Maildir, 4 KiB, 50 sessions"),
     "memory": None,
 }
@@ -50,7 +51,7 @@ class Failed(Exception):
 def load(server, row, count, args, protocol="smtp", more=()):
     kind, sessions, size = row[:3]
     to = server.address if kind == "local" else "someone@elsewhere.test"
-    command = [TOOLS + "/bench_load", protocol, "-p", str(server.port), "-s", str(sessions), "-m", str(count), "-c", str(args.per_connection), "-l", str(size), "-t", to]
+    command = [TOOLS + "/bench_load", protocol, "-p", str(server.port), "-s", str(sessions), "-m", str(count), "-c", str(10 if row[8].endswith("10 messages a connection") else args.per_connection), "-l", str(size), "-t", to]
     command += (["-P"] if args.pipeline else []) + (["-T"] if row[4] else []) + server.load_options + list(more)
     r = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if r.returncode:

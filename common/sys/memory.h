@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * memory: how the heap deals with what was freed.
+ */
+#ifndef SYS_MEMORY_H
+#define SYS_MEMORY_H
+
+#include <stddef.h>
+
+/* For a daemon whose buffers come and go by the thousand: up to so many free
+ * bytes at the end of the heap stay with the process. As it is, 128 KiB do, and
+ * each larger pause costs a page fault for every page that is used again. */
+void memory_keep(size_t bytes);
+
+#endif

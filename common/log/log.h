@@ -6,7 +6,7 @@
  *
  * Events and their levels are rows of events.def.  Control bytes and whatever
  * is not printable ASCII or UTF-8 in a value become '?', so no peer can forge a line.
- * Lines are gathered over one turn of the loop and written at once.  The
+ * Lines are gathered for 5 ms, warnings and errors to the end of the turn.  The
  * logger is the one process-wide object of the suite (as stderr is).
  */
 #ifndef LOG_LOG_H

@@ -22,6 +22,7 @@
 enum {
 	ASKS_MAX = 512,      /* questions to routing under way */
 	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
+	ASKS_MESSAGE = 128,  /* and under way: what others would have to wait behind */
 	REPORT_RECIPIENTS = 100,
 	RESULTS_MAX = 256 * 1024, /* bytes of results in one record, about */
 	ACTIONS_MAX = 64 * 1024 * 1024, /* bytes */

@@ -75,7 +75,7 @@ ask_one(struct queue *q, struct message *m, uint32_t recipient, struct destinati
 static bool
 ask_some(struct queue *q, struct entry *e)
 {
-	for (int i = 0; i < ASKS_TURN && e->head; i++) {
+	for (int i = 0; i < ASKS_TURN && e->head && e->m->asks < ASKS_MESSAGE; i++) {
 		uint32_t recipient = e->head - 1;
 
 		if (q->asks.count >= ASKS_MAX || !ask_one(q, e->m, recipient, e->d))
@@ -88,18 +88,22 @@ ask_some(struct queue *q, struct entry *e)
 void
 queue_run_routing(struct queue *q)
 {
-	while (!list_empty(&q->unrouted)) {
-		struct entry *e = OWNER_OF(q->unrouted.next, struct entry, node);
-		bool more = ask_some(q, e);
+	struct list waits; /* for answers */
+	bool more = true;
 
+	list_init(&waits);
+	while (more && !list_empty(&q->unrouted)) {
+		struct entry *e = OWNER_OF(q->unrouted.next, struct entry, node);
+
+		more = ask_some(q, e);
 		list_remove(&e->node);
-		if (e->head)
-			list_push(&q->unrouted, &e->node); /* others' turn */
-		else
+		if (!e->head)
 			entry_done(e);
-		if (!more)
-			break;
+		else
+			list_push(e->m->asks < ASKS_MESSAGE ? &q->unrouted : &waits, &e->node); /* others' turn */
 	}
+	while (!list_empty(&waits))
+		list_push(&q->unrouted, list_shift(&waits));
 }
 
 static struct ask *

@@ -115,6 +115,7 @@ def fill(suite, messages, domains):
     for path, dirs, files in os.walk(suite.dir + "/queue"):
         for name in dirs + files:
             os.chown(os.path.join(path, name), owner.st_uid, owner.st_gid)
+    os.sync() # gigabytes on their way to the disk are not what is measured
 
 
 def main():

@@ -52,6 +52,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	settings.lmtp = data[0] >> 2 & 1;
 	mail.body8 = data[0] >> 3 & 1;
 	mail.size = data[1];
+	if (data[0] >> 4 & 1)
+		settings.login = (struct client_login){ .user = SPAN("user"), .password = SPAN("pencil"), .nonce = SPAN("rOprNGfwEbeRWgbNEkqO"),
+			.mechanisms = AUTH_ALL, .plaintext = data[0] >> 5 & 1 };
+	settings.chunking = data[0] >> 6 & 1;
+	mail.smtputf8 = data[0] >> 7 & 1;
 	arena_init(&arena, 1 << 20);
 	buf_init(&out, 1 << 20);
 	buf_init(&in, 16384);

@@ -155,8 +155,16 @@ test_suited_gets_files_sockets_and_directories(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	(void)close(given);
-	m.locked = true; /* directories are for the start alone */
-	assert_int_equal(answer(c, IPC_root_directory, &(struct ipc_root_directory){ .path = SPAN("/tmp"), .user = SPAN("root") }, -1, text, &given), -1);
+	m.locked = true; /* from now on directories are looked at, not made or changed */
+	assert_int_equal(chmod(dir, 0710), 0);
+	assert_int_equal(answer(c, IPC_root_directory, &(struct ipc_root_directory){ .path = span_str(dir), .user = SPAN("root"), .mode = 0755 }, -1, text, &given), IPC_root_done);
+	assert_string_equal(text, "");
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0710);
+	(void)snprintf(path, sizeof(path), "%s/later", dir);
+	assert_int_equal(answer(c, IPC_root_directory, &(struct ipc_root_directory){ .path = span_str(path), .user = SPAN("root"), .mode = 0755 }, -1, text, &given), IPC_root_done);
+	assert_non_null(strstr(text, "needs stop and start"));
+	assert_int_equal(stat(path, &st), -1);
 	m.locked = m.unprivileged = false;
 	channel_sync_free(&c);
 }

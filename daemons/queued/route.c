@@ -36,19 +36,20 @@ on_route_done(struct channel *c, const struct ipc_route_done *m)
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"
 
+/* What the routed at the other end was asked is asked again of the next. */
+static void
+let_go(struct queued *q)
+{
+	channel_free(&q->route);
+	if (q->queue)
+		queue_routing_lost(q->queue);
+}
+
 static void
 on_closed(struct channel *c, const struct fail *why)
 {
-	struct queued *q = channel_owner(c);
-
-	if (why)
-		log_put(LOG_channel, "route: %s", why->text);
-	if (q->route == c) {
-		q->route = NULL;
-		if (q->queue)
-			queue_routing_lost(q->queue);
-	}
-	channel_free(&c);
+	log_put(LOG_channel, "route: %s", why->text);
+	let_go(channel_owner(c));
 }
 
 static void
@@ -63,6 +64,8 @@ queued_route_open(struct service *s, struct channel *c, struct span peer, unsign
 	struct queued *q = queued_of(s);
 
 	(void)peer, (void)instance;
+	if (q->route) /* the new end came before the news of the old one's death */
+		let_go(q);
 	channel_set_owner(c, q);
 	q->route = c;
 	if (q->queue)

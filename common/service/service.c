@@ -218,10 +218,18 @@ static bool
 enter_sandbox(struct skeleton *k, struct fail *why)
 {
 	struct sandbox walls = { .files_open = false };
+	const char *missing;
 
 	if (k->ops->on_sandbox)
 		k->ops->on_sandbox(&k->service, &walls);
-	return sandbox_enter(&walls, &k->sandbox, why) && syscalls_limit(k->promises, &k->seccomp, why);
+	if (!sandbox_enter(&walls, &k->sandbox, why) || !syscalls_limit(k->promises, &k->seccomp, why))
+		return false;
+	missing = sandbox_missing(&k->sandbox, k->seccomp);
+	if (missing && k->service.conf->sandbox_required)
+		return fail_set(why, FAIL_PERM, 0, "sandbox_required: %s", missing);
+	if (missing)
+		log_put(LOG_degraded, "sandbox: %s", missing);
+	return true;
 }
 
 static const char *

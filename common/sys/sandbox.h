@@ -30,5 +30,7 @@ struct sandbox_report {
 /* no_new_privs, not dumpable, no core, Landlock. False: a wall that the kernel
  * offers could not be raised. */
 bool sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why);
+/* What this kernel or build does not give, in words; NULL when nothing is missing. */
+const char *sandbox_missing(const struct sandbox_report *report, bool seccomp);
 
 #endif

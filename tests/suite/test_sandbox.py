@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-from pillar import ROOT, TOP, Instance, expect, main
+from pillar import MAILCTL, ROOT, TOP, Instance, expect, has, main, wait_for
 
 if os.geteuid() != 0:
     print("1..0 # skip: separate users need root")
@@ -71,6 +71,22 @@ def test_status_says_which_walls_stand():
     text = suite.mailctl("status", "--sandbox").stdout
     for r in rows:
         assert re.search(r"^%s +%d  landlock=" % (r["name"], r["instance"]), text, re.M), r["name"]
+
+
+def test_what_is_missing_is_said_at_the_start_and_can_be_forbidden():
+    said = [line for line in suite.log().splitlines() if " degraded " in line and "sandbox: " in line]
+    other = Instance(extra="sandbox_required = yes\n", start=False)
+    if not said: # this kernel and build have it all
+        other.start()
+        expect(other.mailctl("status").returncode, 0)
+        return
+    start = subprocess.Popen([MAILCTL, "-c", other.env["CONFIG"], "start"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    other.running = True
+    wait_for(lambda: os.path.exists(other.dir + "/log") and os.path.exists(other.dir + "/sock/suite_admin"), 20, "the log")
+    line = other.wait_log("failure", "sandbox_required: ")
+    has(line, said[0].partition("sandbox: ")[2])
+    other.stop()
+    start.wait(60)
 
 
 def elf(path, *what):

@@ -73,11 +73,13 @@ struct export_dir {
 bool export_open(struct export_dir *d, const char *path, enum export_form form, bool make, struct fail *why);
 void export_close(struct export_dir *d);
 
-/* Begin, write the content, end: durable then, content before envelope. Begin
+/* Begin, write the content, end: whole under its name then, and durable with all others after export_sync(). Begin
  * says false with why->err EEXIST when this message is there already. */
 bool export_begin(struct export_dir *d, const struct export_message *x, struct fail *why);
 bool export_write(struct export_dir *d, struct span bytes, struct fail *why);
 bool export_end(struct export_dir *d, const struct export_message *x, struct fail *why);
+/* What was exported, or marked as imported, until now outlasts a power cut. */
+bool export_sync(struct export_dir *d, struct fail *why);
 void export_abandon(struct export_dir *d); /* no effect when none is being written */
 
 /* Every message there; imported: it was taken over before. Stops when visit says false. */

@@ -171,6 +171,31 @@ export_write(struct export_dir *d, struct span bytes, struct fail *why)
 	return d->blob.why.class == FAIL_NONE;
 }
 
+/* Gives a file its name. Not synced: export_sync() does that for all of them. */
+static bool
+finish(struct blob *b, struct fail *why)
+{
+	struct vfs *v = b->vfs;
+
+	if (b->why.class == FAIL_NONE && v->ops->rename(v, b->temp, b->name) < 0)
+		(void)fail_errno(&b->why, 0, "cannot rename %s to %s", b->temp, b->name);
+	if (b->why.class == FAIL_NONE) {
+		(void)v->ops->close(v, b->fd);
+		b->fd = -1;
+		return true;
+	}
+	if (why)
+		*why = b->why;
+	blob_abandon(b);
+	return false;
+}
+
+bool
+export_sync(struct export_dir *d, struct fail *why)
+{
+	return vfs_posix_sync(d->vfs) || fail_errno(why, 0, "cannot sync the directory");
+}
+
 static bool
 write_envelope(struct export_dir *d, const struct export_message *x, struct fail *why)
 {
@@ -186,7 +211,7 @@ write_envelope(struct export_dir *d, const struct export_message *x, struct fail
 	(void)d->vfs->ops->unlink(d->vfs, temp);
 	if (ok && blob_create(&b, d->vfs, temp, name, why)) {
 		(void)blob_write(&b, buf_span(&text));
-		ok = blob_commit_now(&b, why);
+		ok = finish(&b, why);
 	} else {
 		ok = false;
 	}
@@ -200,7 +225,7 @@ export_end(struct export_dir *d, const struct export_message *x, struct fail *wh
 	if (d->form == EXPORT_MAILDIR && d->skip_cr)
 		(void)blob_write(&d->blob, SPAN("\r"));
 	d->writing = false;
-	return blob_commit_now(&d->blob, why) && (d->form == EXPORT_MAILDIR || write_envelope(d, x, why));
+	return finish(&d->blob, why) && (d->form == EXPORT_MAILDIR || write_envelope(d, x, why));
 }
 
 void
@@ -320,5 +345,5 @@ export_imported(struct export_dir *d, uint64_t id, struct fail *why)
 	name_of(id, "imported", to);
 	if (d->vfs->ops->rename(d->vfs, from, to) < 0)
 		return fail_errno(why, 0, "cannot rename %s to %s", from, to);
-	return d->vfs->ops->sync_dir(d->vfs, "") == 0 || fail_errno(why, 0, "cannot sync the directory");
+	return true;
 }

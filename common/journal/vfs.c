@@ -303,10 +303,16 @@ vfs_posix_lock(struct vfs *v, struct fail *why)
 }
 
 bool
+vfs_posix_sync(struct vfs *v)
+{
+	return syncfs(root_of(v)) == 0;
+}
+
+bool
 vfs_posix_locked(struct vfs *v)
 {
 	struct flock whole = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-	int fd = posix_open(v, lock_name, VFS_READ);
+	int fd = OWNER_OF(v, struct posix, vfs)->lock < 0 ? posix_open(v, lock_name, VFS_READ) : -1;
 	bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 
 	if (fd >= 0)

@@ -67,8 +67,10 @@ void vfs_posix_free(struct vfs **v);
 /* Makes this process the one writer below the root until vfs_posix_free() or its
  * end; the file "lock" there stands for that. False: another one has it. */
 bool vfs_posix_lock(struct vfs *v, struct fail *why);
-/* Whether anybody has it. */
+/* Whether another one has it. */
 bool vfs_posix_locked(struct vfs *v);
+/* Everything written to the root's file system until now is durable: for many new files at once. */
+bool vfs_posix_sync(struct vfs *v);
 
 /* Whole reads and writes over the table: short transfers and EINTR are gone
  * on with; reading behind the end of the file is a failure (EIO). */

@@ -191,6 +191,8 @@ queue_cmd_export(struct mailctl *m)
 	buf_free(&filter);
 	buf_free(&e.text);
 	buf_free(&e.room);
+	if (!export_sync(&e.dir, &why))
+		status = mailctl_fail(EX_FAILED, "%s: %s", m->to, why.text);
 	export_close(&e.dir);
 	return status;
 }
@@ -332,6 +334,8 @@ queue_cmd_import(struct mailctl *m)
 	free(i.ids);
 	buf_free(&i.text);
 	buf_free(&i.room);
+	if (i.dir.vfs && !export_sync(&i.dir, &why)) /* no harm: queued knows them as well */
+		(void)mailctl_fail(0, "%s: %s", m->args[0], why.text);
 	export_close(&i.dir);
 	return status;
 }

@@ -207,6 +207,10 @@ copy_to(struct spoolcheck *c, bool salvage)
 	buf_init(&k.room, EXPORT_TEXT_MAX);
 	copy_all(&k);
 	buf_free(&k.room);
+	if (k.whole.vfs && !export_sync(&k.whole, &why)) { /* damaged/ is in the same file system */
+		(void)spoolcheck_fail(c->args[0], &why);
+		k.trouble = true;
+	}
 	if (k.whole.vfs)
 		export_close(&k.whole);
 	if (k.damaged.vfs)

@@ -276,8 +276,11 @@ import_all(struct importing *k)
 		(void)spoolcheck_fail(c->args[0], &why);
 		k->trouble = true;
 	}
-	if (k->journal)
+	if (k->journal) {
 		commit(k);
+		if (!export_sync(&k->from, &why)) /* no harm: the journal knows them as well */
+			(void)spoolcheck_fail(c->args[0], &why);
+	}
 	(void)printf("%" PRIu64 " messages %s, %" PRIu64 " bytes; %" PRIu64 " duplicates; %" PRIu64 " not usable\n", c->messages,
 	    c->dry_run ? "would be imported" : "imported", c->bytes, c->twice, k->failed);
 	return k->trouble ? EXIT_TROUBLE : k->failed ? EXIT_DAMAGED : EXIT_GOOD;

@@ -199,6 +199,11 @@ line_input(struct session *s, struct span in)
 	bool too_long = s->skipping || line.n > max + 1; /* the CR does not count */
 	bool proper;
 
+	if (too_long && !s->skipping && span_casestarts(line, SPAN("BDAT"))) {
+		reply_status(s, STATUS_LINE_TOO_LONG, SPAN_NONE);
+		chunk_unknown(s);
+		return in.n;
+	}
 	if (end == SIZE_MAX) {
 		s->skipping = too_long;
 		return too_long ? in.n : 0;

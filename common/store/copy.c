@@ -10,7 +10,7 @@
 
 #include "store/state.h"
 
-enum { PATHS_MAX = 1 << 30, BLOCK = 65536 };
+enum { PATHS_MAX = 1 << 30, BLOCK = 65536, TRIES_MAX = 8, RETRY_MS = 5 };
 
 struct item {
 	uint32_t uid, letters;
@@ -29,7 +29,9 @@ struct copy {
 	struct buf paths;
 	struct item *items; /* owned */
 	size_t n;
-	bool move, ok, again;
+	bool move, ok;
+	unsigned tries;
+	struct timer retry;
 	char target_dir[STORE_NAME_MAX + 8];
 	int err;
 };
@@ -195,23 +197,35 @@ give_uid(struct copy *c, struct item *it)
 
 static bool prepare(struct copy *c);
 
-/* Another program renamed or removed a file a moment ago: with the names of now. */
-static bool
-try_again(struct copy *c)
+static void
+fail(struct copy *c)
 {
-	if (c->err != ENOENT || c->again || !scan_all(c->source, NULL))
-		return false;
-	c->again = true;
+	errno = c->err;
+	(void)fail_errno(&c->op->why, 0, "The messages cannot be copied");
+	finish(c);
+}
+
+/* With the names of now. */
+static void
+try_again(struct timer *t)
+{
+	struct copy *c = OWNER_OF(t, struct copy, retry);
+
+	if (follow_busy(c->source)) { /* until our own renames are done, a scan does not tell */
+		(void)timer_set(t, RETRY_MS);
+		return;
+	}
 	list_remove(&c->incoming.node);
 	buf_reset(&c->paths);
 	free(c->items);
 	c->items = NULL;
 	c->n = 0;
-	if (!prepare(c))
-		return false;
+	if (!scan_all(c->source, NULL) || !prepare(c)) {
+		fail(c);
+		return;
+	}
 	list_push(&c->target->incoming, &c->incoming.node);
 	worker_submit(c->store->pool, &c->work);
-	return true;
 }
 
 static void
@@ -219,12 +233,14 @@ done(struct work *w)
 {
 	struct copy *c = OWNER_OF(w, struct copy, work);
 
-	if (!c->ok && try_again(c))
+	if (!c->ok && c->err == ENOENT && ++c->tries <= TRIES_MAX) {
+		/* Another program renamed or removed a file a moment ago. */
+		timer_init(&c->retry, c->store->loop, try_again);
+		(void)timer_set(&c->retry, RETRY_MS);
 		return;
+	}
 	if (!c->ok) {
-		errno = c->err;
-		(void)fail_errno(&c->op->why, 0, "The messages cannot be copied");
-		finish(c);
+		fail(c);
 		return;
 	}
 	list_remove(&c->incoming.node);

@@ -223,10 +223,15 @@ expunge_missing(struct scan *s, struct fail *why)
 		return false;
 	uidset_init(&missing);
 	for (size_t i = 0; i < s->nseen; i++) {
+		uint32_t uid = mb->file.ix.messages[i].uid;
 		char target[MAILDIR_NAME_MAX + 5];
 
-		if (!s->seen[i] && !follow_renaming(mb, mb->file.ix.messages[i].uid, target))
-			uidset_add(&missing, mb->file.ix.messages[i].uid, mb->file.ix.messages[i].uid);
+		if (s->seen[i])
+			continue;
+		if (follow_renaming(mb, uid, target))
+			mb->dirty = true; /* missed between two names, or gone: once ours is done, one sees */
+		else
+			uidset_add(&missing, uid, uid);
 	}
 	(void)change_expunge(mb, &missing, NULL);
 	uidset_free(&missing);

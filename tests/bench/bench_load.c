@@ -41,6 +41,7 @@ struct step {
 struct script {
 	struct step steps[STEPS];
 	size_t n, loop, tail; /* steps[loop..tail) are repeated on a connection */
+	char *message;        /* owned */
 };
 
 struct session {
@@ -396,7 +397,8 @@ script_smtp(struct script *s, const char *hello, const char *from, const char *t
 		add(s, REPLY, 1, rcpt);
 		add(s, REPLY, 1, "DATA\r\n");
 	}
-	add(s, REPLY, 1, content(size, true))->counts = true;
+	s->message = content(size, true);
+	add(s, REPLY, 1, s->message)->counts = true;
 	s->tail = s->n;
 	add(s, REPLY, 0, "QUIT\r\n"); /* as Postfix does by default: nobody waits for the answer */
 }
@@ -405,18 +407,18 @@ static void
 script_imap(struct script *s, const char *user, const char *password, size_t size, bool append, bool tls)
 {
 	static char login[300], put[100];
-	char *text = content(size, false);
 
 	(void)snprintf(login, sizeof(login), "a LOGIN %s %s\r\n", user, password);
+	s->message = content(size, false);
 	add(s, GREETING, 1, "");
 	if (tls)
 		add(s, TAGGED, 1, "a STARTTLS\r\n")->tls = true;
 	if (append) {
-		(void)snprintf(put, sizeof(put), "a APPEND INBOX {%zu}\r\n", strlen(text) - 2);
+		(void)snprintf(put, sizeof(put), "a APPEND INBOX {%zu}\r\n", strlen(s->message) - 2);
 		add(s, TAGGED, 1, login);
 		s->loop = s->n;
 		add(s, PLUS, 1, put);
-		add(s, TAGGED, 1, text)->counts = true;
+		add(s, TAGGED, 1, s->message)->counts = true;
 	} else {
 		s->loop = s->n;
 		add(s, TAGGED, 1, login);
@@ -534,5 +536,8 @@ main(int argc, char **argv)
 	begun = now();
 	run(&l, sessions);
 	report(&l, now() - begun);
+	SSL_CTX_free(l.tls);
+	free(l.latency);
+	free(l.script.message);
 	return l.finished != l.want;
 }

@@ -21,9 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/list.h"
+
 enum { LINE = 1024, OUT = 4096, MARKS = 8 };
 
 struct session {
+	struct list node;
 	int fd;
 	SSL *ssl;
 	bool data, handshake;
@@ -34,6 +37,7 @@ struct session {
 
 struct sink {
 	int epoll, listener;
+	struct list sessions;
 	SSL_CTX *tls;
 	unsigned long marks[MARKS], nmarks, mark, messages, connections;
 	unsigned long long bytes;
@@ -73,6 +77,7 @@ flush_out(struct session *s)
 static void
 drop(struct session *s)
 {
+	list_remove(&s->node);
 	SSL_free(s->ssl);
 	(void)close(s->fd);
 	free(s);
@@ -218,6 +223,7 @@ on_connection(struct sink *k)
 	if (!s)
 		return;
 	s->fd = fd;
+	list_push(&k->sessions, &s->node);
 	k->connections++;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	put(s, "220 sink.bench.test ESMTP\r\n");
@@ -266,6 +272,7 @@ main(int argc, char **argv)
 		case 'K': key = optarg; break;
 		default: return 2;
 		}
+	list_init(&k.sessions);
 	start(&k, port, cert, key ? key : cert);
 	while (k.mark < k.nmarks) {
 		int n = epoll_wait(k.epoll, ready, 64, -1);
@@ -281,5 +288,8 @@ main(int argc, char **argv)
 			(void)fflush(stdout);
 		}
 	}
+	while (!list_empty(&k.sessions))
+		drop(OWNER_OF(k.sessions.next, struct session, node));
+	SSL_CTX_free(k.tls);
 	return 0;
 }

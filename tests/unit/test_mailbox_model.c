@@ -437,9 +437,13 @@ let_threads_end(struct worker_pool *pool)
 static void
 rest(struct world *w)
 {
-	for (int i = 0; i < 3; i++) { /* the intents, the renames, and what was seen of other's meanwhile */
+	for (int i = 0; i < 3; i++) { /* the intents, the renames, and what was seen of others' meanwhile */
+		int64_t until;
+
 		let_threads_end(w->pool);
-		for (int k = 0; k < 25; k++)
+		(void)loop_turn(w->loop, 0);
+		until = loop_now_ms(w->loop) + 250;
+		while (loop_now_ms(w->loop) < until)
 			(void)loop_turn(w->loop, 10);
 	}
 }

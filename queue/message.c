@@ -21,6 +21,57 @@ load_done(struct message *m, uint32_t index, struct span list)
 	return true;
 }
 
+bool
+roll_add(struct roll *r, const struct record_recipient *one)
+{
+	struct recipient to = { .notify = one->notify };
+
+	if (r->n == r->max) {
+		uint32_t max = r->max ? r->max * 2 : 128;
+		struct recipient *at = realloc(r->at, max * sizeof(*at));
+
+		if (!at)
+			return false;
+		r->at = at;
+		r->max = max;
+	}
+	if (!text_keep(&to.address, one->address) || !text_keep(&to.orcpt, one->orcpt)) {
+		free(to.address);
+		return false;
+	}
+	r->at[r->n++] = to;
+	return true;
+}
+
+bool
+roll_load(struct roll *r, struct span list)
+{
+	struct record_recipient one;
+	bool ok = true;
+
+	while (record_list_next(&list, &record_desc_recipient, &one, &ok))
+		if (!roll_add(r, &one))
+			return false;
+	return ok;
+}
+
+static void
+free_recipients(struct recipient *at, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		free(at[i].address);
+		free(at[i].orcpt);
+	}
+}
+
+void
+roll_free(struct roll *r)
+{
+	free_recipients(r->at, r->n);
+	free(r->at);
+	*r = (struct roll){ .at = NULL };
+}
+
 static bool
 load_recipients(struct message *m, struct span list)
 {
@@ -44,8 +95,28 @@ load_recipients(struct message *m, struct span list)
 	return ok && i == m->nrcpts && list.n == 0;
 }
 
+static bool
+take_recipients(struct message *m, const struct record_envelope *e, struct roll *roll)
+{
+	if (roll && roll->n > 1 && roll->n == e->recipients) {
+		m->rcpts = roll->at;
+		m->nrcpts = m->unsettled = roll->n;
+		*roll = (struct roll){ .at = NULL };
+		return true;
+	}
+	m->rcpts = e->recipients == 1 ? &m->one : calloc(e->recipients, sizeof(*m->rcpts));
+	m->nrcpts = m->rcpts ? e->recipients : 0;
+	return m->rcpts && load_recipients(m, e->list);
+}
+
 struct message *
 message_new(const struct record_envelope *e)
+{
+	return message_new_of(e, NULL);
+}
+
+struct message *
+message_new_of(const struct record_envelope *e, struct roll *roll)
 {
 	struct message *m = e->recipients ? calloc(1, sizeof(*m)) : NULL;
 	bool kept;
@@ -59,12 +130,8 @@ message_new(const struct record_envelope *e)
 	m->ret = e->ret;
 	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |
 	                      (e->report ? MESSAGE_REPORT : 0) | (e->held ? MESSAGE_HELD : 0));
-	m->nrcpts = e->recipients;
-	m->rcpts = m->nrcpts == 1 ? &m->one : calloc(m->nrcpts, sizeof(*m->rcpts));
-	if (!m->rcpts)
-		m->nrcpts = 0;
 	m->first.m = m;
-	if (!kept || !m->rcpts || !load_recipients(m, e->list))
+	if (!take_recipients(m, e, roll) || !kept)
 		message_free(&m, NULL);
 	return m;
 }
@@ -127,10 +194,7 @@ message_free(struct message **at, struct words *words)
 		free_entry(e);
 	}
 	free_entry(&m->first);
-	for (uint32_t i = 0; i < m->nrcpts; i++) {
-		free(m->rcpts[i].address);
-		free(m->rcpts[i].orcpt);
-	}
+	free_recipients(m->rcpts, m->nrcpts);
 	if (m->rcpts != &m->one)
 		free(m->rcpts);
 	if (m->extra) {

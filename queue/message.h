@@ -118,10 +118,22 @@ struct message {
 	struct recipient one;     /* rcpts points here when there is but one */
 };
 
+/* Recipients of a message still on its way in: a long list is taken in bit by bit. */
+struct roll {
+	struct recipient *at;
+	uint32_t n, max;
+};
+
+bool roll_add(struct roll *r, const struct record_recipient *one); /* a fresh one; false: no memory */
+bool roll_load(struct roll *r, struct span list); /* those of an encoded list, all fresh */
+void roll_free(struct roll *r);
+
 static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }
 
 /* From an envelope as accepted or as replayed; NULL: no memory or a broken list. */
 struct message *message_new(const struct record_envelope *e);
+/* The same; a roll with all its recipients saves looking at the list, and is emptied. */
+struct message *message_new_of(const struct record_envelope *e, struct roll *roll);
 void message_free(struct message **m, struct words *words);
 
 /* An idle entry of the message, new if need be; NULL: no memory. */

@@ -207,7 +207,14 @@ bool
 queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
     void (*on_done)(void *, uint64_t, const struct fail *), void *arg, struct fail *why)
 {
-	struct message *m = idmap_get(&q->messages, e->id) ? NULL : message_new(e);
+	return queue_accept_roll(q, e, NULL, content, on_done, arg, why);
+}
+
+bool
+queue_accept_roll(struct queue *q, const struct record_envelope *e, struct roll *roll, struct content *content,
+    void (*on_done)(void *, uint64_t, const struct fail *), void *arg, struct fail *why)
+{
+	struct message *m = idmap_get(&q->messages, e->id) ? NULL : message_new_of(e, roll);
 	struct accept *a = m ? calloc(1, sizeof(*a)) : NULL;
 	unsigned flags = e->report ? JOURNAL_INTERNAL : 0;
 

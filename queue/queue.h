@@ -98,6 +98,9 @@ void queue_run(struct queue *q);
  * when it is durable (why == NULL) or will never be. False: not taken, on_done will not run. */
 bool queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
     void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg, struct fail *why);
+/* The same for a list that was taken in bit by bit; roll as for message_new_of(). */
+bool queue_accept_roll(struct queue *q, const struct record_envelope *e, struct roll *roll, struct content *content,
+    void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg, struct fail *why);
 /* "blob/ID" */
 void queue_blob_name(uint64_t id, char name[40]);
 struct content *content_new(size_t max);

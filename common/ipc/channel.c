@@ -10,7 +10,8 @@
 #include "ipc/frame.h"
 
 enum {
-	PACKETS_A_WAKE = 8, /* then others get their turn */
+	PACKETS_A_WAKE = 8, /* then others get their turn, */
+	BYTES_A_WAKE = 64 * 1024, /* or after so many: small messages in full packets are long work */
 	PACKETS_AT_ONCE = 10000,
 };
 
@@ -374,9 +375,11 @@ take_packet(struct channel *c, struct span packet, const int *fds, unsigned nfds
 }
 
 static void
-take_packets(struct channel *c, int most)
+take_packets(struct channel *c, int most, size_t bytes)
 {
-	for (int i = 0; i < most && !c->closed; i++) {
+	size_t taken = 0;
+
+	for (int i = 0; i < most && taken < bytes && !c->closed; i++) {
 		int fds[FRAME_FDS];
 		unsigned nfds;
 		bool truncated = false;
@@ -396,6 +399,7 @@ take_packets(struct channel *c, int most)
 			shut(c);
 			return;
 		}
+		taken += (size_t)n;
 		if (!take_packet(c, span_of(c->in, (size_t)n), fds, nfds))
 			return;
 	}
@@ -404,7 +408,7 @@ take_packets(struct channel *c, int most)
 void
 channel_catch_up(struct channel *c)
 {
-	take_packets(c, PACKETS_AT_ONCE);
+	take_packets(c, PACKETS_AT_ONCE, SIZE_MAX);
 }
 
 static void
@@ -414,7 +418,7 @@ on_ready(struct watch *w, unsigned ready)
 
 	if (ready & WATCH_WRITE)
 		on_writable(c);
-	take_packets(c, PACKETS_A_WAKE);
+	take_packets(c, PACKETS_A_WAKE, BYTES_A_WAKE);
 }
 
 bool

@@ -28,6 +28,7 @@ struct transaction {
 	struct arena arena;
 	struct record_envelope e;
 	struct buf list;
+	struct roll roll; /* of a long list, for the queue's memory */
 	struct content *content;
 	struct blob blob;
 	uint64_t size;
@@ -37,7 +38,7 @@ struct transaction {
 	bool aborted;
 };
 
-enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024, SPACE_MS = 1000 };
+enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024, SPACE_MS = 1000, ROLL_FROM = 128 };
 
 static void
 free_transaction(struct transaction *t)
@@ -51,6 +52,7 @@ free_transaction(struct transaction *t)
 	map_remove(&in->transactions, &t->by_id);
 	content_free(t->content);
 	buf_free(&t->list);
+	roll_free(&t->roll);
 	arena_free(&t->arena);
 	free(t);
 	if (!in->c && in->transactions.count == 0) {
@@ -162,6 +164,20 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 	return true;
 }
 
+/* A hundred thousand at the end, at once, would be what all others wait for. */
+static void
+keep_roll(struct transaction *t, const struct record_recipient *r)
+{
+	bool ok = true;
+
+	if (t->e.recipients == ROLL_FROM)
+		ok = roll_load(&t->roll, buf_span(&t->list));
+	else if (t->roll.n == t->e.recipients - 1 && t->roll.n)
+		ok = roll_add(&t->roll, r);
+	if (!ok)
+		roll_free(&t->roll); /* then from the list after all */
+}
+
 static bool
 on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
 {
@@ -172,10 +188,12 @@ on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
 		return true; /* refused meanwhile */
 	if (!channel_step(c, IPC_intake_rcpt, &t->state))
 		return false;
-	if (record_list_put(&t->list, &record_desc_recipient, &r))
-		t->e.recipients++;
-	else
+	if (!record_list_put(&t->list, &record_desc_recipient, &r)) {
 		refuse(t, STATUS_TOO_MANY_RECIPIENTS, SPAN_NONE);
+		return true;
+	}
+	t->e.recipients++;
+	keep_roll(t, &r);
 	return true;
 }
 
@@ -275,7 +293,7 @@ give_to_queue(struct transaction *t)
 	t->e.held |= t->rule != 0;
 	if (content)
 		q->intake_bytes -= buf_len(&content->bytes);
-	if (queue_accept(q->queue, &t->e, content, on_accepted, t, &why))
+	if (queue_accept_roll(q->queue, &t->e, &t->roll, content, on_accepted, t, &why))
 		return;
 	log_put(LOG_failure, "%s", why.text);
 	if (t->e.blob)
@@ -309,6 +327,8 @@ on_intake_end(struct channel *c, const struct ipc_intake_end *m)
 	if (!channel_step(c, IPC_intake_end, &t->state) || m->size != t->size)
 		return false;
 	t->e.message_id = arena_dup(&t->arena, m->message_id);
+	t->e.body8 |= m->body8;
+	t->e.smtputf8 |= m->smtputf8;
 	if (t->e.recipients == 0) {
 		refuse(t, STATUS_NO_RECIPIENTS, SPAN_NONE);
 	} else if (t->e.blob) {

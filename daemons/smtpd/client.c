@@ -83,6 +83,7 @@ client_free(struct client *c)
 {
 	struct smtpd *d = c->door->smtpd;
 
+	turn_cancel(&c->part);
 	session_free(&c->session);
 	stream_close(&c->stream);
 	if (c->hands_over)
@@ -178,6 +179,7 @@ settle(struct client *c)
 void
 client_pump(struct client *c)
 {
+	session_list_part(&c->session);
 	for (unsigned i = 0; !c->finishing; i++) {
 		struct span in = stream_input(&c->stream);
 		size_t n;
@@ -193,7 +195,15 @@ client_pump(struct client *c)
 		if (!n)
 			break;
 	}
+	if (session_list_due(&c->session))
+		turn_later(&c->part, c->door->smtpd->loop);
 	settle(c);
+}
+
+static void
+on_part(struct turn *t)
+{
+	client_pump(OWNER_OF(t, struct client, part));
 }
 
 static void
@@ -283,6 +293,7 @@ client_new(struct door *door, int fd)
 	if (!c)
 		return NULL;
 	c->door = door;
+	turn_init(&c->part, on_part);
 	buf_init(&c->replies, REPLIES_MAX);
 	if (!take_slot(d, c)) {
 		free(c);

@@ -211,7 +211,7 @@ cmd_data(struct session *s, struct span args)
 	else {
 		data_begin(s, false);
 		s->state = SESSION_DATA;
-		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+		data_go_ahead(s);
 	}
 }
 

@@ -14,7 +14,10 @@
 #include "reply.h"
 #include "transaction.h"
 
-enum { FRAME_FIRST = 6144 }; /* most messages fit: one allocation */
+enum {
+	FRAME_FIRST = 6144,  /* most messages fit: one allocation */
+	LIST_LONG = 1000,    /* recipients that are told to queued at once; of more, as many in each turn */
+};
 
 static bool
 fixes_header(const struct session *s)
@@ -98,6 +101,7 @@ data_begin(struct session *s, bool by_length)
 	const struct conf *conf = s->policy->conf;
 
 	t->id = s->ports->new_queue_id(s->owner);
+	t->unhanded = t->first;
 	content_init(&t->content, &(struct content_limits){
 	    .size = s->policy->listener->message_size_limit,
 	    .line = (unsigned)conf->line_length_limit,
@@ -134,8 +138,9 @@ needs_utf8(const struct transaction *t)
 	return t->utf8 && (t->utf8_addresses || t->content.header_8bit || !t->content.header_done);
 }
 
+/* early: before the content, which may turn out to need more than is said here; the end tells. */
 static bool
-send_envelope(struct session *s)
+open_intake(struct session *s, bool early)
 {
 	struct transaction *t = s->mail;
 	struct ipc_intake_open open = {
@@ -149,7 +154,7 @@ send_envelope(struct session *s)
 		.ret = t->ret,
 		.envid = t->envid,
 		.body8 = t->body8 || t->content.eightbit,
-		.smtputf8 = needs_utf8(t),
+		.smtputf8 = early ? t->utf8 && t->utf8_addresses : needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,
 		.hops = (uint8_t)(t->content.received < UINT8_MAX ? t->content.received : UINT8_MAX),
@@ -164,15 +169,69 @@ send_envelope(struct session *s)
 	if (!s->ports->intake_open(s->owner, &open))
 		return false;
 	t->opened = true;
-	if (t->redirect.n)
-		return s->ports->intake_rcpt(s->owner, &(struct ipc_intake_rcpt){ .id = t->id, .address = t->redirect });
-	for (const struct recipient *r = t->first; r; r = r->next) {
+	return true;
+}
+
+static bool
+hand_over(struct session *s, size_t most)
+{
+	struct transaction *t = s->mail;
+
+	for (; t->unhanded && most > 0; t->unhanded = t->unhanded->next, most--) {
+		const struct recipient *r = t->unhanded;
 		const struct ipc_intake_rcpt m = { .id = t->id, .address = r->address, .orcpt = r->orcpt, .notify = r->notify };
 
 		if (r->state == RECIPIENT_GOOD && !s->ports->intake_rcpt(s->owner, &m))
 			return false;
 	}
 	return true;
+}
+
+static bool
+send_envelope(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	if (!open_intake(s, false))
+		return false;
+	if (t->redirect.n)
+		return s->ports->intake_rcpt(s->owner, &(struct ipc_intake_rcpt){ .id = t->id, .address = t->redirect });
+	return hand_over(s, SIZE_MAX);
+}
+
+/* An LMTP client hears of each recipient, but only behind the content: its list goes with that. */
+void
+data_go_ahead(struct session *s)
+{
+	const struct transaction *t = s->mail;
+
+	if (t->good <= LIST_LONG || s->policy->lmtp || t->discard || t->redirect.n) {
+		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+		return;
+	}
+	s->wait = WAIT_LIST;
+	if (!open_intake(s, true))
+		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+}
+
+bool
+session_list_due(const struct session *s)
+{
+	return s->wait == WAIT_LIST && !s->ports->intake_full(s->owner);
+}
+
+void
+session_list_part(struct session *s)
+{
+	if (!session_list_due(s))
+		return;
+	if (!hand_over(s, LIST_LONG)) {
+		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+	} else if (!s->mail->unhanded) {
+		s->wait = WAIT_CLIENT;
+		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+	}
 }
 
 static void
@@ -303,7 +362,7 @@ content_ended(struct session *s)
 		return;
 	}
 	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
-	    .id = t->id, .size = t->sent, .message_id = t->message_id }))
+	    .id = t->id, .size = t->sent, .body8 = t->body8 || t->content.eightbit, .smtputf8 = needs_utf8(t), .message_id = t->message_id }))
 		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 	if (t->over)
 		data_verdict(s, t->status, t->status_text);
@@ -396,7 +455,7 @@ session_on_refused(struct session *s, const struct ipc_intake_refused *m)
 	if (!t || t->id != m->id || !t->opened || t->over)
 		return;
 	t->over = true; /* queued has forgotten it: no abort */
-	if (s->wait == WAIT_COMMIT) {
+	if (s->wait == WAIT_COMMIT || s->wait == WAIT_LIST) {
 		data_verdict(s, status, m->text);
 		return;
 	}

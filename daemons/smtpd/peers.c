@@ -159,7 +159,7 @@ static void
 tell_room(struct client *c, void *arg)
 {
 	(void)arg;
-	if (c->session.wait != WAIT_ROOM)
+	if (c->session.wait != WAIT_ROOM && c->session.wait != WAIT_LIST)
 		return;
 	session_on_room(&c->session);
 	client_pump(c);

@@ -330,6 +330,7 @@ session_wait_ms(const struct session *s)
 	case WAIT_AUTH:
 		return ASK_TIMEOUT_MS;
 	case WAIT_ROOM:
+	case WAIT_LIST:
 	case WAIT_COMMIT:
 		return COMMIT_TIMEOUT_MS;
 	case WAIT_HOLD:
@@ -358,7 +359,7 @@ sibling_silent(struct session *s)
 {
 	struct transaction *t = s->mail;
 
-	if (s->wait == WAIT_COMMIT || s->wait == WAIT_ROOM) {
+	if (s->wait == WAIT_COMMIT || s->wait == WAIT_ROOM || s->wait == WAIT_LIST) {
 		s->ports->intake_abort(s->owner, t->id);
 		queued_lost(s);
 	} else

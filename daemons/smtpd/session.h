@@ -78,6 +78,7 @@ enum session_wait {
 	WAIT_NAME,   /* the client's name, which access rules ask for */
 	WAIT_AUTH,   /* authd's answer */
 	WAIT_ROOM,   /* room in the intake channel */
+	WAIT_LIST,   /* a long list goes to queued in parts, before the reply to DATA */
 	WAIT_COMMIT, /* queued's answer to the end of a message */
 	WAIT_HOLD,   /* the tarpit */
 	WAIT_TLS,    /* the handshake */
@@ -156,6 +157,8 @@ void session_on_auth(struct session *s, const struct ipc_auth_answer *m);
 void session_on_accepted(struct session *s, uint64_t id);
 void session_on_refused(struct session *s, const struct ipc_intake_refused *m);
 void session_on_room(struct session *s);
+bool session_list_due(const struct session *s); /* in WAIT_LIST, with room: call the next once in each turn */
+void session_list_part(struct session *s);
 /* text: "TLSv1.3 cipher TLS_AES_256_GCM_SHA384 (256 bits)" */
 void session_on_tls(struct session *s, struct span text);
 void session_on_name(struct session *s, struct span name); /* the client's verified name; empty: it has none */

@@ -76,6 +76,7 @@ struct client {
 	struct list node;
 	struct map_node message; /* in smtpd.messages while hands_over */
 	struct door *door;
+	struct turn part;        /* the next one of a long list */
 	struct buf replies;      /* of a group of commands, until the last of it is answered */
 	struct lookup *lookup;   /* owned; NULL when none is under way */
 	uint64_t id;             /* of the session, as queue ids are made; joins its log lines */

@@ -47,6 +47,7 @@ struct transaction {
 	/* content */
 	uint64_t id;               /* queue id, 0 before DATA */
 	bool opened;               /* queued knows of it */
+	struct recipient *unhanded; /* the first that queued has not been told of */
 	bool over;                 /* nothing more goes to queued */
 	unsigned status;           /* why not, a row of status.def */
 	struct span status_text;
@@ -72,6 +73,8 @@ void transaction_routed_lost(struct session *s);
 
 /* data.c: DATA or the first BDAT has been accepted; the 354 and the state are the caller's. */
 void data_begin(struct session *s, bool by_length);
+/* The 354, for a long list once queued has it. */
+void data_go_ahead(struct session *s);
 /* Does one thing with the front of *in. False: nothing more to do with it; after the message's end it waits for queued,
  * or the transaction is over. */
 bool data_step(struct session *s, struct span *in);

@@ -11,7 +11,7 @@
 
 enum {
 	PACKETS_A_WAKE = 8, /* then others get their turn, */
-	BYTES_A_WAKE = 64 * 1024, /* or after so many: small messages in full packets are long work */
+	BYTES_A_WAKE = 16 * 1024, /* or after so many: small messages in full packets are long work */
 	PACKETS_AT_ONCE = 10000,
 };
 

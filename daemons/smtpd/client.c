@@ -12,7 +12,7 @@ enum {
 	IN_CAP = 65536,
 	OUT_CAP = 65536,
 	REPLIES_MAX = 64 << 20, /* LMTP: one for each recipient */
-	GROUP_MAX = 256, /* commands taken before others get their turn */
+	GROUP_MAX = 64, /* commands taken before others get their turn */
 };
 _Static_assert((int)IN_CAP > (int)SESSION_LINE_MAX, "the longest line must fit the input buffer");
 

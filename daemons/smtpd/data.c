@@ -16,7 +16,7 @@
 
 enum {
 	FRAME_FIRST = 6144,  /* most messages fit: one allocation */
-	LIST_LONG = 1000,    /* recipients that are told to queued at once; of more, as many in each turn */
+	LIST_LONG = 250,     /* recipients that are told to queued at once; of more, as many in each turn */
 };
 
 static bool

@@ -89,15 +89,12 @@ with open(work + "/shim.c", "w") as f:
 shim = subprocess.run(["cc", "-shared", "-fPIC", "-O1", *([] if SANITIZED else ["-DMEMORY"]), "-o", work + "/shim.so", work + "/shim.c"],
                       stderr=subprocess.DEVNULL).returncode == 0
 daemons = os.path.join(pillar.ROOT, "usr/libexec/pillarpost")
-os.makedirs(work + "/libexec")
-for name in os.listdir(daemons):
-    if name == "maild": # it looks for the others beside itself
-        shutil.copy(os.path.join(daemons, name), work + "/libexec")
-    elif name != "queued" or not shim:
-        os.symlink(os.path.join(daemons, name), os.path.join(work, "libexec", name))
+shutil.copytree(daemons, work + "/libexec") # where everybody may look: a home directory may be closed
 if shim: # the daemons have a clean environment: this one gets it by a script
+    os.mkdir(work + "/real")
+    os.rename(work + "/libexec/queued", work + "/real/queued")
     with open(work + "/libexec/queued", "w") as f:
-        f.write('#!/bin/sh\nLD_PRELOAD=%s/shim.so exec %s/queued "$@"\n' % (work, daemons))
+        f.write('#!/bin/sh\nLD_PRELOAD=%s/shim.so exec %s/real/queued "$@"\n' % (work, work))
     os.chmod(work + "/libexec/queued", 0o755)
 suite = Instance(start=False, extra="queue_directory = %s/queue\ndaemon_directory = %s/libexec\nqueue_minfree = 16M\nqueue_segment_size = 1M\nqueue_blob_threshold = 64k\n"
                  "mynetworks = 127.0.0.0/8\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n" % (spool if mounted else work, work))

@@ -48,6 +48,7 @@ struct unit {
 	struct unit *next;
 	uint32_t recipient;
 	uint32_t uid, gid;
+	uint64_t quota, messages; /* limits of the mailbox */
 	struct text *address; /* NULL: the recipient's own */
 	struct text *home, *sender;
 	struct text *login; /* user:password for the next hop; wiped */

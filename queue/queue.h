@@ -28,6 +28,7 @@ struct queue_target {
 	uint8_t agent;
 	struct span nexthop, address, home, sender;
 	uint32_t uid, gid;
+	uint64_t quota, messages; /* LOCAL: the user's limits */
 	unsigned status;  /* FAIL, DEFER: row of mail/status.def */
 	struct span text; /* and why */
 	struct span login; /* REMOTE: user:password for the next hop */

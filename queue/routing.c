@@ -141,6 +141,8 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 	}
 	u->uid = t->uid;
 	u->gid = t->gid;
+	u->quota = t->quota;
+	u->messages = t->messages;
 	a->at[a->nunits++] = d;
 	u->next = a->units; /* backwards, as at[] is read */
 	a->units = u;

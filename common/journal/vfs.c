@@ -32,6 +32,7 @@ posix_open(struct vfs *v, const char *name, enum vfs_open how)
 		[VFS_READ] = O_RDONLY,
 		[VFS_WRITE] = O_RDWR,
 		[VFS_CREATE] = O_RDWR | O_CREAT | O_EXCL,
+		[VFS_APPEND] = O_RDWR | O_APPEND,
 	};
 
 	return openat(root_of(v), name, flags[how] | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);

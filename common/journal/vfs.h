@@ -21,6 +21,7 @@ enum vfs_open {
 	VFS_READ = 0,   /* an existing file, for reading */
 	VFS_WRITE = 1,  /* an existing file, for reading and writing */
 	VFS_CREATE = 2, /* a new file (it must not exist), for reading and writing */
+	VFS_APPEND = 3, /* an existing file, for reading; what is written goes to its end, wherever others have left that */
 };
 
 struct vfs_stat {

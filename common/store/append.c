@@ -43,6 +43,11 @@ append_begin(struct store *store, const struct append_to *to, struct fail *why)
 		free(a);
 		return NULL;
 	}
+	if (!store_fits(store, to->size, 1, why)) {
+		mailbox_unuse(a->mailbox);
+		free(a);
+		return NULL;
+	}
 	for (size_t i = 0; i < to->nkeywords; i++) {
 		int bit = mailbox_keyword_find(a->mailbox, to->keywords[i], true);
 
@@ -125,6 +130,7 @@ give_uids(struct commit *c)
 
 		if (!change_arrive(mb, &r, &c->op->why))
 			return false;
+		store_added(mb->store, r.size, 1);
 		list_remove(&a->incoming.node);
 		uidset_add(&c->op->to, r.uid, r.uid);
 		c->waiter.uid = r.uid;
@@ -188,6 +194,17 @@ submit(struct append *a, struct commit *c)
 	deliverer_put(a->store->deliverer, d);
 }
 
+/* All together, as they have become. */
+static bool
+all_fit(struct append **all, size_t n, struct fail *why)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < n; i++)
+		size += all[i]->delivery.temp.size + all[i]->delivery.temp.bare;
+	return n == 0 || store_fits(all[0]->store, size, n, why);
+}
+
 void
 append_commit(struct append **all, size_t n, struct mailbox_op *op)
 {
@@ -196,13 +213,17 @@ append_commit(struct append **all, size_t n, struct mailbox_op *op)
 	op->ok = false;
 	uidset_init(&op->from);
 	uidset_init(&op->to);
+	(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
+	if (c && !all_fit(all, n, &op->why)) {
+		free(c);
+		c = NULL;
+	}
 	if (c)
 		c->all = calloc(n, sizeof(struct append *));
 	if (!c || !c->all || n == 0) {
 		free(c);
 		for (size_t i = 0; i < n; i++)
 			append_abort(&all[i]);
-		(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
 		op->on_done(op);
 		return;
 	}

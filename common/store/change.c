@@ -311,12 +311,16 @@ bool
 change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why)
 {
 	union record r = { .expunge.modseq = mb->file.ix.modseq + 1 };
+	uint64_t size = mb->file.ix.total;
+	size_t n = mb->file.ix.n;
 	bool ok = uidset_empty(uids) || put_uids(mb, RECORD_expunge, &r, &r.expunge.uids, uids, why);
 
 	if (!ok)
 		keep_gone(mailbox_index(mb), uids);
 	if (uidset_empty(uids))
 		return ok;
+	if (n > mb->file.ix.n)
+		store_added(mb->store, (int64_t)(mb->file.ix.total - size), (int64_t)mb->file.ix.n - (int64_t)n);
 	LIST_EACH(&mb->views, it) {
 		struct view *v = OWNER_OF(it, struct view, node);
 

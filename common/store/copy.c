@@ -134,6 +134,34 @@ finish(struct copy *c)
 	uidset_free(&to);
 }
 
+/* Those that moved away, and not (any more) those that could not. */
+static void
+mark_moved(struct copy *c, bool moved, struct uidset *still)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct message *m = index_find(&c->source->file.ix, c->items[i].uid);
+
+		if (!m)
+			continue;
+		m->bits = (uint8_t)(moved ? m->bits | MESSAGE_MOVED : m->bits & ~MESSAGE_MOVED);
+		if (still)
+			uidset_add(still, m->uid, m->uid);
+	}
+}
+
+static void
+remove_source(struct copy *c)
+{
+	struct uidset still;
+
+	uidset_init(&still);
+	mark_moved(c, true, &still);
+	c->op->ok = change_expunge(c->source, &still, &c->op->why);
+	mark_moved(c, false, NULL);
+	uidset_free(&still);
+	change_pending(c->source, NULL);
+}
+
 static void
 on_visible(struct waiter *w, const struct fail *why)
 {
@@ -142,18 +170,8 @@ on_visible(struct waiter *w, const struct fail *why)
 	c->op->ok = why == NULL;
 	if (why)
 		c->op->why = *why;
-	else if (c->move) {
-		struct uidset still;
-		const struct index *ix = &c->source->file.ix;
-
-		uidset_init(&still);
-		for (size_t i = 0; i < c->n; i++)
-			if (index_find(ix, c->items[i].uid))
-				uidset_add(&still, c->items[i].uid, c->items[i].uid);
-		c->op->ok = change_expunge(c->source, &still, &c->op->why);
-		uidset_free(&still);
-		change_pending(c->source, NULL);
-	}
+	else if (c->move)
+		remove_source(c);
 	finish(c);
 }
 
@@ -189,6 +207,7 @@ give_uid(struct copy *c, struct item *it)
 	}
 	if (!change_arrive(c->target, &r, &c->op->why))
 		return false;
+	store_added(c->store, r.size, 1);
 	uidset_add(&c->op->from, it->uid, it->uid);
 	uidset_add(&c->op->to, r.uid, r.uid);
 	c->waiter.uid = r.uid;
@@ -314,6 +333,17 @@ prepare(struct copy *c)
 	return true;
 }
 
+/* What moves is there already. */
+static bool
+has_room(struct copy *c, struct fail *why)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		size += index_find(&c->source->file.ix, c->items[i].uid)->size;
+	return c->move || store_fits(c->store, size, c->n, why);
+}
+
 static bool
 begin(struct copy *c, struct view *v, const struct uidset *uids, struct span to, struct fail *why)
 {
@@ -326,6 +356,8 @@ begin(struct copy *c, struct view *v, const struct uidset *uids, struct span to,
 	uidset_add_set(&c->uids, uids);
 	if (c->uids.failed || !prepare(c))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory for a copy");
+	if (!has_room(c, why))
+		return false;
 	list_push(&c->target->incoming, &c->incoming.node);
 	return true;
 }

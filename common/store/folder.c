@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/kept.h"
 #include "store/name.h"
 #include "store/state.h"
 
@@ -294,35 +295,12 @@ store_create(struct store *store, struct span name, struct fail *why)
 	return ok && maildir_make(store->vfs, dir, why);
 }
 
-/* Removes a directory's files, then itself; two levels are all there is. */
-struct remover {
-	struct store *store;
-	const char *dir;
-	unsigned depth;
-};
-
-static bool
-each_remove(void *arg, const char *entry)
-{
-	struct remover *r = arg, inner = { r->store, NULL, r->depth + 1 };
-	struct vfs *v = r->store->vfs;
-	char path[STORE_NAME_MAX + MAILDIR_NAME_MAX + 32];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", r->dir, entry);
-	if (v->ops->unlink(v, path) == 0 || (errno != EISDIR && errno != EPERM) || r->depth > 2)
-		return true;
-	inner.dir = path;
-	(void)v->ops->list(v, path, each_remove, &inner);
-	(void)v->ops->rmdir(v, path);
-	return true;
-}
-
 bool
 store_delete(struct store *store, struct span name, struct fail *why)
 {
-	char dir[STORE_NAME_MAX + 2], gone[STORE_NAME_MAX + 40];
-	struct remover r = { store, gone, 0 };
+	char dir[STORE_NAME_MAX + 2], gone[KEPT_PATH_MAX];
 	char unique[MAILDIR_BASE_MAX];
+	bool keep;
 
 	name = name_fold(name);
 	if (span_eq(name, SPAN("INBOX")))
@@ -332,14 +310,18 @@ store_delete(struct store *store, struct span name, struct fail *why)
 	if (!mailbox_forget(store, name, why))
 		return false;
 	folder_dir(name, dir);
-	/* Gone at once and for good under its name; its files go after that. */
-	maildir_unique(deliverer_namer(store->deliverer), unique);
-	(void)snprintf(gone, sizeof(gone), "pillarpost-deleted-%.32s", unique);
+	/* Gone at once and for good under its name; its files are kept, or go after that. */
+	keep = kept_folder_path(gone, loop_wall_ms(store->loop), name) && store->keep_s > 0;
+	if (!keep) {
+		maildir_unique(deliverer_namer(store->deliverer), unique);
+		(void)snprintf(gone, sizeof(gone), "pillarpost-deleted-%.32s", unique);
+	}
 	if (store->vfs->ops->rename(store->vfs, dir, gone) < 0 || store->vfs->ops->sync_dir(store->vfs, "") < 0)
 		return fail_errno(why, 0, "The mailbox cannot be deleted");
 	metadata_moved(store, name, SPAN_NONE);
-	(void)store->vfs->ops->list(store->vfs, gone, each_remove, &r);
-	(void)store->vfs->ops->rmdir(store->vfs, gone);
+	store_recount(store);
+	if (!keep)
+		kept_remove_tree(store->vfs, gone, 0);
 	return true;
 }
 

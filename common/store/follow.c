@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log/log.h"
+#include "store/kept.h"
 #include "store/state.h"
 
 enum {
@@ -23,7 +25,7 @@ enum step_kind { STEP_RENAME, STEP_REMOVE };
 struct step {
 	enum step_kind kind;
 	uint32_t uid, letters;
-	bool from_new, ok, missing;
+	bool from_new, ok, missing, keep;
 	char from[MAILDIR_NAME_MAX + 5], to[MAILDIR_NAME_MAX + 5];
 };
 
@@ -33,6 +35,7 @@ struct follow_job {
 	struct mailbox *mailbox;
 	struct vfs *vfs;
 	size_t n;
+	int64_t now;  /* Unix time: for what is kept */
 	bool synced;
 	struct step steps[BATCH_MAX];
 };
@@ -72,18 +75,32 @@ base_of(const char *path)
 	return span_sub(name, 0, span_chr(name, ':'));
 }
 
+/* Out of the folder: to the kept ones, or for good where that cannot be. -1 and errno. */
+static int
+take_away(const struct follow_job *job, const struct step *s, const char *path)
+{
+	const struct vfs_ops *ops = job->vfs->ops;
+	char to[KEPT_PATH_MAX];
+
+	if (s->keep) {
+		kept_path(to, job->now, s->uid, path);
+		if (ops->rename(job->vfs, path, to) == 0)
+			return 0;
+	}
+	return ops->unlink(job->vfs, path);
+}
+
 /* A file that is to be removed and was renamed by somebody else goes, too. */
 static bool
 each_file(void *arg, const char *name)
 {
 	const struct seeker *s = arg;
-	struct vfs *v = s->job->vfs;
 	char path[MAILDIR_NAME_MAX + 5];
 
 	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, name);
 	for (size_t i = 0; i < s->job->n; i++)
 		if (s->job->steps[i].missing && span_eq(base_of(path), base_of(s->job->steps[i].from)))
-			(void)v->ops->unlink(v, path);
+			(void)take_away(s->job, &s->job->steps[i], path);
 	return true;
 }
 
@@ -92,14 +109,17 @@ run(struct work *w)
 {
 	struct follow_job *job = OWNER_OF(w, struct follow_job, work);
 	const struct vfs_ops *ops = job->vfs->ops;
-	bool any_new = false, missing = false;
+	bool any_new = false, any_kept = false, missing = false;
 
 	for (size_t i = 0; i < job->n; i++) {
 		struct step *s = &job->steps[i];
 
+		if (s->keep && !any_kept)
+			any_kept = ops->mkdir(job->vfs, KEPT_DIR) == 0;
+
 		if (s->kind == STEP_RENAME)
 			s->ok = ops->rename(job->vfs, s->from, s->to) == 0;
-		else if (!(s->ok = ops->unlink(job->vfs, s->from) == 0) && errno == ENOENT)
+		else if (!(s->ok = take_away(job, s, s->from) == 0) && errno == ENOENT)
 			missing = s->ok = s->missing = true;
 		any_new |= s->from_new;
 	}
@@ -110,6 +130,8 @@ run(struct work *w)
 		seeker.dir = "new";
 		(void)ops->list(job->vfs, "new", each_file, &seeker);
 	}
+	if (any_kept)
+		(void)ops->sync_dir(job->vfs, KEPT_DIR);
 	job->synced = ops->sync_dir(job->vfs, "cur") == 0 && (!any_new || ops->sync_dir(job->vfs, "new") == 0);
 }
 
@@ -204,7 +226,8 @@ add_removals(struct mailbox *mb, struct follow_job *job)
 		const struct message *m = &ix->doomed[i];
 		struct step *s = &job->steps[job->n];
 
-		*s = (struct step){ .kind = STEP_REMOVE, .uid = m->uid, .from_new = m->bits & MESSAGE_NEW };
+		*s = (struct step){ .kind = STEP_REMOVE, .uid = m->uid, .from_new = m->bits & MESSAGE_NEW,
+			.keep = mb->store->keep_s && !(m->bits & MESSAGE_MOVED) };
 		if (!index_path(ix, m, s->from))
 			continue;
 		job->n++;
@@ -275,6 +298,7 @@ next_batch(struct mailbox *mb)
 	job->mailbox = mb;
 	job->vfs = mb->vfs;
 	job->n = 0;
+	job->now = (int64_t)time(NULL);
 	add_removals(mb, job);
 	if (mb->lag_lo)
 		add_renames(mb, job);

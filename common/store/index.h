@@ -22,6 +22,7 @@ enum { /* message.bits */
 	MESSAGE_SIZED = 1 << 1, /* size is RFC822.SIZE; else the file's octets, line ends unknown */
 	MESSAGE_BARE = 1 << 2,  /* has LF without CR: served converted */
 	MESSAGE_UIDL = 1 << 3, /* a UIDL stands behind the name in the pool */
+	MESSAGE_MOVED = 1 << 4, /* goes because it is in another folder now: not kept as expunged (a hint, in memory) */
 };
 
 enum {

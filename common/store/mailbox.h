@@ -18,6 +18,7 @@
 #define STORE_MAILBOX_H
 
 #include "base/fail.h"
+#include "store/quota.h"
 #include "store/uidset.h"
 #include "sys/worker.h"
 
@@ -63,8 +64,23 @@ bool store_exists(struct store *store, struct span name);
 struct mailbox_status {
 	uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
 	uint64_t highest_modseq, size;
+	uint64_t deleted_size; /* of those with \Deleted (RFC 9208 4.3) */
 };
 bool store_status(struct store *store, struct span name, struct mailbox_status *out, struct fail *why);
+
+/* ---- quota: of all folders together (quota.h; RFC 9208) ---- */
+
+void store_set_quota(struct store *store, const struct quota *limit); /* at any time; none before */
+struct quota store_quota(const struct store *store);                  /* the limits */
+/* What is there, where there is a limit (0 without one). May read the names of all files. */
+bool store_used(struct store *store, struct quota *used, struct fail *why);
+/* Whether so much more has room. FAIL_LIMIT with STATUS_MAILBOX_FULL (mail/status.h)
+ * if not: [OVERQUOTA]; append_begin(), append_commit() and mailbox_copy() fail so by themselves. */
+bool store_fits(struct store *store, uint64_t size, uint64_t messages, struct fail *why);
+
+/* How long expunged messages and deleted folders are kept (kept.h); 0: not at all,
+ * which is how it begins. Once called, what is older goes by and by. */
+void store_set_keep(struct store *store, int64_t seconds);
 
 /* ---- messages ---- */
 
@@ -210,6 +226,7 @@ struct append_to {
 	const struct span *keywords;
 	size_t nkeywords;
 	int64_t date; /* 0: now */
+	uint64_t size; /* announced, 0 unknown: what has no room is refused before it comes */
 };
 struct append *append_begin(struct store *store, const struct append_to *to, struct fail *why); /* NULL: no such folder, ... */
 bool append_write(struct append *a, struct span bytes, struct fail *why);

@@ -55,6 +55,7 @@ store_new(const struct store_config *config, struct fail *why)
 	again = fcntl(store->base, F_DUPFD_CLOEXEC, 3);
 	store->vfs = again < 0 ? NULL : vfs_posix_at(again);
 	store->deliverer = deliverer_new(store->loop, store->pool, config->host);
+	quota_init(&store->quota, store->vfs);
 	if (!store->vfs || !store->deliverer) {
 		if (!store->vfs && again >= 0)
 			(void)close(again);
@@ -108,11 +109,14 @@ store_free(struct store **at)
 			;
 		close_mailbox(mb);
 	}
+	store_stop_purge(store);
 	while (store->deliverer && deliverer_busy(store->deliverer) && loop_turn(store->loop, 100))
 		;
 	metadata_free(store);
 	notice_stop(store);
 	deliverer_free(&store->deliverer);
+	if (store->vfs)
+		quota_close(&store->quota);
 	vfs_posix_free(&store->vfs);
 	if (store->base >= 0)
 		(void)close(store->base);
@@ -306,6 +310,19 @@ mailbox_modseq(const struct mailbox *mb)
 	return at < ix->n && ix->messages[at].modseq <= ix->modseq ? ix->messages[at].modseq - 1 : ix->modseq;
 }
 
+static uint64_t
+deleted_size(const struct index *ix)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0, left = ix->deleted; left && i < ix->n; i++)
+		if (ix->messages[i].flags & FLAG_DELETED) {
+			size += ix->messages[i].size;
+			left--;
+		}
+	return size;
+}
+
 void
 mailbox_counts(const struct mailbox *mb, struct mailbox_status *out)
 {
@@ -320,6 +337,7 @@ mailbox_counts(const struct mailbox *mb, struct mailbox_status *out)
 		.uidvalidity = ix->uidvalidity,
 		.highest_modseq = mailbox_modseq(mb),
 		.size = ix->total,
+		.deleted_size = deleted_size(ix),
 	};
 }
 

@@ -103,7 +103,11 @@ arrive(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct 
 	struct record_message r;
 
 	takeover_record(mb, name, in_new, &r);
-	return change_arrive(mb, &r, why);
+	if (!change_arrive(mb, &r, why))
+		return false;
+	if (name->size == UINT64_MAX) /* by a program that keeps no quota file either */
+		store_added(mb->store, r.size, 1);
+	return true;
 }
 
 static bool

@@ -7,7 +7,7 @@
  *   view.c    one session's numbers    change.c  flags, expunge, arrivals becoming visible
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   notice.c  hearing of it at once    follow.c  file names after the flags
- *   append.c, copy.c, content.c
+ *   append.c, copy.c, content.c  limits.c  the quota
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
@@ -29,6 +29,12 @@ struct store {
 	struct watch notice;    /* inotify; fd -1: none to be had */
 	struct timer poll;      /* in place of it */
 	struct metadata *metadata; /* owned; NULL: not read yet */
+	struct quota limit;
+	bool limit_known;          /* store_set_quota() was called */
+	struct quota_file quota;
+	int64_t keep_s;            /* expunged mail, 0: not */
+	struct timer purge;        /* of what was kept long enough */
+	struct purge_job *purging; /* owned; NULL: none under way */
 };
 
 /* Waits until a UID may be told. */
@@ -71,6 +77,11 @@ struct mailbox {
 };
 
 static inline struct index *mailbox_index(struct mailbox *mb) { return &mb->file.ix; }
+
+/* limits.c */
+void store_added(struct store *store, int64_t size, int64_t messages); /* negative: gone */
+void store_recount(struct store *store);
+void store_stop_purge(struct store *store);
 
 /* open.c */
 struct mailbox *mailbox_use(struct store *store, struct span name, struct fail *why); /* counts a user */

@@ -51,6 +51,27 @@ useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, struct sp
 }
 
 bool
+useradmin_quota(struct userdb *db, const struct ipc_user_admin_quota *quota, struct fail *why)
+{
+	char name[USERDB_NAME + 1];
+	struct user user;
+	struct arena mem;
+	bool taken, ok;
+
+	if (!userdb_name(quota->user, name, why))
+		return false;
+	arena_init(&mem, SCRATCH);
+	ok = fetch(db, span_str(name), false, &mem, &user, why);
+	if (ok) {
+		user.quota = quota->set_size ? quota->size : user.quota;
+		user.messages = quota->set_messages ? quota->messages : user.messages;
+		ok = userdb_put(db, span_str(name), &user, false, &taken, why);
+	}
+	arena_free(&mem);
+	return ok;
+}
+
+bool
 useradmin_remove(struct userdb *db, const struct ipc_user_admin_remove *remove, struct fail *why)
 {
 	char name[USERDB_NAME + 1];
@@ -82,6 +103,7 @@ list_one(void *arg, struct span name, const struct user *user)
 		.uid = user->uid,
 		.gid = user->gid,
 		.quota = user->quota,
+		.messages = user->messages,
 		.login = user->hash.n > 0,
 	};
 	struct buf home;

@@ -14,6 +14,10 @@ static const struct desc_field fields[] = {
 #include "table/userdb.def"
 };
 
+/* What the first version had of them. */
+enum { FIELDS_1 = 7 };
+static const struct desc user_desc_1 = { "user", fields, FIELDS_1, sizeof(struct user), "a mailbox user" };
+
 static const struct desc user_desc = { "user", fields, sizeof(fields) / sizeof(fields[0]), sizeof(struct user), "a mailbox user" };
 
 struct userdb {
@@ -149,9 +153,12 @@ decode(struct span record, struct user *user, struct fail *why)
 {
 	const struct desc_field *bad = NULL;
 
-	if (record.n < 1 || record.p[0] != USERDB_VERSION)
+	const struct desc *desc = record.n && record.p[0] == 1 ? &user_desc_1 : &user_desc;
+
+	*user = (struct user){ .uid = 0 };
+	if (record.n < 1 || record.p[0] < 1 || record.p[0] > USERDB_VERSION)
 		return fail_set(why, FAIL_TEMP, 0, "user record of unknown version %d", record.n ? record.p[0] : 0);
-	if (!desc_decode(&user_desc, span_from(record, 1), user, &bad))
+	if (!desc_decode(desc, span_from(record, 1), user, &bad))
 		return fail_set(why, FAIL_TEMP, 0, "user record is damaged at %s", bad ? bad->name : "its end");
 	return true;
 }

@@ -9,7 +9,9 @@
 #include "desc/desc.h"
 #include "table/bdb.h"
 
-enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 1 };
+enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 2 };
+
+#define QUOTA_NONE UINT64_MAX
 
 struct user {
 #define FIELD(kind, name, bound, doc) desc_##kind##_type name;
@@ -21,6 +23,8 @@ struct userdb;
 /* Canonical name: lower case, exactly one @ with something on both sides, and
  * nothing that could climb out of a directory named for it. False and *why. */
 bool userdb_name(struct span text, char name[USERDB_NAME + 1], struct fail *why);
+/* A limit as it applies: 0 for none. */
+static inline uint64_t userdb_limit(uint64_t of_user, uint64_t of_all) { return of_user == QUOTA_NONE ? 0 : of_user ? of_user : of_all; }
 /* The mailbox directory: user->home, or DOMAIN/NAME. */
 void userdb_home(const struct user *user, struct span name, struct buf *out);
 /* What a home may be: relative and without "..", or absolute for a user with an uid. */

@@ -98,6 +98,18 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 }
 
 bool
+admin_quota(struct link *l, const struct ipc_user_admin_quota *m)
+{
+	struct fail why;
+	bool ok = useradmin_quota(l->authd->db, m, &why);
+
+	if (ok)
+		announce(l->authd, "quota changed", m->user);
+	finish(l->channel, m->id, ok, &why);
+	return true;
+}
+
+bool
 admin_remove(struct link *l, const struct ipc_user_admin_remove *m)
 {
 	struct fail why;

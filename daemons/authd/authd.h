@@ -59,6 +59,7 @@ void check_drop_all(struct authd *a); /* at the end, with no worker left */
 
 /* admin.c */
 bool admin_set(struct link *l, const struct ipc_user_admin_set *m);
+bool admin_quota(struct link *l, const struct ipc_user_admin_quota *m);
 bool admin_remove(struct link *l, const struct ipc_user_admin_remove *m);
 bool admin_list(struct link *l, const struct ipc_user_admin_list *m);
 

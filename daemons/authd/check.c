@@ -88,7 +88,8 @@ grant(struct check *k, const struct user *user, uint8_t ticket[B_TICKET])
 		.user = span_str(k->name),
 		.uid = user->uid,
 		.gid = user->gid,
-		.quota = user->quota ? user->quota : a->service->conf->mailbox_size_limit,
+		.quota = userdb_limit(user->quota, a->service->conf->mailbox_size_limit),
+		.messages = userdb_limit(user->messages, a->service->conf->mailbox_message_limit),
 	};
 	struct buf home;
 	bool ok;

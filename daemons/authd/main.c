@@ -44,7 +44,8 @@ on_users_ask(struct channel *c, const struct ipc_users_ask *m)
 		answer.home = buf_span(&home);
 		answer.uid = user.uid;
 		answer.gid = user.gid;
-		answer.quota = user.quota ? user.quota : l->authd->service->conf->mailbox_size_limit;
+		answer.quota = userdb_limit(user.quota, l->authd->service->conf->mailbox_size_limit);
+		answer.messages = userdb_limit(user.messages, l->authd->service->conf->mailbox_message_limit);
 	} else if (found == BDB_FAILED) {
 		answer.failed = true;
 		log_put(LOG_failure, "user database: %s", why.text);
@@ -72,6 +73,12 @@ static bool
 on_user_admin_set(struct channel *c, const struct ipc_user_admin_set *m)
 {
 	return not_now(c, m->id) || admin_set(channel_owner(c), m);
+}
+
+static bool
+on_user_admin_quota(struct channel *c, const struct ipc_user_admin_quota *m)
+{
+	return not_now(c, m->id) || admin_quota(channel_owner(c), m);
 }
 
 static bool
@@ -238,7 +245,7 @@ on_reload(struct service *s, const struct conf *old)
 	struct fail why;
 
 	a->guard.delay_ms = s->conf->auth_failure_delay;
-	if (s->conf->mailbox_size_limit != old->mailbox_size_limit)
+	if (s->conf->mailbox_size_limit != old->mailbox_size_limit || s->conf->mailbox_message_limit != old->mailbox_message_limit)
 		LIST_EACH(&a->links, node) {
 			struct link *l = OWNER_OF(node, struct link, node);
 

@@ -20,6 +20,7 @@ struct put {
 	struct map_node node; /* peer.puts */
 	struct peer *peer;
 	struct home *home;    /* used; NULL before the content */
+	struct room room;     /* its account is used, too */
 	struct delivery delivery;
 	uint64_t id;
 	uint8_t conversation; /* enum ipc_state */
@@ -47,14 +48,25 @@ peer_free_if_done(struct peer *p)
 }
 
 static void
+let_go(struct put *p)
+{
+	struct homes *homes = &p->peer->owner->homes;
+
+	if (p->home)
+		homes_unuse(homes, p->home);
+	if (p->room.account)
+		homes_unuse(homes, p->room.account);
+	p->home = p->room.account = NULL;
+}
+
+static void
 put_free(struct put *p)
 {
 	struct peer *peer = p->peer;
 
 	if (p->delivery.body_fd >= 0)
 		(void)close(p->delivery.body_fd);
-	if (p->home)
-		homes_unuse(&peer->owner->homes, p->home);
+	let_go(p);
 	map_remove(&peer->puts, &p->node);
 	free(p->bytes);
 	free(p);
@@ -63,8 +75,10 @@ put_free(struct put *p)
 }
 
 static unsigned
-status_for(const struct fail *why)
+status_for(const struct deliverd *d, const struct fail *why)
 {
+	if (why->status == STATUS_MAILBOX_FULL && !d->service->conf->mailbox_full_reject)
+		return STATUS_MAILBOX_FULL_NOW;
 	if (why->status)
 		return why->status;
 	if (why->err == ENOSPC)
@@ -81,7 +95,7 @@ tell(struct put *p, const struct fail *why)
 	struct deliverd *d = p->peer->owner;
 
 	if (why) {
-		r.status = (uint16_t)status_for(why);
+		r.status = (uint16_t)status_for(d, why);
 		r.text = fail_text(why);
 		d->failed++;
 		log_put(LOG_mailbox, "home=%s not delivered: %s", p->home_path, why->text);
@@ -101,20 +115,11 @@ tell(struct put *p, const struct fail *why)
 static void on_delivered(struct delivery *d);
 
 static void
-start(struct put *p)
+write_it(struct put *p)
 {
 	struct deliverd *d = p->peer->owner;
 	struct delivery kept = p->delivery;
-	struct fail why = { .text = "" };
 
-	if (!d->deliverer)
-		(void)fail_set(&why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "deliverd is not ready");
-	else
-		p->home = homes_use(&d->homes, span_str(p->home_path), span_str(p->folder_name), &why);
-	if (!p->home) {
-		tell(p, &why);
-		return;
-	}
 	delivery_init(&p->delivery, p->home->vfs, on_delivered);
 	p->delivery.head = kept.head;
 	p->delivery.body = kept.body;
@@ -125,11 +130,60 @@ start(struct put *p)
 }
 
 static void
+on_room(struct room *r, const struct fail *why)
+{
+	struct put *p = OWNER_OF(r, struct put, room);
+
+	if (why)
+		tell(p, why);
+	else
+		write_it(p);
+}
+
+/* The quota is the user's, whatever the folder. */
+static bool
+open_both(struct put *p, struct fail *why)
+{
+	struct deliverd *d = p->peer->owner;
+	struct home *account;
+
+	if (!d->deliverer)
+		return fail_set(why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "deliverd is not ready");
+	p->home = homes_use(&d->homes, span_str(p->home_path), span_str(p->folder_name), why);
+	account = p->home ? homes_use(&d->homes, span_str(p->home_path), SPAN_NONE, why) : NULL;
+	if (!account)
+		return false;
+	p->room.account = account;
+	if (!quota_limited(&p->room.limit) && !account->unlimited)
+		quota_forget(account->vfs);
+	account->unlimited = !quota_limited(&p->room.limit);
+	return true;
+}
+
+static void
+start(struct put *p)
+{
+	struct deliverd *d = p->peer->owner;
+	struct fail why = { .text = "" };
+
+	p->room.size = p->delivery.head.n + (p->delivery.body_fd >= 0 ? p->delivery.body_n : p->delivery.body.n);
+	p->room.on_answer = on_room;
+	p->room.counted = false;
+	if (!open_both(p, &why))
+		tell(p, &why);
+	else if (quota_limited(&p->room.limit))
+		room_ask(&p->room, d->pool);
+	else
+		write_it(p);
+}
+
+static void
 on_delivered(struct delivery *delivery)
 {
 	struct put *p = OWNER_OF(delivery, struct put, delivery);
 	struct deliverd *d = p->peer->owner;
 
+	room_done(&p->room, delivery->ok ? delivery->size + delivery->temp.bare : 0);
 	if (delivery->ok) {
 		tell(p, NULL);
 		return;
@@ -138,8 +192,9 @@ on_delivered(struct delivery *delivery)
 	homes_drop(&d->homes, p->home);
 	if (delivery->why.err == ENOENT && !p->again) {
 		p->again = true;
-		homes_unuse(&d->homes, p->home);
-		p->home = NULL;
+		if (p->room.account != p->home)
+			homes_drop(&d->homes, p->room.account);
+		let_go(p);
 		start(p);
 		return;
 	}
@@ -168,6 +223,7 @@ on_mailbox_put(struct channel *c, const struct ipc_mailbox_put *m)
 		return false;
 	p->peer = peer;
 	p->id = m->id;
+	p->room.limit = (struct quota){ m->quota, m->messages };
 	p->conversation = CONV_NONE;
 	p->delivery.body_fd = -1;
 	p->nheader = m->header.n;

@@ -4,11 +4,12 @@
  * userd as that owner; forks nothing, reads no message's inside.
  *
  *   main.c    the daemon's face      deliverd.c  the channel     homes.c  open Maildirs
+ *   room.c    quotas
  */
 #ifndef DELIVERD_DELIVERD_H
 #define DELIVERD_DELIVERD_H
 
-#include "daemons/deliverd/homes.h"
+#include "daemons/deliverd/room.h"
 #include "service/service.h"
 #include "store/delivery.h"
 

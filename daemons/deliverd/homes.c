@@ -44,6 +44,7 @@ home_free(struct homes *h, struct home *at)
 	}
 	if (!at->stale)
 		map_remove(&h->by_path, &at->node);
+	quota_close(&at->quota);
 	vfs_posix_free(&at->vfs);
 	free(at);
 }
@@ -136,6 +137,8 @@ open_home(struct homes *h, const char *path, struct fail *why)
 	at = calloc(1, sizeof(*at) + strlen(path) + 1);
 	if (at) {
 		at->vfs = v;
+		quota_init(&at->quota, v);
+		list_init(&at->waiting);
 		memcpy(at->path, path, strlen(path) + 1);
 	}
 	if (!at || !map_put(&h->by_path, &at->node, span_str(at->path))) {

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "store/maildir.h"
+#include "store/quota.h"
 
 enum { HOMES_OPEN = 512 }; /* kept open when idle, at most */
 
@@ -18,6 +19,10 @@ struct home {
 	struct vfs *vfs;
 	unsigned users;
 	bool stale;       /* not to be used again */
+	struct quota_file quota; /* of the whole Maildir, if this is its INBOX */
+	bool counting;           /* a thread has quota */
+	bool unlimited;          /* known to be, and no quota file is left */
+	struct list waiting;     /* who waits for the count; deliverd.c's */
 	char path[];
 };
 

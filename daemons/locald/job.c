@@ -51,6 +51,8 @@ on_rcpt(struct agent_job *base, const struct ipc_deliver_rcpt *m)
 		.index = m->index,
 		.uid = m->uid,
 		.gid = m->gid,
+		.quota = m->quota,
+		.messages = m->messages,
 		.address = arena_dup(&j->arena, m->address),
 		.original = arena_dup(&j->arena, m->original),
 		.home = arena_dup(&j->arena, m->home),
@@ -220,7 +222,7 @@ bool
 target_send(struct target *t, struct channel *mailbox)
 {
 	struct job *j = t->job;
-	struct ipc_mailbox_put put = { .id = t->id, .home = t->home, .size = j->size };
+	struct ipc_mailbox_put put = { .id = t->id, .home = t->home, .size = j->size, .quota = t->quota, .messages = t->messages };
 	struct buf header;
 	bool ok;
 	int fd = -1;

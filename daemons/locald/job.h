@@ -14,6 +14,7 @@ struct target {
 	struct list node; /* job.targets */
 	struct job *job;
 	uint32_t index, uid, gid;
+	uint64_t quota, messages;
 	struct span address, original, home;
 	bool settled;
 	/* While it is an owner's: */

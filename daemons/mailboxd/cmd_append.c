@@ -106,6 +106,7 @@ begin_message(struct cmd *c, struct imap_parse *p)
 		(void)cmd_no(c, "[LIMIT] Too many messages in one command.");
 		return turn_down(c);
 	}
+	to.size = c->literal.size;
 	to.flags = list.flags;
 	to.keywords = list.keywords;
 	to.nkeywords = list.nkeywords;

@@ -8,6 +8,7 @@
 
 #include "daemons/mailboxd/imap.h"
 #include "mail/charset.h"
+#include "mail/status.h"
 #include "store/name.h"
 
 #define ANY (STATE_AUTH | STATE_SELECTED)
@@ -215,7 +216,7 @@ cmd_completed(struct cmd *c)
 enum cmd_result
 cmd_failed(struct cmd *c, const struct fail *why)
 {
-	const char *code = why->class == FAIL_LIMIT ? "[LIMIT] " : why->class == FAIL_PERM ? "[CANNOT] " : "[UNAVAILABLE] ";
+	const char *code = why->status == STATUS_MAILBOX_FULL ? "[OVERQUOTA] " : why->class == FAIL_LIMIT ? "[LIMIT] " : why->class == FAIL_PERM ? "[CANNOT] " : "[UNAVAILABLE] ";
 
 	return cmd_no(c, "%s%s", code, why->text);
 }

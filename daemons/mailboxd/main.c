@@ -19,7 +19,7 @@
 #include "service/service.h"
 #include "store/name.h"
 
-enum { THREADS = 2 };
+enum { THREADS = 2, SECOND_MS = 1000 };
 
 struct mailboxd {
 	struct service *service;
@@ -114,6 +114,8 @@ open_store(struct mailboxd *d, struct fail *why)
 	}
 	config.pool = d->pool;
 	d->user.store = store_new(&config, why);
+	if (d->user.store)
+		store_set_keep(d->user.store, s->conf->expunged_keep_time / SECOND_MS);
 	return d->user.store != NULL;
 }
 
@@ -237,6 +239,7 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 		return true;
 	}
 	timer_stop(&d->idle);
+	store_set_quota(d->user.store, &(struct quota){ m->quota, m->messages });
 	log_put(LOG_session, "user=%s service=%.*s client=%.*s", d->name, SPAN_ARG(m->service), SPAN_ARG(m->client_addr));
 	if (!client_new(&d->user, fd, s, m->pending, on_gone))
 		start_idle(d);
@@ -300,6 +303,8 @@ take_settings(struct mailboxd *d)
 	d->user.pop3_idle_ms = conf->pop3_timeout;
 	d->user.keepalive_ms = conf->imap_idle_notify_interval;
 	d->user.message_limit = conf->message_size_limit;
+	if (d->user.store)
+		store_set_keep(d->user.store, conf->expunged_keep_time / SECOND_MS);
 	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }
 

@@ -91,6 +91,8 @@ send_recipients(struct agent *a, const struct queue_job *job)
 			.home = text_span(u->home),
 			.uid = u->uid,
 			.gid = u->gid,
+			.quota = u->quota,
+			.messages = u->messages,
 		};
 
 		ok = ipc_send_deliver_rcpt(a->c, &r);
@@ -154,12 +156,24 @@ on_deliver_capacity(struct channel *c, const struct ipc_deliver_capacity *m)
 	return true;
 }
 
+/* routed can turn away at RCPT what would wait here (RFC 3463 X.2.2). */
+static void
+tell_full(struct queued *q, const struct ipc_deliver_result *m)
+{
+	bool lasting = span_eq(m->code, SPAN("5.2.2"));
+
+	if (q->route && m->peer.n && (lasting || span_eq(m->code, SPAN("4.2.2"))))
+		(void)ipc_send_route_full(q->route, &(struct ipc_route_full){ .home = m->peer, .lasting = lasting });
+}
+
 static bool
 on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 {
 	struct agent *a = channel_owner(c);
 	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done };
 
+	if (a->kind == AGENT_LOCAL && m->outcome != OUTCOME_DELIVERED)
+		tell_full(a->q, m);
 	return queue_job_result(a->q->queue, m->id, m->index, &r);
 }
 

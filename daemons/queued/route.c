@@ -18,7 +18,7 @@ on_route_target(struct channel *c, const struct ipc_route_target *m)
 {
 	struct queued *q = channel_owner(c);
 	struct queue_target t = { .agent = m->agent, .nexthop = m->nexthop, .address = m->address, .home = m->home,
-		.sender = m->sender, .login = m->login, .uid = m->uid, .gid = m->gid, .status = m->status, .text = m->text };
+		.sender = m->sender, .login = m->login, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages, .status = m->status, .text = m->text };
 
 	return queue_target(q->queue, m->id, &t) || true; /* a question given up meanwhile is no violation */
 }

@@ -303,6 +303,11 @@ deliver_mailbox(struct route_job *job, struct node *node, const struct route_use
 	int found;
 
 	job_explain(job, node, "%.*s is a mailbox", SPAN_ARG(key));
+	if (user->full && job->q.mode == ROUTE_CHECK) {
+		job_explain(job, node, "which had no room for a message a moment ago");
+		(void)job_settle(job, user->full, SPAN(""));
+		return;
+	}
 	if (job_settle(job, STATUS_RECIPIENT_OK, SPAN("")))
 		return;
 	found = mailbox_way(job, node, &way);
@@ -320,6 +325,8 @@ deliver_mailbox(struct route_job *job, struct node *node, const struct route_use
 	t->home = arena_dup(&job->arena, user->home);
 	t->uid = user->uid;
 	t->gid = user->gid;
+	t->quota = user->quota;
+	t->messages = user->messages;
 	job_explain(job, node, "into the mailbox %.*s", SPAN_ARG(user->home));
 }
 

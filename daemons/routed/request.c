@@ -122,7 +122,7 @@ send_target(struct request *r, const struct route_target *t)
 	struct buf text;
 	struct ipc_route_target m = { .id = r->id, .agent = (uint8_t)t->agent, .nexthop = t->nexthop,
 	    .address = t->address, .home = t->home,
-		.uid = t->uid, .gid = t->gid, .sender = t->sender, .login = t->login, .status = (uint16_t)t->status };
+		.uid = t->uid, .gid = t->gid, .quota = t->quota, .messages = t->messages, .sender = t->sender, .login = t->login, .status = (uint16_t)t->status };
 
 	m.text = one_line(t->text, 1000, &text);
 	(void)ipc_send_route_target(r->client->channel, &m);
@@ -309,6 +309,18 @@ begin(struct request *r)
 	return r->job != NULL;
 }
 
+/* Deliveries go on to be tried; only who asks at RCPT is told what became of the last one. */
+static void
+answer_user(struct request *r, const struct route_user *user)
+{
+	struct routed *d = r->client->daemon;
+	struct route_user known = *user;
+
+	if (known.exists && r->kind == REQUEST_RCPT)
+		known.full = full_status(&d->full, known.home, loop_now_ms(d->service->loop));
+	route_answer_user(r->job, &known);
+}
+
 /* Runs the job as far as it goes; r may be gone afterwards. */
 static void
 go_on(struct request *r)
@@ -319,7 +331,7 @@ go_on(struct request *r)
 	while (route_run(r->job) == ROUTE_ASK_USER) {
 		if (!users_ask(&d->users, &r->user, route_wanted_user(r->job), &user))
 			return;
-		route_answer_user(r->job, &user);
+		answer_user(r, &user);
 	}
 	r->replying = true;
 	r->unsent = r->kind == REQUEST_RCPT ? NULL : route_targets(r->job);
@@ -336,7 +348,7 @@ on_user(struct users_question *q, const struct route_user *user)
 {
 	struct request *r = OWNER_OF(q, struct request, user);
 
-	route_answer_user(r->job, user);
+	answer_user(r, user);
 	go_on(r);
 }
 
@@ -489,6 +501,15 @@ on_route_ask(struct channel *c, const struct ipc_route_ask *m)
 
 	return request_start(client_of(c), REQUEST_ROUTE, m->id, &q) || (ipc_send_route_target(c, &busy) &&
 	    ipc_send_route_done(c, &done));
+}
+
+static bool
+on_route_full(struct channel *c, const struct ipc_route_full *m)
+{
+	struct routed *d = client_of(c)->daemon;
+
+	full_note(&d->full, m->home, m->lasting, loop_now_ms(d->service->loop));
+	return true;
 }
 
 static bool

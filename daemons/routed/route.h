@@ -38,14 +38,17 @@ struct route_target {
 	struct span nexthop, address, home, sender, text;
 	struct span login; /* remote: user:password */
 	uint32_t uid, gid;
+	uint64_t quota, messages; /* local: the user's limits, 0 for none */
 	unsigned status; /* of status.def */
 };
 
 /* What the user database says. */
 struct route_user {
 	bool exists, failed;
+	unsigned full; /* a row of status.def: the mailbox had no room a moment ago */
 	struct span home;
 	uint32_t uid, gid;
+	uint64_t quota, messages;
 };
 
 struct route_question {

@@ -33,6 +33,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&d->clients);
 	users_init(&d->users, s->loop);
 	rates_init(&d->rates);
+	full_init(&d->full);
 	arena_init(&d->paths, 1024 * 1024);
 	repute_init(&d->repute, s->loop);
 	greylist_init(&d->greylist, s->loop, s->conf);
@@ -141,6 +142,7 @@ on_stop(struct service *s)
 	greylist_close(&d->greylist);
 	users_free(&d->users);
 	rates_free(&d->rates);
+	full_free(&d->full);
 	rules_free(&d->rules);
 	arena_free(&d->paths);
 	free(d);

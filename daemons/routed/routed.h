@@ -8,6 +8,7 @@
 #define ROUTED_ROUTED_H
 
 #include "base/map.h"
+#include "full.h"
 #include "greylist.h"
 #include "rate.h"
 #include "repute.h"
@@ -29,6 +30,7 @@ struct routed {
 	struct users users;
 	struct repute repute;
 	struct greylist greylist;
+	struct full full;
 	struct rates rates;
 	struct list clients;
 	struct arena paths; /* of the sandbox */

@@ -100,7 +100,7 @@ on_users_answer(struct channel *c, const struct ipc_users_answer *m)
 	struct users *u = channel_owner(c);
 	struct map_node *node = map_get_u64(&u->by_id, m->id);
 	struct route_user user = { .exists = m->exists, .failed = m->failed, .home = m->home, .uid = m->uid,
-	    .gid = m->gid };
+	    .gid = m->gid, .quota = m->quota, .messages = m->messages };
 	struct users_question *q;
 
 	if (!node) /* its asker is gone */

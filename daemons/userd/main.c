@@ -269,7 +269,7 @@ child_release(struct child *child)
 static struct child *
 mailboxd_for(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
 {
-	struct ipc_session_owner owner = { .user = grant->user, .quota = grant->quota };
+	struct ipc_session_owner owner = { .user = grant->user };
 	char user[B_ADDRESS + 1], path[B_PATH];
 	struct child *child;
 	int fds[2];
@@ -321,6 +321,10 @@ enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why
 		(void)fail_set(why, FAIL_PERM, 0, "no such ticket");
 	else
 		ok = (child = mailboxd_for(u, &t->grant, why)) != NULL;
+	if (ok) {
+		session.quota = t->grant.quota;
+		session.messages = t->grant.messages;
+	}
 	if (ok && !child->session)
 		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
 	if (ok)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * mailbox list, stat, check, repair: on the files, as their owner.  All but
+ * mailbox list, stat, check, repair, quota: on the files, as their owner.  All but
  * repair only look, also while the user is logged in.
  */
 #include <fcntl.h>
@@ -15,7 +15,8 @@
 #include "store/name.h"
 #include "sys/loop.h"
 #include "sys/priv.h"
-#include "tools/mailctl/mailctl.h"
+#include "table/userdb.h"
+#include "tools/mailctl/mailbox.h"
 
 struct visit {
 	struct mailctl *m;
@@ -33,15 +34,17 @@ on_user(struct mailctl *m, const struct ipc_user_admin_user *u)
 {
 	bool absolute = u->home.n && u->home.p[0] == '/';
 
-	if (!span_caseeq(u->user, span_str(m->args[0])))
+	if (!span_caseeq(u->user, span_str(m->user)))
 		return;
 	(void)snprintf(m->home, sizeof m->home, "%s%s%.*s", absolute ? "" : m->conf->virtual_mailbox_base.p, absolute ? "" : "/",
 	    SPAN_ARG(u->home));
+	m->quota = userdb_limit(u->quota, m->conf->mailbox_size_limit);
+	m->quota_messages = userdb_limit(u->messages, m->conf->mailbox_message_limit);
 }
 
 /* The files belong to a user, who may have put anything into them: they are read as that user. */
-static bool
-become_owner(int base, struct fail *why)
+bool
+mailbox_become_owner(int base, struct fail *why)
 {
 	struct priv_identity owner = { .caps = 0 };
 	struct stat st;
@@ -57,23 +60,28 @@ become_owner(int base, struct fail *why)
 	return priv_become(&owner, why);
 }
 
-static int
-open_base(struct mailctl *m, struct fail *why)
+bool
+mailbox_find_user(struct mailctl *m, const char *user, struct fail *why)
 {
-	int status, base;
-
 	m->on_user = on_user;
-	status = user_cmd_list(m);
-	if (status)
+	m->user = user;
+	m->home[0] = '\0';
+	if (user_ask(m, user))
+		return fail_set(why, FAIL_TEMP, 0, "the users cannot be read");
+	return m->home[0] || fail_set(why, FAIL_PERM, 0, "there is no user %s", user);
+}
+
+int
+mailbox_open(struct mailctl *m, const char *user, struct fail *why)
+{
+	int base;
+
+	if (!mailbox_find_user(m, user, why))
 		return -1;
-	if (!m->home[0]) {
-		(void)fail_set(why, FAIL_PERM, 0, "there is no user %s", m->args[0]);
-		return -1;
-	}
 	base = open(m->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (base < 0)
 		(void)fail_errno(why, 0, "%s", m->home);
-	if (base >= 0 && !become_owner(base, why)) {
+	if (base >= 0 && !mailbox_become_owner(base, why)) {
 		close(base);
 		return -1;
 	}
@@ -92,28 +100,28 @@ each_folder(void *arg, struct span name)
 	return true;
 }
 
-static bool
-named_folders(struct visit *v, struct fail *why)
+bool
+mailbox_each_named(const struct mailctl *m, bool (*each)(void *, struct span), void *arg, struct fail *why)
 {
 	struct buf disk;
+	bool ok = true;
 
 	buf_init(&disk, (size_t)STORE_NAME_MAX * 2);
-	for (int i = 1; i < v->m->nargs; i++) {
+	for (int i = 1; ok && i < m->nargs; i++) {
 		buf_reset(&disk);
-		if (!name_from_utf8(span_str(v->m->args[i]), &disk) || !name_valid(buf_span(&disk))) {
-			buf_free(&disk);
-			return fail_set(why, FAIL_PERM, 0, "not a folder's name: %s", v->m->args[i]);
-		}
-		(void)each_folder(v, buf_span(&disk));
+		if (name_from_utf8(span_str(m->args[i]), &disk) && name_valid(buf_span(&disk)))
+			(void)each(arg, name_fold(buf_span(&disk)));
+		else
+			ok = fail_set(why, FAIL_PERM, 0, "not a folder's name: %s", m->args[i]);
 	}
 	buf_free(&disk);
-	return true;
+	return ok;
 }
 
 static int
 visit(struct visit *v, struct fail *why)
 {
-	bool ok = v->m->nargs > 1 ? named_folders(v, why) : look_folders(v->base, each_folder, v, why);
+	bool ok = v->m->nargs > 1 ? mailbox_each_named(v->m, each_folder, v, why) : look_folders(v->base, each_folder, v, why);
 
 	return ok ? v->status : mailctl_fail(EX_FAILED, "%s", why->text);
 }
@@ -127,9 +135,9 @@ run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool files)
 
 	if (m->nargs < 1 || !strchr(m->args[0], '@'))
 		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox %s NAME@DOMAIN ...", m->verb);
-	v.base = open_base(m, &why);
+	v.base = mailbox_open(m, m->args[0], &why);
 	if (v.base < 0)
-		return why.text[0] ? mailctl_fail(EX_FAILED, "%s", why.text) : EX_FAILED;
+		return mailctl_fail(EX_FAILED, "%s", why.text);
 	status = visit(&v, &why);
 	close(v.base);
 	return status;
@@ -138,8 +146,8 @@ run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool files)
 /* ---- printing ---- */
 
 /* Names as users know them; what JSON or a terminal could not stand is not in a valid one. */
-static void
-print_name(struct span name, bool json)
+void
+mailbox_print_name(struct span name, bool json)
 {
 	struct buf utf8;
 
@@ -176,12 +184,12 @@ list_one(struct visit *v, struct span name)
 		return status;
 	if (v->m->json) {
 		(void)printf("{\"folder\":\"");
-		print_name(name, true);
+		mailbox_print_name(name, true);
 		(void)printf("\",\"messages\":%u,\"unseen\":%u,\"size\":%llu}\n", l.status.messages, l.status.unseen, (unsigned long long)l.status.size);
 		return 0;
 	}
 	(void)printf("%8u %8u %14llu  ", l.status.messages, l.status.unseen, (unsigned long long)l.status.size);
-	print_name(name, false);
+	mailbox_print_name(name, false);
 	(void)printf("%s\n", l.state == LOOK_GOOD ? "" : "  (not opened yet)");
 	return 0;
 }
@@ -198,7 +206,7 @@ stat_one(struct visit *v, struct span name)
 		return status;
 	if (v->m->json)
 		(void)printf("{\"folder\":\"");
-	print_name(name, v->m->json);
+	mailbox_print_name(name, v->m->json);
 	(void)printf(line, l.status.messages, l.status.recent, l.status.unseen, l.status.deleted, l.status.uidvalidity, l.status.uidnext,
 	    (unsigned long long)l.status.highest_modseq, (unsigned long long)l.status.size);
 	return 0;
@@ -221,7 +229,7 @@ check_one(struct visit *v, struct span name)
 		return status;
 	if (v->m->json)
 		(void)printf("{\"folder\":\"");
-	print_name(name, v->m->json);
+	mailbox_print_name(name, v->m->json);
 	(void)printf(v->m->json ? "\",\"index\":\"%s\",\"damaged\":%u,\"files\":%u,\"arrived\":%u,\"missing\":%u,\"names_behind\":%u,\"incomplete\":%s}\n"
 	                        : ": index %s, damaged places %u, files %u, not taken in yet %u, missing %u, names behind flags %u%s\n",
 	    states[l.state], l.damaged, l.files, l.arrived, l.missing, l.renamed,
@@ -258,7 +266,7 @@ repair_one(struct visit *v, struct span name)
 
 	if (!look(v, name, &before, &status))
 		return status;
-	print_name(name, false);
+	mailbox_print_name(name, false);
 	if (v->m->dry_run) {
 		(void)printf(": %s\n", is_wrong(&before) ? "would be repaired" : "nothing is wrong");
 		return 0;
@@ -304,10 +312,51 @@ mailbox_cmd_repair(struct mailctl *m)
 		return run(m, repair_one, true);
 	if (m->nargs < 1 || !strchr(m->args[0], '@'))
 		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox repair NAME@DOMAIN [FOLDER ...] [--dry-run]");
-	base = open_base(m, &why);
+	base = mailbox_open(m, m->args[0], &why);
 	if (base < 0)
-		return why.text[0] ? mailctl_fail(EX_FAILED, "%s", why.text) : EX_FAILED;
+		return mailctl_fail(EX_FAILED, "%s", why.text);
 	status = look_lock(base, &why) ? repair_all(m, base) : mailctl_fail(EX_FAILED, "%s", why.text);
 	close(base);
 	return status;
+}
+
+/* ---- quota ---- */
+
+int
+mailbox_cmd_quota(struct mailctl *m)
+{
+	struct fail why = { .text = "" };
+	struct quota limit, used;
+	struct quota_file q;
+	struct vfs *v = NULL;
+	struct buf text;
+	int base;
+	bool ok;
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox quota NAME@DOMAIN");
+	base = mailbox_open(m, m->args[0], &why);
+	if (base < 0 || !(v = maildir_vfs(base, "", &why))) {
+		if (base >= 0)
+			close(base);
+		return mailctl_fail(EX_FAILED, "%s", why.text);
+	}
+	limit = (struct quota){ m->quota, m->quota_messages };
+	quota_init(&q, v);
+	ok = quota_count(&q, &limit, &why); /* what is there in truth; the sums are put right by it */
+	used = quota_used(&q);
+	quota_close(&q);
+	vfs_posix_free(&v);
+	close(base);
+	if (!ok)
+		return mailctl_fail(EX_FAILED, "%s", why.text);
+	buf_init(&text, 200);
+	quota_text(&used, &limit, &text);
+	if (m->json)
+		(void)printf("{\"size\":%llu,\"messages\":%llu,\"size_limit\":%llu,\"messages_limit\":%llu}\n", (unsigned long long)used.size,
+		    (unsigned long long)used.messages, (unsigned long long)limit.size, (unsigned long long)limit.messages);
+	else
+		(void)printf("%.*s\n", SPAN_ARG(buf_span(&text)));
+	buf_free(&text);
+	return 0;
 }

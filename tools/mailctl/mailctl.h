@@ -22,20 +22,26 @@ struct mailctl {
 	bool json, dry_run, password_stdin, sandbox, widen;
 	bool follow, received;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
-	const char *sort, *sender, *filter, *comment, *to, *since, *log;
+	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids;
 	uint64_t limit;
 	struct arena arena;
 	/* NULL: `user list` prints a user */
 	void (*on_user)(struct mailctl *m, const struct ipc_user_admin_user *u);
+	const char *user;  /* whom on_user is about */
 	char home[B_PATH]; /* the mailbox that `mailbox` is about */
+	uint64_t quota, quota_messages; /* its limits, 0 for none */
 	const struct conf *conf; /* NULL only for check, which reads it itself, and trace --received */
 };
 
 #define COMMAND(group, verb, function, arguments, doc) int function(struct mailctl *m);
 #include "tools/mailctl/commands.def"
 
+/* `user list` of this one; with on_user. */
+int user_ask(struct mailctl *m, const char *user);
 /* Connects to a control socket in run_directory; NULL with the reason printed. */
 struct channel_sync *mailctl_connect(const struct mailctl *m, const struct ipc_channel *type);
+/* A time as the log has it, or so long ago: 90s, 10m, 2h, 3d; NULL: 0. */
+bool mailctl_since(const char *text, int64_t *ms);
 /* Prints "mailctl: text" and returns status. */
 int mailctl_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The next message of an answer; false with the reason printed. */

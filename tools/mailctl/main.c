@@ -108,6 +108,9 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--to", offsetof(struct mailctl, to) },
 		{ "--since", offsetof(struct mailctl, since) },
 		{ "--log", offsetof(struct mailctl, log) },
+		{ "--size", offsetof(struct mailctl, size) },
+		{ "--uids", offsetof(struct mailctl, uids) },
+		{ "--messages", offsetof(struct mailctl, messages) },
 	};
 
 	for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)

@@ -282,8 +282,8 @@ trace_is_received(const struct mailctl *m)
 }
 
 /* A time as the log has it, or so long ago: 90s, 10m, 2h, 3d. */
-static bool
-since_time(const char *text, int64_t *ms)
+bool
+mailctl_since(const char *text, int64_t *ms)
 {
 	static const struct {
 		char unit;
@@ -352,7 +352,7 @@ trace_cmd(struct mailctl *m)
 
 	if (trace_is_received(m))
 		return trace_received(m);
-	if (m->nargs != 1 || !since_time(m->since, &since_ms))
+	if (m->nargs != 1 || !mailctl_since(m->since, &since_ms))
 		return mailctl_fail(EX_USAGE_, m->nargs != 1 ? "usage: mailctl trace ID | ADDRESS | MESSAGE-ID" : "--since takes 2026-11-21T08:00, or 90s, 10m, 2h, 3d");
 	files = calloc(1, sizeof(*files));
 	trace_init(&t, m->args[0], (size_t)m->limit);

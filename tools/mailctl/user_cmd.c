@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * user add, passwd, delete, list: through authd, or on the database itself
+ * user add, passwd, delete, list, quota: through authd, or on the database itself
  * while no authd has it.
  */
 #include <errno.h>
@@ -9,6 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "conf/value.h"
+#include "table/userdb.h"
 #include "tools/mailctl/mailctl.h"
 #include "tools/mailctl/user_offline.h"
 
@@ -62,8 +64,9 @@ user_print(struct mailctl *m, const struct ipc_user_admin_user *u)
 	if (m->on_user)
 		m->on_user(m, u);
 	else if (m->json)
-		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
-		    u->uid, u->gid, (unsigned long long)u->quota, u->login ? "true" : "false");
+		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
+		    u->uid, u->gid, (unsigned long long)userdb_limit(u->quota, m->conf->mailbox_size_limit),
+		    (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit), u->login ? "true" : "false");
 	else
 		(void)printf("%-40.*s %s  %.*s\n", SPAN_ARG(u->user), u->login ? "login" : "-----", SPAN_ARG(u->home));
 }
@@ -154,9 +157,84 @@ user_cmd_delete(struct mailctl *m)
 }
 
 int
+user_ask(struct mailctl *m, const char *user)
+{
+	struct ipc_user_admin_list list = { .id = 1, .match = span_str(user) };
+
+	return carry_out(m, IPC_user_admin_list, &list);
+}
+
+int
 user_cmd_list(struct mailctl *m)
 {
 	struct ipc_user_admin_list list = { .id = 1, .match = span_str(m->nargs ? m->args[0] : "") };
 
+	return carry_out(m, IPC_user_admin_list, &list);
+}
+
+/* ---- quota ---- */
+
+/* none, default, or what parse reads. */
+static bool
+take_limit(const char *text, bool (*parse)(struct span, uint64_t *), bool *set, uint64_t *out)
+{
+	*set = text != NULL;
+	if (!text)
+		return true;
+	if (strcmp(text, "none") == 0)
+		*out = QUOTA_NONE;
+	else if (strcmp(text, "default") == 0)
+		*out = 0;
+	else
+		return (parse(span_str(text), out) && *out > 0 && *out != QUOTA_NONE) || mailctl_fail(0, "%s is not a limit", text);
+	return true;
+}
+
+static bool
+parse_number(struct span text, uint64_t *out)
+{
+	return span_u64(text, UINT64_MAX, out);
+}
+
+static void
+print_limit(const char *what, uint64_t of_user, uint64_t of_all)
+{
+	uint64_t limit = userdb_limit(of_user, of_all);
+	const char *from = of_user == 0 ? " (default)" : "";
+
+	if (limit)
+		(void)printf(" %s %llu%s", what, (unsigned long long)limit, from);
+	else
+		(void)printf(" %s unlimited%s", what, from);
+}
+
+static void
+print_quota(struct mailctl *m, const struct ipc_user_admin_user *u)
+{
+	(void)printf("%.*s:", SPAN_ARG(u->user));
+	print_limit("size", u->quota, m->conf->mailbox_size_limit);
+	print_limit("messages", u->messages, m->conf->mailbox_message_limit);
+	(void)putchar('\n');
+}
+
+int
+user_cmd_quota(struct mailctl *m)
+{
+	struct ipc_user_admin_quota quota = { .id = 1 };
+	struct ipc_user_admin_list list = { .id = 1 };
+	int status;
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl user quota NAME@DOMAIN [--size SIZE | none | default] [--messages N | none | default]");
+	quota.user = list.match = span_str(m->args[0]);
+	if (!take_limit(m->size, conf_value_size, &quota.set_size, &quota.size) || !take_limit(m->messages, parse_number, &quota.set_messages, &quota.messages))
+		return EX_USAGE_;
+	if (quota.set_size || quota.set_messages) {
+		status = carry_out(m, IPC_user_admin_quota, &quota);
+		if (status)
+			return status;
+	}
+	if (!m->json)
+		m->on_user = print_quota;
 	return carry_out(m, IPC_user_admin_list, &list);
 }

@@ -78,6 +78,8 @@ carry_out(struct mailctl *m, struct userdb *db, unsigned type, const void *reque
 	switch (type) {
 	case IPC_user_admin_set:
 		return set(m, db, request, why);
+	case IPC_user_admin_quota:
+		return useradmin_quota(db, request, why);
 	case IPC_user_admin_remove:
 		return useradmin_remove(db, request, why);
 	case IPC_user_admin_list:

@@ -198,6 +198,7 @@ handshake(struct stream *s)
 		watch_stop(&s->watch);
 		return true;
 	default:
+		s->tls_problem = (uint8_t)tls_conn_problem(s->tls);
 		if (stream_failure_of(s))
 			*s->failure = why;
 		return stream_closed(s, STREAM_TLS);

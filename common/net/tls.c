@@ -78,17 +78,53 @@ tls_accept_new(struct tls_server *server, int fd, struct fail *why)
 	return conn;
 }
 
+bool
+tls_tlsa_usable(const struct tls_tlsa *record)
+{
+	static const size_t lengths[] = { 0, 32, 64 }; /* RFC 6698 2.1.3: all of it, SHA-256, SHA-512 */
+
+	if ((record->usage != 2 && record->usage != 3) || record->selector > 1 || record->matching > 2)
+		return false;
+	return record->matching == 0 ? record->data.n > 0 : record->data.n == lengths[record->matching];
+}
+
+/* RFC 7672 3.1.1: of usage 3 neither names nor dates count, which flag and library see to;
+ * 3.2.2: of usage 2 names do, the base domain first. */
+static bool
+dane_wants(SSL *ssl, const struct tls_want *want)
+{
+	size_t added = 0;
+	char name[256];
+
+	if (!want->nnames || !span_cstr(want->names[0], name, sizeof(name)) || SSL_dane_enable(ssl, name) <= 0)
+		return false;
+	(void)SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (size_t i = 0; i < want->ntlsa; i++) {
+		const struct tls_tlsa *t = &want->tlsa[i];
+
+		if (tls_tlsa_usable(t) && SSL_dane_tlsa_add(ssl, t->usage, t->selector, t->matching, (const unsigned char *)t->data.p, t->data.n) > 0)
+			added++;
+	}
+	ERR_clear_error(); /* of a record that holds no certificate */
+	return added > 0;
+}
+
 static bool
 client_wants(SSL *ssl, const struct tls_want *want)
 {
+	bool must = want->level == TLS_LEVEL_VERIFY || want->level == TLS_LEVEL_DANE;
 	char name[256];
 
 	SSL_set_connect_state(ssl);
-	SSL_set_verify(ssl, want->level == TLS_LEVEL_VERIFY ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	SSL_set_verify(ssl, must ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	/* Where any certificate will do, a weak one is better than none at all. */
 	SSL_set_security_level(ssl, want->level == TLS_LEVEL_VERIFY ? 2 : 1);
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	for (size_t i = 0; i < want->nnames; i++)
+	if (want->only13 && !SSL_set_min_proto_version(ssl, TLS1_3_VERSION))
+		return false;
+	if (want->level == TLS_LEVEL_DANE && !dane_wants(ssl, want))
+		return false;
+	for (size_t i = want->level == TLS_LEVEL_DANE; i < want->nnames; i++)
 		if (!span_cstr(want->names[i], name, sizeof(name)) || !SSL_add1_host(ssl, name))
 			return false;
 	if (want->sni.n == 0)
@@ -107,7 +143,7 @@ tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, 
 	}
 	conn = conn_new(&client->base, client->ssl, fd, why);
 	if (conn && !client_wants(conn->ssl, want)) {
-		(void)tls_failed(why, FAIL_PERM, "name for the certificate");
+		(void)tls_failed(why, FAIL_PERM, want->level == TLS_LEVEL_DANE ? "TLSA records for the connection" : "name for the certificate");
 		tls_conn_free(&conn);
 	}
 	return conn;
@@ -273,6 +309,24 @@ copy(char *to, size_t cap, const char *from)
 	(void)snprintf(to, cap, "%s", from ? from : "");
 }
 
+enum tls_problem
+tls_conn_problem(const struct tls_conn *conn)
+{
+	switch (SSL_get_verify_result(conn->ssl)) {
+	case X509_V_OK:
+		return TLS_PROBLEM_HANDSHAKE;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+		return TLS_PROBLEM_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return TLS_PROBLEM_EXPIRED;
+	case X509_V_ERR_DANE_NO_MATCH:
+		return TLS_PROBLEM_TLSA;
+	default:
+		return TLS_PROBLEM_UNTRUSTED;
+	}
+}
+
 static void
 peer_facts(SSL *ssl, struct tls_facts *out)
 {
@@ -310,4 +364,5 @@ tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out)
 	out->bits = bits > 0 ? (unsigned)bits : 0;
 	out->resumed = SSL_session_reused(ssl) != 0;
 	peer_facts(ssl, out);
+	out->problem = out->verified ? TLS_PROBLEM_NONE : tls_conn_problem(conn);
 }

@@ -58,6 +58,16 @@ struct tls_signer {
 	void (*forget)(void *ctx, struct tls_signature *to); /* nobody waits for it any more */
 };
 
+/* Why a peer's certificate is not what was wanted; as reports tell it (RFC 8460 4.3). */
+enum tls_problem {
+	TLS_PROBLEM_NONE,
+	TLS_PROBLEM_HANDSHAKE, /* none of the following: the protocol failed */
+	TLS_PROBLEM_UNTRUSTED, /* no chain to a trust anchor */
+	TLS_PROBLEM_NAME,      /* for another name */
+	TLS_PROBLEM_EXPIRED,   /* or not valid yet */
+	TLS_PROBLEM_TLSA,      /* no TLSA record fits */
+};
+
 /* What is worth recording of a finished handshake. */
 struct tls_facts {
 	char version[12];   /* "TLSv1.3" */
@@ -68,6 +78,7 @@ struct tls_facts {
 	bool resumed;
 	bool verified;      /* the peer's chain is trusted and, where names were given, names the peer */
 	char verify_text[96]; /* why it is not, "" when verified or when there is no certificate */
+	enum tls_problem problem;
 	char peer_subject[128]; /* common name of the peer's certificate, "" without one */
 };
 
@@ -97,14 +108,27 @@ enum tls_level {
 	TLS_LEVEL_MAY,     /* when offered; any certificate will do */
 	TLS_LEVEL_ENCRYPT, /* required; any certificate will do */
 	TLS_LEVEL_VERIFY,  /* required; trusted and for one of the names */
+	TLS_LEVEL_DANE,    /* required; as one of the TLSA records says (RFC 7672) */
 };
+
+/* A TLSA record (RFC 6698 2.1). */
+struct tls_tlsa {
+	uint8_t usage, selector, matching;
+	struct span data;
+};
+enum { TLS_TLSA_MAX = 32 }; /* more of one host are not looked at */
+/* Whether SMTP can use it: RFC 7672 3.1 has usages 2 and 3 alone; digests have their length. */
+bool tls_tlsa_usable(const struct tls_tlsa *record);
 
 /* How a client connection shall be made. NONE is not for here. */
 struct tls_want {
 	enum tls_level level;
 	struct span sni;          /* server name to ask for; empty for none */
-	const struct span *names; /* acceptable names in the certificate; ".example.org" also below */
+	const struct span *names; /* acceptable names in the certificate; ".example.org" also below; DANE: the TLSA base domain first */
 	size_t nnames;
+	const struct tls_tlsa *tlsa; /* DANE: usable ones */
+	size_t ntlsa;
+	bool only13;
 };
 
 /* One connection; for net/stream. All calls are non-blocking. */
@@ -129,5 +153,6 @@ enum tls_io tls_write(struct tls_conn *conn, struct span from, size_t *taken, st
 enum tls_io tls_bye(struct tls_conn *conn); /* sends close_notify, does not wait for the peer's */
 bool tls_pending(const struct tls_conn *conn); /* a read may give something without a new event */
 void tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out);
+enum tls_problem tls_conn_problem(const struct tls_conn *conn); /* of a handshake that failed */
 
 #endif

@@ -133,7 +133,7 @@ client_setup(struct tls_client *client, const char *ca_file, const char *ca_path
 		return false;
 	client->base.destroy = client_destroy;
 	client->ssl = SSL_CTX_new_ex(client->base.libctx, NULL, TLS_client_method());
-	if (!client->ssl || !tls_context_tune(client->ssl))
+	if (!client->ssl || !tls_context_tune(client->ssl) || SSL_CTX_dane_enable(client->ssl) <= 0)
 		return tls_failed(why, FAIL_TEMP, "making a TLS client context");
 	if (!ca_file && !ca_path)
 		return SSL_CTX_set_default_verify_paths(client->ssl) || tls_failed(why, FAIL_TEMP, "the system's trust anchors");

@@ -19,7 +19,11 @@ enum {
 	B_TICKET = 16,
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
+	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */
 };
+
+/* tlspolicy_answer.result */
+enum tlspolicy_result { TLSPOLICY_FOUND, TLSPOLICY_NONE, TLSPOLICY_FAILED };
 
 /* What a question to routed is about: FIELD(rcpt, ask, about). */
 enum rcpt_about { RCPT_FURTHER, RCPT_FIRST, RCPT_VRFY, RCPT_CONNECTION };

@@ -25,7 +25,7 @@ with open(TOP + "/daemons/maild/processes.def") as table:
         elif m:
             SERVES[m.group(2).replace("CONF_SERVICE_", "").lower()] = m.group(3)
 # Below the instance's directory: who may have what open, for good.
-FILES = {"queued": ("queue", "data/queued"), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",),
+FILES = {"queued": ("queue", "data/queued"), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",), "stsd": ("data/stsd",),
          "mailboxd": ("mail/example.test/bob",), "deliverd": ("mail",), "maild": ("sock/maild.pid", "log")}
 CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
@@ -217,7 +217,7 @@ def test_only_those_that_talk_to_the_network_have_its_sockets():
         for fd, target in descriptors(pid):
             m = re.match(r"socket:\[(\d+)\]", target)
             if m and m.group(1) in inodes:
-                assert name in ("suited", "smtpd", "imapd", "pop3d", "remoted", "dnsd", "mailboxd"), (name, fd, inodes[m.group(1)])
+                assert name in ("suited", "smtpd", "imapd", "pop3d", "remoted", "dnsd", "stsd", "mailboxd"), (name, fd, inodes[m.group(1)])
 
 
 def test_every_daemon_says_that_its_walls_stand():

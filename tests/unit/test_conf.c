@@ -165,7 +165,7 @@ errors_say_where_and_what(void **state)
 	bad("imap_timeout = 5m\n", 1, 16, "must be from 30m to 1w");
 	bad("mynetwork = 1\n", 1, 1, "did you mean \"mynetworks\"");
 	bad("relayhost = [mx\n", 1, 13, "no closing ]");
-	bad("smtp_tls_security_level = always\n", 1, 27, "none, may, encrypt, dane, verify or secure");
+	bad("smtp_tls_security_level = always\n", 1, 27, "none, may, encrypt, dane, dane-only, verify or secure");
 	bad("queue_directory = spool\n", 1, 19, "whole path");
 	bad("mynetworks = 10.0.0.1/8\n", 1, 14, "not a network");
 	bad("alias_maps = /etc/aliases\n", 1, 14, "type:name");

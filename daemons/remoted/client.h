@@ -16,7 +16,8 @@
 
 enum { CLIENT_PASSES = 50 /* transactions for one message, when the peer takes few recipients each */ };
 
-enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_MAY, CLIENT_TLS_ENCRYPT, CLIENT_TLS_VERIFY };
+/* As enum tls_level. */
+enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_MAY, CLIENT_TLS_ENCRYPT, CLIENT_TLS_VERIFY, CLIENT_TLS_DANE };
 
 /* How long each wait may last, milliseconds; smtp_NAME_timeout. */
 #define CLIENT_TIMEOUTS(X) \

@@ -36,10 +36,10 @@ add_host(struct destination *d, struct span name, uint16_t preference)
 }
 
 static void
-add_target(struct destination *d, struct span host, const struct netaddr *address, uint16_t preference, bool secure)
+add_target(struct destination *d, const struct destination_target *t)
 {
 	if (d->ntargets < DESTINATION_TARGETS_MAX)
-		d->targets[d->ntargets++] = (struct destination_target){ host, *address, preference, secure };
+		d->targets[d->ntargets++] = *t;
 }
 
 void
@@ -56,7 +56,7 @@ destination_start(struct destination *d, const struct hop *hop, const struct des
 		return;
 	}
 	if (hop->kind == HOP_ADDRESS || hop->kind == HOP_UNIX) {
-		add_target(d, hop->name, &hop->address, 0, false);
+		add_target(d, &(struct destination_target){ .host = hop->name, .address = hop->address });
 		d->state = DESTINATION_READY;
 		return;
 	}
@@ -148,6 +148,15 @@ destination_address(struct destination *d, unsigned slot, struct span bytes)
 		h->addresses[h->naddresses++] = a;
 	else
 		d->exhausted = true;
+}
+
+void
+destination_canonical(struct destination *d, unsigned slot, struct span name)
+{
+	struct destination_host *h = host_of(d, slot);
+
+	if (h && name.n && !span_caseeq(name, h->name) && domain_valid(name, false))
+		h->canonical = arena_dup(d->arena, name);
 }
 
 static int
@@ -257,7 +266,7 @@ add_group(struct destination *d, size_t from, size_t to)
 			if (j >= h->naddresses)
 				continue;
 			*t = (struct destination_target){ h->name, h->addresses[j], h->preference,
-				h->secure && (d->implicit || d->hop.kind == HOP_HOST || d->mx_secure) };
+				h->secure && (d->implicit || d->hop.kind == HOP_HOST || d->mx_secure), h->canonical };
 			v4 = netaddr_family(&t->address) == AF_INET;
 			all[v4][n[v4]++] = t;
 			used++;
@@ -267,7 +276,7 @@ add_group(struct destination *d, size_t from, size_t to)
 	for (size_t i = 0; i < n[0] || i < n[1]; i++)
 		for (unsigned f = 0; f < 2; f++)
 			if (i < n[first ^ f])
-				add_target(d, all[first ^ f][i]->host, &all[first ^ f][i]->address, all[first ^ f][i]->preference, all[first ^ f][i]->secure);
+				add_target(d, all[first ^ f][i]);
 }
 
 static void

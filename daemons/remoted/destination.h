@@ -23,7 +23,8 @@ enum {
 
 enum destination_state { DESTINATION_ASKING, DESTINATION_READY, DESTINATION_FAILED };
 
-enum destination_type { DESTINATION_MX, DESTINATION_ADDR };
+/* As the dns channel counts them. */
+enum destination_type { DESTINATION_MX, DESTINATION_ADDR, DESTINATION_TLSA = 4 };
 
 enum destination_result {
 	DESTINATION_OK,
@@ -51,11 +52,13 @@ struct destination_target {
 	struct netaddr address;
 	uint16_t preference;
 	bool secure;      /* MX and address are validated */
+	struct span canonical; /* host after CNAMEs; empty: there are none */
 };
 
 struct destination_host {
 	struct span name;
 	uint16_t preference;
+	struct span canonical; /* after CNAMEs, or empty */
 	bool asked, answered, secure;
 	enum destination_result result;
 	size_t naddresses;
@@ -84,6 +87,8 @@ bool destination_question(struct destination *d, unsigned *slot, enum destinatio
 /* One record of an answer.  Foreign: bad names, and what is too much, are ignored. */
 void destination_mx(struct destination *d, unsigned slot, uint16_t preference, struct span name);
 void destination_address(struct destination *d, unsigned slot, struct span bytes);
+/* The name that CNAMEs led to; before the answer. */
+void destination_canonical(struct destination *d, unsigned slot, struct span name);
 /* The answer is complete; why explains LATER and BOGUS. */
 void destination_answer(struct destination *d, unsigned slot, enum destination_result result, bool secure, struct span why);
 

@@ -7,6 +7,7 @@
 
 #include "base/queueid.h"
 #include "daemons/remoted/remoted.h"
+#include "daemons/remoted/tlsreport.h"
 #include "log/log.h"
 #include "mail/status.h"
 
@@ -33,6 +34,7 @@ job_free(struct job *j)
 	struct remoted *r = j->remoted;
 
 	stop_lookups(j);
+	tlslookup_stop(&j->plans);
 	agent_forget(&j->base);
 	content_free(&j->content);
 	free(j->mail.rcpts);
@@ -119,6 +121,7 @@ finish(struct job *j)
 	const struct conf_list *fallback = &j->remoted->conf->smtp_fallback_relay;
 
 	stop_lookups(j);
+	tlslookup_stop(&j->plans);
 	if (!j->hop.lmtp && j->fallback < fallback->n && anyone_open(j)) {
 		resolve(j, fallback->items[j->fallback++]);
 		return;
@@ -181,12 +184,28 @@ work_left(const struct job *j)
 	return false;
 }
 
-static enum conf_word
-tls_for(const struct job *j, const struct destination_target *t)
+static enum tls_level
+level_for(const struct job *j, const struct destination_target *t, const struct tlsplan *plan)
 {
 	bool plain = j->plain || pool_recalls(&j->remoted->pool, &t->address, POOL_PLAIN, loop_now_ms(j->remoted->loop));
 
-	return plain && (j->tls == CONF_TLS_MAY || j->tls == CONF_TLS_DANE) ? CONF_TLS_NONE : j->tls;
+	return plain && plan->level == TLS_LEVEL_MAY ? TLS_LEVEL_NONE : plan->level;
+}
+
+/* False: this host is not to be used. */
+static bool
+may_use(struct job *j, const struct destination_target *t, const struct tlsplan *plan)
+{
+	struct verdict v;
+
+	if (!plan->skip)
+		return true;
+	tlsreport(&j->hop, plan, t->host, plan->result, span_str(plan->why));
+	v = verdict_make(STATUS_TLS_FAILED, &j->arena, "%.*s: %s", SPAN_ARG(span_sub(t->host, 0, 100)), plan->why);
+	note_trouble(j, &v, DELIVER_UNREACHED);
+	if (j->target + 1 < j->destination.ntargets)
+		note_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
+	return false;
 }
 
 static void
@@ -194,6 +213,7 @@ try_next(struct job *j)
 {
 	struct remoted *r = j->remoted;
 	const struct destination *d = &j->destination;
+	const struct tlsplan *plan;
 	struct fail why;
 
 	hold_deferred(j);
@@ -204,10 +224,14 @@ try_next(struct job *j)
 
 		if (j->policy->session_limit && j->answered >= j->policy->session_limit)
 			break;
+		plan = tlslookup_plan(&j->plans, t);
+		if (!plan) /* on_plan() comes back here */
+			return;
+		if (!may_use(j, t, plan))
+			continue;
 		if (j->target + 1 < d->ntargets && ms > HURRY_MS)
 			ms = HURRY_MS;
-		j->session = session_open(r, j, t, span_str(j->key), d->hop.kind == HOP_UNIX ? SPAN_NONE : d->hop.name, tls_for(j, t),
-		    d->hop.lmtp, ms, &why);
+		j->session = session_open(r, j, t, span_str(j->key), plan, level_for(j, t, plan), d->hop.lmtp, ms, &why);
 		if (j->session) {
 			r->connections++;
 			return;
@@ -218,6 +242,15 @@ try_next(struct job *j)
 			note_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
 	}
 	finish(j);
+}
+
+static void
+on_plan(struct tlslookup *t)
+{
+	struct job *j = OWNER_OF(t, struct job, plans);
+
+	if (j->destination.state == DESTINATION_READY && !j->session)
+		try_next(j);
 }
 
 /* Hosts that were dead a moment ago come last, in their order. */
@@ -295,6 +328,7 @@ on_done(struct lookup *l, const struct ipc_dns_done *m)
 {
 	struct job_lookup *jl = OWNER_OF(l, struct job_lookup, lookup);
 
+	destination_canonical(&jl->job->destination, jl->slot, m->canonical);
 	destination_answer(&jl->job->destination, jl->slot, (enum destination_result)m->result, m->secure, m->why);
 	go_on(jl->job);
 }
@@ -303,6 +337,7 @@ static void
 start_destination(struct job *j, const struct hop *hop)
 {
 	destination_start(&j->destination, hop, &j->policy->rules, &j->arena);
+	tlslookup_start(&j->plans, j->remoted, j->way, &j->hop, &j->arena);
 	go_on(j);
 }
 
@@ -356,9 +391,9 @@ resolve(struct job *j, struct span nexthop)
 		finish(j);
 		return;
 	}
-	j->tls = policy_tls_level(r->conf, nexthop, &j->hop);
+	j->way = nexthop;
 	j->hop_login = span_eq(nexthop, span_str(j->nexthop)) ? j->login : SPAN_NONE; /* none of a fallback relay's business */
-	(void)snprintf(j->key, sizeof(j->key), "%d %.*s %.*s", (int)j->tls, SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
+	(void)snprintf(j->key, sizeof(j->key), "%d %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
 	idle = pool_take(&r->pool, span_str(j->key));
 	if (idle) {
 		j->session = idle;
@@ -518,6 +553,12 @@ job_policy(const struct job *j)
 	return j->policy;
 }
 
+const struct hop *
+job_hop(const struct job *j)
+{
+	return &j->hop;
+}
+
 const struct remote_content *
 job_content(const struct job *j)
 {
@@ -561,6 +602,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);
 	timer_init(&j->timer, r->loop, on_timer);
+	j->plans.on_ready = on_plan;
 	(void)span_cstr(m->nexthop, j->nexthop, sizeof(j->nexthop));
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,

@@ -13,6 +13,7 @@
 #include "daemons/remoted/content.h"
 #include "service/lookup.h"
 #include "daemons/remoted/session.h"
+#include "daemons/remoted/tlslookup.h"
 #include "service/agent.h"
 
 enum {
@@ -49,7 +50,8 @@ struct job {
 	struct span login;       /* "user:password" for the next hop, in the arena, or empty; wiped */
 	struct span hop_login;   /* the same, for the next hop now in work */
 	struct hop hop;
-	enum conf_word tls;
+	struct span way;         /* the next hop now in work, in the arena */
+	struct tlslookup plans;
 	struct destination destination;
 	struct job_lookup *lookups; /* JOB_LOOKUPS, in the arena, once needed */
 	struct timer timer;         /* of the lookups */
@@ -72,6 +74,7 @@ extern const struct agent_ops job_ops;
 /* For its session. */
 struct client_mail *job_mail(struct job *j);
 struct policy *job_policy(const struct job *j);
+const struct hop *job_hop(const struct job *j);
 const struct remote_content *job_content(const struct job *j);
 struct span job_login(const struct job *j); /* for the next hop now in work */
 void job_session_over(struct job *j, struct session *s, enum session_over over);

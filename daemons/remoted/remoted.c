@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "daemons/remoted/explain.h"
 #include "daemons/remoted/job.h"
 
 /* --- channels -------------------------------------------------------------------- */
@@ -38,6 +39,15 @@ on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 	lookup_client_open(&r->dns, c);
 }
 
+static void
+on_tlspolicy_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct remoted *r = s->state;
+
+	(void)instance;
+	tlsask_client_open(span_eq(peer, SPAN("stsd")) ? &r->sts : &r->tables, c);
+}
+
 /* --- life ------------------------------------------------------------------------ */
 
 void
@@ -45,17 +55,6 @@ remoted_check_stop(struct remoted *r)
 {
 	if (r->service->stopping && r->agent.count == 0 && r->nsessions == 0)
 		service_exit(r->service);
-}
-
-static void
-say_what_is_missing(const struct conf *conf)
-{
-	bool dane = conf->smtp_tls_security_level == CONF_TLS_DANE;
-
-	for (size_t i = 0; i < conf->nroutes; i++)
-		dane = dane || conf->routes[i].tls == CONF_TLS_DANE;
-	if (dane)
-		log_put(LOG_degraded, "TLS level dane: this version does not look at TLSA records and treats it as may");
 }
 
 static bool
@@ -71,10 +70,11 @@ on_boot(struct service *s, struct fail *why)
 	r->loop = s->loop;
 	r->conf = s->conf;
 	lookup_client_init(&r->dns);
+	tlsask_client_init(&r->tables);
+	tlsask_client_init(&r->sts);
 	pool_init(&r->pool);
 	list_init(&r->sessions);
 	agent_init(&r->agent, s, &job_ops, capacity());
-	say_what_is_missing(s->conf);
 	s->state = r;
 	return true;
 }
@@ -103,7 +103,6 @@ on_reload(struct service *s, const struct conf *old)
 	}
 	policy_unref(&r->policy);
 	r->policy = fresh;
-	say_what_is_missing(s->conf);
 }
 
 /* What is past the final dot gets its reply; the rest comes back to the queue. */
@@ -130,6 +129,8 @@ on_state(struct service *s, struct buf *out)
 static const struct service_channel channels[] = {
 	{ &ipc_channel_deliver, CHANNEL_SERVER, &agent_channel_ops, on_deliver_open },
 	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
+	{ &ipc_channel_remote_admin, CHANNEL_SERVER, &explain_ops, explain_open },
+	{ &ipc_channel_tlspolicy, CHANNEL_CLIENT, &tlsask_channel_ops, on_tlspolicy_open },
 };
 
 const struct service_ops remoted_ops = {

@@ -8,6 +8,7 @@
 #include "service/lookup.h"
 #include "daemons/remoted/policy.h"
 #include "daemons/remoted/pool.h"
+#include "daemons/remoted/tlsask.h"
 #include "service/agent.h"
 
 enum { REMOTED_JOBS = 500 }; /* at once in one process */
@@ -18,6 +19,7 @@ struct remoted {
 	const struct conf *conf; /* in force */
 	struct policy *policy;   /* of conf; a reference */
 	struct lookup_client dns;
+	struct tlsask_client tables, sts; /* TLS policies: routed's, stsd's */
 	struct pool pool;
 	struct agent agent; /* jobs */
 	struct list sessions;

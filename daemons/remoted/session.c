@@ -10,6 +10,7 @@
 #include "daemons/remoted/job.h"
 #include "daemons/remoted/pool.h"
 #include "daemons/remoted/remoted.h"
+#include "daemons/remoted/tlsreport.h"
 
 static const struct stream_limits limits = { .in_cap = 16384, .out_cap = 8 * CONTENT_BLOCK };
 
@@ -51,6 +52,7 @@ tell_job(struct session *s, enum session_over over)
 	struct job *job = s->job;
 
 	s->job = NULL;
+	s->plan = NULL;
 	s->writing = false;
 	job_session_over(job, s, over);
 }
@@ -79,28 +81,33 @@ write_content(struct session *s)
 
 /* --- TLS --------------------------------------------------------------------- */
 
+/* Only of a session that begins: its job is there. */
+static void
+report_tls(const struct session *s, const char *result, struct span why)
+{
+	if (s->plan && s->job)
+		tlsreport(job_hop(s->job), s->plan, span_str(s->peer), result, why);
+}
+
 static void
 start_tls(struct session *s)
 {
-	struct span names[2];
-	char below[B_HOST + 2];
-	struct tls_want want = { .level = (enum tls_level)s->settings.tls, .names = names };
+	const struct tlsplan *plan = s->plan;
+	struct tls_want want = { .level = (enum tls_level)s->settings.tls };
 	struct netaddr literal;
 	struct fail why = { .text = "" };
 
-	if (!s->policy->tls) {
+	if (!s->policy->tls || !plan) {
 		client_tls_done(&s->client, false, false, fail_text(&s->policy->tls_why));
 		return;
 	}
-	if (!netaddr_parse(span_str(s->host), 0, &literal))
-		want.sni = span_str(s->tls_required_name ? s->domain : s->host);
-	if (s->tls_required_name) {
-		(void)snprintf(below, sizeof(below), ".%s", s->domain);
-		names[want.nnames++] = span_str(s->domain);
-		names[want.nnames++] = span_str(below);
-	} else {
-		names[want.nnames++] = span_str(s->host);
-	}
+	want.names = plan->names;
+	want.nnames = plan->nnames;
+	want.tlsa = plan->tlsa;
+	want.ntlsa = plan->ntlsa;
+	want.only13 = plan->only13;
+	if (!netaddr_parse(plan->sni, 0, &literal))
+		want.sni = plan->sni;
 	if (!stream_tls_connect(&s->stream, s->policy->tls, &want, &why))
 		client_tls_done(&s->client, false, false, fail_text(&why));
 }
@@ -109,8 +116,11 @@ static void
 on_tls(struct stream *stream, const struct tls_facts *facts)
 {
 	struct session *s = session_of(stream);
+	bool judged = s->plan && s->plan->kind != TLSPLAN_NO_POLICY && s->plan->level != TLS_LEVEL_ENCRYPT;
 
-	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %s", facts->version, facts->cipher, facts->verified ? "verified" : "unverified");
+	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %s", facts->version, facts->cipher,
+	    !facts->verified ? "unverified" : s->settings.tls == CLIENT_TLS_DANE ? "verified by TLSA" : "verified");
+	report_tls(s, tlsplan_result(judged ? facts->problem : TLS_PROBLEM_NONE, true), judged ? span_str(facts->verify_text) : SPAN_NONE);
 	client_tls_done(&s->client, true, facts->verified, span_str(facts->verify_text));
 	pump(s);
 }
@@ -141,13 +151,26 @@ set_timeout(struct session *s)
 		stream_deadline(&s->stream, ms);
 }
 
+static bool
+offers_tls(const struct session *s)
+{
+	return (s->client.extensions & CLIENT_EXT(STARTTLS)) != 0;
+}
+
+static void
+report_no_tls(const struct session *s)
+{
+	report_tls(s, tlsplan_result(TLS_PROBLEM_HANDSHAKE, offers_tls(s)), s->client.end == CLIENT_GOING ? SPAN_NONE : s->client.why.text);
+}
+
 static void
 note_times(struct session *s)
 {
-	if (s->client.state < CLIENT_STATE_idle)
+	if (s->client.state < CLIENT_STATE_idle || s->greeted_ms)
 		return;
-	if (!s->greeted_ms)
-		s->greeted_ms = s->mail_ms = loop_now_ms(s->remoted->loop);
+	s->greeted_ms = s->mail_ms = loop_now_ms(s->remoted->loop);
+	if (s->client.end == CLIENT_GOING && !s->client.tls && !offers_tls(s) && s->plan && s->plan->kind != TLSPLAN_NO_POLICY)
+		report_no_tls(s);
 }
 
 /* The message is over: the next job, or the pool. */
@@ -188,6 +211,8 @@ pump(struct session *s)
 			break;
 	}
 	(void)stream_out(&s->stream); /* what the core has put there leaves at the end of the turn */
+	if (s->client.end == CLIENT_NO_TLS && !s->client.tls)
+		report_no_tls(s);
 	if (s->client.end != CLIENT_GOING && s->job)
 		tell_job(s, SESSION_ENDED); /* a QUIT may still be on its way */
 	if (s->client.state == CLIENT_STATE_closed)
@@ -259,9 +284,10 @@ on_closed(struct stream *stream, enum stream_why why)
 		session_free(s);
 		return;
 	}
-	if (s->client.state == CLIENT_STATE_handshake)
+	if (s->client.state == CLIENT_STATE_handshake) {
+		report_tls(s, tlsplan_result((enum tls_problem)stream->tls_problem, true), text);
 		client_tls_done(&s->client, false, false, text);
-	else
+	} else
 		client_lost(&s->client, why == STREAM_EOF ? SPAN("closed by the peer") : text);
 	if (s->job)
 		tell_job(s, SESSION_ENDED);
@@ -279,21 +305,8 @@ static const struct stream_events events = {
 
 /* --- life -------------------------------------------------------------------------- */
 
-static enum client_tls
-level_of(enum conf_word word)
-{
-	switch (word) {
-	case CONF_TLS_NONE:
-		return CLIENT_TLS_NONE;
-	case CONF_TLS_ENCRYPT:
-		return CLIENT_TLS_ENCRYPT;
-	case CONF_TLS_VERIFY:
-	case CONF_TLS_SECURE:
-		return CLIENT_TLS_VERIFY;
-	default:
-		return CLIENT_TLS_MAY;
-	}
-}
+_Static_assert((int)CLIENT_TLS_NONE == (int)TLS_LEVEL_NONE && (int)CLIENT_TLS_VERIFY == (int)TLS_LEVEL_VERIFY &&
+    (int)CLIENT_TLS_DANE == (int)TLS_LEVEL_DANE, "a plan's level is the core's");
 
 static void
 name_peer(struct session *s, const struct destination_target *target)
@@ -349,12 +362,12 @@ take_login(struct session *s, struct span login)
 }
 
 static void
-settle_in(struct session *s, enum conf_word tls, bool lmtp)
+settle_in(struct session *s, enum tls_level level, bool lmtp)
 {
 	s->settings = (struct client_settings){
 		.helo = span_str(s->policy->helo),
 		.myself = !lmtp && netaddr_port(&s->address) == 25 ? span_str(s->policy->myself) : SPAN_NONE,
-		.tls = level_of(tls),
+		.tls = (enum client_tls)level,
 		.lmtp = lmtp,
 		.send_8bit_anyway = s->policy->send_8bit_anyway,
 		.chunking = s->policy->chunking,
@@ -362,13 +375,12 @@ settle_in(struct session *s, enum conf_word tls, bool lmtp)
 	};
 	if (!s->policy->tls && s->settings.tls == CLIENT_TLS_MAY)
 		s->settings.tls = CLIENT_TLS_NONE;
-	s->tls_required_name = tls == CONF_TLS_SECURE;
 	client_init(&s->client, &s->settings, &s->stream.out);
 }
 
 struct session *
 session_open(struct remoted *r, struct job *job, const struct destination_target *target, struct span key,
-    struct span domain, enum conf_word tls, bool lmtp, int64_t connect_ms, struct fail *why)
+    const struct tlsplan *plan, enum tls_level level, bool lmtp, int64_t connect_ms, struct fail *why)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	const struct netaddr *from;
@@ -381,7 +393,6 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
 	s->policy = policy_ref(job_policy(job));
 	name_peer(s, target);
 	(void)span_cstr(key, s->key, sizeof(s->key));
-	(void)span_cstr(domain, s->domain, sizeof(s->domain));
 	from = netaddr_family(&s->address) == AF_INET ? &s->policy->bind4 : &s->policy->bind6;
 	s->opened_ms = loop_now_ms(r->loop);
 	if (!stream_connect(&s->stream, r->loop, &s->address, from->len && netaddr_family(&s->address) != AF_UNIX ? from : NULL,
@@ -390,7 +401,8 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
 		free(s);
 		return NULL;
 	}
-	settle_in(s, tls, lmtp);
+	s->plan = plan;
+	settle_in(s, level, lmtp);
 	if (!take_login(s, job_login(job))) {
 		(void)fail_set(why, FAIL_TEMP, 0, "no memory to log in");
 		stream_close(&s->stream);
@@ -422,6 +434,7 @@ void
 session_abandon(struct session *s)
 {
 	s->job = NULL;
+	s->plan = NULL;
 	if (!s->connected || s->client.state == CLIENT_STATE_content || s->client.state == CLIENT_STATE_handshake) {
 		session_free(s);
 		return;

@@ -16,6 +16,7 @@
 #include "daemons/remoted/content.h"
 #include "daemons/remoted/destination.h"
 #include "daemons/remoted/policy.h"
+#include "daemons/remoted/tlspolicy.h"
 #include "ipc/bounds.h"
 #include "net/stream.h"
 
@@ -36,10 +37,9 @@ struct session {
 	struct client_settings settings;
 	struct content_writer writer;
 	bool writing, connected, reused;
-	bool tls_required_name; /* the certificate must name the next hop, not the host (secure) */
+	const struct tlsplan *plan; /* the job's; NULL once the job is gone */
 	int64_t opened_ms, greeted_ms, mail_ms;
 	char host[B_HOST + 1];
-	char domain[B_HOST + 1];   /* the next hop's name */
 	char key[JOB_KEY];         /* of the destination and login, for the pool */
 	char *login;               /* owned: user and password, for the settings; wiped */
 	size_t login_n;
@@ -57,9 +57,10 @@ enum session_over {
 	SESSION_ENDED,       /* client.end and client.why say how */
 };
 
-/* Connects for a job.  NULL: *why; nothing was started. */
+/* Connects for a job; plan lives as long as that; level is its own, or none where TLS has failed before.
+ * NULL: *why; nothing was started. */
 struct session *session_open(struct remoted *r, struct job *job, const struct destination_target *target, struct span key,
-    struct span domain, enum conf_word tls, bool lmtp, int64_t connect_ms, struct fail *why);
+    const struct tlsplan *plan, enum tls_level level, bool lmtp, int64_t connect_ms, struct fail *why);
 /* An idle session takes another job; which may be over when this returns. */
 void session_reuse(struct session *s, struct job *job);
 /* The job is given up: the peer is left as politely as its state allows.  What is

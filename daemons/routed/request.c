@@ -150,10 +150,10 @@ reply_route(struct request *r)
 }
 
 static void
-send_line(struct request *r, unsigned depth, bool target, struct span text)
+send_line(struct request *r, unsigned depth, bool target, struct span nexthop, struct span text)
 {
 	struct ipc_route_admin_line m = { .id = r->id, .depth = (uint8_t)(depth > 255 ? 255 : depth),
-	    .target = target };
+	    .target = target, .nexthop = nexthop };
 	struct buf clean;
 
 	if (r->lines++ >= EXPLAIN_LINES_MAX)
@@ -166,7 +166,7 @@ send_line(struct request *r, unsigned depth, bool target, struct span text)
 static void
 explain_step(void *arg, unsigned depth, struct span text)
 {
-	send_line(arg, depth, false, text);
+	send_line(arg, depth, false, SPAN_NONE, text);
 }
 
 static void
@@ -197,7 +197,7 @@ explain_target(struct request *r, const struct route_target *t)
 	}
 	if (t->sender.n > 0)
 		buf_printf(&b, ", sender %.*s", SPAN_ARG(t->sender));
-	send_line(r, 0, true, buf_span(&b));
+	send_line(r, 0, true, t->agent == ROUTE_REMOTE ? t->nexthop : SPAN_NONE, buf_span(&b));
 	buf_free(&b);
 }
 

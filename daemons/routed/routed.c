@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "routed.h"
 
+#include "tlsmap.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -172,6 +174,7 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_rcpt, CHANNEL_SERVER, &request_rcpt_ops, request_client_open },
 	{ &ipc_channel_route, CHANNEL_SERVER, &request_route_ops, request_client_open },
 	{ &ipc_channel_route_admin, CHANNEL_SERVER, &request_admin_ops, request_client_open },
+	{ &ipc_channel_tlspolicy, CHANNEL_SERVER, &tlsmap_ops, tlsmap_open },
 	{ &ipc_channel_users, CHANNEL_CLIENT, &users_ops, on_users_open },
 	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
 };

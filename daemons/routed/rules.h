@@ -18,6 +18,7 @@
 	X(LOCAL_RECIPIENTS, local_recipient_maps, TABLE_MAP)         \
 	X(VIRTUAL_MAILBOXES, virtual_mailbox_maps, TABLE_MAP)        \
 	X(SASL_PASSWORDS, smtp_sasl_password_maps, TABLE_MAP)        \
+	X(TLS_POLICY, smtp_tls_policy_maps, TABLE_MAP)               \
 	X(SENDER_RELAY, sender_dependent_relayhost_maps, TABLE_MAP)  \
 	X(SENDER_LOGIN, smtpd_sender_login_maps, TABLE_MAP)          \
 	X(ACCESS_CLIENT, smtpd_client_access_maps, TABLE_MAP)        \

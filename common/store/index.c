@@ -492,6 +492,9 @@ index_apply(struct index *ix, unsigned type, const union record *r)
 		return true;
 	case RECORD_snapshot:
 		return true;
+	case RECORD_objectid:
+		ix->objectid = r->objectid.id;
+		return true;
 	case RECORD_stamps:
 		ix->stamp_new = r->stamps.new_ns;
 		ix->stamp_cur = r->stamps.cur_ns;

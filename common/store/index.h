@@ -55,6 +55,7 @@ struct index {
 	uint64_t vanished_floor;              /* removals up to this modseq are not all known */
 	uint32_t uidvalidity, uidnext, recent_from;
 	uint64_t modseq;
+	uint64_t objectid;                    /* of the folder; 0: none yet */
 	uint32_t unseen, deleted;
 	uint64_t total;                       /* octets of all files */
 	uint64_t stamp_new, stamp_cur;        /* times of the directories when they were last known to agree; 0: unknown */

@@ -65,6 +65,7 @@ struct mailbox_status {
 	uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
 	uint64_t highest_modseq, size;
 	uint64_t deleted_size; /* of those with \Deleted (RFC 9208 4.3) */
+	uint64_t objectid; /* of the folder, the same under any name; 0: it could not be given one */
 };
 bool store_status(struct store *store, struct span name, struct mailbox_status *out, struct fail *why);
 
@@ -156,6 +157,8 @@ void view_sync(struct view *v, const struct view_events *events, bool expunges);
 
 /* ---- facts of the open mailbox ---- */
 
+struct span mailbox_name(const struct mailbox *mb);
+uint64_t mailbox_objectid(const struct mailbox *mb);
 uint32_t mailbox_uidvalidity(const struct mailbox *mb);
 uint32_t mailbox_uidnext(const struct mailbox *mb);
 uint64_t mailbox_modseq(const struct mailbox *mb);  /* HIGHESTMODSEQ */

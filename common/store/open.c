@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "log/log.h"
@@ -126,6 +127,14 @@ store_free(struct store **at)
 
 /* ---- one folder ---- */
 
+uint64_t
+objectid_new(void)
+{
+	uint64_t id;
+
+	return getrandom(&id, sizeof(id), 0) == (ssize_t)sizeof(id) ? id : 0;
+}
+
 static void
 on_linger(struct timer *t)
 {
@@ -147,6 +156,16 @@ on_event(void *arg, const struct fail *what)
 	log_put(LOG_mailbox, "folder=%s index: %s", mb->name, what->text);
 }
 
+/* A folder of an older release gets its id at its first opening, durable before it can be told. */
+static void
+give_objectid(struct mailbox *mb)
+{
+	union record r = { .objectid.id = objectid_new() };
+
+	if (!mb->file.ix.objectid && r.objectid.id && change_put(mb, RECORD_objectid, &r, NULL) && !indexfile_sync(&mb->file, NULL))
+		mb->failed = true;
+}
+
 static bool
 load(struct mailbox *mb, struct fail *why)
 {
@@ -163,6 +182,7 @@ load(struct mailbox *mb, struct fail *why)
 		return takeover(mb, found, why);
 	}
 	mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
+	give_objectid(mb);
 	return !scan_stale(mb) || scan_all(mb, why);
 }
 
@@ -282,6 +302,18 @@ store_status(struct store *store, struct span name, struct mailbox_status *out, 
 
 /* ---- facts ---- */
 
+uint64_t
+mailbox_objectid(const struct mailbox *mb)
+{
+	return mb->file.ix.objectid;
+}
+
+struct span
+mailbox_name(const struct mailbox *mb)
+{
+	return span_str(mb->name);
+}
+
 uint32_t
 mailbox_uidvalidity(const struct mailbox *mb)
 {
@@ -338,6 +370,7 @@ mailbox_counts(const struct mailbox *mb, struct mailbox_status *out)
 		.highest_modseq = mailbox_modseq(mb),
 		.size = ix->total,
 		.deleted_size = deleted_size(ix),
+		.objectid = ix->objectid,
 	};
 }
 

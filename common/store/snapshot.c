@@ -20,6 +20,7 @@ struct head {
 	uint64_t upto, modseq, vanished_floor, stamp_new, stamp_cur;
 	uint32_t uidvalidity, uidnext, recent_from, n, ndoomed, nvanished, keywords, names;
 	uint32_t body_crc, names_crc;
+	uint64_t objectid; /* 0 as older releases wrote it */
 };
 
 static void
@@ -43,6 +44,7 @@ put_head(struct buf *out, const struct head *h)
 	buf_le32(out, h->names);
 	buf_le32(out, h->body_crc);
 	buf_le32(out, h->names_crc);
+	buf_le64(out, h->objectid);
 	while (buf_len(out) < SNAPSHOT_HEAD - 4)
 		buf_putc(out, '\0');
 	buf_le32(out, crc32c(0, buf_span(out)));
@@ -74,6 +76,7 @@ take_head(struct span file, struct head *h)
 	h->names = cursor_le32(&c);
 	h->body_crc = cursor_le32(&c);
 	h->names_crc = cursor_le32(&c);
+	h->objectid = cursor_le64(&c);
 	c.at = SNAPSHOT_HEAD - 4;
 	return cursor_le32(&c) == crc32c(0, span_sub(file, 0, SNAPSHOT_HEAD - 4));
 }
@@ -105,6 +108,7 @@ snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out)
 		.uidnext = ix->uidnext,
 		.recent_from = ix->recent_from,
 		.n = (uint32_t)ix->n,
+		.objectid = ix->objectid,
 		.ndoomed = (uint32_t)ix->ndoomed,
 		.nvanished = (uint32_t)ix->nvanished,
 		.names = (uint32_t)(ix->map_names.n + buf_len(&ix->names)),
@@ -222,6 +226,7 @@ snapshot_load(struct index *ix, char *file, size_t size, uint64_t *upto)
 	ix->uidnext = h.uidnext;
 	ix->recent_from = h.recent_from;
 	ix->modseq = h.modseq;
+	ix->objectid = h.objectid;
 	ix->vanished_floor = h.vanished_floor;
 	ix->stamp_new = h.stamp_new;
 	ix->stamp_cur = h.stamp_cur;

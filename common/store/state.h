@@ -88,6 +88,7 @@ struct mailbox *mailbox_use(struct store *store, struct span name, struct fail *
 void mailbox_unuse(struct mailbox *mb);
 struct mailbox *mailbox_find(struct store *store, struct span name); /* open already, or NULL */
 bool mailbox_forget(struct store *store, struct span name, struct fail *why); /* closes it now; false: in use */
+uint64_t objectid_new(void); /* for a folder; 0: the kernel gave no random number */
 void folder_dir(struct span name, char out[STORE_NAME_MAX + 2]); /* "" or ".name" */
 
 /* change.c */

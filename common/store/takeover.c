@@ -222,6 +222,8 @@ fill(struct mailbox *mb, struct sorted *all, size_t n, struct span uidlist, bool
 	if (*taken)
 		r.start.uidvalidity = l.uidvalidity;
 	(void)index_apply(ix, RECORD_start, &r);
+	r.objectid.id = objectid_new();
+	(void)index_apply(ix, RECORD_objectid, &r);
 	take_keywords(mb);
 	while (*taken && uidlist_next(&l, &e)) {
 		struct sorted *file = find_file(all, n, e.base);

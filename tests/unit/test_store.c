@@ -327,6 +327,8 @@ test_snapshot_round_trip(void **state)
 	assert_true(index_apply(&ix, RECORD_keyword, &r));
 	r.expunge = (struct record_expunge){ .modseq = 51 };
 	assert_true(apply_uids(&ix, RECORD_expunge, &r, &r.expunge.uids, 2, 3));
+	r.objectid.id = UINT64_MAX - 7;
+	assert_true(index_apply(&ix, RECORD_objectid, &r));
 	buf_init(&file, 1 << 20);
 	assert_true(snapshot_encode(&ix, 4711, &file));
 	size = buf_len(&file);
@@ -337,6 +339,7 @@ test_snapshot_round_trip(void **state)
 	assert_int_equal(upto, 4711);
 	assert_same(&ix, &back);
 	assert_string_equal(back.keywords[5], "$Junk");
+	assert_true(back.objectid == UINT64_MAX - 7);
 	/* An arrival moves the messages out of the map; names stay there. */
 	r.message = (struct record_message){ .uid = 100, .modseq = 60, .base = SPAN("fresh") };
 	assert_true(index_apply(&back, RECORD_message, &r));

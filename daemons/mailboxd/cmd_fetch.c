@@ -5,230 +5,7 @@
  * Works message by message and item by item, stopping wherever the output is
  * full; a large body leaves as a range of its file.
  */
-#include <string.h>
-
 #include "daemons/mailboxd/fetching.h"
-#include "daemons/mailboxd/structure.h"
-#include "mail/date.h"
-
-/* ---- writers, one a kind.  False: the message cannot be read ---- */
-
-static bool
-put_uid(struct cmd *c, struct fetch_item *item)
-{
-	(void)item;
-	buf_put(cmd_out(c), SPAN("UID "));
-	buf_put_u64(cmd_out(c), fetch_of(c)->message.uid);
-	return true;
-}
-
-static bool
-put_flags(struct cmd *c, struct fetch_item *item)
-{
-	(void)item;
-	buf_put(cmd_out(c), SPAN("FLAGS "));
-	imap_put_flags(c->s, cmd_out(c), &fetch_of(c)->message);
-	return true;
-}
-
-static bool
-put_internaldate(struct cmd *c, struct fetch_item *item)
-{
-	struct message *m = &fetch_of(c)->message;
-	int64_t date = m->date ? m->date : mailbox_date(cmd_view(c)->mailbox, m->uid);
-	char text[DATE_SIZE];
-
-	(void)item;
-	buf_put(cmd_out(c), SPAN("INTERNALDATE \""));
-	buf_puts(cmd_out(c), date_format_imap(text, date, 0));
-	buf_putc(cmd_out(c), '"');
-	return true;
-}
-
-static bool
-put_size(struct cmd *c, struct fetch_item *item)
-{
-	uint64_t size;
-
-	(void)item;
-	if (!mailbox_size(cmd_view(c)->mailbox, fetch_of(c)->message.uid, &size))
-		return false;
-	buf_put(cmd_out(c), SPAN("RFC822.SIZE "));
-	buf_put_u64(cmd_out(c), size);
-	return true;
-}
-
-static bool
-put_envelope(struct cmd *c, struct fetch_item *item)
-{
-	const struct facts *facts;
-
-	(void)item;
-	if (!text_facts(&fetch_of(c)->text, &facts))
-		return false;
-	buf_put(cmd_out(c), SPAN("ENVELOPE "));
-	buf_put(cmd_out(c), facts->envelope);
-	return true;
-}
-
-static bool
-put_bodystructure(struct cmd *c, struct fetch_item *item)
-{
-	const struct facts *facts;
-
-	(void)item;
-	if (!text_facts(&fetch_of(c)->text, &facts))
-		return false;
-	buf_put(cmd_out(c), SPAN("BODYSTRUCTURE "));
-	buf_put(cmd_out(c), facts->structure);
-	return true;
-}
-
-static bool
-put_body(struct cmd *c, struct fetch_item *item)
-{
-	struct mime_part *root;
-
-	(void)item;
-	if (!text_root(&fetch_of(c)->text, &root))
-		return false;
-	buf_put(cmd_out(c), SPAN("BODY "));
-	structure_body(cmd_out(c), root, false);
-	return true;
-}
-
-static bool
-put_modseq(struct cmd *c, struct fetch_item *item)
-{
-	(void)item;
-	buf_printf(cmd_out(c), "MODSEQ (%llu)", (unsigned long long)fetch_of(c)->message.modseq);
-	return true;
-}
-
-/* RFC 8514 4.2 */
-static bool
-put_savedate(struct cmd *c, struct fetch_item *item)
-{
-	uint32_t saved = fetch_of(c)->message.saved;
-	char text[DATE_SIZE];
-
-	(void)item;
-	buf_put(cmd_out(c), SPAN("SAVEDATE "));
-	if (saved)
-		buf_printf(cmd_out(c), "\"%s\"", date_format_imap(text, saved, 0));
-	else
-		buf_put(cmd_out(c), SPAN("NIL"));
-	return true;
-}
-
-/* RFC 8970 3.3: with LAZY too, since it is kept with the rest of what is known of a message. */
-static bool
-put_preview(struct cmd *c, struct fetch_item *item)
-{
-	const struct facts *facts;
-
-	(void)item;
-	if (!text_facts(&fetch_of(c)->text, &facts))
-		return false;
-	buf_put(cmd_out(c), SPAN("PREVIEW "));
-	imap_put_string(cmd_out(c), facts->preview.p ? facts->preview : SPAN(""));
-	return true;
-}
-
-/* A range of what was found, as a literal. */
-static bool
-put_found(struct cmd *c, struct section_found found, const struct fetch_item *item)
-{
-	struct fetch *f = fetch_of(c);
-	struct span made = buf_span(&f->made);
-	uint64_t at = 0, n = found.is_made ? made.n : found.n;
-
-	if (found.missing) {
-		buf_put(cmd_out(c), SPAN(" NIL"));
-		return true;
-	}
-	if (item->partial) {
-		at = item->from < n ? item->from : n;
-		n = item->count < n - at ? item->count : n - at;
-	}
-	buf_put(cmd_out(c), SPAN(" {"));
-	buf_put_u64(cmd_out(c), n);
-	buf_put(cmd_out(c), SPAN("}\r\n"));
-	if (found.is_made) {
-		buf_put(cmd_out(c), span_sub(made, (size_t)at, (size_t)n));
-		return true;
-	}
-	if (found.at + at + n <= f->text.front.n && n < OUTQ_FILE_MIN) {
-		buf_put(cmd_out(c), span_sub(f->text.front, (size_t)(found.at + at), (size_t)n));
-		return true;
-	}
-	if (!outq_put_file(&c->s->base.out, f->text.content.fd, found.at + at, n))
-		c->s->base.closing = true; /* the literal was announced: only the end of the connection is honest */
-	return true;
-}
-
-static bool
-put_named(struct cmd *c, struct fetch_item *item, struct span label, const struct section *section)
-{
-	struct fetch *f = fetch_of(c);
-	struct section_found found;
-
-	buf_reset(&f->made);
-	if (!section_find(&f->text, section, &found, &f->made) || !text_content(&f->text) || !buf_ok(&f->made))
-		return false;
-	buf_put(cmd_out(c), label);
-	return put_found(c, found, item);
-}
-
-static bool
-put_section(struct cmd *c, struct fetch_item *item)
-{
-	return put_named(c, item, item->label, &item->section);
-}
-
-static bool
-put_rfc822(struct cmd *c, struct fetch_item *item)
-{
-	static const struct section all = { .what = SECTION_ALL };
-
-	return put_named(c, item, SPAN("RFC822"), &all);
-}
-
-static bool
-put_rfc822_header(struct cmd *c, struct fetch_item *item)
-{
-	static const struct section header = { .what = SECTION_HEADER };
-
-	return put_named(c, item, SPAN("RFC822.HEADER"), &header);
-}
-
-static bool
-put_rfc822_text(struct cmd *c, struct fetch_item *item)
-{
-	static const struct section text = { .what = SECTION_TEXT };
-
-	return put_named(c, item, SPAN("RFC822.TEXT"), &text);
-}
-
-static bool (*const writers[])(struct cmd *, struct fetch_item *) = {
-	[FETCH_KIND_UID] = put_uid,
-	[FETCH_KIND_FLAGS] = put_flags,
-	[FETCH_KIND_INTERNALDATE] = put_internaldate,
-	[FETCH_KIND_SIZE] = put_size,
-	[FETCH_KIND_ENVELOPE] = put_envelope,
-	[FETCH_KIND_BODYSTRUCTURE] = put_bodystructure,
-	[FETCH_KIND_BODY] = put_body,
-	[FETCH_KIND_SECTION] = put_section,
-	[FETCH_KIND_RFC822] = put_rfc822,
-	[FETCH_KIND_RFC822_HEADER] = put_rfc822_header,
-	[FETCH_KIND_RFC822_TEXT] = put_rfc822_text,
-	[FETCH_KIND_BINARY] = fetch_binary,
-	[FETCH_KIND_BINARY_SEEN] = fetch_binary,
-	[FETCH_KIND_BINARY_SIZE] = fetch_binary_size,
-	[FETCH_KIND_MODSEQ] = put_modseq,
-	[FETCH_KIND_SAVEDATE] = put_savedate,
-	[FETCH_KIND_PREVIEW] = put_preview,
-};
 
 static void
 mark_seen(struct cmd *c)
@@ -280,10 +57,10 @@ end_message(struct cmd *c)
 		told = told || i->kind == FETCH_KIND_FLAGS;
 	if (!told && f->marked) {
 		buf_put(cmd_out(c), f->any ? SPAN(" ") : SPAN(""));
-		(void)put_flags(c, NULL);
+		(void)fetch_put_FLAGS(c, NULL);
 		if (c->s->enabled & ENABLED_CONDSTORE) { /* RFC 7162 3.2 */
 			buf_putc(cmd_out(c), ' ');
-			(void)put_modseq(c, NULL);
+			(void)fetch_put_MODSEQ(c, NULL);
 		}
 	}
 	buf_put(cmd_out(c), SPAN(")\r\n"));
@@ -302,7 +79,7 @@ put_items(struct cmd *c)
 
 		if (f->any)
 			buf_putc(cmd_out(c), ' ');
-		if (writers[f->at->kind](c, f->at)) {
+		if (fetch_put(c, f->at)) {
 			f->any = true;
 		} else { /* gone meanwhile: the rest of it is left out */
 			buf_cut(cmd_out(c), before);
@@ -477,14 +254,44 @@ complete_items(struct cmd *c, struct fetch *f)
 			f->sets_seen = true;
 		if (i->kind == FETCH_KIND_MODSEQ)
 			c->s->enabled |= ENABLED_CONDSTORE;
+		if (i->kind == FETCH_KIND_EMAILID)
+			f->text.hashing = true;
 	}
 	return true;
+}
+
+static struct fetch *
+new_fetch(struct cmd *c)
+{
+	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+
+	if (!f)
+		return NULL;
+	text_init(&f->text);
+	uidset_init(&f->seen);
+	buf_init(&f->made, 2 << 20);
+	c->state = f;
+	c->release = fetch_release;
+	return f;
+}
+
+enum cmd_result
+fetch_begin(struct cmd *c, struct fetch_item *items)
+{
+	struct fetch *f = new_fetch(c);
+
+	if (f)
+		f->items = items;
+	if (!f || !complete_items(c, f))
+		return cmd_no(c, "[LIMIT] Command too large.");
+	c->step = fetch_step;
+	return CMD_MORE;
 }
 
 enum cmd_result
 cmd_fetch(struct cmd *c)
 {
-	struct fetch *f = ARENA_NEW(c->arena, struct fetch);
+	struct fetch *f = new_fetch(c);
 
 	if (!f)
 		return cmd_no(c, "[LIMIT] Command too large.");
@@ -493,10 +300,5 @@ cmd_fetch(struct cmd *c)
 		return cmd_syntax(c);
 	if (!complete_items(c, f) || (f->partial && !cut_partial(c, f)) || (f->vanished && !put_vanished(c, f)))
 		return cmd_no(c, "[LIMIT] Command too large.");
-	text_init(&f->text);
-	uidset_init(&f->seen);
-	buf_init(&f->made, 2 << 20);
-	c->state = f;
-	c->release = fetch_release;
 	return cmd_go(c, fetch_step);
 }

@@ -2,7 +2,8 @@
  *
  * cmd_folder: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS.
  */
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/notify.h"
+#include "daemons/mailboxd/objectid.h"
 #include "daemons/mailboxd/specialuse.h"
 #include "daemons/mailboxd/status.h"
 #include "store/name.h"
@@ -57,6 +58,24 @@ take_uses(struct cmd *c, struct span *uses, bool *known)
 	return imap_ok(p) && imap_take_char(p, ')') && imap_take_end(p);
 }
 
+/* RFC 8474 4.1 */
+static enum cmd_result
+created(struct cmd *c, struct span name)
+{
+	struct mailbox_status st;
+	struct fail why;
+	struct buf id;
+
+	if (!store_status(cmd_home(c), name, &st, &why))
+		return cmd_failed(c, &why);
+	buf_init(&id, OBJECTID_SIZE);
+	objectid_put_mailbox(&id, st.objectid);
+	notify_folder(c->s, NOTIFY_CREATED, name, SPAN_NONE);
+	c->code = arena_printf(c->arena, "[MAILBOXID %.*s] ", SPAN_ARG(buf_span(&id)));
+	buf_free(&id);
+	return cmd_completed(c);
+}
+
 enum cmd_result
 cmd_create(struct cmd *c)
 {
@@ -76,7 +95,7 @@ cmd_create(struct cmd *c)
 		return cmd_failed(c, &why);
 	if (uses.n && !metadata_set(cmd_home(c), name, &(struct metadata_change){ SPAN(METADATA_SPECIALUSE), uses }, 1, &why))
 		return cmd_failed(c, &why);
-	return cmd_completed(c);
+	return created(c, name);
 }
 
 enum cmd_result
@@ -89,7 +108,13 @@ cmd_delete(struct cmd *c)
 		return cmd_no(c, "[CANNOT] INBOX can't be deleted.");
 	if (!store_exists(cmd_home(c), name))
 		return no_such(c, name);
-	return store_delete(cmd_home(c), name, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+	notify_leave(c->s, name);
+	if (!store_delete(cmd_home(c), name, &why)) {
+		notify_again(c->s);
+		return cmd_failed(c, &why);
+	}
+	notify_folder(c->s, NOTIFY_DELETED, name, SPAN_NONE);
+	return cmd_completed(c);
 }
 
 enum cmd_result
@@ -104,7 +129,16 @@ cmd_rename(struct cmd *c)
 		return cmd_no(c, "[ALREADYEXISTS] Target mailbox already exists");
 	if (!name_valid(to))
 		return cmd_no(c, "[CANNOT] Invalid mailbox name");
-	return store_rename(cmd_home(c), from, to, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+	notify_leave(c->s, from);
+	if (!store_rename(cmd_home(c), from, to, &why)) {
+		notify_again(c->s);
+		return cmd_failed(c, &why);
+	}
+	if (is_inbox(from)) /* RFC 5465 5.4: there is an INBOX as before */
+		notify_folder(c->s, NOTIFY_CREATED, to, SPAN_NONE);
+	else
+		notify_folder(c->s, NOTIFY_RENAMED, to, from);
+	return cmd_completed(c);
 }
 
 enum cmd_result
@@ -115,7 +149,10 @@ cmd_subscribe(struct cmd *c)
 
 	if (!name_valid(c->arg[0]))
 		return cmd_no(c, "[CANNOT] Invalid mailbox name");
-	return store_subscribe(cmd_home(c), c->arg[0], on, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+	if (!store_subscribe(cmd_home(c), c->arg[0], on, &why))
+		return cmd_failed(c, &why);
+	notify_folder(c->s, NOTIFY_SUBSCRIBED, c->arg[0], SPAN_NONE);
+	return cmd_completed(c);
 }
 
 enum cmd_result

@@ -2,7 +2,7 @@
  *
  * cmd_search: SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731).
  */
-#include "daemons/mailboxd/searching.h"
+#include "daemons/mailboxd/context.h"
 
 /* How much work a slice may do, in tests of the index. */
 enum { SLICE_WORK = 20000 };
@@ -15,6 +15,7 @@ searching_init(struct searching *s, struct cmd *c)
 	text_init(&s->text);
 	uidset_init(&s->hits);
 	s->seq = 1;
+	s->view = cmd_view(c);
 	s->search.now = loop_wall_ms(c->s->user->loop) / 1000;
 }
 
@@ -26,12 +27,30 @@ searching_release(struct searching *s)
 	uidset_free(&s->hits);
 }
 
+void
+searching_again(struct searching *s, struct view *view)
+{
+	int64_t now = s->search.now;
+	struct span charset = s->search.charset;
+
+	text_close(&s->text);
+	s->text.mailbox = NULL; /* another one may come to lie where it was */
+	search_free(&s->search);
+	search_init(&s->search);
+	s->search.now = now;
+	s->search.charset = charset;
+	uidset_clear(&s->hits);
+	s->view = view;
+	s->seq = 1;
+	s->modseq = 0;
+}
+
 /* The command's state begins with the search. */
 static enum cmd_result
 search_step(struct cmd *c)
 {
 	struct searching *s = c->state;
-	struct view *v = cmd_view(c);
+	struct view *v = s->view;
 	unsigned work = 0;
 
 	for (; s->seq <= view_count(v); s->seq++) {
@@ -57,11 +76,40 @@ search_step(struct cmd *c)
 enum cmd_result
 searching_start(struct searching *s, struct cmd *c)
 {
-	if (!search_parse(&s->search, &c->parse, cmd_view(c), &c->s->saved))
+	s->program = c->parse;
+	s->began = mailbox_modseq(s->view->mailbox);
+	if (!search_parse(&s->search, &c->parse, s->view, &c->s->saved))
 		return cmd_syntax(c);
 	if (s->search.modseq)
 		c->s->enabled |= ENABLED_CONDSTORE;
 	return cmd_go(c, search_step);
+}
+
+/* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
+bool
+searching_save(const struct searching *s, struct cmd *c)
+{
+	struct uidset seqs;
+	bool ok;
+
+	uidset_init(&seqs);
+	returns_saved(&s->returns, &s->hits, &seqs);
+	uidset_clear(&c->s->saved);
+	ok = !seqs.failed && view_uids(s->view, &seqs, &c->s->saved);
+	uidset_free(&seqs);
+	if (!ok)
+		uidset_clear(&c->s->saved);
+	return ok;
+}
+
+void
+searching_update(const struct searching *s, struct cmd *c, bool uid)
+{
+	if (context_add(c, s, uid))
+		return;
+	buf_put(cmd_out(c), SPAN("* NO [NOUPDATE ")); /* RFC 5267 4.3.1 */
+	imap_put_string(cmd_out(c), c->tag);
+	buf_put(cmd_out(c), SPAN("] No more searches can be kept up to date.\r\n"));
 }
 
 /* ---- SEARCH itself ---- */
@@ -81,23 +129,6 @@ put_plain(struct cmd *c, const struct uidset *hits, uint64_t modseq)
 	buf_put(cmd_out(c), SPAN("\r\n"));
 }
 
-/* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
-static bool
-save(struct cmd *c, const struct searching *s)
-{
-	struct uidset seqs;
-	bool ok;
-
-	uidset_init(&seqs);
-	returns_saved(&s->returns, &s->hits, &seqs);
-	uidset_clear(&c->s->saved);
-	ok = !seqs.failed && view_uids(cmd_view(c), &seqs, &c->s->saved);
-	uidset_free(&seqs);
-	if (!ok)
-		uidset_clear(&c->s->saved);
-	return ok;
-}
-
 static enum cmd_result
 search_found(struct cmd *c)
 {
@@ -106,7 +137,7 @@ search_found(struct cmd *c)
 	const struct uidset *result = c->uid ? &uids : &s->hits;
 	struct found found = { .set = result, .modseq = s->modseq };
 
-	if ((s->returns.bits & RETURN_SAVE) && !save(c, s))
+	if ((s->returns.bits & RETURN_SAVE) && !searching_save(s, c))
 		return cmd_no(c, "[NOTSAVED] Too many results to be saved.");
 	uidset_init(&uids);
 	if (c->uid && !view_uids(cmd_view(c), &s->hits, &uids)) {
@@ -119,6 +150,8 @@ search_found(struct cmd *c)
 	else if (!s->returns.bits)
 		put_plain(c, result, s->modseq);
 	uidset_free(&uids);
+	if (s->returns.bits & RETURN_UPDATE)
+		searching_update(s, c, c->uid);
 	return cmd_completed(c);
 }
 
@@ -139,8 +172,10 @@ cmd_search(struct cmd *c)
 	s->found = search_found;
 	c->state = s;
 	c->release = search_release;
-	if (!returns_parse(&c->parse, true, &s->returns))
+	if (!returns_parse(&c->parse, RETURN_SAVE | RETURN_UPDATE | RETURN_CONTEXT, &s->returns))
 		return cmd_syntax(c);
+	if ((s->returns.bits & RETURN_UPDATE) && context_known(c->s, c->tag)) /* RFC 5267 4.3 */
+		return cmd_bad(c, "This tag is in use by another search.");
 	if (!s->returns.bits && (c->s->enabled & ENABLED_REV2)) /* RFC 9051 6.4.4 */
 		s->returns.bits = RETURN_ALL | RETURN_EXTENDED;
 	if (!search_charset(&s->search, &c->parse, false)) {
@@ -149,4 +184,20 @@ cmd_search(struct cmd *c)
 		return s->search.bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
 	}
 	return searching_start(s, c);
+}
+
+/* RFC 5267 4.3.5 */
+enum cmd_result
+cmd_cancelupdate(struct cmd *c)
+{
+	struct imap_parse *p = &c->parse;
+	bool all = true;
+	struct span tag;
+
+	do {
+		if (!imap_take_sp(p) || !imap_take_string(p, &tag))
+			return cmd_syntax(c);
+		all = context_cancel(c->s, tag) && all;
+	} while (!imap_at_end(p));
+	return all ? cmd_completed(c) : cmd_no(c, "There is no such search.");
 }

@@ -4,6 +4,7 @@
  */
 #include "daemons/mailboxd/flags.h"
 #include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/objectid.h"
 
 static uint32_t
 first_unseen(struct view *v)
@@ -46,6 +47,9 @@ put_selected(struct cmd *c)
 	buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", (unsigned)mailbox_uidvalidity(v->mailbox));
 	buf_printf(out, "* OK [UIDNEXT %u] Predicted next UID\r\n", (unsigned)mailbox_uidnext(v->mailbox));
 	buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)mailbox_modseq(v->mailbox));
+	buf_put(out, SPAN("* OK [MAILBOXID ")); /* RFC 8474 4.2 */
+	objectid_put_mailbox(out, mailbox_objectid(v->mailbox));
+	buf_put(out, SPAN("] Mailbox id\r\n"));
 	if (rev2) { /* RFC 9051 6.3.2 */
 		buf_put(out, SPAN("* LIST () \".\" "));
 		imap_put_mailbox(c->s, out, c->arg[0]);

@@ -145,7 +145,7 @@ cmd_sort(struct cmd *c)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	x->take = take_for_sort;
 	x->end = sort_end;
-	if (!returns_parse(&c->parse, false, &x->searching.returns) || !sort_parse(&x->sort, &c->parse) || !imap_take_sp(&c->parse))
+	if (!returns_parse(&c->parse, 0, &x->searching.returns) || !sort_parse(&x->sort, &c->parse) || !imap_take_sp(&c->parse))
 		return cmd_syntax(c);
 	return go(c, x);
 }

@@ -172,6 +172,15 @@ take_section(struct imap_parse *p, struct fetch_item *item)
 	return imap_ok(p);
 }
 
+bool
+section_parse(struct span text, struct arena *arena, struct section *out)
+{
+	struct imap_parse p = imap_parse_of(text, arena);
+
+	*out = (struct section){ .what = SECTION_ALL };
+	return take_path(&p, out) && take_what(&p, out) && imap_take_end(&p);
+}
+
 /* ---- items ---- */
 
 static struct fetch_item *

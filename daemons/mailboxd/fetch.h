@@ -40,6 +40,9 @@ struct fetch_item {
 /* One item, a macro, or a list in parentheses; NULL after a syntax error. */
 struct fetch_item *fetch_parse(struct imap_parse *p);
 
+/* What stands in the brackets of BODY[...], alone. */
+bool section_parse(struct span text, struct arena *arena, struct section *out);
+
 /* The part that BINARY names: NULL: there is none.  False: the message cannot be read. */
 bool section_part(struct text *t, const struct section *s, const struct mime_part **out);
 

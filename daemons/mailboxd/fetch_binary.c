@@ -68,7 +68,7 @@ put_octets(struct cmd *c, struct span octets)
 }
 
 bool
-fetch_binary(struct cmd *c, struct fetch_item *item)
+fetch_put_BINARY(struct cmd *c, struct fetch_item *item)
 {
 	struct span octets;
 	struct buf decoded;
@@ -87,7 +87,13 @@ fetch_binary(struct cmd *c, struct fetch_item *item)
 }
 
 bool
-fetch_binary_size(struct cmd *c, struct fetch_item *item)
+fetch_put_BINARY_SEEN(struct cmd *c, struct fetch_item *item)
+{
+	return fetch_put_BINARY(c, item);
+}
+
+bool
+fetch_put_BINARY_SIZE(struct cmd *c, struct fetch_item *item)
 {
 	struct span octets = SPAN_NONE;
 	struct buf decoded;

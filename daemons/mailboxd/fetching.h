@@ -35,8 +35,13 @@ fetch_of(struct cmd *c)
 	return c->state;
 }
 
-/* Writers: false: the message cannot be read. */
-bool fetch_binary(struct cmd *c, struct fetch_item *item);
-bool fetch_binary_size(struct cmd *c, struct fetch_item *item);
+/* The items of c->seqs, from now on by c->step.  CMD_DONE: no memory, the reply is set. */
+enum cmd_result fetch_begin(struct cmd *c, struct fetch_item *items);
+
+/* Writers, one a row.  False: the message cannot be read. */
+#define FETCH_ITEM(text, kind, flags) bool fetch_put_##kind(struct cmd *c, struct fetch_item *item);
+#include "daemons/mailboxd/fetch.def"
+#undef FETCH_ITEM
+bool fetch_put(struct cmd *c, struct fetch_item *item); /* by its kind */
 
 #endif

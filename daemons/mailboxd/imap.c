@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/aside.h"
+#include "daemons/mailboxd/context.h"
+#include "daemons/mailboxd/notify.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,7 @@ on_pending(struct view *v)
 {
 	struct imap *s = v->owner;
 
-	if (s->idling)
+	if (s->idling || s->notify)
 		session_wake(&s->base);
 }
 
@@ -34,6 +36,8 @@ imap_unselect(struct imap *s)
 {
 	if (s->state == STATE_SELECTED)
 		view_close(&s->view);
+	aside_clear(s);
+	context_clear(s);
 	s->view = (struct view){ .on_pending = on_pending, .owner = s };
 	s->state = STATE_AUTH;
 	uidset_clear(&s->saved);
@@ -351,16 +355,31 @@ step_command(struct imap *s)
 
 /* ---- as a session ---- */
 
+/* What may be said while no command runs (RFC 5465), and the FETCH of what has
+ * arrived.  False: that has not ended. */
+static bool
+between(struct imap *s)
+{
+	if (!s->cmd.def && s->notify)
+		imap_sync(s, s->notify->selected && !s->notify->delayed);
+	if ((s->cmd.def && !s->idling) || !aside_busy(s) || aside_step(s))
+		return true;
+	s->base.more = outq_room(&s->base.out);
+	return false;
+}
+
 static void
 imap_run(struct session *base)
 {
 	struct imap *s = imap_of(base);
 
 	for (unsigned n = 0; n < COMMANDS_A_TURN; n++) {
-		if (base->waiting || base->closing || !outq_room(&base->out))
+		if (base->waiting || base->closing || !outq_room(&base->out) || !between(s))
 			return;
-		if (s->cmd.def ? !step_command(s) : !next_command(s))
+		if (s->cmd.def ? !step_command(s) : !next_command(s)) {
+			base->more = base->more || ((s->idling || !s->cmd.def) && aside_busy(s));
 			return;
+		}
 		if (s->cmd.def)
 			return;
 	}
@@ -409,6 +428,8 @@ imap_free(struct session *base)
 
 	release(&s->cmd);
 	imap_unselect(s);
+	notify_free(&s->notify);
+	aside_free(&s->aside);
 	uidset_free(&s->vanished);
 	uidset_free(&s->saved);
 	buf_free(&s->notes);
@@ -446,6 +467,7 @@ imap_new(struct user *user, struct span tag)
 	uidset_init(&s->vanished);
 	uidset_init(&s->saved);
 	buf_init(&s->notes, 64 << 10);
+	list_init(&s->contexts);
 	imap_unselect(s);
 	out = &s->base.out.mem;
 	if (tag.n) {

@@ -21,6 +21,7 @@ enum { /* of a row of commands.def */
 	CMD_QUIET = 8,
 	CMD_WRITE = 16,
 	CMD_STREAM = 32,
+	CMD_TELL = 64,
 };
 
 enum cmd_result {
@@ -69,6 +70,9 @@ struct cmd {
 
 enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8, ENABLED_METADATA = 16 };
 
+struct notify;
+struct aside;
+
 struct imap {
 	struct session base;
 	struct user *user;
@@ -87,6 +91,9 @@ struct imap {
 	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */
 	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
 	struct buf notes; /* of other sessions' doings, to be said when next something is */
+	struct notify *notify; /* owned; NULL: told as RFC 3501 has it (notify.h) */
+	struct aside *aside;   /* owned; NULL: never needed (aside.h) */
+	struct list contexts;  /* searches that are kept up to date (context.h) */
 	bool dead;        /* the client is gone */
 	char refused[64]; /* the tag to refuse it with */
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/returns.h"
 
+#include "daemons/mailboxd/fetch.h"
+
 static const struct {
 	struct span name;
 	unsigned bit;
@@ -11,7 +13,11 @@ static const struct {
 	{ SPAN_INIT("COUNT"), RETURN_COUNT },
 	{ SPAN_INIT("SAVE"), RETURN_SAVE },
 	{ SPAN_INIT("PARTIAL"), RETURN_PARTIAL },
+	{ SPAN_INIT("UPDATE"), RETURN_UPDATE },
+	{ SPAN_INIT("CONTEXT"), RETURN_CONTEXT },
 };
+
+enum { NOT_ALWAYS = RETURN_SAVE | RETURN_UPDATE | RETURN_CONTEXT };
 
 bool
 partial_parse(struct imap_parse *p, struct partial *out)
@@ -35,8 +41,20 @@ partial_pick(const struct partial *partial, uint64_t n, uint64_t *first, uint64_
 	*first = !*count ? 0 : partial->back ? n - to : partial->from - 1;
 }
 
+/* As it stands; whoever fetches them parses it again. */
 static bool
-take_option(struct imap_parse *p, bool save, struct returns *out)
+take_items(struct imap_parse *p, struct span *out)
+{
+	size_t from = p->c.at;
+
+	if (!fetch_parse(p))
+		return false;
+	*out = span_sub(p->c.in, from, p->c.at - from);
+	return true;
+}
+
+static bool
+take_option(struct imap_parse *p, unsigned may, struct returns *out)
 {
 	struct span word;
 	size_t i = 0;
@@ -45,16 +63,18 @@ take_option(struct imap_parse *p, bool save, struct returns *out)
 		return false;
 	while (i < sizeof options / sizeof *options && !span_caseeq(options[i].name, word))
 		i++;
-	if (i == sizeof options / sizeof *options || (options[i].bit == RETURN_SAVE && !save))
+	if (i == sizeof options / sizeof *options || (options[i].bit & NOT_ALWAYS & ~may))
 		return imap_bad(p, "Unknown search return option");
 	if (options[i].bit == RETURN_PARTIAL && (out->bits & RETURN_PARTIAL))
 		return imap_bad(p, "PARTIAL may stand once");
 	out->bits |= options[i].bit;
+	if (options[i].bit == RETURN_UPDATE && span_starts(cursor_rest(&p->c), SPAN(" (")))
+		return imap_take_sp(p) && take_items(p, &out->items);
 	return options[i].bit != RETURN_PARTIAL || (imap_take_sp(p) && partial_parse(p, &out->partial));
 }
 
 bool
-returns_parse(struct imap_parse *p, bool save, struct returns *out)
+returns_parse(struct imap_parse *p, unsigned may, struct returns *out)
 {
 	*out = (struct returns){ .bits = 0 };
 	if (!cursor_word(&p->c, SPAN("RETURN ")))
@@ -62,12 +82,12 @@ returns_parse(struct imap_parse *p, bool save, struct returns *out)
 	if (!imap_take_char(p, '('))
 		return false;
 	for (bool first = true; !imap_try(p, ')'); first = false)
-		if ((!first && !imap_take_sp(p)) || !take_option(p, save, out))
+		if ((!first && !imap_take_sp(p)) || !take_option(p, may, out))
 			return false;
 	if ((out->bits & RETURN_PARTIAL) && (out->bits & RETURN_ALL)) /* RFC 9394 3.1 */
 		return imap_bad(p, "PARTIAL and ALL exclude each other");
-	if (!out->bits) /* RFC 4731 3.1 */
-		out->bits = RETURN_ALL;
+	if (!(out->bits & ~(unsigned)(RETURN_UPDATE | RETURN_CONTEXT))) /* RFC 4731 3.1 */
+		out->bits |= RETURN_ALL;
 	if (out->bits != RETURN_SAVE) /* RFC 5182 2.1: alone it returns nothing */
 		out->bits |= RETURN_EXTENDED;
 	return imap_take_sp(p);
@@ -118,6 +138,7 @@ returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r,
 {
 	buf_put(out, SPAN("* ESEARCH (TAG "));
 	imap_put_string(out, tag);
+	buf_put(out, f->where);
 	buf_put(out, uid ? SPAN(") UID") : SPAN(")"));
 	if (f->n && (r->bits & RETURN_MIN))
 		buf_printf(out, " MIN %u", (unsigned)nth(f, 0));

@@ -16,6 +16,8 @@ enum {
 	RETURN_COUNT = 8,
 	RETURN_SAVE = 16,
 	RETURN_PARTIAL = 32,
+	RETURN_UPDATE = 128,
+	RETURN_CONTEXT = 256, /* a hint, of no use here */
 	RETURN_EXTENDED = 64, /* an ESEARCH response is asked for */
 };
 
@@ -28,6 +30,7 @@ struct partial {
 struct returns {
 	unsigned bits;
 	struct partial partial;
+	struct span items; /* of UPDATE (RFC 5465 7): "(UID ...)", or empty */
 };
 
 /* What was found: a set, or (sorted) a list. */
@@ -36,13 +39,15 @@ struct found {
 	const uint32_t *list; /* NULL: the set */
 	uint64_t n;
 	uint64_t modseq;      /* the highest one; 0: not asked for */
+	struct span where;    /* further correlators (RFC 7377 2.1), or empty */
 };
 
 bool partial_parse(struct imap_parse *p, struct partial *out); /* "1:500", "-1:-100" */
 /* Which of n members it means, counted from 0. */
 void partial_pick(const struct partial *partial, uint64_t n, uint64_t *first, uint64_t *count);
-/* ["RETURN (" options ") "] */
-bool returns_parse(struct imap_parse *p, bool save, struct returns *out);
+/* ["RETURN (" options ") "]; may: those that not every command takes: RETURN_SAVE,
+ * RETURN_UPDATE, RETURN_CONTEXT. */
+bool returns_parse(struct imap_parse *p, unsigned may, struct returns *out);
 /* The ESEARCH response. */
 void returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r, const struct found *f);
 /* What of the set is to be saved for "$". */

@@ -5,6 +5,7 @@
 #include "daemons/mailboxd/search.h"
 
 #include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/objectid.h"
 #include "mail/charset.h"
 #include "mail/header.h"
 #include "mail/word.h"
@@ -144,6 +145,15 @@ address_fits(struct subject *x, const struct search_key *k)
 	return buf_len(&x->s->scratch) && contains(x->s, buf_span(&x->s->scratch), k->text);
 }
 
+static bool
+objectid_fits(struct subject *x, const struct search_key *k)
+{
+	bool (*make)(struct text *, char *) = k->kind == SEARCH_EMAILID ? objectid_email : objectid_thread;
+	char id[OBJECTID_SIZE];
+
+	return make(opened(x), id) && span_eq(span_str(id), k->text);
+}
+
 /* ---- the text ---- */
 
 static bool
@@ -281,6 +291,8 @@ fits(struct subject *x, const struct search_key *k)
 	case SEARCH_SENTBEFORE: return sent_day(x) != INT64_MIN && sent_day(x) < k->day;
 	case SEARCH_SENTON: return sent_day(x) == k->day;
 	case SEARCH_SENTSINCE: return sent_day(x) >= k->day;
+	case SEARCH_EMAILID:
+	case SEARCH_THREADID: return objectid_fits(x, k);
 	case SEARCH_SUBJECT: return subject_fits(x, k);
 	case SEARCH_ADDRESS: return address_fits(x, k);
 	case SEARCH_HEADER: return header_fits(x, k);

@@ -13,7 +13,7 @@ enum search_kind {
 	SEARCH_FLAG, SEARCH_UNFLAG, SEARCH_KEYWORD, SEARCH_UNKEYWORD, SEARCH_NEW, SEARCH_OLD, SEARCH_RECENT,
 	SEARCH_SEQ, SEARCH_UID, SEARCH_MODSEQ, SEARCH_OLDER, SEARCH_YOUNGER, SEARCH_LARGER, SEARCH_SMALLER,
 	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE, SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
-	SEARCH_SAVEDBEFORE, SEARCH_SAVEDON, SEARCH_SAVEDSINCE,
+	SEARCH_SAVEDBEFORE, SEARCH_SAVEDON, SEARCH_SAVEDSINCE, SEARCH_EMAILID, SEARCH_THREADID,
 	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
 };
 
@@ -22,7 +22,7 @@ struct search_key {
 	struct search_key *children; /* AND, OR, NOT */
 	enum search_kind kind;
 	unsigned cost;
-	struct span field, text;     /* text is folded */
+	struct span field, text;     /* text is folded, or an id as it is */
 	uint64_t number;             /* flag, keyword bit, size, list of addresses */
 	int64_t day;
 	struct uidset set;
@@ -34,6 +34,7 @@ struct search {
 	struct search_key *with_set;
 	struct span charset;     /* of the strings, empty for UTF-8 */
 	bool bad_charset;
+	bool lasting;            /* sequence numbers are those of now: kept as UIDs; set by the caller */
 	bool modseq;             /* a MODSEQ key was given: tell the highest one of the hits */
 	int64_t now;             /* Unix time, for OLDER and YOUNGER; set by the caller */
 	struct buf scratch, folded;
@@ -45,7 +46,8 @@ void search_free(struct search *s);
 /* ["CHARSET" SP] name SP, the word and all of it optional or (SORT, THREAD) the
  * name required.  False: a syntax error in p, or bad_charset. */
 bool search_charset(struct search *s, struct imap_parse *p, bool required);
-/* key *(SP key) to the end of the command.  saved: what "$" stands for. */
+/* key *(SP key) to the end of the command.  v NULL: only to
+ * see whether it is one.  saved: what "$" stands for. */
 bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const struct uidset *saved);
 /* t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);

@@ -6,7 +6,7 @@
 #include "mail/date.h"
 
 enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER,
-	SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO, SHAPE_MODSEQ };
+	SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO, SHAPE_MODSEQ, SHAPE_OBJECTID };
 
 struct row {
 	struct span name;
@@ -99,6 +99,12 @@ take_set(struct ctx *x, struct search_key *k, uint32_t star)
 	return uidset_parse(&k->set, text, star ? star : 1) || imap_bad(x->p, "Invalid message set");
 }
 
+static uint32_t
+last_uid(const struct ctx *x)
+{
+	return x->v && view_count(x->v) ? view_uid(x->v, view_count(x->v)) : 0;
+}
+
 /* A string as folded UTF-8 in the arena. */
 static bool
 take_text(struct ctx *x, struct span *out)
@@ -143,6 +149,20 @@ take_modseq(struct ctx *x, struct search_key *k)
 }
 
 static bool
+is_objectid_char(char c)
+{
+	return ascii_alnum(c) || c == '_' || c == '-';
+}
+
+/* 1 to 255 letters, digits, "_", "-" (RFC 8474 7) */
+static bool
+take_objectid(struct ctx *x, struct search_key *k)
+{
+	k->text = cursor_while(&x->p->c, is_objectid_char);
+	return (k->text.n && k->text.n <= 255) || imap_bad(x->p, "Invalid object id");
+}
+
+static bool
 take_keyword(struct ctx *x, struct search_key *k)
 {
 	struct span name;
@@ -150,7 +170,7 @@ take_keyword(struct ctx *x, struct search_key *k)
 
 	if (!imap_take_atom(x->p, &name))
 		return false;
-	bit = mailbox_keyword_find(x->v->mailbox, name, false);
+	bit = x->v ? mailbox_keyword_find(x->v->mailbox, name, false) : -1;
 	k->number = bit < 0 ? 0 : UINT64_C(1) << bit;
 	return true;
 }
@@ -184,11 +204,12 @@ take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned 
 	switch (row->shape) {
 	case SHAPE_KEYWORD: return take_keyword(x, k);
 	case SHAPE_MODSEQ: return take_modseq(x, k);
+	case SHAPE_OBJECTID: return take_objectid(x, k);
 	case SHAPE_STRING: return take_text(x, &k->text);
 	case SHAPE_DATE: return take_date(x, k);
 	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, UINT32_MAX, &k->number);
 	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_text(x, &k->text);
-	case SHAPE_SET: return take_set(x, k, view_count(x->v) ? view_uid(x->v, view_count(x->v)) : 0);
+	case SHAPE_SET: return take_set(x, k, last_uid(x));
 	default: return true;
 	}
 }
@@ -240,6 +261,20 @@ take_named(struct ctx *x, unsigned depth)
 	return fail(x, "Unknown search key");
 }
 
+static bool
+to_uids(struct ctx *x, struct search_key *k)
+{
+	struct uidset uids;
+	bool ok;
+
+	uidset_init(&uids);
+	ok = view_uids(x->v, &k->set, &uids);
+	uidset_free(&k->set);
+	k->set = uids;
+	k->kind = SEARCH_UID;
+	return ok || imap_bad(x->p, "Command too large");
+}
+
 static struct search_key *
 take_key(struct ctx *x, unsigned depth)
 {
@@ -249,7 +284,7 @@ take_key(struct ctx *x, unsigned depth)
 		return fail(x, "Search keys nested too deep");
 	if (is_set_char(cursor_peek(&x->p->c))) {
 		k = new_key(x, SEARCH_SEQ, 0);
-		return k && take_set(x, k, view_count(x->v)) ? k : NULL;
+		return k && take_set(x, k, x->v ? view_count(x->v) : 0) && (!x->s->lasting || to_uids(x, k)) ? k : NULL;
 	}
 	if (imap_try(x->p, '$')) {
 		k = new_key(x, SEARCH_UID, 0);

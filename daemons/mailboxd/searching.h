@@ -12,10 +12,13 @@
 
 struct searching {
 	struct search search;
+	struct view *view;  /* what is searched */
 	struct text text;
-	struct uidset hits; /* sequence numbers */
+	struct uidset hits; /* sequence numbers of it */
 	struct returns returns;
 	uint64_t modseq;    /* highest one of the hits */
+	uint64_t began;     /* of the mailbox when it began */
+	struct imap_parse program; /* the keys */
 	uint32_t seq;
 	enum cmd_result (*found)(struct cmd *c); /* the hits are there */
 };
@@ -23,6 +26,12 @@ struct searching {
 /* In place; its owner is the command's state and gives it back with searching_release(). */
 void searching_init(struct searching *s, struct cmd *c);
 void searching_release(struct searching *s);
+/* Once more, in another mailbox. */
+void searching_again(struct searching *s, struct view *view);
+/* What RETURN (SAVE) asks for becomes "$"; false: it could not be. */
+bool searching_save(const struct searching *s, struct cmd *c);
+/* UPDATE (RFC 5267 4.3), or the word that it cannot be. */
+void searching_update(const struct searching *s, struct cmd *c, bool uid);
 /* The keys to the end of the command, and goes over the mailbox; ends in s->found. */
 enum cmd_result searching_start(struct searching *s, struct cmd *c);
 

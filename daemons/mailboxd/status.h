@@ -9,6 +9,7 @@
 
 /* "(" item *(SP item) ")" as a set of bits. */
 bool status_parse(struct imap_parse *p, unsigned *items);
+unsigned status_bits(const char *names); /* "MESSAGES UIDNEXT" */
 /* The whole response line. */
 void status_put(struct imap *s, struct span name, unsigned items, const struct mailbox_status *st);
 

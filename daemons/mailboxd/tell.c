@@ -2,7 +2,9 @@
  *
  * tell: what a session says of what others changed.
  */
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/aside.h"
+#include "daemons/mailboxd/context.h"
+#include "daemons/mailboxd/notify.h"
 
 void
 imap_put_flags(struct imap *s, struct buf *out, const struct message *m)
@@ -55,6 +57,7 @@ say_expunge(struct view *v, uint32_t seq, uint32_t uid)
 	struct imap *s = view_session(v);
 	struct buf *out = &s->base.out.mem;
 
+	context_expunged(s, seq, uid);
 	if (s->enabled & ENABLED_QRESYNC) {
 		uidset_add(&s->vanished, uid, uid);
 		return;
@@ -118,16 +121,36 @@ say_flags(struct view *v, uint32_t seq, const struct message *m)
 	buf_put(out, SPAN(")\r\n"));
 }
 
+/* What of the selected mailbox may be told (RFC 5465 3.1); a command that
+ * changes it tells what it did in any case. */
+static unsigned
+told_events(const struct imap *s)
+{
+	if (!s->notify || (s->cmd.def && (s->cmd.def->flags & CMD_TELL)))
+		return NOTIFY_MESSAGES;
+	return s->notify->selected;
+}
+
 void
 imap_sync(struct imap *s, bool expunges)
 {
-	static const struct view_events events = { say_expunge, say_exists, say_flags };
+	struct view_events events = { say_expunge, say_exists, say_flags };
+	unsigned wanted = told_events(s);
+	uint32_t before = s->state == STATE_SELECTED ? s->view.told : 0;
 
 	buf_put(&s->base.out.mem, buf_span(&s->notes));
 	buf_reset(&s->notes);
-	if (s->state == STATE_SELECTED && (s->view.pending || (expunges && s->view.ngone)))
+	if (s->notify)
+		notify_say(s);
+	if (!(wanted & NOTIFY_FLAGS))
+		events.on_flags = NULL;
+	if (s->state == STATE_SELECTED && wanted && (s->view.pending || (expunges && s->view.ngone)))
 		view_sync(&s->view, &events, expunges);
 	say_vanished(s);
+	if (s->state == STATE_SELECTED)
+		context_update(s);
+	if (s->notify && s->notify->items && s->state == STATE_SELECTED && s->view.told > before)
+		aside_fetch(s, s->notify->items, before + 1, s->view.told);
 }
 
 void
@@ -137,7 +160,7 @@ imap_tell_metadata(struct imap *from, struct span folder, struct span entry)
 		struct session *base = OWNER_OF(node, struct session, node);
 		struct imap *s = OWNER_OF(base, struct imap, base);
 
-		if (base->ops != from->base.ops || s == from || !(s->enabled & ENABLED_METADATA))
+		if (base->ops != from->base.ops || s == from || !((s->enabled & ENABLED_METADATA) || notify_wants_metadata(s, folder)))
 			continue;
 		buf_put(&s->notes, SPAN("* METADATA "));
 		if (folder.n)
@@ -149,7 +172,7 @@ imap_tell_metadata(struct imap *from, struct span folder, struct span entry)
 		buf_put(&s->notes, SPAN("\r\n"));
 		if (!buf_ok(&s->notes)) /* it will not be told: that it may ask again is all that is lost */
 			buf_reset(&s->notes);
-		if (s->idling)
+		if (s->idling || s->notify)
 			session_wake(base);
 	}
 }

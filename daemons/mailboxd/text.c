@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/sha256.h"
 #include "daemons/mailboxd/preview.h"
 #include "daemons/mailboxd/structure.h"
 #include "daemons/mailboxd/subject.h"
@@ -221,6 +222,27 @@ more_facts(struct text *t, const struct mime_part *root)
 }
 
 static bool
+make_digest(struct text *t)
+{
+	int64_t date = mailbox_date(t->mailbox, t->uid);
+	uint8_t digest[SHA256_SIZE];
+	struct sha256 sum;
+	struct span all;
+	char text[8];
+
+	if (!text_all(t, &all))
+		return false;
+	for (unsigned i = 0; i < sizeof text; i++)
+		text[i] = (char)((uint64_t)date >> (8 * i));
+	sha256_init(&sum);
+	sha256_put(&sum, span_of(text, sizeof text));
+	sha256_put(&sum, all);
+	sha256_end(&sum, digest);
+	t->facts.digest = arena_dup(&t->arena, span_of(digest, sizeof digest));
+	return t->facts.digest.p != NULL;
+}
+
+static bool
 make_facts(struct text *t)
 {
 	struct mime_part *root;
@@ -240,6 +262,7 @@ make_facts(struct text *t)
 	t->facts.envelope = arena_dup(&t->arena, span_sub(buf_span(&text), 0, envelope_n));
 	t->facts.structure = arena_dup(&t->arena, span_from(buf_span(&text), envelope_n));
 	ok = buf_ok(&text) && t->facts.envelope.p && t->facts.structure.p && more_facts(t, root);
+	ok = ok && (!t->hashing || make_digest(t));
 	if (ok && desc_encode(&fact_desc, &t->facts, &packed))
 		mailbox_facts_put(t->mailbox, t->uid, buf_span(&packed));
 	buf_free(&text);
@@ -247,17 +270,36 @@ make_facts(struct text *t)
 	return ok;
 }
 
+/* What is kept was made before the digest, or without it. */
+static bool
+lacks_digest(const struct text *t)
+{
+	return t->hashing && t->facts.digest.n != SHA256_SIZE;
+}
+
 bool
 text_facts(struct text *t, const struct facts **out)
 {
-	if (!t->known) {
+	if (!t->known || lacks_digest(t)) {
 		struct span packed = mailbox_facts(t->mailbox, t->uid);
 
-		if (!packed.n || !desc_decode(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION)
+		if (!packed.n || !desc_decode_older(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION || lacks_digest(t))
 			if (!make_facts(t))
 				return false;
 		t->known = true;
 	}
 	*out = &t->facts;
+	return true;
+}
+
+bool
+text_digest(struct text *t, struct span *out)
+{
+	const struct facts *f;
+
+	t->hashing = true;
+	if (!text_facts(t, &f))
+		return false;
+	*out = f->digest;
 	return true;
 }

@@ -22,7 +22,8 @@
 	FACT(BYTES, structure, 1 << 20, "BODYSTRUCTURE as it is sent")                    \
 	FACT(BYTES, subject, 1 << 16, "base subject, folded (subject.h)")                 \
 	FACT(BYTES, ids, 1 << 16, "for threads (thread.h): Message-ID and references")    \
-	FACT(BYTES, preview, 2048, "of the text (RFC 8970)")
+	FACT(BYTES, preview, 2048, "of the text (RFC 8970)")                              \
+	FACT(BYTES, digest, 32, "SHA-256 of internal date and content; empty: not asked for yet")
 
 struct facts {
 #define FACT(kind, name, bound, meaning) desc_##kind##_type name;
@@ -34,6 +35,7 @@ struct text {
 	struct mailbox *mailbox;
 	uint32_t uid;
 	bool open, whole, parsed, known; /* content, all, root, facts are there */
+	bool hashing;            /* facts shall have the digest; stays for the next message */
 	struct content content;
 	struct span front;       /* the first octets; all of them when whole */
 	void *map;               /* when mapped instead of read */
@@ -56,5 +58,6 @@ bool text_all(struct text *t, struct span *out);
 bool text_header(struct text *t, struct span *out);       /* with its empty line */
 bool text_root(struct text *t, struct mime_part **out);
 bool text_facts(struct text *t, const struct facts **out); /* cached, else made and cached */
+bool text_digest(struct text *t, struct span *out);       /* that of the facts */
 
 #endif

@@ -13,12 +13,14 @@
 
 #include <cmocka.h>
 
+#include "base/sha256.h"
 #include "daemons/mailboxd/fetch.h"
 #include "daemons/mailboxd/fold.h"
 #include "daemons/mailboxd/outq.h"
 #include "daemons/mailboxd/pattern.h"
 #include "daemons/mailboxd/subject.h"
 #include "daemons/mailboxd/thread.h"
+#include "daemons/mailboxd/url.h"
 
 static void
 patterns(void **state)
@@ -237,6 +239,70 @@ threads_of_any_depth(void **state)
 	buf_free(&out);
 }
 
+/* FIPS 180-4's examples, and the same bytes in pieces of every length. */
+static void
+digests(void **state)
+{
+	static const struct {
+		const char *text, *hex;
+	} known[] = {
+		{ "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+		{ "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+		{ "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+		    "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
+	};
+	char text[300], hex[2 * SHA256_SIZE + 1];
+	uint8_t whole[SHA256_SIZE], pieces[SHA256_SIZE];
+	struct sha256 s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		sha256_init(&s);
+		sha256_put(&s, span_str(known[i].text));
+		sha256_end(&s, whole);
+		for (size_t k = 0; k < SHA256_SIZE; k++)
+			(void)snprintf(hex + 2 * k, 3, "%02x", whole[k]);
+		assert_string_equal(hex, known[i].hex);
+	}
+	memset(text, 'x', sizeof text);
+	sha256_init(&s);
+	sha256_put(&s, span_of(text, sizeof text));
+	sha256_end(&s, whole);
+	for (size_t n = 1; n < sizeof text; n++) {
+		sha256_init(&s);
+		for (size_t at = 0; at < sizeof text; at += n)
+			sha256_put(&s, span_of(text + at, sizeof text - at < n ? sizeof text - at : n));
+		sha256_end(&s, pieces);
+		assert_memory_equal(whole, pieces, SHA256_SIZE);
+	}
+}
+
+/* RFC 5092, as far as this session's mailboxes go. */
+static void
+urls(void **state)
+{
+	static const char *const wrong[] = {
+		"", "/", "imap://h/INBOX/;UID=1", "//h/INBOX/;UID=1", "/INBOX", "/INBOX/;UID=", "/INBOX/;UID=0", "/INBOX/;UID=4294967296",
+		"/INBOX/;UID=1/;SECTION=", "/INBOX/;UID=1/", "/INBOX/;UID=1/;PARTIAL=1.0", "/IN BOX/;UID=1", "/a%/;UID=1", "/a%00/;UID=1",
+		"/INBOX/;UID=1;URLAUTH=x", "x:y/;UID=1", "/INBOX?SUBJECT%20x", "/INBOX;UIDVALIDITY=0/;UID=1",
+	};
+	struct arena arena;
+	struct url u;
+
+	(void)state;
+	arena_init(&arena, 1 << 16);
+	assert_true(url_parse(SPAN("/Drafts;UIDVALIDITY=385759045/;UID=20/;section=1.5.9/;partial=0.1024"), &arena, &u));
+	assert_true(span_eq(u.mailbox, SPAN("Drafts")) && u.uidvalidity == 385759045 && u.uid == 20 && span_eq(u.section, SPAN("1.5.9")));
+	assert_true(u.from == 0 && u.count == 1024);
+	assert_true(url_parse(SPAN("a/b%3Bc/;UID=4294967295"), &arena, &u));
+	assert_true(span_eq(u.mailbox, SPAN("a/b;c")) && u.uid == UINT32_MAX && !u.section.n && !u.count);
+	assert_true(url_parse(SPAN(";UID=3"), &arena, &u) && !u.mailbox.n && u.uid == 3);
+	assert_true(url_parse(SPAN("/;UID=3"), &arena, &u) && !u.mailbox.n && u.uid == 3);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		assert_false(url_parse(span_str(wrong[i]), &arena, &u));
+	arena_free(&arena);
+}
+
 int
 main(void)
 {
@@ -248,6 +314,8 @@ main(void)
 		cmocka_unit_test(fetch_items),
 		cmocka_unit_test(base_subjects),
 		cmocka_unit_test(threads_of_any_depth),
+		cmocka_unit_test(digests),
+		cmocka_unit_test(urls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

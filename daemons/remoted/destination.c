@@ -95,6 +95,15 @@ destination_question(struct destination *d, unsigned *slot, enum destination_typ
 	return false;
 }
 
+/* RFC 5321 5.1: an MX record holds a name; an address in its place leads nowhere. */
+static bool
+is_literal(struct span name)
+{
+	struct netaddr a;
+
+	return netaddr_parse(name, 0, &a);
+}
+
 void
 destination_mx(struct destination *d, unsigned slot, uint16_t preference, struct span name)
 {
@@ -102,7 +111,7 @@ destination_mx(struct destination *d, unsigned slot, uint16_t preference, struct
 		return;
 	if (name.n == 0)
 		d->null_mx = true;
-	else if (domain_valid(name, false) && !add_host(d, name, preference))
+	else if (domain_valid(name, false) && !is_literal(name) && !add_host(d, name, preference))
 		d->exhausted = true;
 }
 

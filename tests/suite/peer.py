@@ -18,10 +18,12 @@ class Message:
 class Peer:
     """replies: {word or (word, part of the line): reply}, asked before the defaults."""
 
-    def __init__(self, address, extensions=("PIPELINING", "8BITMIME"), replies=None, lmtp=False, auth=None):
+    def __init__(self, address, extensions=("PIPELINING", "8BITMIME"), replies=None, lmtp=False, auth=None, tls=None):
+        self.tls = tls
         self.extensions, self.replies, self.lmtp, self.auth = list(extensions), dict(replies or {}), lmtp, auth
         self.messages, self.commands, self.connections, self.logins = [], [], 0, []
-        self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.socket = socket.socket(family)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(address)
         if isinstance(address, str):
@@ -47,7 +49,7 @@ class Peer:
 class Session:
     def __init__(self, peer, c):
         self.peer, self.c, self.f = peer, c, c.makefile("rb")
-        self.mail, self.rcpts, self.chunks, self.user = "", [], b"", None
+        self.mail, self.rcpts, self.chunks, self.user, self.secure = "", [], b"", None, False
 
     def say(self, *lines):
         self.c.sendall("".join(line + "\r\n" for line in lines).encode())
@@ -80,11 +82,17 @@ class Session:
                 return
 
     def on_ehlo(self, line, reply):
-        words = ["peer"] + self.peer.extensions
+        words = ["peer"] + self.peer.extensions + (["STARTTLS"] if self.peer.tls and not self.secure else [])
         self.say(*["250-" + w for w in words[:-1]], "250 " + words[-1])
         return True
 
     on_lhlo = on_ehlo
+
+    def on_starttls(self, line, reply):
+        self.say("220 go")
+        self.c = self.peer.tls.wrap_socket(self.c, server_side=True)
+        self.f, self.secure = self.c.makefile("rb"), True
+        return True
 
     def on_auth(self, line, reply):
         words = line.split(" ")

@@ -33,6 +33,7 @@ conn_free(struct conn *c)
 		close(c->kept);
 	if (c->login)
 		c->login->ops->free(c->login);
+	explicit_bzero(c->ticket, sizeof c->ticket);
 	list_remove(&c->list);
 	free(c);
 	f->nconns--;
@@ -67,14 +68,21 @@ conn_finish(struct conn *c, const char *text)
 
 /* ---- asking ---- */
 
+/* About what goes on under id already. */
 static bool
-ask(struct conn *c, enum conn_phase phase)
+ask_again(struct conn *c, enum conn_phase phase)
 {
-	c->id = ++c->front->last_id;
 	if (!map_put_u64(&c->front->asked, &c->node, c->id))
 		return false;
 	c->phase = phase;
 	return true;
+}
+
+static bool
+ask(struct conn *c, enum conn_phase phase)
+{
+	c->id = ++c->front->last_id;
+	return ask_again(c, phase);
 }
 
 static void
@@ -97,6 +105,8 @@ refuse(struct conn *c, enum login_verdict verdict)
 {
 	struct login *l = c->login;
 
+	explicit_bzero(c->ticket, sizeof c->ticket);
+	c->nticket = 0;
 	c->phase = CONN_TALK;
 	l->want = LOGIN_INPUT;
 	l->out = stream_out(&c->stream);
@@ -106,7 +116,18 @@ refuse(struct conn *c, enum login_verdict verdict)
 		last_words(c);
 }
 
+/* The question was sent, or authd is away. */
 static void
+asked_or_refused(struct conn *c, bool sent)
+{
+	if (sent)
+		return;
+	if (c->phase == CONN_CHECK)
+		answered(c);
+	refuse(c, LOGIN_TEMPORARY);
+}
+
+static bool
 check(struct conn *c)
 {
 	struct front *f = c->front;
@@ -121,16 +142,48 @@ check(struct conn *c)
 		.password = span_str(l->password),
 	};
 
-	stream_pause(&c->stream);
-	if (!f->auth || !ask(c, CONN_CHECK)) {
-		refuse(c, LOGIN_TEMPORARY);
-		return;
-	}
+	if (!ask(c, CONN_CHECK))
+		return false;
 	m.id = c->id;
-	if (!ipc_send_auth_ask(f->auth, &m)) {
-		answered(c);
-		refuse(c, LOGIN_TEMPORARY);
-	}
+	return ipc_send_auth_ask(f->auth, &m);
+}
+
+static bool
+begin_scram(struct conn *c)
+{
+	struct front *f = c->front;
+	const struct sasl *s = &c->login->sasl;
+	struct ipc_auth_scram m = {
+		.service = span_str(f->protocol->service),
+		.mechanism = sasl_name(s->mechanism),
+		.client_addr = span_str(c->addr),
+		.tls = c->tls,
+		.authzid = s->authzid,
+		.user = s->user,
+		.bare = s->bare,
+		.nonce = s->nonce,
+	};
+
+	if (!ask(c, CONN_CHECK))
+		return false;
+	m.id = c->id;
+	return ipc_send_auth_scram(f->auth, &m);
+}
+
+static bool
+prove(struct conn *c)
+{
+	const struct scram_final *final = &c->login->sasl.final;
+	struct ipc_auth_proof m = { .id = c->id, .without_proof = final->without, .proof = span_of(final->proof, sizeof final->proof) };
+
+	return ask_again(c, CONN_CHECK) && ipc_send_auth_proof(c->front->auth, &m);
+}
+
+static void
+ask_authd(struct conn *c, bool (*question)(struct conn *c))
+{
+	stream_pause(&c->stream);
+	asked_or_refused(c, c->front->auth && question(c));
 }
 
 /* What userd gets: the socket itself in the clear, else one end of a new pair.
@@ -182,18 +235,69 @@ enter(struct conn *c, struct span ticket)
 }
 
 void
+conn_challenged(struct conn *c, const struct ipc_auth_challenge *m)
+{
+	if (c->phase != CONN_CHECK || c->login->want != LOGIN_BEGIN)
+		return;
+	answered(c);
+	c->login->out = stream_out(&c->stream);
+	if (login_challenged(c->login, m->message))
+		stream_resume(&c->stream);
+	else
+		refuse(c, LOGIN_TEMPORARY);
+}
+
+/* The client shall see that we know its secret, too, before it gets in. */
+static bool
+show_signature(struct conn *c, const struct ipc_auth_answer *m)
+{
+	if (m->ticket.n != sizeof c->ticket || m->signature.n == 0)
+		return false;
+	memcpy(c->ticket, m->ticket.p, sizeof c->ticket);
+	c->nticket = sizeof c->ticket;
+	c->login->out = stream_out(&c->stream);
+	if (!login_proved(c->login, m->signature))
+		return false;
+	stream_resume(&c->stream);
+	return true;
+}
+
+void
 conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 {
+	bool scram = c->login && c->login->want != LOGIN_CHECK;
+
 	if (c->phase != CONN_CHECK)
 		return;
 	answered(c);
 	log_put(LOG_auth, "client=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->login->user,
 	    c->front->protocol->service, c->login->mechanism, c->tls, m->ok ? "ok" : "failed: ", SPAN_ARG(m->why));
+	if (m->ok && scram) {
+		if (!show_signature(c, m))
+			refuse(c, LOGIN_TEMPORARY);
+		return;
+	}
 	login_forget(c->login);
 	if (!m->ok)
 		refuse(c, m->temporary ? LOGIN_TEMPORARY : LOGIN_WRONG);
 	else
 		enter(c, m->ticket);
+}
+
+/* With the ticket that the proof was good for. */
+static void
+enter_proved(struct conn *c)
+{
+	uint8_t ticket[B_TICKET];
+	size_t n = c->nticket;
+
+	memcpy(ticket, c->ticket, sizeof ticket);
+	explicit_bzero(c->ticket, sizeof c->ticket);
+	c->nticket = 0;
+	stream_pause(&c->stream);
+	login_forget(c->login);
+	enter(c, span_of(ticket, n)); /* the connection may be gone now */
+	explicit_bzero(ticket, sizeof ticket);
 }
 
 void
@@ -288,7 +392,16 @@ talk(struct conn *c)
 		start_tls(c);
 		return;
 	case LOGIN_CHECK:
-		check(c);
+		ask_authd(c, check);
+		return;
+	case LOGIN_BEGIN:
+		ask_authd(c, begin_scram);
+		return;
+	case LOGIN_PROVE:
+		ask_authd(c, prove);
+		return;
+	case LOGIN_ENTER:
+		enter_proved(c);
 		return;
 	case LOGIN_CLOSE:
 		last_words(c);
@@ -379,6 +492,12 @@ reopen(struct conn *c)
 	return true;
 }
 
+static bool
+binding(void *arg, struct span type, struct buf *out)
+{
+	return stream_binding(&((struct conn *)arg)->stream, type, out);
+}
+
 static void
 configure(struct conn *c, const struct front_listener *l, const struct netaddr *peer)
 {
@@ -392,7 +511,10 @@ configure(struct conn *c, const struct front_listener *l, const struct netaddr *
 		.auth = l->block->auth,
 		.textbook = p->textbook && p->textbook(conf),
 		.attempts = (unsigned)conf->auth_attempt_limit,
+		.mechanisms = sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n),
 	};
+	c->login->binding = binding;
+	c->login->binding_arg = c;
 	memcpy(c->banner, c->login->set.banner.p, c->login->set.banner.n);
 	c->login->set.banner.p = c->banner; /* the configuration may change before it is said */
 	c->login->loopback = netaddr_loopback(peer);

@@ -62,6 +62,8 @@ struct conn {
 	int inner;           /* ENTER under TLS: our end of the pair, else -1 */
 	int kept;            /* ENTER in the clear: the client's socket, until userd has it */
 	uint64_t id;
+	uint8_t ticket[B_TICKET]; /* SCRAM: proved, but the client has not seen our proof yet */
+	size_t nticket;
 	bool tls;
 	bool tls_wanted;     /* from the first byte */
 	char addr[NETADDR_TEXT]; /* of the client, for logs and authd */
@@ -73,6 +75,7 @@ void conn_accept(struct front_listener *l, int fd, const struct netaddr *peer);
 void conn_free(struct conn *c);
 /* For a connection that asked: NULL if it is gone meanwhile. */
 struct conn *conn_asked(struct front *f, uint64_t id);
+void conn_challenged(struct conn *c, const struct ipc_auth_challenge *m);
 void conn_checked(struct conn *c, const struct ipc_auth_answer *m);
 void conn_entered(struct conn *c, const struct ipc_login_result *m);
 /* The peer that was asked is away. */

@@ -17,6 +17,16 @@ front_of(struct channel *c)
 /* ---- peers ---- */
 
 static bool
+on_auth_challenge(struct channel *ch, const struct ipc_auth_challenge *m)
+{
+	struct conn *c = conn_asked(front_of(ch), m->id);
+
+	if (c)
+		conn_challenged(c, m);
+	return true;
+}
+
+static bool
 on_auth_answer(struct channel *ch, const struct ipc_auth_answer *m)
 {
 	struct conn *c = conn_asked(front_of(ch), m->id);

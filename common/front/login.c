@@ -22,8 +22,30 @@ login_check(struct login *l, struct span mechanism)
 	l->want = LOGIN_CHECK;
 }
 
+struct sasl_offer
+login_offer(const struct login *l)
+{
+	struct sasl_offer offer = { .mechanisms = l->set.mechanisms, .closed = l->tls || !l->set.disable_plaintext || l->loopback };
+
+	if (!l->set.auth || (l->set.tls_required && !l->tls))
+		offer.mechanisms = 0;
+	if (l->tls) {
+		offer.binding = l->binding;
+		offer.arg = l->binding_arg;
+	}
+	return offer;
+}
+
 bool
-login_sasl(struct login *l)
+login_by_password(const struct login *l)
+{
+	struct sasl_offer offer = login_offer(l);
+
+	return sasl_usable(&offer) & SASL_PASSWORD;
+}
+
+static bool
+take_password(struct login *l)
 {
 	bool ok = span_cstr(l->sasl.authzid, l->authzid, sizeof l->authzid) && login_user(l, l->sasl.user) &&
 	          login_password(l, l->sasl.password);
@@ -34,9 +56,70 @@ login_sasl(struct login *l)
 	return ok;
 }
 
+static void
+put_challenge(struct login *l)
+{
+	l->answering = true;
+	buf_put(l->out, SPAN("+ "));
+	buf_put(l->out, sasl_challenge(&l->sasl));
+	buf_put(l->out, SPAN("\r\n"));
+}
+
+static void
+want_scram(struct login *l, enum login_want want)
+{
+	(void)span_cstr(l->sasl.user, l->user, sizeof l->user); /* for the log */
+	(void)span_cstr(sasl_name(l->sasl.mechanism), l->mechanism, sizeof l->mechanism);
+	l->want = want;
+}
+
+bool
+login_exchange(struct login *l, enum sasl_result result)
+{
+	l->answering = false;
+	switch (result) {
+	case SASL_CHALLENGE:
+		put_challenge(l);
+		return true;
+	case SASL_CHECK:
+		return take_password(l);
+	case SASL_BEGIN:
+		want_scram(l, LOGIN_BEGIN);
+		return true;
+	case SASL_PROVE:
+		want_scram(l, LOGIN_PROVE);
+		return true;
+	case SASL_DONE:
+		want_scram(l, LOGIN_ENTER);
+		return true;
+	case SASL_CANCELLED:
+	case SASL_BAD:
+		break;
+	}
+	sasl_end(&l->sasl);
+	return false;
+}
+
+bool
+login_challenged(struct login *l, struct span message)
+{
+	struct fail why;
+
+	l->want = LOGIN_INPUT;
+	return login_exchange(l, sasl_challenged(&l->sasl, message, &why));
+}
+
+bool
+login_proved(struct login *l, struct span signature)
+{
+	l->want = LOGIN_INPUT;
+	return login_exchange(l, sasl_proved(&l->sasl, signature));
+}
+
 void
 login_forget(struct login *l)
 {
+	l->answering = false;
 	sasl_end(&l->sasl);
 	explicit_bzero(l->password, sizeof l->password);
 	l->authzid[0] = l->user[0] = '\0';

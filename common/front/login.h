@@ -22,6 +22,9 @@ enum login_want {
 	LOGIN_INPUT,    /* more bytes */
 	LOGIN_STARTTLS, /* TLS, behind what was put out */
 	LOGIN_CHECK,    /* the credentials in struct login */
+	LOGIN_BEGIN,    /* a challenge for the SCRAM exchange in sasl, then login_challenged() */
+	LOGIN_PROVE,    /* the proof in sasl checked, then login_proved() */
+	LOGIN_ENTER,    /* the session: what the proof was good for */
 	LOGIN_CLOSE,    /* the end, behind what was put out */
 };
 
@@ -37,6 +40,7 @@ struct login_settings {
 	bool auth;              /* logging in is possible at all */
 	bool textbook;          /* POP3 reply texts */
 	unsigned attempts;      /* failed logins, then the connection ends */
+	unsigned mechanisms;    /* sasl_set() */
 };
 
 struct login;
@@ -45,7 +49,7 @@ struct login_ops {
 	void (*greet)(struct login *l);
 	/* Takes bytes from the front of in until something is wanted; returns how many. */
 	size_t (*input)(struct login *l, struct span in);
-	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK */
+	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK, BEGIN, PROVE, ENTER */
 	void (*bye)(struct login *l, const char *text); /* last words; wants LOGIN_CLOSE */
 	void (*free)(struct login *l);
 };
@@ -60,26 +64,30 @@ struct login {
 	bool loopback;
 	unsigned failures, errors;
 	struct sasl sasl;     /* the exchange that goes on */
+	bool answering;       /* the next line is the client's answer in it */
+	bool (*binding)(void *arg, struct span type, struct buf *out); /* struct sasl_offer's, for when TLS is on */
+	void *binding_arg;
 	/* LOGIN_CHECK; wiped by login_forget() */
 	char mechanism[32];
 	char authzid[LOGIN_USER_MAX + 1], user[LOGIN_USER_MAX + 1], password[LOGIN_PASSWORD_MAX + 1];
 	char tag[LOGIN_TAG_MAX + 1]; /* IMAP */
 };
 
-/* May a password be sent on this connection?  Loopback counts as secure. */
-static inline bool
-login_secure(const struct login *l)
-{
-	return l->tls || (!l->set.tls_required && (!l->set.disable_plaintext || l->loopback));
-}
+/* What the client may log in with as things are.  For a password loopback counts as secure. */
+struct sasl_offer login_offer(const struct login *l);
+/* May a name and a password be sent on this connection? */
+bool login_by_password(const struct login *l);
 
 /* Name and password as a command gave them.  False: too long, or NUL inside. */
 bool login_user(struct login *l, struct span user);
 bool login_password(struct login *l, struct span password);
 /* Wants LOGIN_CHECK with what is there. */
 void login_check(struct login *l, struct span mechanism);
-/* The same with what a SASL exchange has given; false as above. */
-bool login_sasl(struct login *l);
+/* Says or wants what the exchange needs next.  False: it has failed and is over, which the protocol reports. */
+bool login_exchange(struct login *l, enum sasl_result result);
+/* authd's part of SCRAM; false: it made no sense. */
+bool login_challenged(struct login *l, struct span message);
+bool login_proved(struct login *l, struct span signature);
 void login_forget(struct login *l);
 /* Counts a failed login; true: that was one too many. */
 bool login_failed(struct login *l);

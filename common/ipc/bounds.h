@@ -17,6 +17,9 @@ enum {
 	B_PATH = 1024,
 	B_REPLY = 2048, /* a peer's or our reply text, lines joined by blanks */
 	B_TICKET = 16,
+	B_SCRAM = 2048, /* a message of SCRAM, or what of it is told */
+	B_NONCE = 256,
+	B_KEY = 32,     /* a key or a proof made with SHA-256 */
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
 	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */

@@ -9,6 +9,8 @@ struct sasl_mechanism {
 	enum sasl_result (*step)(struct sasl *s, struct span response, struct fail *why);
 };
 
+static const struct sasl_mechanism mechanisms[SASL_MECHANISM_COUNT];
+
 static enum sasl_result
 bad(struct fail *why, const char *text)
 {
@@ -27,14 +29,22 @@ is_name(struct span s)
 	return true;
 }
 
+static bool
+names_ok(const struct sasl *s, struct fail *why)
+{
+	if (!is_name(s->user))
+		return fail_set(why, FAIL_PEER, 0, "login name is empty, too long or has control characters");
+	if (s->authzid.n && !is_name(s->authzid))
+		return fail_set(why, FAIL_PEER, 0, "authorization identity is too long or has control characters");
+	return true;
+}
+
 /* The checks that hold for every mechanism with a password. */
 static enum sasl_result
 check(struct sasl *s, struct fail *why)
 {
-	if (!is_name(s->user))
-		return bad(why, "login name is empty, too long or has control characters");
-	if (s->authzid.n && !is_name(s->authzid))
-		return bad(why, "authorization identity is too long or has control characters");
+	if (!names_ok(s, why))
+		return SASL_BAD;
 	if (s->password.n == 0 || s->password.n > SASL_PASSWORD_MAX)
 		return bad(why, "password is empty or too long");
 	if (span_chr(s->password, '\0') != SIZE_MAX)
@@ -73,12 +83,90 @@ login_step(struct sasl *s, struct span response, struct fail *why)
 	return check(s, why);
 }
 
-static const struct sasl_mechanism mechanisms[] = {
-	{ SPAN_INIT("PLAIN"), "", plain_step },
-	{ SPAN_INIT("LOGIN"), "Username:", login_step },
-};
+/* RFC 5802 6: whether the client's word on channel binding goes with the mechanism and with what we offer. */
+static bool
+binding_agrees(const struct sasl *s, const struct scram_first *first, struct fail *why)
+{
+	bool plus = s->mechanism == &mechanisms[SASL_BIT_SCRAM_SHA_256_PLUS];
 
-enum { MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
+	if (plus != (first->binding.n > 0))
+		return fail_set(why, FAIL_PEER, 0, "SCRAM: channel binding does not go with the mechanism");
+	if (first->could_bind && sasl_usable(&s->offer) & 1u << SASL_BIT_SCRAM_SHA_256_PLUS)
+		return fail_set(why, FAIL_PEER, 0, "SCRAM: somebody has hidden from the client that channel binding is offered");
+	return true;
+}
+
+/* cbind-input (RFC 5802 7): the header, then the data of the channel. */
+static bool
+keep_binding(struct sasl *s, const struct scram_first *first, struct fail *why)
+{
+	struct buf data;
+	size_t before = buf_len(&s->secret);
+	bool ok;
+
+	buf_init(&data, SCRAM_BINDING_MAX);
+	ok = first->binding.n == 0 || (s->offer.binding && s->offer.binding(s->offer.arg, first->binding, &data) && buf_len(&data) > 0);
+	buf_put(&s->secret, first->header);
+	buf_put(&s->secret, buf_span(&data));
+	buf_free(&data);
+	s->binding = span_from(buf_span(&s->secret), before);
+	return ok || fail_set(why, FAIL_PEER, 0, "SCRAM: there is no channel binding %.*s", SPAN_ARG(span_sub(first->binding, 0, 40)));
+}
+
+static enum sasl_result
+scram_begin(struct sasl *s, struct span response, struct fail *why)
+{
+	struct scram_first first;
+
+	if (response.n > SASL_LINE_MAX / 4)
+		return bad(why, "SCRAM: message is too long");
+	if (!scram_parse_first(response, &s->secret, &first, why))
+		return SASL_BAD;
+	s->user = first.user;
+	s->authzid = first.authzid;
+	s->bare = first.bare;
+	s->nonce = first.nonce;
+	if (!names_ok(s, why) || !binding_agrees(s, &first, why) || !keep_binding(s, &first, why))
+		return SASL_BAD;
+	return buf_ok(&s->secret) ? SASL_BEGIN : bad(why, "SCRAM: message is too long");
+}
+
+static enum sasl_result
+scram_prove(struct sasl *s, struct span response, struct fail *why)
+{
+	struct buf binding;
+	bool same;
+
+	if (!scram_parse_final(response, &s->final, why))
+		return SASL_BAD;
+	if (!span_eq(s->final.nonce, s->nonce))
+		return bad(why, "SCRAM: the nonce is not that of this exchange");
+	buf_init(&binding, SASL_LINE_MAX);
+	same = base64_decode(&binding, s->final.binding) && span_eq(buf_span(&binding), s->binding);
+	buf_free(&binding);
+	return same ? SASL_PROVE : bad(why, "SCRAM: bound to another channel");
+}
+
+/* Steps: the client's first and final message, and nothing behind our signature. */
+static enum sasl_result
+scram_step(struct sasl *s, struct span response, struct fail *why)
+{
+	switch (s->step++) {
+	case 0:
+		return scram_begin(s, response, why);
+	case 1:
+		return scram_prove(s, response, why);
+	default:
+		return response.n ? bad(why, "SCRAM: more than the mechanism has") : SASL_DONE;
+	}
+}
+
+static const struct sasl_mechanism mechanisms[SASL_MECHANISM_COUNT] = {
+	[SASL_BIT_SCRAM_SHA_256_PLUS] = { SPAN_INIT("SCRAM-SHA-256-PLUS"), "", scram_step },
+	[SASL_BIT_SCRAM_SHA_256] = { SPAN_INIT("SCRAM-SHA-256"), "", scram_step },
+	[SASL_BIT_PLAIN] = { SPAN_INIT("PLAIN"), "", plain_step },
+	[SASL_BIT_LOGIN] = { SPAN_INIT("LOGIN"), "Username:", login_step },
+};
 
 void
 sasl_init(struct sasl *s)
@@ -97,10 +185,24 @@ sasl_end(struct sasl *s)
 const struct sasl_mechanism *
 sasl_find(struct span name)
 {
-	for (size_t i = 0; i < MECHANISMS; i++)
+	for (size_t i = 0; i < SASL_MECHANISM_COUNT; i++)
 		if (span_caseeq(name, mechanisms[i].name))
 			return &mechanisms[i];
 	return NULL;
+}
+
+unsigned
+sasl_set(const struct span *names, size_t n)
+{
+	unsigned set = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct sasl_mechanism *m = sasl_find(names[i]);
+
+		if (m)
+			set |= 1u << (m - mechanisms);
+	}
+	return set;
 }
 
 struct span
@@ -109,12 +211,35 @@ sasl_name(const struct sasl_mechanism *m)
 	return m->name;
 }
 
-void
-sasl_list(struct buf *out, const char *prefix)
+unsigned
+sasl_usable(const struct sasl_offer *offer)
 {
-	for (size_t i = 0; i < MECHANISMS; i++) {
-		if (i)
+	unsigned set = offer->mechanisms;
+
+	if (!offer->closed)
+		set &= ~(unsigned)SASL_PASSWORD;
+	if (!offer->binding)
+		set &= ~(1u << SASL_BIT_SCRAM_SHA_256_PLUS);
+	return set;
+}
+
+bool
+sasl_offered(const struct sasl_mechanism *m, const struct sasl_offer *offer)
+{
+	return sasl_usable(offer) & 1u << (m - mechanisms);
+}
+
+void
+sasl_list(struct buf *out, const char *prefix, const struct sasl_offer *offer)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < SASL_MECHANISM_COUNT; i++) {
+		if (!sasl_offered(&mechanisms[i], offer))
+			continue;
+		if (!first)
 			buf_putc(out, ' ');
+		first = false;
 		buf_puts(out, prefix);
 		buf_put(out, mechanisms[i].name);
 	}
@@ -135,11 +260,12 @@ respond(struct sasl *s, struct span encoded, struct fail *why)
 }
 
 enum sasl_result
-sasl_begin(struct sasl *s, const struct sasl_mechanism *m, bool given, struct span initial, struct fail *why)
+sasl_begin(struct sasl *s, const struct sasl_mechanism *m, const struct sasl_offer *offer, bool given, struct span initial, struct fail *why)
 {
 	sasl_end(s);
 	s->mechanism = m;
-	buf_init(&s->challenge, 64);
+	s->offer = *offer;
+	buf_init(&s->challenge, SASL_CHALLENGE_MAX);
 	buf_init(&s->secret, (size_t)SASL_LINE_MAX);
 	if (!buf_room(&s->secret, SASL_LINE_MAX))
 		return bad(why, "out of memory");
@@ -159,4 +285,34 @@ sasl_step(struct sasl *s, struct span line, struct fail *why)
 		return SASL_CANCELLED;
 	}
 	return respond(s, line, why);
+}
+
+enum sasl_result
+sasl_challenged(struct sasl *s, struct span message, struct fail *why)
+{
+	size_t before = buf_len(&s->secret);
+	struct span nonce = scram_server_nonce(message);
+
+	/* It is the sibling's message that goes out, so its shape matters more than whom we trust. */
+	if (!s->mechanism || !span_starts(nonce, s->nonce) || nonce.n == s->nonce.n)
+		return bad(why, "SCRAM: no challenge of this exchange");
+	buf_put(&s->secret, nonce);
+	s->nonce = span_from(buf_span(&s->secret), before);
+	buf_reset(&s->challenge);
+	base64_encode(&s->challenge, message);
+	return buf_ok(&s->secret) && buf_ok(&s->challenge) ? SASL_CHALLENGE : bad(why, "SCRAM: challenge is too long");
+}
+
+enum sasl_result
+sasl_proved(struct sasl *s, struct span signature)
+{
+	struct buf text;
+
+	buf_init(&text, SASL_CHALLENGE_MAX);
+	buf_puts(&text, "v=");
+	base64_encode(&text, signature);
+	buf_reset(&s->challenge);
+	base64_encode(&s->challenge, buf_span(&text));
+	buf_free(&text);
+	return SASL_CHALLENGE;
 }

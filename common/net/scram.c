@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "net/scram.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <string.h>
 
 #include "base/base64.h"
 
-static bool
-hmac(const unsigned char key[SCRAM_KEY], struct span text, unsigned char out[SCRAM_KEY])
+static struct span
+key_span(const uint8_t key[SCRAM_KEY])
 {
-	unsigned n = 0;
-
-	return HMAC(EVP_sha256(), key, SCRAM_KEY, (const unsigned char *)text.p, text.n, out, &n) && n == SCRAM_KEY;
+	return span_of(key, SCRAM_KEY);
 }
 
 /* RFC 5802 5.1: "," and "=" of a name are written otherwise. */
@@ -68,29 +64,28 @@ parse_first(const struct scram_client *s, struct span m, struct span *nonce, str
 }
 
 /* RFC 5802 3: from the password to proof and expected signature. */
-static bool
-prove(struct scram_client *s, struct span password, struct span salt, uint64_t iterations, unsigned char proof[SCRAM_KEY])
+static void
+prove(struct scram_client *s, struct span password, struct span salt, uint32_t iterations, uint8_t proof[SCRAM_KEY])
 {
-	unsigned char salted[SCRAM_KEY], client[SCRAM_KEY], stored[SCRAM_KEY], server[SCRAM_KEY], signature[SCRAM_KEY];
-	unsigned n = 0;
-	bool ok = PKCS5_PBKDF2_HMAC(password.p, (int)password.n, (const unsigned char *)salt.p, (int)salt.n, (int)iterations, EVP_sha256(),
-	              SCRAM_KEY, salted) == 1 &&
-	          hmac(salted, SPAN("Client Key"), client) && EVP_Digest(client, SCRAM_KEY, stored, &n, EVP_sha256(), NULL) == 1 &&
-	          hmac(stored, buf_span(&s->auth), signature) && hmac(salted, SPAN("Server Key"), server) &&
-	          hmac(server, buf_span(&s->auth), s->expected);
+	uint8_t salted[SCRAM_KEY], client[SCRAM_KEY], stored[SCRAM_KEY], server[SCRAM_KEY], signature[SCRAM_KEY];
 
-	for (size_t i = 0; ok && i < SCRAM_KEY; i++)
+	digest_pbkdf2(password, salt, iterations, salted);
+	digest_hmac(key_span(salted), SPAN("Client Key"), client);
+	digest_sha256(key_span(client), stored);
+	digest_hmac(key_span(stored), buf_span(&s->auth), signature);
+	digest_hmac(key_span(salted), SPAN("Server Key"), server);
+	digest_hmac(key_span(server), buf_span(&s->auth), s->expected);
+	for (size_t i = 0; i < SCRAM_KEY; i++)
 		proof[i] = client[i] ^ signature[i];
-	OPENSSL_cleanse(salted, sizeof(salted));
-	OPENSSL_cleanse(client, sizeof(client));
-	OPENSSL_cleanse(server, sizeof(server));
-	return ok;
+	explicit_bzero(salted, sizeof(salted));
+	explicit_bzero(client, sizeof(client));
+	explicit_bzero(server, sizeof(server));
 }
 
 bool
 scram_client_final(struct scram_client *s, struct span password, struct span server_first, struct buf *out, struct fail *why)
 {
-	unsigned char proof[SCRAM_KEY];
+	uint8_t proof[SCRAM_KEY];
 	struct span nonce;
 	struct buf salt, without;
 	uint64_t iterations = 0;
@@ -106,14 +101,13 @@ scram_client_final(struct scram_client *s, struct span password, struct span ser
 	if (ok) {
 		buf_printf(&without, "c=biws,r=%.*s", SPAN_ARG(nonce)); /* "n,," */
 		buf_printf(&s->auth, "%.*s,%.*s,%.*s", SPAN_ARG(buf_span(&s->bare)), SPAN_ARG(server_first), SPAN_ARG(buf_span(&without)));
-		ok = buf_ok(&s->auth) && buf_ok(&without) && prove(s, password, buf_span(&salt), iterations, proof);
-		if (!ok)
-			(void)fail_set(why, FAIL_TEMP, 0, "SCRAM cannot be computed");
+		ok = (buf_ok(&s->auth) && buf_ok(&without)) || fail_set(why, FAIL_TEMP, 0, "SCRAM cannot be computed");
 	}
 	if (ok) {
+		prove(s, password, buf_span(&salt), (uint32_t)iterations, proof);
 		buf_put(out, buf_span(&without));
 		buf_puts(out, ",p=");
-		base64_encode(out, span_of((const char *)proof, SCRAM_KEY));
+		base64_encode(out, key_span(proof));
 		s->sent = true;
 	}
 	buf_free(&salt);
@@ -130,7 +124,7 @@ scram_client_verify(const struct scram_client *s, struct span server_final)
 
 	buf_init(&got, 256);
 	ok = s->sent && attribute(&server_final, 'v', &text) && base64_decode(&got, text) && buf_len(&got) == SCRAM_KEY &&
-	     CRYPTO_memcmp(buf_span(&got).p, s->expected, SCRAM_KEY) == 0;
+	     digest_equal((const uint8_t *)buf_span(&got).p, s->expected, SCRAM_KEY);
 	buf_free(&got);
 	return ok;
 }
@@ -140,5 +134,5 @@ scram_client_end(struct scram_client *s)
 {
 	buf_free(&s->bare);
 	buf_free(&s->auth);
-	OPENSSL_cleanse(s, sizeof(*s));
+	explicit_bzero(s, sizeof(*s));
 }

@@ -7,10 +7,11 @@
 #define NET_SCRAM_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/fail.h"
 
 enum {
-	SCRAM_KEY = 32,
+	SCRAM_KEY = DIGEST_SHA256,
 	SCRAM_NONCE = 24,            /* characters of a nonce of ours */
 	SCRAM_ITERATIONS_MIN = 4096, /* RFC 7677 4 */
 	SCRAM_ITERATIONS_MAX = 200000, /* of a foreign server: what it may cost us */
@@ -20,7 +21,7 @@ enum {
 /* The client's side. */
 struct scram_client {
 	struct buf bare, auth; /* client-first-message-bare; AuthMessage */
-	unsigned char expected[SCRAM_KEY]; /* ServerSignature */
+	uint8_t expected[SCRAM_KEY]; /* ServerSignature */
 	bool sent;             /* the proof */
 };
 

@@ -123,6 +123,8 @@ void stream_deadline(struct stream *s, int64_t ms);
 bool stream_tls_accept(struct stream *s, struct tls_server *server, struct fail *why);
 bool stream_tls_connect(struct stream *s, struct tls_client *client, const struct tls_want *want, struct fail *why);
 static inline bool stream_is_tls(const struct stream *s) { return s->tls != NULL; }
+/* tls_conn_binding() of the connection; false without TLS. */
+static inline bool stream_binding(const struct stream *s, struct span type, struct buf *out) { return s->tls && tls_conn_binding(s->tls, type, out); }
 
 /* Hands the socket away with the unread input copied to *unread. -1 when TLS
  * is on, output is unsent or unread does not fit: then nothing changed. */

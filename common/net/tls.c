@@ -366,3 +366,55 @@ tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out)
 	peer_facts(ssl, out);
 	out->problem = out->verified ? TLS_PROBLEM_NONE : tls_conn_problem(conn);
 }
+
+/* RFC 9266 2; before TLS 1.3 only where the master secret covers the handshake (RFC 9266 3). */
+static bool
+exporter(SSL *ssl, struct buf *out)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	unsigned char data[32];
+
+	if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
+		return false;
+	if (SSL_export_keying_material(ssl, data, sizeof(data), label, sizeof(label) - 1, (const unsigned char *)"", 0, 1) != 1) {
+		ERR_clear_error();
+		return false;
+	}
+	buf_put(out, span_of(data, sizeof(data)));
+	OPENSSL_cleanse(data, sizeof(data));
+	return true;
+}
+
+/* RFC 5929 4.1: by the hash of the certificate's own signature, but SHA-256 for weaker ones. */
+static bool
+end_point(const struct tls_conn *conn, struct buf *out)
+{
+	X509 *leaf = conn->server ? SSL_get_certificate(conn->ssl) : SSL_get0_peer_certificate(conn->ssl);
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	const EVP_MD *md;
+	unsigned n = 0;
+	int nid = NID_undef;
+
+	/* A resumed session does not say which of several certificates it began with. */
+	if (conn->server && SSL_session_reused(conn->ssl) && tls_server_ambiguous(conn->server, SSL_get_SSL_CTX(conn->ssl)))
+		return false;
+	if (!leaf || !X509_get_signature_info(leaf, &nid, NULL, NULL, NULL) || nid == NID_undef)
+		return false;
+	md = nid == NID_md5 || nid == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(nid);
+	if (!md || !X509_digest(leaf, md, hash, &n)) {
+		ERR_clear_error();
+		return false;
+	}
+	buf_put(out, span_of(hash, n));
+	return true;
+}
+
+bool
+tls_conn_binding(const struct tls_conn *conn, struct span type, struct buf *out)
+{
+	if (conn->dead || !SSL_is_init_finished(conn->ssl))
+		return false;
+	if (span_eq(type, SPAN("tls-exporter")))
+		return exporter(conn->ssl, out) && buf_ok(out);
+	return span_eq(type, SPAN("tls-server-end-point")) && end_point(conn, out) && buf_ok(out);
+}

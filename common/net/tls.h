@@ -154,5 +154,8 @@ enum tls_io tls_bye(struct tls_conn *conn); /* sends close_notify, does not wait
 bool tls_pending(const struct tls_conn *conn); /* a read may give something without a new event */
 void tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out);
 enum tls_problem tls_conn_problem(const struct tls_conn *conn); /* of a handshake that failed */
+/* Appends the channel binding data of a type, after the handshake: tls-exporter (RFC 9266),
+ * tls-server-end-point (RFC 5929 4). False: another type, or there is none of it on this connection. */
+bool tls_conn_binding(const struct tls_conn *conn, struct span type, struct buf *out);
 
 #endif

@@ -31,6 +31,7 @@ struct tls_client {
 struct tls_chain {
 	SSL_CTX *ssl;
 	char name[256]; /* first DNS name of the leaf */
+	unsigned leaves;
 	struct tls_chain *next;
 };
 
@@ -63,6 +64,9 @@ void tls_context_unref(struct tls_context *context);
 bool tls_context_tune(SSL_CTX *ssl);
 /* The first OpenSSL error as a fail; the queue is empty afterwards. */
 bool tls_failed(struct fail *why, enum fail_class class, const char *doing);
+
+/* Whether more than one leaf could be the one that is served. */
+bool tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl);
 
 BIO_METHOD *tls_bio_method(void);
 

@@ -292,6 +292,7 @@ use_chain(struct tls_server *server, X509 *leaf, STACK_OF(X509) *rest, struct fa
 		SSL_CTX_free(chain->ssl);
 		free(chain);
 	}
+	chain->leaves += ok;
 	if (ok && !leaf_names(server, leaf, chain, first))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	return ok;
@@ -327,6 +328,16 @@ tls_server_add_chain_file(struct tls_server *server, const char *path, struct fa
 	(void)fclose(file);
 	buf_free(&pem);
 	return ok;
+}
+
+bool
+tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl)
+{
+	const struct tls_chain *chain = server->chains;
+
+	while (chain && chain->ssl != ssl)
+		chain = chain->next;
+	return !chain || chain->leaves != 1;
 }
 
 /* The context. */

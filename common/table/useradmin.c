@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "table/useradmin.h"
 
+#include <string.h>
+
+#include "table/scramkey.h"
+
 enum { SCRATCH = 16384 };
 
 bool
@@ -27,8 +31,45 @@ fetch(struct userdb *db, struct span name, bool create, struct arena *mem, struc
 	}
 }
 
+void
+useradmin_secret_init(struct useradmin_secret *s, const struct userdb *db, struct span user, uint32_t scram_iterations)
+{
+	char name[USERDB_NAME + 1];
+	struct fail why;
+
+	*s = (struct useradmin_secret){ .iterations = scram_iterations };
+	buf_init(&s->hash, PASSWORD_HASH_MAX);
+	buf_init(&s->scram, SCRAMKEY_TEXT_MAX);
+	if (userdb_name(user, name, &why))
+		userdb_salt(db, span_str(name), s->salt);
+}
+
 bool
-useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, struct span hash, int64_t now_s, struct fail *why)
+useradmin_hash(struct useradmin_secret *s, struct span password, const struct password_cost *cost, struct fail *why)
+{
+	struct scramkey key;
+
+	if (password.n == 0)
+		return true;
+	if (!password_hash(password, cost, &s->hash, why))
+		return false;
+	if (s->iterations) {
+		scramkey_make(password, span_of(s->salt, sizeof(s->salt)), s->iterations, &key);
+		scramkey_put(&key, &s->scram);
+		explicit_bzero(&key, sizeof(key));
+	}
+	return buf_ok(&s->scram) || fail_set(why, FAIL_TEMP, 0, "out of memory");
+}
+
+void
+useradmin_secret_wipe(struct useradmin_secret *s)
+{
+	buf_wipe(&s->hash);
+	buf_wipe(&s->scram);
+}
+
+bool
+useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, const struct useradmin_secret *secret, int64_t now_s, struct fail *why)
 {
 	char name[USERDB_NAME + 1];
 	struct user user = { .uid = 0 };
@@ -42,7 +83,8 @@ useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, struct sp
 	if (ok) {
 		if (set->create)
 			user = (struct user){ .uid = set->uid, .gid = set->gid, .home = set->home, .quota = set->quota };
-		user.hash = hash;
+		user.hash = buf_span(&secret->hash);
+		user.scram = buf_span(&secret->scram);
 		user.changed = (uint64_t)now_s;
 		ok = userdb_put(db, span_str(name), &user, set->create, &taken, why);
 	}
@@ -66,6 +108,25 @@ useradmin_quota(struct userdb *db, const struct ipc_user_admin_quota *quota, str
 		user.quota = quota->set_size ? quota->size : user.quota;
 		user.messages = quota->set_messages ? quota->messages : user.messages;
 		ok = userdb_put(db, span_str(name), &user, false, &taken, why);
+	}
+	arena_free(&mem);
+	return ok;
+}
+
+bool
+useradmin_set_scram(struct userdb *db, struct span name, struct span hash, struct span scram, struct fail *why)
+{
+	struct user user;
+	struct arena mem;
+	enum bdb_found found;
+	bool taken, ok;
+
+	arena_init(&mem, SCRATCH);
+	found = userdb_get(db, name, &mem, &user, why);
+	ok = found != BDB_FAILED;
+	if (found == BDB_FOUND && span_eq(user.hash, hash)) {
+		user.scram = scram;
+		ok = userdb_put(db, name, &user, false, &taken, why);
 	}
 	arena_free(&mem);
 	return ok;

@@ -6,17 +6,16 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/digest.h"
 
 static const struct desc_field fields[] = {
 #define FIELD(kind, name, bound, doc) { #name, DESC_##kind, bound, offsetof(struct user, name), doc },
 #include "table/userdb.def"
 };
-
-/* What the first version had of them. */
-enum { FIELDS_1 = 7 };
-static const struct desc user_desc_1 = { "user", fields, FIELDS_1, sizeof(struct user), "a mailbox user" };
 
 static const struct desc user_desc = { "user", fields, sizeof(fields) / sizeof(fields[0]), sizeof(struct user), "a mailbox user" };
 
@@ -24,9 +23,10 @@ struct userdb {
 	struct bdb_env *env;
 	struct bdb *users;
 	char *dir; /* owned */
+	uint8_t secret[DIGEST_SHA256]; /* what salts are made with */
 };
 
-enum { RECORD_MAX = 4096 };
+enum { RECORD_MAX = 4096, SECRET_SCRATCH = 1024 };
 
 static bool
 is_name_byte(char c)
@@ -112,6 +112,42 @@ give_to_owner(const char *dir, struct fail *why)
 	return ok;
 }
 
+/* Made at the first opening, then kept: with another one everybody who has been asked about would get another salt
+ * but those with keys. */
+static bool
+read_secret(struct userdb *db, struct fail *why)
+{
+	struct bdb *secrets = NULL;
+	struct arena mem;
+	struct span value = SPAN_NONE;
+	uint8_t fresh[sizeof(db->secret)];
+	bool taken, ok;
+
+	arena_init(&mem, SECRET_SCRATCH);
+	ok = bdb_open(db->env, "secrets", BDB_BTREE, &secrets, why) &&
+	     (getrandom(fresh, sizeof(fresh), 0) == (ssize_t)sizeof(fresh) || fail_errno(why, 0, "random bytes")) &&
+	     bdb_add(secrets, SPAN("scram-salt"), span_of(fresh, sizeof(fresh)), &taken, why) &&
+	     bdb_get(secrets, SPAN("scram-salt"), &mem, &value, why) == BDB_FOUND;
+	if (ok && value.n != sizeof(db->secret))
+		ok = fail_set(why, FAIL_TEMP, 0, "the secret of the user database is damaged");
+	if (ok)
+		memcpy(db->secret, value.p, sizeof(db->secret));
+	explicit_bzero(fresh, sizeof(fresh));
+	if (secrets)
+		(void)bdb_close(&secrets, why);
+	arena_free(&mem);
+	return ok;
+}
+
+void
+userdb_salt(const struct userdb *db, struct span name, uint8_t salt[USERDB_SALT])
+{
+	uint8_t mac[DIGEST_SHA256];
+
+	digest_hmac(span_of(db->secret, sizeof(db->secret)), name, mac);
+	memcpy(salt, mac, USERDB_SALT);
+}
+
 bool
 userdb_open(const char *dir, struct userdb **out, struct fail *why)
 {
@@ -122,7 +158,7 @@ userdb_open(const char *dir, struct userdb **out, struct fail *why)
 		free(db);
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	}
-	if (!bdb_env_open(dir, &db->env, why) || !bdb_open(db->env, "users", BDB_BTREE, &db->users, why) ||
+	if (!bdb_env_open(dir, &db->env, why) || !bdb_open(db->env, "users", BDB_BTREE, &db->users, why) || !read_secret(db, why) ||
 	    !give_to_owner(dir, why)) {
 		userdb_close(&db);
 		return false;
@@ -143,6 +179,7 @@ userdb_close(struct userdb **at)
 		(void)bdb_close(&db->users, &why);
 	bdb_env_close(&db->env);
 	(void)give_to_owner(db->dir, &why);
+	explicit_bzero(db->secret, sizeof(db->secret));
 	free(db->dir);
 	free(db);
 	*at = NULL;
@@ -152,13 +189,12 @@ static bool
 decode(struct span record, struct user *user, struct fail *why)
 {
 	const struct desc_field *bad = NULL;
+	struct span fields_of = span_from(record, 1);
+	int version = record.n ? record.p[0] : 0;
 
-	const struct desc *desc = record.n && record.p[0] == 1 ? &user_desc_1 : &user_desc;
-
-	*user = (struct user){ .uid = 0 };
-	if (record.n < 1 || record.p[0] < 1 || record.p[0] > USERDB_VERSION)
-		return fail_set(why, FAIL_TEMP, 0, "user record of unknown version %d", record.n ? record.p[0] : 0);
-	if (!desc_decode(desc, span_from(record, 1), user, &bad))
+	if (version < 1 || version > USERDB_VERSION)
+		return fail_set(why, FAIL_TEMP, 0, "user record of unknown version %d", version);
+	if (!(version < USERDB_VERSION ? desc_decode_older(&user_desc, fields_of, user, &bad) : desc_decode(&user_desc, fields_of, user, &bad)))
 		return fail_set(why, FAIL_TEMP, 0, "user record is damaged at %s", bad ? bad->name : "its end");
 	return true;
 }

@@ -9,7 +9,7 @@
 #include "desc/desc.h"
 #include "table/bdb.h"
 
-enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 2 };
+enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 3, USERDB_SALT = 16 };
 
 #define QUOTA_NONE UINT64_MAX
 
@@ -38,6 +38,9 @@ void userdb_close(struct userdb **db);
 enum bdb_found userdb_get(struct userdb *db, struct span name, struct arena *mem, struct user *user, struct fail *why);
 /* create: false with *taken when there is one already; else replaces. */
 bool userdb_put(struct userdb *db, struct span name, const struct user *user, bool create, bool *taken, struct fail *why);
+/* The salt of this user's SCRAM keys, from the name and a secret of the database: the same whether there is such a
+ * user or not, and after each change of the password, so that asking for salts tells nothing about who exists. */
+void userdb_salt(const struct userdb *db, struct span name, uint8_t salt[USERDB_SALT]);
 bool userdb_delete(struct userdb *db, struct span name, struct fail *why);
 /* match: name@domain, domain or @domain, or empty for all; until visit says false. */
 bool userdb_each(struct userdb *db, struct span match, bool (*visit)(void *arg, struct span name, const struct user *user), void *arg,

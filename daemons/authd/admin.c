@@ -11,7 +11,8 @@ struct change {
 	struct ipc_user_admin_set set;
 	char user[B_ADDRESS + 1], home[B_PATH + 1];
 	struct password_cost cost;
-	struct buf password, hash; /* wiped */
+	struct buf password; /* wiped */
+	struct useradmin_secret secret; /* wiped */
 	struct fail why;
 	bool ok;
 };
@@ -47,7 +48,7 @@ run(struct work *w)
 {
 	struct change *ch = OWNER_OF(w, struct change, work);
 
-	ch->ok = buf_len(&ch->password) == 0 || password_hash(buf_span(&ch->password), &ch->cost, &ch->hash, &ch->why);
+	ch->ok = useradmin_hash(&ch->secret, buf_span(&ch->password), &ch->cost, &ch->why);
 }
 
 static void
@@ -56,12 +57,12 @@ done(struct work *w)
 	struct change *ch = OWNER_OF(w, struct change, work);
 	struct authd *a = ch->link->authd;
 
-	ch->ok = ch->ok && useradmin_set(a->db, &ch->set, buf_span(&ch->hash), loop_wall_ms(a->service->loop) / 1000, &ch->why);
+	ch->ok = ch->ok && useradmin_set(a->db, &ch->set, &ch->secret, loop_wall_ms(a->service->loop) / 1000, &ch->why);
 	if (ch->ok)
 		announce(a, ch->set.create ? "added" : "changed", ch->set.user);
 	finish(ch->link->channel, ch->set.id, ch->ok, &ch->why);
 	buf_wipe(&ch->password);
-	buf_wipe(&ch->hash);
+	useradmin_secret_wipe(&ch->secret);
 	link_unref(ch->link);
 	free(ch);
 }
@@ -90,7 +91,7 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 	ch->set.home = span_str(ch->home);
 	ch->cost = authd_cost(l->authd);
 	buf_init(&ch->password, PASSWORD_MAX);
-	buf_init(&ch->hash, PASSWORD_HASH_MAX);
+	useradmin_secret_init(&ch->secret, l->authd->db, ch->set.user, authd_scram_iterations(l->authd));
 	buf_put(&ch->password, m->password);
 	ch->set.password = SPAN_NONE;
 	worker_submit(l->authd->pool, &ch->work);

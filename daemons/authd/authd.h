@@ -3,6 +3,7 @@
  * authd: what its parts share.
  *
  * check.c   one login from question to answer
+ * scram.c   the same for SCRAM, in two rounds
  * admin.c   changes of the user database
  * link.c    channels that work in the background answers to
  * main.c    channels, start, reload, stop
@@ -20,6 +21,8 @@
 enum {
 	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
 	CHECKS_PER_CLIENT = 64,   /* of one client address */
+	EXCHANGES_MAX = 4096,     /* SCRAM: clients that are to answer a challenge */
+	EXCHANGES_PER_CLIENT = 64,
 	SCRATCH_MAX = 64 * 1024,
 };
 
@@ -33,7 +36,8 @@ struct authd {
 	struct channel *ticket;   /* to userd; owned; NULL while it is away */
 	struct list links;        /* struct link: channels of auth, users and user_admin */
 	struct list checks;       /* struct check */
-	size_t nchecks;
+	struct list exchanges;    /* struct check, the oldest first: SCRAM, while the client has the word */
+	size_t nchecks, nexchanges;
 	uint64_t good, wrong, refused, cached;
 };
 
@@ -52,10 +56,16 @@ void link_unref(struct link *l);
 
 /* How new passwords are stored. */
 struct password_cost authd_cost(const struct authd *a);
+/* 0: SCRAM is not in use, and no keys for it are made. */
+uint32_t authd_scram_iterations(const struct authd *a);
 
 /* check.c */
 bool check_begin(struct link *l, const struct ipc_auth_ask *ask);
 void check_drop_all(struct authd *a); /* at the end, with no worker left */
+
+/* scram.c */
+bool scram_begin(struct link *l, const struct ipc_auth_scram *m);
+bool scram_prove(struct link *l, const struct ipc_auth_proof *m); /* false: not what a front would send */
 
 /* admin.c */
 bool admin_set(struct link *l, const struct ipc_user_admin_set *m);

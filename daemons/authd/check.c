@@ -2,28 +2,14 @@
  *
  * One login: look up, wait if the guard says so, hash on a thread, answer;
  * a wrong password's answer is held back. An unknown user goes the same way
- * with a dummy hash, so that neither time nor words tell the two apart.
+ * with a dummy hash, so that neither time nor words tell the two apart. A user
+ * without SCRAM keys gets them from the first good password.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "daemons/authd/authd.h"
-
-struct check {
-	struct work work;
-	struct timer wait;
-	struct list node;
-	struct link *link; /* counted */
-	uint64_t id;
-	char name[USERDB_NAME + 1]; /* canonical; "" if it cannot be anybody's */
-	char client[B_NAME + 1];
-	char service[B_NAME + 1];
-	char mechanism[B_NAME + 1];
-	struct buf password, stored; /* wiped */
-	bool known, tls, good;
-	char why[80];
-};
+#include "daemons/authd/check.h"
 
 static void
 check_free(struct check *k)
@@ -32,10 +18,16 @@ check_free(struct check *k)
 
 	timer_stop(&k->wait);
 	list_remove(&k->node);
-	a->nchecks--;
+	if (k->challenged)
+		a->nexchanges--;
+	else
+		a->nchecks--;
 	buf_wipe(&k->password);
 	buf_wipe(&k->stored);
+	buf_wipe(&k->scram);
+	buf_free(&k->message);
 	link_unref(k->link);
+	explicit_bzero(k, sizeof(*k));
 	free(k);
 }
 
@@ -46,6 +38,12 @@ refuse(struct channel *c, uint64_t id, bool temporary, const char *why)
 
 	if (c)
 		(void)ipc_send_auth_answer(c, &m);
+}
+
+void
+check_refuse(struct channel *c, uint64_t id, const char *why)
+{
+	refuse(c, id, true, why);
 }
 
 static void
@@ -65,17 +63,27 @@ on_held_back(struct timer *t)
 	check_free(k);
 }
 
-static void
-answer_wrong(struct check *k)
+void
+check_answer_wrong(struct check *k, const char *why)
 {
 	struct authd *a = k->link->authd;
 	int64_t wait = guard_failed(&a->guard, span_str(k->name), span_str(k->client), loop_now_ms(a->service->loop));
 
+	(void)span_cstr(span_sub(span_str(why), 0, sizeof(k->why) - 1), k->why, sizeof(k->why));
 	a->wrong++;
 	log_outcome(k, "failed");
 	timer_init(&k->wait, a->service->loop, on_held_back);
 	if (wait <= 0 || !timer_set(&k->wait, wait))
 		on_held_back(&k->wait);
+}
+
+void
+check_answer_later(struct check *k, const char *why)
+{
+	(void)span_cstr(span_sub(span_str(why), 0, sizeof(k->why) - 1), k->why, sizeof(k->why));
+	log_outcome(k, "unavailable");
+	refuse(k->link->channel, k->id, true, k->why);
+	check_free(k);
 }
 
 static bool
@@ -105,8 +113,8 @@ grant(struct check *k, const struct user *user, uint8_t ticket[B_TICKET])
 	return ok;
 }
 
-static void
-answer_good(struct check *k, const struct user *user)
+void
+check_answer_good(struct check *k, const struct user *user)
 {
 	struct authd *a = k->link->authd;
 	struct ipc_auth_answer m = { .id = k->id, .ok = true, .user = span_str(k->name) };
@@ -115,17 +123,17 @@ answer_good(struct check *k, const struct user *user)
 
 	guard_succeeded(&a->guard, m.user, span_str(k->client), loop_now_ms(a->service->loop));
 	if (session && !grant(k, user, ticket)) {
-		(void)strcpy(k->why, "userd is away");
-		log_outcome(k, "unavailable");
-		refuse(k->link->channel, k->id, true, k->why);
-	} else {
-		if (session)
-			m.ticket = span_of(ticket, sizeof(ticket));
-		a->good++;
-		log_outcome(k, "ok");
-		if (k->link->channel)
-			(void)ipc_send_auth_answer(k->link->channel, &m);
+		check_answer_later(k, "userd is away");
+		return;
 	}
+	if (session)
+		m.ticket = span_of(ticket, sizeof(ticket));
+	if (k->proved)
+		m.signature = span_of(k->signature, sizeof(k->signature));
+	a->good++;
+	log_outcome(k, "ok");
+	if (k->link->channel)
+		(void)ipc_send_auth_answer(k->link->channel, &m);
 	explicit_bzero(ticket, sizeof(ticket));
 	check_free(k);
 }
@@ -136,6 +144,24 @@ run(struct work *w)
 	struct check *k = OWNER_OF(w, struct check, work);
 
 	k->good = password_check(buf_span(&k->password), buf_span(&k->stored));
+	if (k->good && k->iterations) {
+		struct scramkey key;
+
+		scramkey_make(buf_span(&k->password), span_of(k->salt, sizeof(k->salt)), k->iterations, &key);
+		scramkey_put(&key, &k->scram);
+		explicit_bzero(&key, sizeof(key));
+	}
+}
+
+/* Whoever has logged in with a password may use SCRAM from now on. */
+static void
+add_scram(const struct check *k, const struct user *user)
+{
+	struct fail why;
+
+	if (buf_len(&k->scram) && buf_ok(&k->scram) &&
+	    !useradmin_set_scram(k->link->authd->db, span_str(k->name), user->hash, buf_span(&k->scram), &why))
+		log_put(LOG_failure, "user database: %s", why.text);
 }
 
 /* The hash was computed; the user is read again, as it may have changed meanwhile. */
@@ -149,17 +175,16 @@ done(struct work *w)
 	struct fail why;
 
 	if (!k->good || !k->known) {
-		(void)strcpy(k->why, k->known ? "wrong password" : "unknown user or login is not possible");
-		answer_wrong(k);
+		check_answer_wrong(k, k->known ? "wrong password" : "unknown user or login is not possible");
 		return;
 	}
 	arena_init(&mem, SCRATCH_MAX);
 	if (userdb_get(a->db, span_str(k->name), &mem, &user, &why) != BDB_FOUND || !span_eq(user.hash, buf_span(&k->stored))) {
-		(void)strcpy(k->why, "the user was changed meanwhile");
-		answer_wrong(k);
+		check_answer_wrong(k, "the user was changed meanwhile");
 	} else {
+		add_scram(k, &user);
 		cache_put(&a->cache, span_str(k->name), buf_span(&k->password), user.hash, loop_now_ms(a->service->loop));
-		answer_good(k, &user);
+		check_answer_good(k, &user);
 	}
 	arena_free(&mem);
 }
@@ -172,6 +197,16 @@ on_waited(struct timer *t)
 	worker_submit(k->link->authd->pool, &k->work);
 }
 
+/* No keys yet, or such as new ones would not be. */
+static bool
+wants_scram(const struct authd *a, const struct user *user)
+{
+	struct scramkey key;
+	uint32_t iterations = authd_scram_iterations(a);
+
+	return iterations && (!scramkey_parse(user->scram, &key) || key.iterations != iterations);
+}
+
 /* Found in the cache, or on its way to a thread. */
 static void
 start(struct check *k, const struct user *user)
@@ -181,10 +216,14 @@ start(struct check *k, const struct user *user)
 
 	if (k->known && cache_has(&a->cache, span_str(k->name), buf_span(&k->password), user->hash, now)) {
 		a->cached++;
-		answer_good(k, user);
+		check_answer_good(k, user);
 		return;
 	}
 	buf_put(&k->stored, k->known ? user->hash : buf_span(&a->dummy));
+	if (k->known && wants_scram(a, user)) {
+		k->iterations = authd_scram_iterations(a);
+		userdb_salt(a->db, span_str(k->name), k->salt);
+	}
 	wait = guard_before(&a->guard, span_str(k->name), span_str(k->client), now);
 	timer_init(&k->wait, a->service->loop, on_waited);
 	if (wait <= 0 || !timer_set(&k->wait, wait))
@@ -238,6 +277,8 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	canonical_name(ask->user, a->service->conf->myorigin, k->name);
 	buf_init(&k->password, PASSWORD_MAX);
 	buf_init(&k->stored, PASSWORD_HASH_MAX);
+	buf_init(&k->scram, SCRAMKEY_TEXT_MAX);
+	buf_init(&k->message, 3 * B_SCRAM);
 	buf_put(&k->password, ask->password);
 	timer_init(&k->wait, a->service->loop, on_waited);
 	list_push(&a->checks, &k->node);
@@ -245,9 +286,8 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	return k;
 }
 
-/* RFC 4616 2: acting as somebody else is not possible here. */
-static bool
-own_identity(const struct ipc_auth_ask *ask, const char *name)
+bool
+check_own_identity(const struct ipc_auth_ask *ask, const char *name)
 {
 	char other[USERDB_NAME + 1];
 
@@ -275,34 +315,46 @@ look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, stru
 	return found;
 }
 
-bool
-check_begin(struct link *l, const struct ipc_auth_ask *ask)
+struct check *
+check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, bool *found)
 {
 	struct authd *a = l->authd;
 	struct check *k;
-	struct arena mem;
-	struct user user = { .uid = 0 };
 	struct fail why;
-	enum bdb_found found;
+	enum bdb_found result;
 
 	if (!a->db || !a->pool) {
-		refuse(l->channel, ask->id, true, "authd is starting or stopping");
-		return true;
+		check_refuse(l->channel, ask->id, "authd is starting or stopping");
+		return NULL;
 	}
 	if (a->nchecks >= CHECKS_MAX || same_client(a, ask->client_addr) >= CHECKS_PER_CLIENT || !(k = check_new(l, ask))) {
 		a->refused++;
 		log_put(LOG_limit, "too many logins at once client=%.*s", SPAN_ARG(ask->client_addr));
-		refuse(l->channel, ask->id, true, "too many logins at once");
-		return true;
+		check_refuse(l->channel, ask->id, "too many logins at once");
+		return NULL;
 	}
+	*user = (struct user){ .uid = 0 };
+	result = look_up(k, ask, mem, user, &why);
+	*found = result == BDB_FOUND;
+	if (result != BDB_FAILED)
+		return k;
+	log_put(LOG_failure, "user database: %s", why.text);
+	check_answer_later(k, "the user database cannot be read");
+	return NULL;
+}
+
+bool
+check_begin(struct link *l, const struct ipc_auth_ask *ask)
+{
+	struct arena mem;
+	struct user user;
+	struct check *k;
+	bool found;
+
 	arena_init(&mem, SCRATCH_MAX);
-	found = look_up(k, ask, &mem, &user, &why);
-	if (found == BDB_FAILED) {
-		log_put(LOG_failure, "user database: %s", why.text);
-		refuse(l->channel, ask->id, true, "the user database cannot be read");
-		check_free(k);
-	} else {
-		k->known = found == BDB_FOUND && password_known(user.hash) && own_identity(ask, k->name);
+	k = check_admit(l, ask, &mem, &user, &found);
+	if (k) {
+		k->known = found && password_known(user.hash) && check_own_identity(ask, k->name);
 		start(k, &user);
 	}
 	arena_free(&mem);
@@ -314,4 +366,6 @@ check_drop_all(struct authd *a)
 {
 	while (!list_empty(&a->checks))
 		check_free(OWNER_OF(a->checks.next, struct check, node));
+	while (!list_empty(&a->exchanges))
+		check_free(OWNER_OF(a->exchanges.next, struct check, node));
 }

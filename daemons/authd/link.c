@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "daemons/authd/authd.h"
+#include "net/sasl.h"
 
 struct link *
 link_new(struct authd *a, struct channel *c)
@@ -42,4 +43,12 @@ authd_cost(const struct authd *a)
 		.kind = conf->auth_password_hash == CONF_HASH_YESCRYPT ? PASSWORD_YESCRYPT : PASSWORD_ARGON2ID,
 		.memory_kib = (uint32_t)(conf->auth_hash_memory / 1024 < UINT32_MAX ? conf->auth_hash_memory / 1024 : UINT32_MAX),
 	};
+}
+
+uint32_t
+authd_scram_iterations(const struct authd *a)
+{
+	const struct conf *conf = a->service->conf;
+
+	return sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n) & SASL_SCRAM ? (uint32_t)conf->auth_scram_iterations : 0;
 }

@@ -20,6 +20,18 @@ on_auth_ask(struct channel *c, const struct ipc_auth_ask *m)
 }
 
 static bool
+on_auth_scram(struct channel *c, const struct ipc_auth_scram *m)
+{
+	return scram_begin(channel_owner(c), m);
+}
+
+static bool
+on_auth_proof(struct channel *c, const struct ipc_auth_proof *m)
+{
+	return scram_prove(channel_owner(c), m);
+}
+
+static bool
 on_users_ask(struct channel *c, const struct ipc_users_ask *m)
 {
 	struct link *l = channel_owner(c);
@@ -209,6 +221,7 @@ on_boot(struct service *s, struct fail *why)
 	a->service = s;
 	list_init(&a->links);
 	list_init(&a->checks);
+	list_init(&a->exchanges);
 	guard_init(&a->guard, s->conf->auth_failure_delay);
 	s->state = a;
 	if (!cache_init(&a->cache))
@@ -283,8 +296,8 @@ on_state(struct service *s, struct buf *out)
 {
 	const struct authd *a = s->state;
 
-	buf_printf(out, "good=%llu wrong=%llu refused=%llu cached=%llu pending=%zu", (unsigned long long)a->good, (unsigned long long)a->wrong,
-	    (unsigned long long)a->refused, (unsigned long long)a->cached, a->nchecks);
+	buf_printf(out, "good=%llu wrong=%llu refused=%llu cached=%llu pending=%zu exchanges=%zu", (unsigned long long)a->good, (unsigned long long)a->wrong,
+	    (unsigned long long)a->refused, (unsigned long long)a->cached, a->nchecks, a->nexchanges);
 }
 
 static const struct channel_ops auth_ops = { dispatch_auth, on_link_closed, NULL };

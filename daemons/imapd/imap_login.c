@@ -17,7 +17,6 @@ struct imap_login {
 	struct login base;
 	struct imap_reader reader;
 	struct arena arena; /* of one command */
-	bool answering;     /* the next line is an answer within AUTHENTICATE */
 	bool tagged;        /* base.tag is the command's */
 };
 
@@ -32,14 +31,16 @@ of(struct login *l)
 static void
 put_capability(struct login *l)
 {
+	struct sasl_offer offer = login_offer(l);
+
 	buf_put(l->out, SPAN("CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ENABLE ID IDLE"));
 	if (l->tls_offered && !l->tls)
 		buf_put(l->out, SPAN(" STARTTLS"));
-	if (!l->set.auth || !login_secure(l)) /* RFC 3501 6.2.3, RFC 2595 3.2 */
+	if (!login_by_password(l)) /* RFC 3501 6.2.3, RFC 2595 3.2 */
 		buf_put(l->out, SPAN(" LOGINDISABLED"));
-	else {
+	if (sasl_usable(&offer)) {
 		buf_putc(l->out, ' ');
-		sasl_list(l->out, "AUTH=");
+		sasl_list(l->out, "AUTH=", &offer);
 	}
 }
 
@@ -123,9 +124,9 @@ do_starttls(struct login *l, struct imap_parse *p)
 }
 
 static bool
-may_log_in(struct login *l)
+may_log_in(struct login *l, bool allowed)
 {
-	if (l->set.auth && login_secure(l))
+	if (allowed)
 		return true;
 	if (l->set.auth && !l->tls)
 		reply(l, "NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (TLS) connections.");
@@ -144,7 +145,7 @@ do_login(struct login *l, struct imap_parse *p)
 	if (!imap_take_sp(p) || !imap_take_astring(p, &user) || !imap_take_sp(p) || !imap_take_astring(p, &password) ||
 	    !imap_take_end(p))
 		bad(l, "BAD Expected LOGIN name password.");
-	else if (may_log_in(l)) {
+	else if (may_log_in(l, login_by_password(l))) {
 		if (login_user(l, user) && login_password(l, password))
 			login_check(l, SPAN("LOGIN"));
 		else
@@ -155,22 +156,14 @@ do_login(struct login *l, struct imap_parse *p)
 static void
 go_on(struct login *l, enum sasl_result result)
 {
-	of(l)->answering = result == SASL_CHALLENGE;
-	if (result == SASL_CHALLENGE) {
-		buf_put(l->out, SPAN("+ "));
-		buf_put(l->out, sasl_challenge(&l->sasl));
-		buf_put(l->out, SPAN("\r\n"));
-	} else if (result == SASL_CHECK && login_sasl(l)) {
-		return;
-	} else {
-		sasl_end(&l->sasl);
+	if (!login_exchange(l, result))
 		bad(l, result == SASL_CANCELLED ? "BAD Authentication cancelled." : "BAD Malformed authentication data.");
-	}
 }
 
 static void
 do_authenticate(struct login *l, struct imap_parse *p)
 {
+	struct sasl_offer offer = login_offer(l);
 	const struct sasl_mechanism *m;
 	struct span name, initial = SPAN_NONE;
 	struct fail why;
@@ -184,10 +177,10 @@ do_authenticate(struct login *l, struct imap_parse *p)
 	if (given)
 		initial = cursor_rest(&p->c);
 	m = sasl_find(name);
-	if (!m)
+	if (!m || !(sasl_set(&name, 1) & l->set.mechanisms))
 		bad(l, "NO [CANNOT] Unsupported authentication mechanism.");
-	else if (may_log_in(l))
-		go_on(l, sasl_begin(&l->sasl, m, given, initial, &why));
+	else if (may_log_in(l, sasl_offered(m, &offer)))
+		go_on(l, sasl_begin(&l->sasl, m, &offer, given, initial, &why));
 }
 
 static const struct {
@@ -291,7 +284,7 @@ imap_input(struct login *l, struct span in)
 	while (l->want == LOGIN_INPUT && eaten < in.n) {
 		size_t at = s->reader.at;
 		struct span rest = span_from(in, eaten);
-		size_t n = s->answering ? take_answer(l, rest) : take_command(l, rest);
+		size_t n = l->answering ? take_answer(l, rest) : take_command(l, rest);
 
 		if (n == 0 && s->reader.at == at)
 			break;

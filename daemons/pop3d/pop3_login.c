@@ -10,7 +10,6 @@ enum { MAX_LINE = 4 << 10 }; /* RFC 2449 4 allows 255; an initial response of AU
 
 struct pop3_login {
 	struct login base;
-	bool answering; /* the next line is an answer within AUTH */
 	bool named;     /* USER was given */
 };
 
@@ -40,9 +39,9 @@ err(struct login *l, const char *text)
 }
 
 static bool
-may_log_in(struct login *l)
+may_log_in(struct login *l, bool allowed)
 {
-	if (l->set.auth && login_secure(l))
+	if (allowed)
 		return true;
 	err(l, l->set.auth ? "Plaintext authentication disallowed on non-secure (TLS) connections."
 	                   : "Logging in is not possible here.");
@@ -52,7 +51,7 @@ may_log_in(struct login *l)
 static void
 do_user(struct login *l, struct span arg)
 {
-	if (!may_log_in(l))
+	if (!may_log_in(l, login_by_password(l)))
 		return;
 	if (!login_user(l, arg)) {
 		err(l, "Invalid user name.");
@@ -79,17 +78,30 @@ do_pass(struct login *l, struct span arg)
 static void
 go_on(struct login *l, enum sasl_result result)
 {
-	of(l)->answering = result == SASL_CHALLENGE;
-	if (result == SASL_CHALLENGE) {
-		buf_put(l->out, SPAN("+ "));
-		buf_put(l->out, sasl_challenge(&l->sasl));
-		buf_put(l->out, SPAN("\r\n"));
-	} else if (result == SASL_CHECK && login_sasl(l)) {
-		of(l)->named = false;
-	} else {
-		sasl_end(&l->sasl);
+	of(l)->named = false;
+	if (!login_exchange(l, result))
 		err(l, result == SASL_CANCELLED ? "Authentication cancelled." : "Malformed authentication data.");
+}
+
+/* What old clients ask; not in RFC 5034. */
+static void
+list_mechanisms(struct login *l, const struct sasl_offer *offer)
+{
+	buf_put(l->out, SPAN("+OK\r\n"));
+	if (sasl_usable(offer)) {
+		struct buf names;
+		struct span rest, name;
+
+		buf_init(&names, 256);
+		sasl_list(&names, "", offer);
+		rest = buf_span(&names);
+		while ((name = span_word(&rest)).n) {
+			buf_put(l->out, name);
+			buf_put(l->out, SPAN("\r\n"));
+		}
+		buf_free(&names);
 	}
+	buf_put(l->out, SPAN(".\r\n"));
 }
 
 static void
@@ -97,26 +109,31 @@ do_auth(struct login *l, struct span arg)
 {
 	struct span name = span_word(&arg), initial = span_word(&arg);
 	const struct sasl_mechanism *m = sasl_find(name);
+	struct sasl_offer offer = login_offer(l);
 	struct fail why;
 
-	if (!name.n) /* what old clients ask; not in RFC 5034 */
-		buf_put(l->out, login_secure(l) ? SPAN("+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n") : SPAN("+OK\r\n.\r\n"));
-	else if (!m)
+	if (!name.n)
+		list_mechanisms(l, &offer);
+	else if (!m || !(sasl_set(&name, 1) & l->set.mechanisms))
 		err(l, "Unsupported authentication mechanism.");
-	else if (may_log_in(l))
-		go_on(l, sasl_begin(&l->sasl, m, initial.n > 0, initial, &why));
+	else if (may_log_in(l, sasl_offered(m, &offer)))
+		go_on(l, sasl_begin(&l->sasl, m, &offer, initial.n > 0, initial, &why));
 }
 
 static void
 do_capa(struct login *l, struct span arg)
 {
+	struct sasl_offer offer = login_offer(l);
+
 	(void)arg;
 	buf_put(l->out, SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"));
 	if (l->tls_offered && !l->tls)
 		buf_put(l->out, SPAN("STLS\r\n"));
-	if (l->set.auth && login_secure(l)) {
-		buf_put(l->out, SPAN("USER\r\nSASL "));
-		sasl_list(l->out, "");
+	if (login_by_password(l))
+		buf_put(l->out, SPAN("USER\r\n"));
+	if (sasl_usable(&offer)) {
+		buf_put(l->out, SPAN("SASL "));
+		sasl_list(l->out, "", &offer);
 		buf_put(l->out, SPAN("\r\n"));
 	}
 	buf_put(l->out, SPAN(".\r\n"));
@@ -204,7 +221,7 @@ pop3_input(struct login *l, struct span in)
 		size_t lf = span_chr(rest, '\n');
 		struct span line = span_sub(rest, 0, lf);
 
-		if (line.n > (of(l)->answering ? SASL_LINE_MAX : MAX_LINE)) {
+		if (line.n > (l->answering ? SASL_LINE_MAX : MAX_LINE)) {
 			err(l, "Line too long.");
 			l->want = LOGIN_CLOSE;
 			return in.n;
@@ -214,7 +231,7 @@ pop3_input(struct login *l, struct span in)
 		if (line.n && line.p[line.n - 1] == '\r')
 			line.n--;
 		eaten += lf + 1;
-		if (of(l)->answering)
+		if (l->answering)
 			go_on(l, sasl_step(&l->sasl, line, &why));
 		else
 			execute(l, line);

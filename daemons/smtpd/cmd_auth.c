@@ -5,6 +5,27 @@
  */
 #include "command.h"
 
+static bool
+binding(void *arg, struct span type, struct buf *out)
+{
+	struct session *s = arg;
+
+	return s->ports->binding(s->owner, type, out);
+}
+
+struct sasl_offer
+auth_offer(struct session *s)
+{
+	const struct policy *p = s->policy;
+	struct sasl_offer offer = { .mechanisms = p->mechanisms, .closed = s->tls.n || !p->conf->disable_plaintext_auth };
+
+	if (s->tls.n) {
+		offer.binding = binding;
+		offer.arg = s;
+	}
+	return offer;
+}
+
 void
 auth_abandon(struct session *s)
 {
@@ -24,6 +45,19 @@ failed(struct session *s)
 	}
 }
 
+/* authd was asked, or could not be. */
+static void
+wait_for(struct session *s, uint64_t id, bool asked)
+{
+	if (!asked) {
+		auth_abandon(s);
+		reply_status(s, STATUS_AUTH_TEMP, SPAN_NONE);
+		return;
+	}
+	s->ask_id = id;
+	s->wait = WAIT_AUTH;
+}
+
 static void
 ask(struct session *s)
 {
@@ -39,12 +73,46 @@ ask(struct session *s)
 	bool asked = session_set(s, &s->subject, m.user) && s->ports->ask_auth(s->owner, &m);
 
 	auth_abandon(s);
-	if (!asked) {
+	wait_for(s, m.id, asked);
+}
+
+static void
+ask_scram(struct session *s)
+{
+	struct ipc_auth_scram m = {
+		.service = SPAN("smtp"),
+		.mechanism = sasl_name(s->sasl.mechanism),
+		.client_addr = s->address,
+		.tls = s->tls.n > 0,
+		.authzid = s->sasl.authzid,
+		.user = s->sasl.user,
+		.bare = s->sasl.bare,
+		.nonce = s->sasl.nonce,
+	};
+	bool asked = session_set(s, &s->subject, m.user) && s->ports->ask_scram(s->owner, &m);
+
+	wait_for(s, m.id, asked);
+}
+
+static void
+ask_proof(struct session *s)
+{
+	const struct scram_final *final = &s->sasl.final;
+	struct ipc_auth_proof m = { .id = s->ask_id, .without_proof = final->without, .proof = span_of(final->proof, sizeof(final->proof)) };
+
+	wait_for(s, m.id, s->ports->ask_proof(s->owner, &m));
+}
+
+static void
+logged_in(struct session *s, struct span user)
+{
+	auth_abandon(s);
+	if (!session_set(s, &s->user, user)) {
 		reply_status(s, STATUS_AUTH_TEMP, SPAN_NONE);
 		return;
 	}
-	s->ask_id = m.id;
-	s->wait = WAIT_AUTH;
+	s->ports->note(s->owner, SESSION_NOTE_AUTH_OK, s->user);
+	reply_status(s, STATUS_AUTH_OK, SPAN_NONE);
 }
 
 static void
@@ -57,6 +125,15 @@ go_on(struct session *s, enum sasl_result result, const struct fail *why)
 		return;
 	case SASL_CHECK:
 		ask(s);
+		return;
+	case SASL_BEGIN:
+		ask_scram(s);
+		return;
+	case SASL_PROVE:
+		ask_proof(s);
+		return;
+	case SASL_DONE:
+		logged_in(s, s->subject);
 		return;
 	case SASL_CANCELLED:
 	case SASL_BAD:
@@ -83,8 +160,6 @@ auth_refusal(const struct session *s, struct span *text)
 		*text = SPAN("Logging in is not offered here");
 		return STATUS_NOT_IMPLEMENTED;
 	}
-	if (!s->tls.n && s->policy->conf->disable_plaintext_auth)
-		return STATUS_AUTH_ENCRYPTION;
 	if (s->user.n) {
 		*text = SPAN("Logged in already");
 		return STATUS_BAD_SEQUENCE;
@@ -96,29 +171,60 @@ void
 cmd_auth(struct session *s, struct span args)
 {
 	const struct sasl_mechanism *mechanism = sasl_find(span_word(&args));
+	struct sasl_offer offer = auth_offer(s), closed = offer;
 	struct span text;
 	unsigned status = auth_refusal(s, &text);
 	struct fail why;
 
+	closed.closed = true;
 	args = span_trim(args);
 	if (status)
 		reply_status(s, status, text);
-	else if (!mechanism)
-		reply_status_code(s, STATUS_BAD_PARAMETER, 504, SPAN("Mechanism not known here"));
+	else if (mechanism && sasl_offered(mechanism, &offer))
+		go_on(s, sasl_begin(&s->sasl, mechanism, &offer, args.n > 0, args, &why), &why);
+	else if (mechanism && sasl_offered(mechanism, &closed))
+		reply_status(s, STATUS_AUTH_ENCRYPTION, SPAN_NONE);
 	else
-		go_on(s, sasl_begin(&s->sasl, mechanism, args.n > 0, args, &why), &why);
+		reply_status_code(s, STATUS_BAD_PARAMETER, 504, SPAN("Mechanism not known here"));
+}
+
+void
+session_on_challenge(struct session *s, const struct ipc_auth_challenge *m)
+{
+	struct fail why;
+	enum sasl_result result;
+
+	if (s->wait != WAIT_AUTH || m->id != s->ask_id || !s->sasl.mechanism)
+		return;
+	s->wait = WAIT_CLIENT;
+	result = sasl_challenged(&s->sasl, m->message, &why);
+	if (result == SASL_CHALLENGE) {
+		go_on(s, result, &why);
+		return;
+	}
+	auth_abandon(s);
+	reply_status(s, STATUS_AUTH_TEMP, SPAN_NONE);
 }
 
 void
 session_on_auth(struct session *s, const struct ipc_auth_answer *m)
 {
+	struct fail why;
+	bool proved = s->sasl.mechanism != NULL && m->signature.n > 0;
+
 	if (s->wait != WAIT_AUTH || m->id != s->ask_id)
 		return;
 	s->wait = WAIT_CLIENT;
-	if (m->ok && m->user.n && session_set(s, &s->user, m->user)) {
-		s->ports->note(s->owner, SESSION_NOTE_AUTH_OK, s->user);
-		reply_status(s, STATUS_AUTH_OK, SPAN_NONE);
-	} else if (m->temporary || m->ok)
+	if (m->ok && m->user.n && proved && session_set(s, &s->subject, m->user)) {
+		go_on(s, sasl_proved(&s->sasl, m->signature), &why); /* the client has the last word */
+		return;
+	}
+	if (m->ok && m->user.n && !s->sasl.mechanism) {
+		logged_in(s, m->user);
+		return;
+	}
+	auth_abandon(s);
+	if (m->temporary || m->ok)
 		reply_status(s, STATUS_AUTH_TEMP, SPAN_NONE);
 	else {
 		s->ports->note(s->owner, SESSION_NOTE_AUTH_FAILED, m->why);

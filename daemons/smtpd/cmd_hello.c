@@ -4,21 +4,16 @@
  */
 #include "command.h"
 
-static bool
-plaintext_auth_fine(const struct session *s)
-{
-	return s->tls.n || !s->policy->conf->disable_plaintext_auth;
-}
-
 /* What may be announced now. */
 static unsigned
-extensions(const struct session *s)
+extensions(struct session *s)
 {
+	struct sasl_offer offer = auth_offer(s);
 	unsigned set = s->policy->extensions;
 
 	if (s->tls.n || !s->may_tls)
 		set &= ~EXT(STARTTLS);
-	if (s->user.n || !plaintext_auth_fine(s))
+	if (s->user.n || !sasl_usable(&offer) || (s->policy->tls_first && !s->tls.n))
 		set &= ~EXT(AUTH);
 	if (!s->may_xclient)
 		set &= ~EXT(XCLIENT);
@@ -28,7 +23,7 @@ extensions(const struct session *s)
 }
 
 static void
-put_extension(const struct session *s, enum smtpd_extension bit, struct buf *line)
+put_extension(struct session *s, enum smtpd_extension bit, struct buf *line)
 {
 	static const char *const keywords[] = {
 #define X(name, keyword) keyword,
@@ -40,8 +35,10 @@ put_extension(const struct session *s, enum smtpd_extension bit, struct buf *lin
 	if (bit == EXT_BIT_SIZE && s->policy->listener->message_size_limit)
 		buf_printf(line, " %llu", (unsigned long long)s->policy->listener->message_size_limit);
 	else if (bit == EXT_BIT_AUTH) {
+		struct sasl_offer offer = auth_offer(s);
+
 		buf_putc(line, ' ');
-		sasl_list(line, "");
+		sasl_list(line, "", &offer);
 	} else if (bit == EXT_BIT_LIMITS) /* RFC 9422 4 */
 		buf_printf(line, " RCPTMAX=%llu", (unsigned long long)(s->policy->conf->smtpd_recipient_limit < 999999 ? s->policy->conf->smtpd_recipient_limit : 999999));
 	else if (bit == EXT_BIT_XFORWARD)

@@ -39,6 +39,7 @@ extern const size_t commands_count;
 /* cmd_auth.c: one line of the client within AUTH. */
 void auth_line(struct session *s, struct span line);
 void auth_abandon(struct session *s); /* back to commands, if it was within AUTH */
+struct sasl_offer auth_offer(struct session *s); /* what the client may log in with, where AUTH is offered at all */
 /* cmd_bdat.c: bytes of a chunk. */
 size_t chunk_input(struct session *s, struct span bytes);
 void chunk_unknown(struct session *s); /* a BDAT was refused and nobody knows where its chunk ends: ends the session */

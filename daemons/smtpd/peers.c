@@ -85,6 +85,18 @@ on_rcpt_open(struct service *s, struct channel *c, struct span peer, unsigned in
 /* auth: authd */
 
 static bool
+on_auth_challenge(struct channel *ch, const struct ipc_auth_challenge *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (!c)
+		return true;
+	session_on_challenge(&c->session, m);
+	client_pump(c);
+	return true;
+}
+
+static bool
 on_auth_answer(struct channel *ch, const struct ipc_auth_answer *m)
 {
 	struct client *c = client_of_id(channel_owner(ch), m->id);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "policy.h"
 
+#include "net/sasl.h"
+
 static unsigned
 without(unsigned set, const struct conf_list *discard)
 {
@@ -29,6 +31,7 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.wrapper = l->tls == CONF_MODE_WRAPPER,
 		.tls_first = l->tls == CONF_MODE_ENCRYPT,
 		.auth = l->auth,
+		.mechanisms = sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n),
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
 	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);

@@ -39,6 +39,29 @@ ask_auth(void *owner, struct ipc_auth_ask *m)
 	return d->authd && ipc_send_auth_ask(d->authd, m);
 }
 
+static bool
+ask_scram(void *owner, struct ipc_auth_scram *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->authd && ipc_send_auth_scram(d->authd, m);
+}
+
+static bool
+ask_proof(void *owner, const struct ipc_auth_proof *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->authd && ipc_send_auth_proof(d->authd, m);
+}
+
+static bool
+binding(void *owner, struct span type, struct buf *out)
+{
+	return stream_binding(&((struct client *)owner)->stream, type, out);
+}
+
 static uint64_t
 new_queue_id(void *owner)
 {
@@ -186,6 +209,9 @@ const struct session_ports client_ports = {
 	.output = output,
 	.ask_rcpt = ask_rcpt,
 	.ask_auth = ask_auth,
+	.ask_scram = ask_scram,
+	.ask_proof = ask_proof,
+	.binding = binding,
 	.new_queue_id = new_queue_id,
 	.intake_open = intake_open,
 	.intake_rcpt = intake_rcpt,

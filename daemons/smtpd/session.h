@@ -44,6 +44,9 @@ struct session_ports {
 	/* The id is the port's to choose, later than every id of this session before. */
 	bool (*ask_rcpt)(void *owner, struct ipc_rcpt_ask *m);
 	bool (*ask_auth)(void *owner, struct ipc_auth_ask *m);
+	bool (*ask_scram)(void *owner, struct ipc_auth_scram *m);
+	bool (*ask_proof)(void *owner, const struct ipc_auth_proof *m); /* with the id of ask_scram */
+	bool (*binding)(void *owner, struct span type, struct buf *out); /* channel binding data: struct sasl_offer */
 	uint64_t (*new_queue_id)(void *owner);
 	bool (*intake_open)(void *owner, const struct ipc_intake_open *m);
 	bool (*intake_rcpt)(void *owner, const struct ipc_intake_rcpt *m);
@@ -153,6 +156,7 @@ enum { SESSION_LINE_MAX = 12288 + 2 };
 void session_on_eof(struct session *s);
 
 void session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m);
+void session_on_challenge(struct session *s, const struct ipc_auth_challenge *m);
 void session_on_auth(struct session *s, const struct ipc_auth_answer *m);
 void session_on_accepted(struct session *s, uint64_t id);
 void session_on_refused(struct session *s, const struct ipc_intake_refused *m);

@@ -13,6 +13,7 @@
 #include "daemons/mailboxd/pop3.h"
 #include "dialog_file.h"
 #include "front/login.h"
+#include "scram_script.h"
 
 enum { SESSIONS = 3, WAIT_MS = 10, PATIENCE = 500 };
 
@@ -27,6 +28,7 @@ struct script {
 	struct buf partial; /* of the others' output */
 	struct login *login;
 	struct buf login_out;
+	struct scram_script scram;
 	bool with_login, done, produced, mute;
 	unsigned mails;
 };
@@ -63,7 +65,9 @@ script_open(struct dialog *d)
 	buf_init(&s->partial, 1 << 20);
 	buf_init(&s->login_out, 1 << 20);
 	s->login = mailbox_login_new();
-	s->login->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .disable_plaintext = true };
+	s->login->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .disable_plaintext = true,
+		.mechanisms = (1u << SASL_MECHANISM_COUNT) - 1 };
+	s->login->binding = scram_script_binding;
 	s->login->loopback = true;
 	s->login->tls_offered = true;
 	s->login->out = &s->login_out;
@@ -238,13 +242,48 @@ check_login(struct script *s)
 	start_session(s, 0, span_str(l->tag));
 }
 
+/* SCRAM: RFC 7677's user gets into bob's mailbox. False: that was not it. */
+static bool
+scram_login(struct script *s)
+{
+	struct login *l = s->login;
+	const struct sasl *x = &l->sasl;
+	bool good;
+
+	switch (l->want) {
+	case LOGIN_BEGIN:
+		dialog_action(s->d, "scram %s user=%s authzid=%.*s", l->mechanism, l->user, SPAN_ARG(x->authzid));
+		scram_script_begin(&s->scram, x->user, x->bare, x->nonce);
+		if (!login_challenged(l, span_str(s->scram.challenge)))
+			l->ops->refused(l, LOGIN_TEMPORARY);
+		return true;
+	case LOGIN_PROVE:
+		good = scram_script_prove(&s->scram, x->final.without, span_of(x->final.proof, sizeof x->final.proof));
+		dialog_action(s->d, "proof %s", good ? "right" : "wrong");
+		l->want = LOGIN_INPUT;
+		if (!good)
+			l->ops->refused(l, LOGIN_WRONG);
+		else
+			(void)login_proved(l, span_of(s->scram.signature, sizeof s->scram.signature));
+		return true;
+	case LOGIN_ENTER:
+		l->want = LOGIN_INPUT;
+		login_forget(l);
+		flush_login(s);
+		start_session(s, 0, span_str(l->tag));
+		return true;
+	default:
+		return false;
+	}
+}
+
 static size_t
 login_input(struct script *s, struct span bytes)
 {
 	struct login *l = s->login;
 	size_t n = l->ops->input(l, bytes);
 
-	if (l->want == LOGIN_CHECK)
+	if (!scram_login(s) && l->want == LOGIN_CHECK)
 		check_login(s);
 	flush_login(s);
 	if (l->want == LOGIN_STARTTLS) {
@@ -356,6 +395,8 @@ set(struct script *s, struct span rest)
 		s->login->loopback = yes;
 	else if (span_eq(name, SPAN("disable_plaintext")))
 		s->login->set.disable_plaintext = yes;
+	else if (span_eq(name, SPAN("tls_required")))
+		s->login->set.tls_required = yes;
 	else if (span_eq(name, SPAN("tls_offered")))
 		s->login->tls_offered = yes;
 	else if (span_eq(name, SPAN("tls")))

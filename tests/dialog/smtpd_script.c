@@ -7,6 +7,7 @@
 
 #include "daemons/smtpd/session.h"
 #include "mail/status.h"
+#include "scram_script.h"
 
 enum { RULES = 32, DUE = 256, CONF_TEXT = 65536 };
 
@@ -24,6 +25,7 @@ struct due {
 	uint64_t id;
 	unsigned status;
 	struct span text;
+	struct span challenge, signature; /* of SCRAM */
 };
 
 struct script {
@@ -44,6 +46,7 @@ struct script {
 	struct due due[DUE];
 	size_t first, last;
 	uint64_t next_id, queue_id;
+	struct scram_script scram;
 	struct buf output, content;
 	int64_t left_ms;
 	unsigned progress, wait;
@@ -87,7 +90,7 @@ port_ask_rcpt(void *owner, struct ipc_rcpt_ask *m)
 		return false;
 	m->id = ++x->next_id;
 	if (!r || r->status)
-		push(x, (struct due){ ROUTED, m->id, r ? r->status : STATUS_RECIPIENT_OK, r ? r->text : SPAN_NONE });
+		push(x, (struct due){ .from = ROUTED, .id = m->id, .status = r ? r->status : STATUS_RECIPIENT_OK, .text = r ? r->text : SPAN_NONE });
 	return true;
 }
 
@@ -104,8 +107,44 @@ port_ask_auth(void *owner, struct ipc_auth_ask *m)
 		return false;
 	m->id = ++x->next_id;
 	if (!r || r->status)
-		push(x, (struct due){ AUTHD, m->id, r ? r->status : STATUS_AUTH_FAILED, r ? r->text : SPAN_NONE });
+		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
 	return true;
+}
+
+static bool
+port_ask_scram(void *owner, struct ipc_auth_scram *m)
+{
+	struct script *x = owner;
+
+	dialog_action(x->dialog, "scram %.*s %.*s authzid=%.*s tls=%s", SPAN_ARG(m->mechanism), SPAN_ARG(m->user), SPAN_ARG(m->authzid),
+	    m->tls ? "yes" : "no");
+	if (x->away[AUTHD])
+		return false;
+	m->id = ++x->next_id;
+	scram_script_begin(&x->scram, m->user, m->bare, m->nonce);
+	push(x, (struct due){ .from = AUTHD, .id = m->id, .status = STATUS_AUTH_OK, .challenge = span_str(x->scram.challenge) });
+	return true;
+}
+
+static bool
+port_ask_proof(void *owner, const struct ipc_auth_proof *m)
+{
+	struct script *x = owner;
+	bool good = scram_script_prove(&x->scram, m->without_proof, m->proof);
+
+	dialog_action(x->dialog, "proof %s", good ? "right" : "wrong");
+	if (x->away[AUTHD])
+		return false;
+	push(x, (struct due){ .from = AUTHD, .id = m->id, .status = good ? STATUS_AUTH_OK : STATUS_AUTH_FAILED, .text = SPAN("user@example.test"),
+		.signature = good ? span_of(x->scram.signature, sizeof(x->scram.signature)) : SPAN_NONE });
+	return true;
+}
+
+static bool
+port_binding(void *owner, struct span type, struct buf *out)
+{
+	(void)owner;
+	return scram_script_binding(NULL, type, out);
 }
 
 static uint64_t
@@ -142,7 +181,7 @@ port_intake_data(void *owner, const struct ipc_intake_data *m)
 
 	buf_put(&x->content, m->bytes);
 	if (x->early)
-		push(x, (struct due){ QUEUED, m->id, x->early, SPAN_NONE });
+		push(x, (struct due){ .from = QUEUED, .id = m->id, .status = x->early });
 	return m->bytes.n <= IPC_DATA_MAX;
 }
 
@@ -153,7 +192,7 @@ port_intake_end(void *owner, const struct ipc_intake_end *m)
 
 	dialog_action(x->dialog, "end size=%s message-id=%.*s", m->size == buf_len(&x->content) ? "right" : "wrong", SPAN_ARG(m->message_id));
 	if (x->queued.status && !x->early)
-		push(x, (struct due){ QUEUED, m->id, x->queued.status, x->queued.text });
+		push(x, (struct due){ .from = QUEUED, .id = m->id, .status = x->queued.status, .text = x->queued.text });
 	return true;
 }
 
@@ -211,6 +250,9 @@ static const struct session_ports ports = {
 	.output = port_output,
 	.ask_rcpt = port_ask_rcpt,
 	.ask_auth = port_ask_auth,
+	.ask_scram = port_ask_scram,
+	.ask_proof = port_ask_proof,
+	.binding = port_binding,
 	.new_queue_id = port_new_queue_id,
 	.intake_open = port_intake_open,
 	.intake_rcpt = port_intake_rcpt,
@@ -315,8 +357,12 @@ script_input(void *core, struct span bytes)
 static void
 answer_auth(struct script *x, const struct due *due)
 {
-	struct ipc_auth_answer m = { .id = due->id, .user = due->text };
+	struct ipc_auth_answer m = { .id = due->id, .user = due->text, .signature = due->signature };
 
+	if (due->challenge.n) {
+		session_on_challenge(&x->session, &(struct ipc_auth_challenge){ .id = due->id, .message = due->challenge });
+		return;
+	}
 	m.ok = due->status == STATUS_AUTH_OK;
 	m.temporary = status_temporary(due->status);
 	session_on_auth(&x->session, &m);

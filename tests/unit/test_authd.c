@@ -16,7 +16,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "daemons/authd/authd.h"
+#include "net/scram.h"
+#include "net/scram_server.h"
 
 struct world {
 	struct service service;
@@ -31,6 +34,9 @@ struct world {
 	char user[B_ADDRESS + 1], text[256], granted_home[256];
 	uint8_t ticket[B_TICKET], granted[B_TICKET];
 	size_t ticket_n;
+	struct scram_client scram;
+	char challenge[B_SCRAM + 1];
+	bool proved; /* authd has shown that it knows the password, too */
 };
 
 /* Our ends. */
@@ -49,7 +55,25 @@ on_auth_answer(struct channel *c, const struct ipc_auth_answer *m)
 	w->ticket_n = m->ticket.n;
 	if (m->ticket.n == B_TICKET)
 		memcpy(w->ticket, m->ticket.p, B_TICKET);
+	w->proved = false;
+	if (m->signature.n) {
+		struct buf text;
+
+		buf_init(&text, 100);
+		buf_puts(&text, "v=");
+		base64_encode(&text, m->signature);
+		w->proved = scram_client_verify(&w->scram, buf_span(&text));
+		buf_free(&text);
+	}
 	return true;
+}
+
+static bool
+on_auth_challenge(struct channel *c, const struct ipc_auth_challenge *m)
+{
+	struct world *w = channel_owner(c);
+
+	return span_cstr(m->message, w->challenge, sizeof(w->challenge));
 }
 
 static bool
@@ -116,7 +140,9 @@ static bool
 serve_auth(struct channel *c, unsigned type, const void *m, int fd)
 {
 	(void)fd;
-	return type == IPC_auth_ask && check_begin(channel_owner(c), m);
+	if (type == IPC_auth_scram)
+		return scram_begin(channel_owner(c), m);
+	return type == IPC_auth_ask ? check_begin(channel_owner(c), m) : scram_prove(channel_owner(c), m);
 }
 
 static bool
@@ -175,21 +201,21 @@ put_user(struct world *w, const char *name, const char *password)
 {
 	struct ipc_user_admin_set set = { .user = span_str(name), .create = true };
 	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
+	struct useradmin_secret secret;
 	struct fail why = { 0 };
-	struct buf hash;
 
-	buf_init(&hash, PASSWORD_HASH_MAX);
-	assert_true(!*password || password_hash(span_str(password), &cost, &hash, &why));
-	if (!useradmin_set(w->a.db, &set, buf_span(&hash), 1, &why))
+	useradmin_secret_init(&secret, w->a.db, set.user, 0); /* as a release before SCRAM left it */
+	assert_true(useradmin_hash(&secret, span_str(password), &cost, &why));
+	if (!useradmin_set(w->a.db, &set, &secret, 1, &why))
 		fail_msg("%s", why.text);
-	buf_wipe(&hash);
+	useradmin_secret_wipe(&secret);
 }
 
 static int
 setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_hash_memory = 1M\n");
+	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_scram_iterations = 4096\nauth_hash_memory = 1M\n");
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
 	struct fail why;
@@ -207,6 +233,7 @@ setup(void **state)
 	w->a.service = &w->service;
 	list_init(&w->a.links);
 	list_init(&w->a.checks);
+	list_init(&w->a.exchanges);
 	guard_init(&w->a.guard, w->service.conf->auth_failure_delay);
 	assert_true(cache_init(&w->a.cache));
 	assert_true(userdb_open(w->dir, &w->a.db, &why));
@@ -394,6 +421,189 @@ test_one_client_cannot_take_all_the_room(void **state)
 	assert_true(w->a.nchecks <= CHECKS_PER_CLIENT);
 }
 
+/* The first round: what is asked of this name, in w->challenge. */
+static void
+begin_scram(struct world *w, uint64_t id, const char *user, const char *authzid)
+{
+	struct ipc_auth_scram m = { .id = id, .service = SPAN("imap"), .mechanism = SPAN("SCRAM-SHA-256"), .client_addr = SPAN("192.0.2.1"),
+		.user = span_str(user), .authzid = span_str(authzid), .nonce = SPAN("abcdefgh") };
+	struct buf first;
+
+	buf_init(&first, 1000);
+	assert_true(scram_client_first(&w->scram, m.user, m.nonce, &first));
+	m.bare = span_from(buf_span(&first), 3);
+	w->challenge[0] = '\0';
+	w->answers = w->grants = 0;
+	w->text[0] = '\0';
+	assert_true(ipc_send_auth_scram(w->front, &m));
+	for (int i = 0; i < 500 && !w->challenge[0] && !w->answers; i++)
+		(void)loop_turn(w->service.loop, 20);
+	buf_free(&first);
+}
+
+static void
+prove(struct world *w, uint64_t id, struct span without, const uint8_t proof[SCRAM_PROOF])
+{
+	struct ipc_auth_proof m = { .id = id, .without_proof = without, .proof = span_of(proof, SCRAM_PROOF) };
+
+	w->answers = 0;
+	assert_true(ipc_send_auth_proof(w->front, &m));
+	for (int i = 0; i < 500 && !w->answers; i++)
+		(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->answers, 1);
+}
+
+static void
+end_scram(struct world *w, uint64_t id, const char *password)
+{
+	struct scram_final final;
+	struct fail why;
+	struct buf out;
+
+	buf_init(&out, 1000);
+	if (!scram_client_final(&w->scram, span_str(password), span_str(w->challenge), &out, &why))
+		fail_msg("%s: %s", why.text, w->challenge);
+	assert_true(scram_parse_final(buf_span(&out), &final, &why));
+	prove(w, id, final.without, final.proof);
+	buf_free(&out);
+	scram_client_end(&w->scram);
+}
+
+static void
+scram(struct world *w, const char *user, const char *password)
+{
+	begin_scram(w, 9, user, "");
+	assert_int_equal(w->answers, 0);
+	end_scram(w, 9, password);
+}
+
+static void
+test_scram(void **state)
+{
+	struct world *w = *state;
+
+	tool_does(w, true, "carol@example.test", "pencil");
+	scram(w, "Carol", "pencil");
+	assert_true(w->ok && w->proved);
+	assert_string_equal(w->user, "carol@example.test");
+	assert_int_equal(w->ticket_n, B_TICKET);
+	assert_true(w->grant_first);
+	scram(w, "carol@example.test", "pen");
+	assert_true(!w->ok && !w->temporary && !w->proved);
+	assert_int_equal(w->ticket_n, 0);
+	assert_int_equal(w->a.wrong, 1);
+	tool_does(w, false, "carol@example.test", "pen");
+	scram(w, "carol@example.test", "pencil");
+	assert_false(w->ok);
+	scram(w, "carol@example.test", "pen");
+	assert_true(w->ok && w->proved);
+	begin_scram(w, 9, "carol@example.test", "alice@example.test"); /* as somebody else */
+	end_scram(w, 9, "pen");
+	assert_true(!w->ok && !w->temporary);
+	assert_int_equal(w->a.nchecks + w->a.nexchanges, 0);
+}
+
+/* A user of an older database has no keys until a password has come. */
+static void
+test_scram_after_a_login_with_a_password(void **state)
+{
+	struct world *w = *state;
+
+	scram(w, "alice@example.test", "wonderland");
+	assert_true(!w->ok && !w->temporary);
+	ask(w, "smtp", "alice@example.test", "Wonderland");
+	scram(w, "alice@example.test", "Wonderland");
+	assert_false(w->ok);
+	ask(w, "smtp", "alice@example.test", "wonderland");
+	assert_true(w->ok);
+	scram(w, "alice@example.test", "wonderland");
+	assert_true(w->ok && w->proved);
+}
+
+static void
+salt_of(struct world *w, const char *user, char salt[100])
+{
+	struct span rest;
+
+	begin_scram(w, 9, user, "");
+	assert_int_equal(w->answers, 0);
+	rest = span_str(w->challenge);
+	(void)span_cut(&rest, ',');
+	assert_true(span_cstr(rest, salt, 100)); /* s=...,i=... */
+	end_scram(w, 9, "guess");
+	assert_true(!w->ok && !w->temporary);
+}
+
+/* Names cannot be probed: the same question again and again, whether there is such a user or not. */
+static void
+test_scram_of_nobody(void **state)
+{
+	struct world *w = *state;
+	char first[100], again[100], other[100];
+
+	salt_of(w, "dave@example.test", first);
+	salt_of(w, "erin@example.test", other);
+	assert_string_not_equal(first, other);
+	assert_non_null(strstr(first, ",i=4096"));
+	salt_of(w, "DAVE@example.test", again);
+	assert_string_equal(first, again);
+	tool_does(w, true, "dave@example.test", "pencil");
+	salt_of(w, "dave@example.test", again);
+	assert_string_equal(first, again);
+	tool_does(w, false, "dave@example.test", "crayon");
+	salt_of(w, "dave@example.test", again);
+	assert_string_equal(first, again);
+	salt_of(w, "nologin@example.test", first);
+	salt_of(w, "../x", first);
+}
+
+static void
+test_scram_proofs_are_good_once(void **state)
+{
+	struct world *w = *state;
+	struct scram_final final;
+	struct fail why;
+	struct buf out;
+
+	tool_does(w, true, "carol@example.test", "pencil");
+	begin_scram(w, 9, "carol@example.test", "");
+	buf_init(&out, 1000);
+	assert_true(scram_client_final(&w->scram, SPAN("pencil"), span_str(w->challenge), &out, &why));
+	assert_true(scram_parse_final(buf_span(&out), &final, &why));
+	prove(w, 9, final.without, final.proof);
+	assert_true(w->ok);
+	prove(w, 9, final.without, final.proof); /* nothing goes on any more */
+	assert_true(!w->ok && w->temporary);
+	scram_client_end(&w->scram);
+	begin_scram(w, 10, "carol@example.test", "");
+	prove(w, 10, final.without, final.proof); /* in an exchange with another nonce */
+	assert_true(!w->ok && !w->temporary);
+	scram_client_end(&w->scram);
+	buf_free(&out);
+}
+
+/* Clients that only ask take no room from others. */
+static void
+test_scram_exchanges_are_bounded(void **state)
+{
+	struct world *w = *state;
+
+	tool_does(w, true, "carol@example.test", "pencil");
+	for (uint64_t i = 1; i <= EXCHANGES_PER_CLIENT; i++) {
+		begin_scram(w, i, "carol@example.test", "");
+		assert_int_equal(w->answers, 0);
+		scram_client_end(&w->scram);
+	}
+	assert_int_equal(w->a.nexchanges, EXCHANGES_PER_CLIENT);
+	begin_scram(w, 1000, "carol@example.test", "");
+	assert_int_equal(w->a.nexchanges, EXCHANGES_PER_CLIENT);
+	assert_int_equal(w->a.refused, 1); /* the oldest one */
+	end_scram(w, 1000, "pencil");
+	assert_true(w->ok);
+	channel_free(&w->front);
+	(void)loop_turn(w->service.loop, 20); /* teardown drops those that are left */
+}
+
 int
 main(void)
 {
@@ -403,6 +613,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_all_wrong_ones_look_the_same, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_changed_password_counts_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_front_may_go_while_its_login_is_checked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram_after_a_login_with_a_password, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram_of_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram_proofs_are_good_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram_exchanges_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
 	};
 

@@ -86,6 +86,22 @@ server_of(struct fixture *f)
 	return server;
 }
 
+/* Both ends have the same, or neither has any. */
+static void
+check_binding(const struct pair *p, const char *type, size_t n)
+{
+	struct buf a, b;
+
+	buf_init(&a, 100);
+	buf_init(&b, 100);
+	assert_int_equal(tls_conn_binding(p->client, span_str(type), &a), n > 0);
+	assert_int_equal(tls_conn_binding(p->server, span_str(type), &b), n > 0);
+	assert_int_equal(buf_len(&a), n);
+	assert_true(span_eq(buf_span(&a), buf_span(&b)));
+	buf_free(&a);
+	buf_free(&b);
+}
+
 static void
 check_exchange(const char *kind)
 {
@@ -117,6 +133,9 @@ check_exchange(const char *kind)
 	tls_conn_facts(p.server, &facts);
 	assert_string_equal(facts.sni, "mail.example.test");
 	assert_false(facts.verified);
+	check_binding(&p, "tls-exporter", 32);
+	check_binding(&p, "tls-server-end-point", strcmp(kind, "ED25519") == 0 ? 0 : 32); /* RFC 5929 4.1: no hash, no binding */
+	check_binding(&p, "tls-unique", 0);
 	assert_int_equal(tls_write(p.client, SPAN("hello"), &n, &why), TLS_IO_DONE);
 	assert_int_equal(n, 5);
 	assert_int_equal(tls_read(p.server, text, sizeof(text), &n, &why), TLS_IO_DONE);

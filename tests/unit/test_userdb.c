@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "table/bdb.h"
+#include "table/scramkey.h"
 #include "table/useradmin.h"
 
 static char dir[64];
@@ -93,6 +95,21 @@ listed(const char *match)
 	return n;
 }
 
+/* As if hash were of a password. */
+static bool
+put(const struct ipc_user_admin_set *set, const char *hash, const char *scram, int64_t now_s, struct fail *why)
+{
+	struct useradmin_secret secret;
+	bool ok;
+
+	useradmin_secret_init(&secret, db, set->user, 0);
+	buf_puts(&secret.hash, hash);
+	buf_puts(&secret.scram, scram);
+	ok = useradmin_set(db, set, &secret, now_s, why);
+	useradmin_secret_wipe(&secret);
+	return ok;
+}
+
 static void
 test_life_of_a_user(void **state)
 {
@@ -104,9 +121,9 @@ test_life_of_a_user(void **state)
 	struct user user;
 
 	(void)state;
-	assert_true(useradmin_set(db, &set, SPAN("$6$one"), 1, &why));
-	assert_false(useradmin_set(db, &set, SPAN("$6$two"), 1, &why)); /* add twice */
-	assert_true(useradmin_set(db, &bob, SPAN_NONE, 1, &why));
+	assert_true(put(&set, "$6$one", "keys", 1, &why));
+	assert_false(put(&set, "$6$two", "", 1, &why)); /* add twice */
+	assert_true(put(&bob, "", "", 1, &why));
 	assert_int_equal(listed(""), 2);
 	assert_int_equal(listed("example.test"), 1);
 	assert_int_equal(listed("@other.test"), 1);
@@ -116,18 +133,100 @@ test_life_of_a_user(void **state)
 	userdb_close(&db);
 	assert_true(userdb_open(dir, &db, &why));
 	set = (struct ipc_user_admin_set){ .user = SPAN("alice@example.test") };
-	assert_true(useradmin_set(db, &set, SPAN("$6$three"), 2, &why));
+	assert_true(put(&set, "$6$three", "", 2, &why));
 	arena_init(&mem, 65536);
 	assert_int_equal(userdb_get(db, SPAN("alice@example.test"), &mem, &user, &why), BDB_FOUND);
 	assert_true(span_eq(user.hash, SPAN("$6$three")));
+	assert_int_equal(user.scram.n, 0); /* keys of the password before are gone */
+	assert_true(useradmin_set_scram(db, SPAN("alice@example.test"), SPAN("$6$one"), SPAN("late"), &why));
+	assert_int_equal(userdb_get(db, SPAN("alice@example.test"), &mem, &user, &why), BDB_FOUND);
+	assert_int_equal(user.scram.n, 0); /* they were of another password */
+	assert_true(useradmin_set_scram(db, SPAN("alice@example.test"), SPAN("$6$three"), SPAN("keys"), &why));
+	assert_int_equal(userdb_get(db, SPAN("alice@example.test"), &mem, &user, &why), BDB_FOUND);
+	assert_true(span_eq(user.scram, SPAN("keys")));
+	assert_true(useradmin_set_scram(db, SPAN("nobody@example.test"), SPAN("$6$three"), SPAN("keys"), &why));
+	assert_int_equal(userdb_get(db, SPAN("nobody@example.test"), &mem, &user, &why), BDB_NONE);
 	assert_int_equal(user.uid, 1000); /* a new password changes nothing else */
 	assert_int_equal(user.quota, 7);
 	assert_true(span_eq(user.home, SPAN("x/y")));
 	assert_true(useradmin_remove(db, &gone, &why));
 	assert_false(useradmin_remove(db, &gone, &why));
-	assert_false(useradmin_set(db, &set, SPAN("$6$four"), 3, &why)); /* passwd of nobody */
+	assert_false(put(&set, "$6$four", "", 3, &why)); /* passwd of nobody */
 	assert_int_equal(userdb_get(db, SPAN("alice@example.test"), &mem, &user, &why), BDB_NONE);
 	arena_free(&mem);
+}
+
+/* What a release without SCRAM keys wrote: version 1. */
+static void
+test_a_record_of_version_1(void **state)
+{
+	struct ipc_user_admin_set set = { .user = SPAN("old@example.test") };
+	struct bdb_env *env;
+	struct bdb *users;
+	struct buf record;
+	struct fail why;
+	struct arena mem;
+	struct user user;
+
+	(void)state;
+	userdb_close(&db);
+	assert_true(bdb_env_open(dir, &env, &why));
+	assert_true(bdb_open(env, "users", BDB_BTREE, &users, &why));
+	buf_init(&record, 1000);
+	buf_putc(&record, 1);
+	buf_le32(&record, 6);
+	buf_puts(&record, "$6$old");
+	buf_le32(&record, 1000); /* uid, gid, home, quota, changed, flags */
+	buf_le32(&record, 100);
+	buf_le32(&record, 1);
+	buf_puts(&record, "h");
+	buf_le64(&record, 7);
+	buf_le64(&record, 8);
+	buf_le32(&record, 0);
+	assert_true(bdb_put(users, SPAN("old@example.test"), buf_span(&record), &why));
+	buf_free(&record);
+	assert_true(bdb_close(&users, &why));
+	bdb_env_close(&env);
+	assert_true(userdb_open(dir, &db, &why));
+	arena_init(&mem, 65536);
+	assert_int_equal(userdb_get(db, SPAN("old@example.test"), &mem, &user, &why), BDB_FOUND);
+	assert_true(span_eq(user.hash, SPAN("$6$old")));
+	assert_int_equal(user.uid, 1000);
+	assert_int_equal(user.quota, 7);
+	assert_int_equal(user.scram.n, 0);
+	assert_true(put(&set, "$6$new", "keys", 2, &why));
+	assert_int_equal(userdb_get(db, SPAN("old@example.test"), &mem, &user, &why), BDB_FOUND);
+	assert_true(span_eq(user.scram, SPAN("keys")) && span_eq(user.home, SPAN("h")));
+	arena_free(&mem);
+}
+
+static void
+test_salts_stay_and_tell_nothing(void **state)
+{
+	uint8_t one[USERDB_SALT], two[USERDB_SALT], again[USERDB_SALT];
+	struct useradmin_secret secret;
+	struct scramkey key;
+	struct fail why;
+	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
+
+	(void)state;
+	userdb_salt(db, SPAN("alice@example.test"), one);
+	userdb_salt(db, SPAN("bob@example.test"), two);
+	assert_memory_not_equal(one, two, sizeof(one));
+	userdb_close(&db);
+	assert_true(userdb_open(dir, &db, &why));
+	userdb_salt(db, SPAN("alice@example.test"), again);
+	assert_memory_equal(one, again, sizeof(one));
+	useradmin_secret_init(&secret, db, SPAN("Alice@example.test"), 4096);
+	assert_true(useradmin_hash(&secret, SPAN("wonderland"), &cost, &why));
+	assert_true(scramkey_parse(buf_span(&secret.scram), &key));
+	assert_int_equal(key.iterations, 4096);
+	assert_memory_equal(key.salt, one, sizeof(one)); /* as nobody of that name would have */
+	useradmin_secret_wipe(&secret);
+	useradmin_secret_init(&secret, db, SPAN("alice@example.test"), 0);
+	assert_true(useradmin_hash(&secret, SPAN("wonderland"), &cost, &why));
+	assert_int_equal(buf_len(&secret.scram), 0);
+	useradmin_secret_wipe(&secret);
 }
 
 static void
@@ -147,6 +246,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_life_of_a_user, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_record_of_version_1, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_salts_stay_and_tell_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_one_process_has_it_open, setup, teardown),
 	};
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/sasl.h"
 #include "sys/priv.h"
 #include "table/password.h"
 #include "table/useradmin.h"
@@ -55,13 +56,14 @@ set(const struct mailctl *m, struct userdb *db, const struct ipc_user_admin_set 
 		.memory_kib = (uint32_t)(m->conf->auth_hash_memory / 1024),
 	};
 	char name[USERDB_NAME + 1];
-	struct buf hash;
+	bool scram = sasl_set(m->conf->auth_mechanisms.items, m->conf->auth_mechanisms.n) & SASL_SCRAM;
+	struct useradmin_secret secret;
 	bool ok;
 
-	buf_init(&hash, PASSWORD_HASH_MAX);
-	ok = useradmin_check(request, name, why) && (request->password.n == 0 || password_hash(request->password, &cost, &hash, why)) &&
-	     useradmin_set(db, request, buf_span(&hash), (int64_t)time(NULL), why);
-	buf_wipe(&hash);
+	useradmin_secret_init(&secret, db, request->user, scram ? (uint32_t)m->conf->auth_scram_iterations : 0);
+	ok = useradmin_check(request, name, why) && useradmin_hash(&secret, request->password, &cost, why) &&
+	     useradmin_set(db, request, &secret, (int64_t)time(NULL), why);
+	useradmin_secret_wipe(&secret);
 	return ok;
 }
 

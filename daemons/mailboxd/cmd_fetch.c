@@ -41,9 +41,7 @@ begin_message(struct cmd *c, const struct message *m, uint32_t seq)
 		if (m)
 			f->message.modseq = m->modseq;
 	}
-	buf_put(cmd_out(c), SPAN("* "));
-	buf_put_u64(cmd_out(c), seq);
-	buf_put(cmd_out(c), SPAN(" FETCH ("));
+	imap_put_fetch(c->s, cmd_out(c), seq, f->message.uid);
 }
 
 /* RFC 3501 6.4.5: flags that change as a part of the FETCH are told in it. */
@@ -247,7 +245,7 @@ complete_items(struct cmd *c, struct fetch *f)
 {
 	if (f->changed && !add_item(c, f, FETCH_KIND_MODSEQ))
 		return false;
-	if (c->uid && !add_item(c, f, FETCH_KIND_UID))
+	if (c->uid && !(c->s->enabled & ENABLED_UIDONLY) && !add_item(c, f, FETCH_KIND_UID))
 		return false;
 	for (struct fetch_item *i = f->items; i; i = i->next) {
 		if (!(i->flags & FETCH_PEEK))

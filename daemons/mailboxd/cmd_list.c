@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC
  *
  * cmd_list: LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST's options (RFC 5258,
- * RFC 5819), what children there are (RFC 3348), what special folders are for (RFC 6154 2).
+ * RFC 5819, RFC 9590), what children there are (RFC 3348), what special folders are for (RFC 6154 2).
  */
 #include <string.h>
 
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/annotation.h"
 #include "daemons/mailboxd/pattern.h"
 #include "daemons/mailboxd/specialuse.h"
 #include "daemons/mailboxd/status.h"
@@ -19,6 +19,7 @@ enum { /* options of selection and of return */
 	LIST_SPECIAL = 8,
 	LIST_CHILDREN = 16,
 	LIST_STATUS = 32,
+	LIST_METADATA = 64,
 };
 
 static const struct {
@@ -32,9 +33,10 @@ static const struct {
 	{ SPAN_INIT("SPECIAL-USE"), LIST_SPECIAL, true, true },
 	{ SPAN_INIT("CHILDREN"), LIST_CHILDREN, false, true },
 	{ SPAN_INIT("STATUS"), LIST_STATUS, false, true },
+	{ SPAN_INIT("METADATA"), LIST_METADATA, false, true },
 };
 
-/* A folder whose STATUS is still to be told. */
+/* A folder whose STATUS or METADATA is still to be told. */
 struct wanted {
 	struct wanted *next;
 	struct span name;
@@ -48,6 +50,8 @@ struct listing {
 	bool lsub, extended;
 	struct specialuse uses;
 	struct buf last; /* the name or parent that was named last */
+	struct span entries[BOUND_METADATA];
+	size_t nentries;
 	struct wanted *wanted, **end;
 };
 
@@ -93,11 +97,12 @@ put_line(struct listing *l, const struct folder *f, bool childinfo)
 }
 
 static void
-want_status(struct listing *l, struct span name)
+want_more(struct listing *l, const struct folder *f)
 {
-	struct wanted *w = ARENA_NEW(l->c->arena, struct wanted);
+	struct span name = f->name;
+	struct wanted *w;
 
-	if (!w)
+	if (!(l->returns & (LIST_STATUS | LIST_METADATA)) || !f->selectable || !(w = ARENA_NEW(l->c->arena, struct wanted)))
 		return;
 	w->name = arena_dup(l->c->arena, name);
 	*l->end = w;
@@ -131,8 +136,7 @@ each_subscribed(void *arg, const struct folder *f)
 		return;
 	if (matches(l, f->name)) {
 		put_line(l, f, false);
-		if ((l->returns & LIST_STATUS) && f->selectable)
-			want_status(l, f->name);
+		want_more(l, f);
 	} else if (l->lsub ? l->pattern[0].n && l->pattern[0].p[l->pattern[0].n - 1] == '%' : (l->select & LIST_RECURSIVE) != 0) {
 		put_parents(l, f->name);
 	}
@@ -148,11 +152,27 @@ each_folder(void *arg, const struct folder *f)
 	if ((l->select & LIST_SPECIAL) && !specialuse_of(&l->uses, f->name).n)
 		return;
 	put_line(l, f, false);
-	if ((l->returns & LIST_STATUS) && f->selectable)
-		want_status(l, f->name);
+	want_more(l, f);
 }
 
 /* ---- syntax ---- */
+
+/* SP "(" entry *(SP entry) ")" (RFC 9590 5) */
+static bool
+take_entries(struct listing *l)
+{
+	struct imap_parse *p = &l->c->parse;
+
+	if (!imap_take_sp(p) || !imap_take_char(p, '('))
+		return false;
+	do {
+		if (l->nentries == BOUND_METADATA)
+			return imap_bad(p, "Too many entries");
+		if (!annotation_take(p, &l->entries[l->nentries++]))
+			return false;
+	} while (imap_try(p, ' '));
+	return imap_take_char(p, ')');
+}
 
 /* "(" [option *(SP option)] ")" */
 static bool
@@ -173,6 +193,8 @@ take_options(struct listing *l, bool select, unsigned *bits)
 		if (i == sizeof options / sizeof *options)
 			return imap_bad(p, "Unknown LIST option");
 		*bits |= options[i].bit;
+		if (options[i].bit == LIST_METADATA && !take_entries(l))
+			return false;
 		if (options[i].bit == LIST_STATUS && (!imap_take_sp(p) || !status_parse(p, &l->items)))
 			return false;
 	}
@@ -236,7 +258,9 @@ status_step(struct cmd *c)
 	for (unsigned n = 0; l->wanted; l->wanted = l->wanted->next, n++) {
 		if (!cmd_room(c) || n == 20)
 			return CMD_MORE;
-		if (store_status(cmd_home(c), l->wanted->name, &st, NULL))
+		if (l->nentries)
+			annotation_put(c->s, l->wanted->name, l->entries, l->nentries);
+		if ((l->returns & LIST_STATUS) && store_status(cmd_home(c), l->wanted->name, &st, NULL))
 			status_put(c->s, l->wanted->name, l->items, &st);
 	}
 	return cmd_completed(c);

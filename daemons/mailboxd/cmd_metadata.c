@@ -2,7 +2,7 @@
  *
  * cmd_metadata: GETMETADATA and SETMETADATA (RFC 5464).
  */
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/annotation.h"
 #include "daemons/mailboxd/specialuse.h"
 
 struct getting {
@@ -17,8 +17,8 @@ struct getting {
 };
 
 /* RFC 5464 3.2: lower case; below /private/ or /shared/, no empty component. */
-static bool
-take_entry(struct imap_parse *p, struct span *out)
+bool
+annotation_take(struct imap_parse *p, struct span *out)
 {
 	struct span raw;
 	char *to;
@@ -96,7 +96,7 @@ take_entries(struct imap_parse *p, struct getting *g)
 	do {
 		if (g->n == BOUND_METADATA)
 			return imap_bad(p, "Too many entries");
-		if (!take_entry(p, &g->entries[g->n++]))
+		if (!annotation_take(p, &g->entries[g->n++]))
 			return false;
 	} while (list && imap_try(p, ' '));
 	return (!list || imap_take_char(p, ')')) && imap_take_end(p);
@@ -153,6 +153,47 @@ each_entry(void *arg, struct span folder, struct span entry, struct span value)
 	imap_put_string(out, value);
 }
 
+/* ---- in LIST ---- */
+
+struct listed {
+	struct imap *s;
+	const struct span *entries;
+	size_t n;
+	struct span *values; /* NULL: not set */
+};
+
+static void
+each_listed(void *arg, struct span folder, struct span entry, struct span value)
+{
+	struct listed *l = arg;
+
+	(void)folder;
+	for (size_t i = 0; i < l->n; i++)
+		if (span_eq(l->entries[i], entry))
+			l->values[i] = arena_dup(&l->s->arena, value.n ? value : SPAN(""));
+}
+
+void
+annotation_put(struct imap *s, struct span folder, const struct span *entries, size_t n)
+{
+	struct listed l = { s, entries, n, arena_alloc(&s->arena, n * sizeof *l.values) };
+	struct buf *out = &s->base.out.mem;
+
+	for (size_t i = 0; l.values && i < n; i++)
+		l.values[i] = SPAN_NONE;
+	if (!l.values || !metadata_each(s->user->store, folder, false, each_listed, &l, NULL)) /* RFC 9590 3: it may be left out */
+		return;
+	buf_put(out, SPAN("* METADATA "));
+	imap_put_mailbox(s, out, folder);
+	for (size_t i = 0; i < n; i++) {
+		buf_put(out, i ? SPAN(" ") : SPAN(" ("));
+		imap_put_astring(out, entries[i]);
+		buf_putc(out, ' ');
+		imap_put_nstring(out, l.values[i]);
+	}
+	buf_put(out, SPAN(")\r\n"));
+}
+
 static bool
 folder_there(struct cmd *c, struct span folder)
 {
@@ -200,7 +241,7 @@ cmd_setmetadata(struct cmd *c)
 	do {
 		if (n == BOUND_METADATA)
 			return cmd_bad(c, "Too many entries.");
-		if (!take_entry(p, &changes[n].entry) || !imap_take_sp(p) || !imap_take_nstring(p, &changes[n].value))
+		if (!annotation_take(p, &changes[n].entry) || !imap_take_sp(p) || !imap_take_nstring(p, &changes[n].value))
 			return cmd_syntax(c);
 		n++;
 	} while (imap_try(p, ' '));

@@ -17,6 +17,7 @@ searching_init(struct searching *s, struct cmd *c)
 	s->seq = 1;
 	s->view = cmd_view(c);
 	s->search.now = loop_wall_ms(c->s->user->loop) / 1000;
+	s->search.uid_only = c->s->enabled & ENABLED_UIDONLY;
 }
 
 void
@@ -31,6 +32,7 @@ void
 searching_again(struct searching *s, struct view *view)
 {
 	int64_t now = s->search.now;
+	bool uid_only = s->search.uid_only;
 	struct span charset = s->search.charset;
 
 	text_close(&s->text);
@@ -39,6 +41,7 @@ searching_again(struct searching *s, struct view *view)
 	search_init(&s->search);
 	s->search.now = now;
 	s->search.charset = charset;
+	s->search.uid_only = uid_only;
 	uidset_clear(&s->hits);
 	s->view = view;
 	s->seq = 1;
@@ -57,8 +60,10 @@ search_step(struct cmd *c)
 		const struct message *m;
 		uint64_t modseq;
 
-		if (work > SLICE_WORK)
+		if (work > SLICE_WORK) {
+			cmd_progress(c, s->seq, view_count(v));
 			return CMD_MORE;
+		}
 		work += work_of_cost[s->search.root->cost];
 		m = view_message(v, s->seq);
 		if (!m)
@@ -78,8 +83,11 @@ searching_start(struct searching *s, struct cmd *c)
 {
 	s->program = c->parse;
 	s->began = mailbox_modseq(s->view->mailbox);
-	if (!search_parse(&s->search, &c->parse, s->view, &c->s->saved))
+	if (!search_parse(&s->search, &c->parse, s->view, &c->s->saved)) {
+		if (s->search.seq_used)
+			(void)imap_uid_required(c);
 		return cmd_syntax(c);
+	}
 	if (s->search.modseq)
 		c->s->enabled |= ENABLED_CONDSTORE;
 	return cmd_go(c, search_step);

@@ -28,7 +28,8 @@ put_selected(struct cmd *c)
 	struct view *v = cmd_view(c);
 	struct buf *out = cmd_out(c);
 	bool rev2 = c->s->enabled & ENABLED_REV2;
-	uint32_t unseen = rev2 ? 0 : first_unseen(v);
+	bool only = c->s->enabled & ENABLED_UIDONLY; /* RFC 9586 3.2: no number is told */
+	uint32_t unseen = rev2 || only ? 0 : first_unseen(v);
 
 	buf_put(out, SPAN("* FLAGS "));
 	flags_put_all(out, v->mailbox);
@@ -94,6 +95,8 @@ take_qresync(struct cmd *c, struct resync *r)
 	if (imap_try(p, ' ')) {
 		if (cursor_peek(&p->c) != '(' && (!take_known(p, &r->known) || !(imap_try(p, ' ') || cursor_peek(&p->c) == ')')))
 			return imap_bad(p, "Expected a UID set");
+		if (cursor_peek(&p->c) == '(' && (c->s->enabled & ENABLED_UIDONLY))
+			return imap_uid_required(c);
 		if (imap_try(p, '(') &&
 		    (!take_known(p, &r->seqs) || !imap_take_sp(p) || !take_known(p, &r->uids) || !imap_take_char(p, ')')))
 			return false;
@@ -190,7 +193,10 @@ resync_step(struct cmd *c)
 			return CMD_MORE;
 		if (!m || m->modseq <= r->modseq || !(uidset_empty(&r->known) || uidset_has(&r->known, m->uid)))
 			continue;
-		buf_printf(out, "* %u FETCH (UID %u FLAGS ", (unsigned)r->at, (unsigned)m->uid);
+		imap_put_fetch(c->s, out, r->at, m->uid);
+		if (!(c->s->enabled & ENABLED_UIDONLY))
+			buf_printf(out, "UID %u ", (unsigned)m->uid);
+		buf_put(out, SPAN("FLAGS "));
 		imap_put_flags(c->s, out, m);
 		buf_printf(out, " MODSEQ (%llu))\r\n", (unsigned long long)m->modseq);
 	}

@@ -18,8 +18,9 @@ struct sorting {
 	struct thread thread;
 	void (*take)(struct cmd *c, uint32_t seq, const struct message *m);
 	enum cmd_result (*end)(struct cmd *c);
-	bool references;
+	bool references, refs; /* refs: of the two that go by references the other one */
 	size_t range;
+	uint64_t gathered;
 	uint32_t seq; /* next hit, 0: begin the range */
 };
 
@@ -47,8 +48,10 @@ gather_step(struct cmd *c)
 		for (; x->seq <= hits->ranges[x->range].hi; x->seq++, n++) {
 			const struct message *m = view_message(cmd_view(c), x->seq);
 
-			if (n == BOUND_SLICE)
+			if (n == BOUND_SLICE) {
+				cmd_progress(c, x->gathered += n, uidset_count(hits));
 				return CMD_MORE;
+			}
 			if (!m)
 				continue;
 			text_open(t, cmd_view(c)->mailbox, m->uid);
@@ -159,6 +162,8 @@ take_for_thread(struct cmd *c, uint32_t seq, const struct message *m)
 	struct thread_message t = { .number = c->uid ? m->uid : seq };
 	const struct facts *f;
 
+	if (x->refs)
+		t.received = m->date ? m->date : mailbox_date(cmd_view(c)->mailbox, m->uid);
 	t.date = sort_sent(m, &x->searching.text);
 	if (text_facts(&x->searching.text, &f)) {
 		t.subject = f->subject;
@@ -174,7 +179,9 @@ thread_end(struct cmd *c)
 	struct sorting *x = c->state;
 
 	if (!x->thread.failed) {
-		if (x->references)
+		if (x->refs)
+			thread_refs(&x->thread);
+		else if (x->references)
 			thread_references(&x->thread);
 		else
 			thread_subjects(&x->thread);
@@ -201,7 +208,8 @@ cmd_thread(struct cmd *c)
 	x->end = thread_end;
 	if (!imap_take_atom(&c->parse, &algorithm) || !imap_take_sp(&c->parse))
 		return cmd_syntax(c);
-	x->references = span_caseeq(algorithm, SPAN("REFERENCES"));
+	x->refs = span_caseeq(algorithm, SPAN("REFS"));
+	x->references = x->refs || span_caseeq(algorithm, SPAN("REFERENCES"));
 	if (!x->references && !span_caseeq(algorithm, SPAN("ORDEREDSUBJECT")))
 		return cmd_bad(c, "Unknown threading algorithm.");
 	return go(c, x);

@@ -52,10 +52,8 @@ put_changed(struct cmd *c, uint32_t seq, const struct message *m)
 	if (s->silent && !modseq)
 		return;
 
-	buf_put(out, SPAN("* "));
-	buf_put_u64(out, seq);
-	buf_put(out, SPAN(" FETCH ("));
-	if (c->uid || (c->s->enabled & ENABLED_QRESYNC)) {
+	imap_put_fetch(c->s, out, seq, m->uid);
+	if (!(c->s->enabled & ENABLED_UIDONLY) && (c->uid || (c->s->enabled & ENABLED_QRESYNC))) {
 		buf_put(out, SPAN("UID "));
 		buf_put_u64(out, m->uid);
 		buf_putc(out, ' ');

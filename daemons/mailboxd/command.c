@@ -108,6 +108,8 @@ take_set(struct cmd *c, struct span *out)
 {
 	size_t at = c->parse.c.at;
 
+	if (!c->uid && (c->s->enabled & ENABLED_UIDONLY))
+		return imap_uid_required(c);
 	if (cursor_peek(&c->parse.c) == '$' && imap_try(&c->parse, '$'))
 		*out = span_sub(c->parse.c.in, at, 1);
 	else
@@ -221,6 +223,13 @@ cmd_failed(struct cmd *c, const struct fail *why)
 	return cmd_no(c, "%s%s", code, why->text);
 }
 
+bool
+imap_uid_required(struct cmd *c)
+{
+	c->code = SPAN("[UIDREQUIRED] ");
+	return imap_bad(&c->parse, "Message numbers are not in use here");
+}
+
 enum cmd_result
 cmd_syntax(struct cmd *c)
 {
@@ -232,6 +241,28 @@ cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *))
 {
 	c->step = step;
 	return step(c);
+}
+
+void
+cmd_progress(struct cmd *c, uint64_t done, uint64_t goal)
+{
+	const struct user *user = c->s->user;
+	int64_t now = loop_now_ms(user->loop);
+	bool plain = span_chr(c->tag, ']') == SIZE_MAX; /* a code ends with it */
+
+	if (!c->spoke_ms && user->progress_ms) {
+		c->spoke_ms = now;
+		return;
+	}
+	if (now - c->spoke_ms < user->progress_ms || done >= goal)
+		return;
+	c->spoke_ms = now;
+	buf_put(cmd_out(c), SPAN("* OK [INPROGRESS ("));
+	if (plain)
+		imap_put_string(cmd_out(c), c->tag);
+	else
+		buf_put(cmd_out(c), SPAN("NIL"));
+	buf_printf(cmd_out(c), " %llu %llu)] Working on it.\r\n", (unsigned long long)done, (unsigned long long)goal);
 }
 
 enum cmd_result

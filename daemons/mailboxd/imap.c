@@ -174,6 +174,10 @@ state_allows(struct cmd *c)
 static enum cmd_result
 begin(struct cmd *c)
 {
+	if ((c->def->flags & CMD_NUMBERS) && !c->uid && (c->s->enabled & ENABLED_UIDONLY)) {
+		(void)imap_uid_required(c);
+		return cmd_syntax(c);
+	}
 	if (!command_args(c))
 		return cmd_syntax(c);
 	if ((c->def->flags & CMD_WRITE) && c->s->view.readonly)

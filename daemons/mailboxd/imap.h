@@ -22,6 +22,7 @@ enum { /* of a row of commands.def */
 	CMD_WRITE = 16,
 	CMD_STREAM = 32,
 	CMD_TELL = 64,
+	CMD_NUMBERS = 128,
 };
 
 enum cmd_result {
@@ -61,6 +62,7 @@ struct cmd {
 	void (*release)(struct cmd *c);          /* gives back what state holds; also when the session ends */
 	void *state;                             /* in the arena */
 	bool input;                              /* step takes input */
+	int64_t spoke_ms;                        /* when it last said how far it is; 0: never, or began */
 	bool detached;                           /* its text is no longer in the receive buffer */
 
 	enum cmd_status status;
@@ -68,7 +70,8 @@ struct cmd {
 	char text[CMD_TEXT]; /* of the tagged response */
 };
 
-enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8, ENABLED_METADATA = 16 };
+enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV2 = 8, ENABLED_METADATA = 16,
+	ENABLED_UIDONLY = 32 };
 
 struct notify;
 struct aside;
@@ -116,12 +119,16 @@ enum cmd_result cmd_no(struct cmd *c, const char *fmt, ...) __attribute__((forma
 enum cmd_result cmd_bad(struct cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 enum cmd_result cmd_completed(struct cmd *c);                         /* OK NAME completed. */
 enum cmd_result cmd_failed(struct cmd *c, const struct fail *why);    /* NO with a code for the class */
+/* Fails the walk: a number where UIDONLY (RFC 9586 3) allows UIDs alone. */
+bool imap_uid_required(struct cmd *c);
 enum cmd_result cmd_syntax(struct cmd *c);                            /* BAD with what the parser expected */
 /* Goes on in step, at once. */
 enum cmd_result cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *));
 /* Waits for the store; the op's callback calls cmd_wake(). */
 enum cmd_result cmd_wait(struct cmd *c, enum cmd_result (*then)(struct cmd *));
 void cmd_wake(struct cmd *c);
+/* Before CMD_MORE, from time to time "* OK [INPROGRESS ...]" (RFC 9585 4). */
+void cmd_progress(struct cmd *c, uint64_t done, uint64_t goal);
 /* From now on step reads the input itself; the arguments must have been taken. */
 void cmd_take_input(struct cmd *c);
 
@@ -130,6 +137,8 @@ void imap_sync(struct imap *s, bool expunges);
 /* Other sessions of the user that asked for it learn that an annotation changed (RFC 5464 4.4.2). */
 void imap_tell_metadata(struct imap *from, struct span folder, struct span entry);
 void imap_unselect(struct imap *s); /* gives up the view */
+/* "* seq FETCH (", or with UIDONLY "* uid UIDFETCH (" (RFC 9586 3.3). */
+void imap_put_fetch(const struct imap *s, struct buf *out, uint32_t seq, uint32_t uid);
 /* "* VANISHED [(EARLIER) ]uids"; nothing for none. */
 void imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier);
 void imap_bye(struct imap *s, const char *text);

@@ -19,7 +19,7 @@
 #include "service/service.h"
 #include "store/name.h"
 
-enum { THREADS = 2, SECOND_MS = 1000 };
+enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000 };
 
 struct mailboxd {
 	struct service *service;
@@ -301,6 +301,7 @@ take_settings(struct mailboxd *d)
 	d->user.hostname = conf->myhostname;
 	d->user.imap_idle_ms = conf->imap_timeout;
 	d->user.pop3_idle_ms = conf->pop3_timeout;
+	d->user.progress_ms = PROGRESS_MS;
 	d->user.keepalive_ms = conf->imap_idle_notify_interval;
 	d->user.message_limit = conf->message_size_limit;
 	if (d->user.store)

@@ -34,6 +34,8 @@ struct search {
 	struct search_key *with_set;
 	struct span charset;     /* of the strings, empty for UTF-8 */
 	bool bad_charset;
+	bool uid_only;           /* sequence numbers are an error (RFC 9586 3); set by the caller */
+	bool seq_used;           /* it was that */
 	bool lasting;            /* sequence numbers are those of now: kept as UIDs; set by the caller */
 	bool modseq;             /* a MODSEQ key was given: tell the highest one of the hits */
 	int64_t now;             /* Unix time, for OLDER and YOUNGER; set by the caller */

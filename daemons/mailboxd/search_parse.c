@@ -283,6 +283,9 @@ take_key(struct ctx *x, unsigned depth)
 	if (depth > BOUND_SEARCH_DEPTH)
 		return fail(x, "Search keys nested too deep");
 	if (is_set_char(cursor_peek(&x->p->c))) {
+		x->s->seq_used = x->s->uid_only;
+		if (x->s->uid_only)
+			return fail(x, "Message numbers are not in use here");
 		k = new_key(x, SEARCH_SEQ, 0);
 		return k && take_set(x, k, x->v ? view_count(x->v) : 0) && (!x->s->lasting || to_uids(x, k)) ? k : NULL;
 	}

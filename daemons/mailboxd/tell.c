@@ -58,13 +58,23 @@ say_expunge(struct view *v, uint32_t seq, uint32_t uid)
 	struct buf *out = &s->base.out.mem;
 
 	context_expunged(s, seq, uid);
-	if (s->enabled & ENABLED_QRESYNC) {
+	if (s->enabled & (ENABLED_QRESYNC | ENABLED_UIDONLY)) {
 		uidset_add(&s->vanished, uid, uid);
 		return;
 	}
 	buf_put(out, SPAN("* "));
 	buf_put_u64(out, seq);
 	buf_put(out, SPAN(" EXPUNGE\r\n"));
+}
+
+void
+imap_put_fetch(const struct imap *s, struct buf *out, uint32_t seq, uint32_t uid)
+{
+	bool only = s->enabled & ENABLED_UIDONLY;
+
+	buf_put(out, SPAN("* "));
+	buf_put_u64(out, only ? uid : seq);
+	buf_put(out, only ? SPAN(" UIDFETCH (") : SPAN(" FETCH ("));
 }
 
 void
@@ -107,11 +117,10 @@ say_flags(struct view *v, uint32_t seq, const struct message *m)
 	struct buf *out = &s->base.out.mem;
 
 	say_vanished(s);
-	buf_put(out, SPAN("* "));
-	buf_put_u64(out, seq);
-	buf_put(out, SPAN(" FETCH (UID "));
-	buf_put_u64(out, m->uid);
-	buf_put(out, SPAN(" FLAGS "));
+	imap_put_fetch(s, out, seq, m->uid);
+	if (!(s->enabled & ENABLED_UIDONLY))
+		buf_printf(out, "UID %u ", (unsigned)m->uid);
+	buf_put(out, SPAN("FLAGS "));
 	imap_put_flags(s, out, m);
 	if (s->enabled & ENABLED_CONDSTORE) {
 		buf_put(out, SPAN(" MODSEQ ("));

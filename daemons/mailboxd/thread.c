@@ -103,6 +103,7 @@ thread_add(struct thread *t, const struct thread_message *m)
 		return;
 	n->number = m->number;
 	n->date = m->date;
+	n->received = m->received;
 	n->reply = m->reply;
 	n->subject = m->subject.n ? arena_dup(&t->arena, m->subject) : SPAN_NONE;
 	while (rest.n && !t->failed) {
@@ -145,7 +146,7 @@ by_date(const void *a, const void *b)
 }
 
 static void
-sort_list(struct thread_node **list, struct thread_node **room)
+sort_list(struct thread_node **list, struct thread_node **room, int (*order)(const void *, const void *))
 {
 	size_t n = 0;
 
@@ -153,7 +154,7 @@ sort_list(struct thread_node **list, struct thread_node **room)
 		room[n++] = c;
 	if (n < 2)
 		return;
-	qsort(room, n, sizeof *room, by_date);
+	qsort(room, n, sizeof *room, order);
 	for (size_t i = 0; i + 1 < n; i++)
 		room[i]->next = room[i + 1];
 	room[n - 1]->next = NULL;
@@ -304,7 +305,49 @@ static void
 sort_tree(struct thread_node *top, struct thread_node **room)
 {
 	for (struct thread_node *n = deepest(top); n; n = n == top ? NULL : n->next ? deepest(n->next) : n->parent)
-		sort_list(&n->child, room);
+		sort_list(&n->child, room, by_date);
+}
+
+/* Each thread's latest arrival, at its top. */
+static void
+find_latest(struct thread_node *top)
+{
+	for (struct thread_node *n = deepest(top); n && n != top; n = n->next ? deepest(n->next) : n->parent)
+		if (n->parent && n->parent != top && n->received > n->parent->received)
+			n->parent->received = n->received;
+}
+
+static int
+by_latest(const void *a, const void *b)
+{
+	const struct thread_node *x = *(struct thread_node *const *)a, *y = *(struct thread_node *const *)b;
+
+	if (x->received != y->received)
+		return x->received < y->received ? -1 : 1;
+	return by_date(a, b);
+}
+
+void
+thread_refs(struct thread *t)
+{
+	struct thread_node top = { .number = 0 };
+	struct thread_node **room = calloc(t->nodes + 1, sizeof *room);
+
+	if (!room) {
+		t->failed = true;
+		return;
+	}
+	for (struct thread_node *n = t->all; n; n = n->all)
+		if (!n->parent)
+			link_child(&top, n);
+	prune(&top, room);
+	sort_tree(&top, room);
+	find_latest(&top);
+	sort_list(&top.child, room, by_latest);
+	t->root = top.child;
+	for (struct thread_node *n = t->root; n; n = n->next)
+		n->parent = NULL;
+	free(room);
 }
 
 void

@@ -19,6 +19,7 @@ struct user {
 	int64_t imap_idle_ms;  /* autologout, RFC 3501 5.4: at least 30 minutes */
 	int64_t pop3_idle_ms;  /* RFC 1939 3: at least 10 minutes */
 	int64_t keepalive_ms;  /* a word to idling clients this often */
+	int64_t progress_ms;   /* a word in long commands this often (RFC 9585); 0: at each slice */
 	uint64_t message_limit; /* of an appended message; 0: BOUND_MESSAGE */
 	bool textbook_replies; /* POP3 texts as the textbooks print them */
 };

@@ -60,7 +60,7 @@ script_open(struct dialog *d)
 	s->loop = loop_new();
 	s->pool = worker_pool_new(s->loop, 1);
 	s->user = (struct user){ .loop = s->loop, .name = SPAN("bob@example.test"), .imap_idle_ms = 1800000,
-		.pop3_idle_ms = 600000, .keepalive_ms = 120000 };
+		.pop3_idle_ms = 600000, .keepalive_ms = 120000, .progress_ms = 3600000 };
 	list_init(&s->user.sessions);
 	buf_init(&s->partial, 1 << 20);
 	buf_init(&s->login_out, 1 << 20);
@@ -391,6 +391,8 @@ set(struct script *s, struct span rest)
 		s->with_login = yes;
 	else if (span_eq(name, SPAN("textbook")))
 		s->user.textbook_replies = s->login->set.textbook = yes;
+	else if (span_eq(name, SPAN("progress"))) /* told at each slice */
+		s->user.progress_ms = yes ? 0 : 3600000;
 	else if (span_eq(name, SPAN("loopback")))
 		s->login->loopback = yes;
 	else if (span_eq(name, SPAN("disable_plaintext")))
@@ -552,6 +554,14 @@ script_directive(void *core, struct span word, struct span rest)
 		return other(s, rest);
 	if (span_eq(word, SPAN("quietly")))
 		return quietly(s, rest);
+	if (span_eq(word, SPAN("quota"))) { /* octets, messages */
+		struct quota limit = { .size = 0 };
+
+		(void)span_u64(span_word(&rest), UINT64_MAX, &limit.size);
+		(void)span_u64(span_word(&rest), UINT64_MAX, &limit.messages);
+		store_set_quota(s->user.store, &limit);
+		return true;
+	}
 	if (span_eq(word, SPAN("again"))) { /* a new process: the store anew, then a new session */
 		close_sessions(s);
 		store_free(&s->user.store);

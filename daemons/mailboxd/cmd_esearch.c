@@ -93,7 +93,7 @@ source_found(struct cmd *c)
 {
 	struct multisearch *m = c->state;
 	struct searching *s = &m->searching;
-	struct found found = { .modseq = s->modseq };
+	struct found found = { .modseq = s->modseq, .scores = searching_scores(s, c) };
 	struct uidset uids;
 	struct buf where;
 

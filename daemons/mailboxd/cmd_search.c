@@ -2,6 +2,8 @@
  *
  * cmd_search: SEARCH and UID SEARCH (RFC 3501 6.4.4), with RETURN (RFC 4731).
  */
+#include <stdlib.h>
+
 #include "daemons/mailboxd/context.h"
 
 /* How much work a slice may do, in tests of the index. */
@@ -26,6 +28,7 @@ searching_release(struct searching *s)
 	search_free(&s->search);
 	text_free(&s->text);
 	uidset_free(&s->hits);
+	free(s->scores);
 }
 
 void
@@ -72,6 +75,8 @@ search_step(struct cmd *c)
 		if (!search_fits(&s->search, v, s->seq, m, &s->text))
 			continue;
 		uidset_add(&s->hits, s->seq, s->seq);
+		if (s->scores)
+			s->scores[s->seq] = (uint8_t)s->search.score;
 		if (s->search.modseq && modseq > s->modseq)
 			s->modseq = modseq;
 	}
@@ -88,9 +93,28 @@ searching_start(struct searching *s, struct cmd *c)
 			(void)imap_uid_required(c);
 		return cmd_syntax(c);
 	}
+	s->relevancy = s->relevancy || (s->returns.bits & RETURN_RELEVANCY);
+	if (s->relevancy && !s->search.fuzzy) /* RFC 6203 4 */
+		return cmd_bad(c, "RELEVANCY needs FUZZY.");
+	free(s->scores);
+	s->scores = s->relevancy ? calloc((size_t)view_count(s->view) + 1, 1) : NULL;
+	if (s->relevancy && !s->scores)
+		return cmd_no(c, "[LIMIT] Too many messages.");
 	if (s->search.modseq)
 		c->s->enabled |= ENABLED_CONDSTORE;
 	return cmd_go(c, search_step);
+}
+
+const uint8_t *
+searching_scores(const struct searching *s, struct cmd *c)
+{
+	uint8_t *list = s->scores ? arena_alloc(c->arena, uidset_count(&s->hits) + 1) : NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; list && i < s->hits.n; i++)
+		for (uint32_t seq = s->hits.ranges[i].lo; seq <= s->hits.ranges[i].hi; seq++)
+			list[n++] = s->scores[seq];
+	return list;
 }
 
 /* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
@@ -143,7 +167,7 @@ search_found(struct cmd *c)
 	struct searching *s = c->state;
 	struct uidset uids;
 	const struct uidset *result = c->uid ? &uids : &s->hits;
-	struct found found = { .set = result, .modseq = s->modseq };
+	struct found found = { .set = result, .modseq = s->modseq, .scores = searching_scores(s, c) };
 
 	if ((s->returns.bits & RETURN_SAVE) && !searching_save(s, c))
 		return cmd_no(c, "[NOTSAVED] Too many results to be saved.");

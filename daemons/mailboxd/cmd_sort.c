@@ -101,6 +101,7 @@ take_for_sort(struct cmd *c, uint32_t seq, const struct message *m)
 {
 	struct sorting *x = c->state;
 
+	x->sort.score = x->searching.scores ? x->searching.scores[seq] : 0;
 	sort_add(&x->sort, seq, m, &x->searching.text);
 }
 
@@ -122,13 +123,16 @@ sort_end(struct cmd *c)
 {
 	struct sorting *x = c->state;
 	uint32_t *list = calloc(x->sort.n + 1, sizeof *list);
-	struct found found = { .list = list, .n = x->sort.n, .modseq = x->searching.modseq };
+	uint8_t *scores = x->searching.scores ? arena_alloc(c->arena, x->sort.n + 1) : NULL;
+	struct found found = { .list = list, .n = x->sort.n, .modseq = x->searching.modseq, .scores = scores };
 
 	if (!list || x->sort.failed) {
 		free(list);
 		return cmd_no(c, "[LIMIT] Too many messages to sort.");
 	}
 	sort_now(&x->sort);
+	for (size_t i = 0; scores && i < x->sort.n; i++)
+		scores[i] = x->sort.items[i].score;
 	for (size_t i = 0; i < x->sort.n; i++)
 		list[i] = c->uid ? x->sort.items[i].uid : x->sort.items[i].seq;
 	if (x->searching.returns.bits)
@@ -150,6 +154,7 @@ cmd_sort(struct cmd *c)
 	x->end = sort_end;
 	if (!returns_parse(&c->parse, 0, &x->searching.returns) || !sort_parse(&x->sort, &c->parse) || !imap_take_sp(&c->parse))
 		return cmd_syntax(c);
+	x->searching.relevancy = sort_has(&x->sort, SORT_RELEVANCY);
 	return go(c, x);
 }
 

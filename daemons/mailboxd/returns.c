@@ -15,6 +15,7 @@ static const struct {
 	{ SPAN_INIT("PARTIAL"), RETURN_PARTIAL },
 	{ SPAN_INIT("UPDATE"), RETURN_UPDATE },
 	{ SPAN_INIT("CONTEXT"), RETURN_CONTEXT },
+	{ SPAN_INIT("RELEVANCY"), RETURN_RELEVANCY },
 };
 
 enum { NOT_ALWAYS = RETURN_SAVE | RETURN_UPDATE | RETURN_CONTEXT };
@@ -133,6 +134,20 @@ put_partial(struct buf *out, const struct partial *p, const struct found *f)
 	buf_putc(out, ')');
 }
 
+/* Of the results that are told. */
+static void
+put_scores(struct buf *out, const struct returns *r, const struct found *f)
+{
+	uint64_t first = 0, n = f->n;
+
+	if (r->bits & RETURN_PARTIAL)
+		partial_pick(&r->partial, f->n, &first, &n);
+	buf_put(out, SPAN(" RELEVANCY ("));
+	for (uint64_t i = first; i < first + n; i++)
+		buf_printf(out, "%s%u", i > first ? " " : "", (unsigned)f->scores[i]);
+	buf_putc(out, ')');
+}
+
 void
 returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r, const struct found *f)
 {
@@ -152,6 +167,8 @@ returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r,
 		put_partial(out, &r->partial, f);
 	if (r->bits & RETURN_COUNT)
 		buf_printf(out, " COUNT %llu", (unsigned long long)f->n);
+	if (f->scores)
+		put_scores(out, r, f);
 	if (f->modseq && f->n)
 		buf_printf(out, " MODSEQ %llu", (unsigned long long)f->modseq);
 	buf_put(out, SPAN("\r\n"));

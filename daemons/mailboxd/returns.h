@@ -18,6 +18,7 @@ enum {
 	RETURN_PARTIAL = 32,
 	RETURN_UPDATE = 128,
 	RETURN_CONTEXT = 256, /* a hint, of no use here */
+	RETURN_RELEVANCY = 512,
 	RETURN_EXTENDED = 64, /* an ESEARCH response is asked for */
 };
 
@@ -39,6 +40,7 @@ struct found {
 	const uint32_t *list; /* NULL: the set */
 	uint64_t n;
 	uint64_t modseq;      /* the highest one; 0: not asked for */
+	const uint8_t *scores; /* of each (RFC 6203 4), NULL: not asked for */
 	struct span where;    /* further correlators (RFC 7377 2.1), or empty */
 };
 

@@ -10,6 +10,8 @@
 #include "mail/header.h"
 #include "mail/word.h"
 
+enum { SCORE_WHOLE = 100, SCORE_WORDS = 50 };
+
 /* What the tests look at. */
 struct subject {
 	struct search *s;
@@ -17,6 +19,7 @@ struct subject {
 	uint32_t seq;
 	const struct message *m;
 	struct text *t;
+	unsigned score, scored; /* the scores of texts so far, how many */
 };
 
 static bool fits(struct subject *x, const struct search_key *k);
@@ -259,7 +262,7 @@ any_fits(struct subject *x, const struct search_key *list, bool wanted)
 }
 
 static bool
-fits(struct subject *x, const struct search_key *k)
+test(struct subject *x, const struct search_key *k)
 {
 	const struct message *m = x->m;
 
@@ -267,6 +270,7 @@ fits(struct subject *x, const struct search_key *k)
 	case SEARCH_ALL: return true;
 	case SEARCH_AND: return !any_fits(x, k->children, false);
 	case SEARCH_OR: return any_fits(x, k->children, true);
+	case SEARCH_FUZZY: return fits(x, k->children);
 	case SEARCH_NOT: return !fits(x, k->children);
 	case SEARCH_FLAG: return m->flags & k->number;
 	case SEARCH_UNFLAG: return !(m->flags & k->number);
@@ -302,12 +306,32 @@ fits(struct subject *x, const struct search_key *k)
 	return false;
 }
 
+static bool
+fits(struct subject *x, const struct search_key *k)
+{
+	bool yes = test(x, k);
+	unsigned score = SCORE_WHOLE;
+
+	if (!k->fuzzy)
+		return yes;
+	if (!yes && k->words) {
+		yes = !any_fits(x, k->words, false);
+		score = SCORE_WORDS;
+	}
+	x->score += yes ? score : 0;
+	x->scored += yes;
+	return yes;
+}
+
 bool
 search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t)
 {
 	struct message copy = *m; /* a test may let the index move */
-	struct subject x = { s, v, seq, &copy, t };
+	struct subject x = { s, v, seq, &copy, t, 0, 0 };
+	bool yes;
 
 	t->known = false;
-	return fits(&x, s->root);
+	yes = fits(&x, s->root);
+	s->score = x.scored ? x.score / x.scored : SCORE_WHOLE;
+	return yes;
 }

@@ -9,7 +9,7 @@
 #include "net/imapsyntax.h"
 
 enum search_kind {
-	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT,
+	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT, SEARCH_FUZZY,
 	SEARCH_FLAG, SEARCH_UNFLAG, SEARCH_KEYWORD, SEARCH_UNKEYWORD, SEARCH_NEW, SEARCH_OLD, SEARCH_RECENT,
 	SEARCH_SEQ, SEARCH_UID, SEARCH_MODSEQ, SEARCH_OLDER, SEARCH_YOUNGER, SEARCH_LARGER, SEARCH_SMALLER,
 	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE, SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
@@ -19,7 +19,9 @@ enum search_kind {
 
 struct search_key {
 	struct search_key *next;     /* of an AND */
-	struct search_key *children; /* AND, OR, NOT */
+	struct search_key *children; /* AND, OR, NOT, FUZZY */
+	struct search_key *words;    /* below FUZZY: the text's words one by one, if it has several */
+	bool fuzzy;                  /* a text below FUZZY: it gives a score */
 	enum search_kind kind;
 	unsigned cost;
 	struct span field, text;     /* text is folded, or an id as it is */
@@ -34,6 +36,8 @@ struct search {
 	struct search_key *with_set;
 	struct span charset;     /* of the strings, empty for UTF-8 */
 	bool bad_charset;
+	bool fuzzy;              /* a FUZZY key was given */
+	unsigned score;          /* 1 to 100, of the last message that fitted (RFC 6203 4) */
 	bool uid_only;           /* sequence numbers are an error (RFC 9586 3); set by the caller */
 	bool seq_used;           /* it was that */
 	bool lasting;            /* sequence numbers are those of now: kept as UIDs; set by the caller */
@@ -51,7 +55,9 @@ bool search_charset(struct search *s, struct imap_parse *p, bool required);
 /* key *(SP key) to the end of the command.  v NULL: only to
  * see whether it is one.  saved: what "$" stands for. */
 bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const struct uidset *saved);
-/* t: not yet opened for this message; opened when a test needs it. */
+/* Below FUZZY a text of several words fits also where all of them stand, in any
+ * order, with a lower score; everything else fits as ever (RFC 6203 5).
+ * t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
 
 #endif

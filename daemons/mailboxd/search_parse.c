@@ -26,6 +26,7 @@ struct ctx {
 	struct imap_parse *p;
 	struct view *v;
 	const struct uidset *saved; /* "$" (RFC 5182) */
+	unsigned fuzzy;             /* FUZZY keys around */
 };
 
 static struct search_key *take_key(struct ctx *x, unsigned depth);
@@ -194,9 +195,61 @@ take_children(struct ctx *x, struct search_key *k, unsigned n, unsigned depth)
 }
 
 static bool
+is_word_char(char c)
+{
+	return c != ' ';
+}
+
+/* RFC 6203 3: what of a text is looked for where it does not stand as a whole. */
+static bool
+add_words(struct ctx *x, struct search_key *k)
+{
+	struct cursor c = cursor_of(k->text);
+	struct search_key **end = &k->words;
+
+	k->fuzzy = true;
+	if (span_chr(span_trim(k->text), ' ') == SIZE_MAX)
+		return true;
+	while (!cursor_end(&c)) {
+		struct span word = cursor_while(&c, is_word_char);
+
+		c.at += !cursor_end(&c);
+		if (!word.n)
+			continue;
+		if (!(*end = new_key(x, k->kind, k->cost)))
+			return false;
+		(*end)->field = k->field;
+		(*end)->number = k->number;
+		(*end)->text = word;
+		end = &(*end)->next;
+	}
+	return true;
+}
+
+static bool
+take_string(struct ctx *x, struct search_key *k)
+{
+	return take_text(x, &k->text) && (!x->fuzzy || add_words(x, k));
+}
+
+static bool
+take_fuzzy(struct ctx *x, struct search_key *k, unsigned depth)
+{
+	bool ok;
+
+	x->s->fuzzy = true;
+	x->fuzzy++;
+	ok = take_children(x, k, 1, depth);
+	x->fuzzy--;
+	return ok;
+}
+
+static bool
 take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned depth)
 {
 	k->number = row->number;
+	if (row->kind == SEARCH_FUZZY)
+		return take_fuzzy(x, k, depth);
 	if (row->shape == SHAPE_KEY || row->shape == SHAPE_TWO)
 		return take_children(x, k, row->shape == SHAPE_TWO ? 2 : 1, depth);
 	if (row->shape != SHAPE_NONE && !imap_take_sp(x->p))
@@ -205,10 +258,10 @@ take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned 
 	case SHAPE_KEYWORD: return take_keyword(x, k);
 	case SHAPE_MODSEQ: return take_modseq(x, k);
 	case SHAPE_OBJECTID: return take_objectid(x, k);
-	case SHAPE_STRING: return take_text(x, &k->text);
+	case SHAPE_STRING: return take_string(x, k);
 	case SHAPE_DATE: return take_date(x, k);
 	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, UINT32_MAX, &k->number);
-	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_text(x, &k->text);
+	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_string(x, k);
 	case SHAPE_SET: return take_set(x, k, last_uid(x));
 	default: return true;
 	}
@@ -315,7 +368,7 @@ search_charset(struct search *s, struct imap_parse *p, bool required)
 bool
 search_parse(struct search *s, struct imap_parse *p, struct view *v, const struct uidset *saved)
 {
-	struct ctx x = { s, p, v, saved };
+	struct ctx x = { s, p, v, saved, 0 };
 
 	s->root = take_and(&x, 0);
 	return s->root && imap_take_end(p);

@@ -16,6 +16,8 @@ struct searching {
 	struct text text;
 	struct uidset hits; /* sequence numbers of it */
 	struct returns returns;
+	uint8_t *scores;    /* by sequence number, for FUZZY; owned */
+	bool relevancy;     /* they are asked for, which needs FUZZY */
 	uint64_t modseq;    /* highest one of the hits */
 	uint64_t began;     /* of the mailbox when it began */
 	struct imap_parse program; /* the keys */
@@ -32,6 +34,8 @@ void searching_again(struct searching *s, struct view *view);
 bool searching_save(const struct searching *s, struct cmd *c);
 /* UPDATE (RFC 5267 4.3), or the word that it cannot be. */
 void searching_update(const struct searching *s, struct cmd *c, bool uid);
+/* Of the hits, in order, in the arena; NULL: not asked for, or no memory. */
+const uint8_t *searching_scores(const struct searching *s, struct cmd *c);
 /* The keys to the end of the command, and goes over the mailbox; ends in s->found. */
 enum cmd_result searching_start(struct searching *s, struct cmd *c);
 

@@ -18,6 +18,7 @@ static const struct {
 	{ SPAN_INIT("DISPLAYFROM"), SORT_DISPLAYFROM },
 	{ SPAN_INIT("DISPLAYTO"), SORT_DISPLAYTO },
 	{ SPAN_INIT("FROM"), SORT_FROM },
+	{ SPAN_INIT("RELEVANCY"), SORT_RELEVANCY },
 	{ SPAN_INIT("SIZE"), SORT_SIZE },
 	{ SPAN_INIT("SUBJECT"), SORT_SUBJECT },
 	{ SPAN_INIT("TO"), SORT_TO },
@@ -72,6 +73,15 @@ sort_parse(struct sort *s, struct imap_parse *p)
 		s->keys[s->nkeys++].reverse = reverse;
 	} while (imap_try(p, ' '));
 	return imap_take_char(p, ')');
+}
+
+bool
+sort_has(const struct sort *s, enum sort_kind kind)
+{
+	for (size_t i = 0; i < s->nkeys; i++)
+		if (s->keys[i].kind == kind)
+			return true;
+	return false;
 }
 
 int64_t
@@ -155,7 +165,7 @@ put_subject(struct sort *s, struct text *t)
 static bool
 is_text(enum sort_kind kind)
 {
-	return kind != SORT_ARRIVAL && kind != SORT_DATE && kind != SORT_SIZE;
+	return kind != SORT_ARRIVAL && kind != SORT_DATE && kind != SORT_SIZE && kind != SORT_RELEVANCY;
 }
 
 static void
@@ -208,10 +218,12 @@ sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t)
 	if (!grow(s))
 		return;
 	v = s->values + s->n * s->nkeys;
-	s->items[s->n++] = (struct sort_item){ .seq = seq, .uid = at.uid };
+	s->items[s->n++] = (struct sort_item){ .seq = seq, .uid = at.uid, .score = (uint8_t)s->score };
 	for (size_t i = 0; i < s->nkeys; i++) {
 		if (is_text(s->keys[i].kind))
 			put_text(s, s->keys[i].kind, t, &v[i]);
+		else if (s->keys[i].kind == SORT_RELEVANCY)
+			v[i].number = -(int64_t)s->score; /* the best one first */
 		else if (s->keys[i].kind == SORT_ARRIVAL)
 			v[i].number = at.date ? at.date : mailbox_date(t->mailbox, at.uid);
 		else if (s->keys[i].kind == SORT_DATE)

@@ -11,7 +11,8 @@
 enum { SORT_KEYS_MAX = 20 };
 
 enum sort_kind {
-	SORT_ARRIVAL, SORT_CC, SORT_DATE, SORT_DISPLAYFROM, SORT_DISPLAYTO, SORT_FROM, SORT_SIZE, SORT_SUBJECT, SORT_TO,
+	SORT_ARRIVAL, SORT_CC, SORT_DATE, SORT_DISPLAYFROM, SORT_DISPLAYTO, SORT_FROM, SORT_RELEVANCY, SORT_SIZE, SORT_SUBJECT,
+	SORT_TO,
 };
 
 struct sort_value { /* a number, or text in the pool */
@@ -25,6 +26,7 @@ struct sort_value { /* a number, or text in the pool */
 
 struct sort_item {
 	uint32_t seq, uid;
+	uint8_t score;
 	struct sort_value *values; /* while it is sorted */
 };
 
@@ -38,6 +40,7 @@ struct sort {
 	struct sort_item *items;   /* owned */
 	size_t n, size;
 	struct buf pool, scratch;
+	unsigned score;            /* of the next one to be added, for RELEVANCY (RFC 6203 6) */
 	bool failed;               /* out of memory */
 };
 
@@ -45,6 +48,7 @@ void sort_init(struct sort *s);
 void sort_free(struct sort *s);
 /* "(" key *(SP key) ")" */
 bool sort_parse(struct sort *s, struct imap_parse *p);
+bool sort_has(const struct sort *s, enum sort_kind kind);
 /* One more; t is open for it or will be. */
 void sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t);
 /* items in order. */

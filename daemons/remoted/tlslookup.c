@@ -111,19 +111,24 @@ settle(struct tlslookup *t, struct tlshost *h, enum tlspolicy_dane dane)
 	h->planned = true;
 }
 
-/* False: there is no such name. */
-static bool
+/* UNASKED: the answer will come. */
+static enum tlspolicy_dane
 ask_tlsa(struct tlslookup *t, struct tlshost *h, struct span base)
 {
 	struct span name = arena_printf(t->arena, "_%u._tcp.%.*s", h->port, SPAN_ARG(base)); /* RFC 6698 3 */
 
 	h->host.base = base;
 	h->host.ntlsa = h->seen = 0;
-	if (!name.n || !lookup_start(&t->remoted->dns, &t->tlsa, DESTINATION_TLSA, name))
-		return false;
+	h->host.why = SPAN("no memory to ask for them");
+	if (!h->records)
+		h->records = arena_alloc(t->arena, TLS_TLSA_MAX * sizeof(*h->records));
+	if (!name.n || !h->records)
+		return DANE_FAILED;
+	if (name.n > B_HOST - 2 || !lookup_start(&t->remoted->dns, &t->tlsa, DESTINATION_TLSA, name))
+		return DANE_NONE; /* no such name can be */
 	t->current = h;
 	(void)timer_set(&t->timer, t->limit_ms);
-	return true;
+	return DANE_UNASKED;
 }
 
 static void
@@ -160,10 +165,12 @@ on_done(struct lookup *l, const struct ipc_dns_done *m)
 	} else if (m->result == DESTINATION_OK && m->secure && h->seen) {
 		settle(t, h, h->host.ntlsa ? DANE_USABLE : DANE_USELESS);
 	} else if (!h->asked_original && !span_caseeq(h->host.base, h->host.name)) {
+		enum tlspolicy_dane dane = ask_tlsa(t, h, h->host.name);
+
 		h->asked_original = true;
-		if (ask_tlsa(t, h, h->host.name))
+		if (dane == DANE_UNASKED)
 			return;
-		settle(t, h, DANE_NONE);
+		settle(t, h, dane);
 	} else {
 		settle(t, h, DANE_NONE);
 	}
@@ -193,9 +200,6 @@ host_for(struct tlslookup *t, const struct destination_target *target)
 	h = ARENA_NEW(t->arena, struct tlshost);
 	if (!h)
 		return NULL;
-	h->records = arena_alloc(t->arena, TLS_TLSA_MAX * sizeof(*h->records));
-	if (!h->records)
-		return NULL;
 	h->host.name = h->host.base = target->host;
 	h->port = netaddr_port(&target->address);
 	h->next = t->hosts;
@@ -207,6 +211,8 @@ host_for(struct tlslookup *t, const struct destination_target *target)
 static bool
 plan(struct tlslookup *t, struct tlshost *h, const struct destination_target *target)
 {
+	enum tlspolicy_dane dane;
+
 	if (t->refusal[0]) {
 		h->plan = (struct tlsplan){ .skip = true, .result = "validation-failure" };
 		memcpy(h->plan.why, t->refusal, sizeof(h->plan.why));
@@ -215,10 +221,11 @@ plan(struct tlslookup *t, struct tlshost *h, const struct destination_target *ta
 		settle(t, h, DANE_UNASKED);
 	} else if (!target->secure) {
 		settle(t, h, DANE_INSECURE);
-	} else if (ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name)) {
-		return false;
 	} else {
-		settle(t, h, DANE_NONE);
+		dane = ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name);
+		if (dane == DANE_UNASKED)
+			return false;
+		settle(t, h, dane);
 	}
 	return true;
 }

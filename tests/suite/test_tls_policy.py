@@ -36,15 +36,6 @@ def free_port(kind=socket.SOCK_STREAM, address="127.0.3.1"):
         return s.getsockname()[1]
 
 
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
-
-
 PORT, WEB_PORT = free_port(), free_port(address="127.0.3.99")
 
 # --- certificates ---------------------------------------------------------------
@@ -154,9 +145,11 @@ mx("dangling.test", "nowhere.good.test")
 zone.append("literal.test. MX 10 127.0.3.1.")
 zone.extend("many.test. MX %d m%d.many.test." % (10 + n // 4, n) for n in range(40))
 zone.extend("m%d.many.test. A 127.0.3.6" % n for n in range(40))
-IPV6 = has_ipv6()
-if IPV6:
+try:
     peers["mx.six.test"] = Peer(("::1", PORT))
+except OSError:  # no IPv6 here
+    pass
+else:
     zone.append("mx.six.test. AAAA ::1")
     mx("six.test", "mx.six.test")
 # MTA-STS (RFC 8461)
@@ -254,10 +247,11 @@ def write_zone(name):
 for name, records in ZONES.items():
     if records is not None:
         write_zone(name)
-dns_port = free_port(socket.SOCK_DGRAM, "127.0.0.1")
+DNS = "127.0.3.53"
+dns_port = free_port(socket.SOCK_DGRAM, DNS)
 with open(work + "/knot.conf", "w") as f:
     f.write("""server:
-    listen: 127.0.0.1@%d
+    listen: %s@%d
     rundir: %s
 database:
     storage: %s/db
@@ -277,7 +271,7 @@ template:
     zonefile-load: whole
     journal-content: none
 zone:
-""" % (dns_port, work, work, work, work))
+""" % (DNS, dns_port, work, work, work, work))
     for name in ZONES:
         f.write("  - domain: %s.\n" % name)
         if name == "test":
@@ -292,30 +286,36 @@ def keymgr(*args):
 keymgr("generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
 with open(work + "/anchor", "w") as f:
     f.write("".join(line + "\n" for line in keymgr("ds").splitlines() if " DS " in line))
-knot = subprocess.Popen(["knotd", "-c", work + "/knot.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+with open(work + "/knot.out", "w") as out:
+    knot = subprocess.Popen(["knotd", "-c", work + "/knot.conf"], stdout=out, stderr=out)
 atexit.register(lambda: (knot.kill(), knot.wait()))
 
 
 def knot_serves():
     if knot.poll() is not None:
-        raise AssertionError("knotd ended: " + open(work + "/knot.log").read())
+        raise AssertionError("knotd ended: %d %s %s" % (knot.returncode, open(work + "/knot.out").read(), open(work + "/knot.log").read()))
     query = bytes.fromhex("123400000001000000000000") + b"\4test\0" + bytes.fromhex("00060001")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(1)
-        s.sendto(query, ("127.0.0.1", dns_port))
+        s.sendto(query, (DNS, dns_port))
         try:
             return s.recv(4096)[7] == 1
         except OSError:
             return False
 
 
-wait_for(lambda: knot_serves() and "test.] DNSSEC, " in open(work + "/knot.log").read(), 30, "knotd")
+def knot_log():
+    with open(work + "/knot.log") as log:
+        return log.read()
+
+
+wait_for(lambda: knot_serves() and "test.] DNSSEC, " in knot_log(), 30, "knotd")
 
 # --- the suite ----------------------------------------------------------------------
 
 suite = Instance(start=False)
 with open(suite.dir + "/etc/local.conf", "w") as conf:
-    conf.write("""dns_servers = 127.0.0.1@%d
+    conf.write("""dns_servers = %s@%d
 dns_trust_anchor = %s/anchor
 mynetworks = 127.0.0.0/8
 smtp_tcp_port = %d
@@ -329,7 +329,7 @@ maximal_backoff_time = 2s
 queue_run_delay = 1s
 maximal_queue_lifetime = 1h
 route hop.test { nexthop = "[mx.good.test]:%d"; }
-""" % (dns_port, work, PORT, work, WEB_PORT, work, PORT))
+""" % (DNS, dns_port, work, PORT, work, WEB_PORT, work, PORT))
 with open(work + "/policies", "w") as f:
     f.write("""plain.test none
 stripped.test may
@@ -417,7 +417,7 @@ def test_odd_domains():
                       ("a@literal.test", "dsn=5.4.4 status=bounced"), ("a@nosuch.test", "dsn=5.1.2 status=bounced")):
         has(outcome(to), words)
     has(outcome("a@many.test"), "status=sent")
-    if IPV6:
+    if "mx.six.test" in peers:
         has(outcome("a@six.test"), "relay=mx.six.test[::1]")
 
 
@@ -452,12 +452,10 @@ def test_stripped_tls_is_not_fallen_for():
 
 def reload_zone():
     """Asked for nothing that was cached: negative answers live a second."""
-    size = os.path.getsize(work + "/knot.log")
+    before = knot_log().count("DNSSEC, ")
     write_zone("test")
     subprocess.run(["knotc", "-s", work + "/knot.sock", "-b", "zone-reload", "test."], capture_output=True, check=True)
-    with open(work + "/knot.log") as log:
-        log.seek(size)
-        wait_for(lambda: "DNSSEC, " in log.read(), 20, "the zone")
+    wait_for(lambda: knot_log().count("DNSSEC, ") > before, 20, "the zone")
     time.sleep(1.1)
 
 

@@ -176,6 +176,8 @@ const struct conf_route *conf_route_match(const struct conf *conf, struct span a
 /* The block whose limits hold for a next hop as routed gives it: the one that
  * names this next hop, else one without a nexthop whose pattern has the domain; NULL if none. */
 const struct conf_route *conf_route_for_hop(const struct conf *conf, struct span nexthop);
+/* TLS on the way to a next hop: the strictest of the blocks that name it, for a connection serves them all. */
+enum conf_word conf_tls_for_hop(const struct conf *conf, struct span nexthop);
 struct span conf_word_text(enum conf_word word);
 /* Whether the 16-byte address (IPv4 mapped) is in one of the networks; the first that matches decides. */
 bool conf_nets_match(const struct conf_nets *nets, const uint8_t addr[16]);

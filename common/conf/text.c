@@ -203,23 +203,45 @@ conf_route_match(const struct conf *conf, struct span address)
 	return route_named(conf, SPAN("*"));
 }
 
+static bool
+leads_to(const struct conf_route *r, struct span nexthop)
+{
+	size_t before = nexthop.n - r->nexthop.n; /* of "lmtp:" or "lmtp:inet:" */
+
+	return r->nexthop.n > 0 && span_caseends(nexthop, r->nexthop) && (before == 0 || nexthop.p[before - 1] == ':');
+}
+
 const struct conf_route *
 conf_route_for_hop(const struct conf *conf, struct span nexthop)
 {
 	const struct conf_route *r;
-	size_t before;
 
-	for (size_t i = 0; i < conf->nroutes; i++) {
-		r = &conf->routes[i];
-		before = nexthop.n - r->nexthop.n; /* of "lmtp:" or "lmtp:inet:" */
-		if (r->nexthop.n > 0 && span_caseends(nexthop, r->nexthop) && (before == 0 ||
-		    nexthop.p[before - 1] == ':'))
-			return r;
-	}
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (leads_to(&conf->routes[i], nexthop))
+			return &conf->routes[i];
 	if (nexthop.n == 0 || nexthop.p[0] == '[' || span_starts(nexthop, SPAN("lmtp:")))
 		return NULL;
 	r = conf_route_match(conf, span_sub(nexthop, 0, span_chr(nexthop, ':')));
 	return r && r->nexthop.n == 0 ? r : NULL;
+}
+
+/* dane asks for nothing where there are no TLSA records. */
+static int
+strictness(enum conf_word level)
+{
+	return level == CONF_TLS_DANE ? 2 * CONF_TLS_MAY + 1 : 2 * (int)level;
+}
+
+enum conf_word
+conf_tls_for_hop(const struct conf *conf, struct span nexthop)
+{
+	const struct conf_route *r = conf_route_for_hop(conf, nexthop);
+	enum conf_word level = r ? r->tls : conf->smtp_tls_security_level;
+
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (leads_to(&conf->routes[i], nexthop) && strictness(conf->routes[i].tls) > strictness(level))
+			level = conf->routes[i].tls;
+	return level;
 }
 
 /* ---- the example file ---- */

@@ -135,9 +135,5 @@ policy_unref(struct policy **at)
 enum conf_word
 policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop *hop)
 {
-	const struct conf_route *r = conf_route_for_hop(conf, nexthop);
-
-	if (hop->kind == HOP_UNIX)
-		return CONF_TLS_NONE;
-	return r ? r->tls : conf->smtp_tls_security_level;
+	return hop->kind == HOP_UNIX ? CONF_TLS_NONE : conf_tls_for_hop(conf, nexthop);
 }

@@ -258,6 +258,9 @@ blocks(void **state)
 	assert_ptr_equal(conf_route_for_hop(conf, SPAN("lmtp:unix:/l")), &conf->routes[1]);
 	assert_null(conf_route_for_hop(conf, SPAN("[slow.example]")));
 	assert_null(conf_route_for_hop(conf, SPAN("")));
+	conf = good("smtp_tls_security_level = none\nroute a { nexthop = [x]; tls = none }\nroute b { nexthop = [x]; tls = verify }\nroute c { nexthop = [x]; tls = may }\n");
+	assert_int_equal(conf_tls_for_hop(conf, SPAN("[x]")), CONF_TLS_VERIFY);
+	assert_int_equal(conf_tls_for_hop(conf, SPAN("[y]")), CONF_TLS_NONE);
 }
 
 static void

@@ -26,6 +26,21 @@ CGROUP = next((p for p in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.pat
 SLOW_SYNC = None  # a shared object, while a slow disk is played
 
 
+def fetch(packages, libraries, debs):
+    """What apt knows of may be old, and others may be using it: then its list is read again and it is tried again."""
+    missing = [p for p in libraries if subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", p], capture_output=True, text=True).stdout != "installed"]
+    wanted = [(["apt-get", "download", "-q"] + packages, debs)]
+    if missing:
+        wanted.insert(0, (["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"] + missing, "/"))
+    for attempt in range(4):
+        failed = [r for r in (subprocess.run(c, cwd=at, capture_output=True, text=True, env=dict(os.environ, DEBIAN_FRONTEND="noninteractive")) for c, at in wanted) if r.returncode]
+        if not failed:
+            return
+        time.sleep(5 * attempt)
+        subprocess.run(["apt-get", "update", "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    raise RuntimeError("%s: %s" % (" ".join(failed[0].args), failed[0].stderr.strip()))
+
+
 def unpacked(name, packages, libraries):
     """The directory where these Debian packages are unpacked; the libraries they need are installed."""
     root = "%s/%s" % (CACHE, name)
@@ -34,11 +49,7 @@ def unpacked(name, packages, libraries):
     debs = root + ".debs"
     shutil.rmtree(root, ignore_errors=True)
     os.makedirs(debs, exist_ok=True)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    subprocess.run(["apt-get", "update", "-q"], **quiet)
-    if libraries:
-        subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends"] + libraries, **quiet)
-    subprocess.run(["apt-get", "download", "-q"] + packages, cwd=debs, **quiet)
+    fetch(packages, libraries, debs)
     for deb in glob.glob(debs + "/*.deb"):
         subprocess.run(["dpkg", "-x", deb, root], check=True)
     # /lib is /usr/lib on the host: what lies there has to lie under usr/ to be laid over it
@@ -269,18 +280,12 @@ message_size_limit = 20000000
 disable_dns_lookups = yes
 """
 
-    def start(self):
-        self.prepare()
-        conf = self.dir + "/conf"
-        for sub in ("conf", "data", "queue"):
-            os.makedirs(self.dir + "/" + sub)
-        os.chown(self.dir + "/data", self.users["postfix"], -1)
-        os.chown(self.dir + "/mail", self.users["box"], self.users["box"])
-        main = self.MAIN.format(d=self.dir)
+    def settings(self):
+        """Its lines of main.cf besides MAIN."""
         if self.tls:
-            main += "smtp_tls_security_level = may\nsmtpd_tls_security_level = may\nsmtpd_tls_cert_file = {t}/cert.pem\nsmtpd_tls_key_file = {t}/key.pem\nsmtp_tls_connection_reuse = yes\n".format(t=self.tls)
+            main = "smtp_tls_security_level = may\nsmtpd_tls_security_level = may\nsmtpd_tls_cert_file = {t}/cert.pem\nsmtpd_tls_key_file = {t}/key.pem\nsmtp_tls_connection_reuse = yes\n".format(t=self.tls)
         else:
-            main += "smtp_tls_security_level = none\nsmtpd_tls_security_level = none\n"
+            main = "smtp_tls_security_level = none\nsmtpd_tls_security_level = none\n"
         if self.kind == "local":
             main += ("virtual_mailbox_domains = bench.test\nvirtual_mailbox_base = {d}/mail\nvirtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:{u}\n"
                      "virtual_gid_maps = static:{u}\nvirtual_minimum_uid = 1\nvirtual_destination_concurrency_limit = 50\n").format(d=self.dir, u=self.users["box"])
@@ -289,8 +294,21 @@ disable_dns_lookups = yes
             main += "relayhost = [127.0.0.1]:%d\n" % self.sink_port
         if self.kind == "accept":
             main += "defer_transports = smtp\n"
+        return main
+
+    def services(self):
+        """Its lines of master.cf besides the usual ones."""
+        return ()
+
+    def start(self):
+        self.prepare()
+        conf = self.dir + "/conf"
+        for sub in ("conf", "data", "queue"):
+            os.makedirs(self.dir + "/" + sub)
+        os.chown(self.dir + "/data", self.users["postfix"], -1)
+        os.chown(self.dir + "/mail", self.users["box"], self.users["box"])
         with open(conf + "/main.cf", "w") as f:
-            f.write(main)
+            f.write(self.MAIN.format(d=self.dir) + self.settings())
         with open(conf + "/master.cf", "w") as f:
             f.write("127.0.0.1:%d inet n - n - 200 smtpd\n" % self.port)
             for line in ("pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "tlsmgr unix - - n 1000? 1 tlsmgr", "tlsproxy unix - - n - 0 tlsproxy",
@@ -298,7 +316,7 @@ disable_dns_lookups = yes
                          "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
                          "relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
                          "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual", "lmtp unix - - n - - lmtp",
-                         "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd"):
+                         "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd") + self.services():
                 f.write(line + "\n")
         for name in ("postfix-script", "post-install", "postfix-files", "postfix-wrapper", "postfix-tls-script", "postmulti-script", "master.cf.proto", "main.cf.proto", "dynamicmaps.cf"):
             for at in glob.glob(self.root + "/**/" + name, recursive=True):
@@ -325,12 +343,8 @@ class Opensmtpd(Server):
     load_options = ["-D", "4"]
     address = "bob@bench.test"
 
-    def start(self):
-        self.prepare()
-        os.makedirs(self.dir + "/lib/opensmtpd/empty", 0o711)
-        os.makedirs(self.dir + "/spool/smtpd", 0o711)
-        os.makedirs(self.dir + "/mail/bob")
-        os.chown(self.dir + "/mail/bob", self.users["bob"], self.users["bob"])
+    def settings(self):
+        """Its smtpd.conf."""
         text = "bounce warn-interval 1d\n"
         if self.tls:
             text += 'pki bench cert "%s/cert.pem"\npki bench key "%s/key.pem"\n' % (self.tls, self.tls)
@@ -340,7 +354,15 @@ class Opensmtpd(Server):
         else:
             text += 'action "go" relay host "smtp%s://127.0.0.1:%d"%s\nmatch from any for any action "go"\n' % (
                 "+tls" if self.tls else "+notls", 1 if self.kind == "accept" else self.sink_port, " tls no-verify" if self.tls else "")
-        self.etc("smtpd.conf", text)
+        return text
+
+    def start(self):
+        self.prepare()
+        os.makedirs(self.dir + "/lib/opensmtpd/empty", 0o711)
+        os.makedirs(self.dir + "/spool/smtpd", 0o711)
+        os.makedirs(self.dir + "/mail/bob")
+        os.chown(self.dir + "/mail/bob", self.users["bob"], self.users["bob"])
+        self.etc("smtpd.conf", self.settings())
         with open(self.dir + "/log", "w") as log:
             self.process = self.run(["/usr/sbin/smtpd", "-d"], stdout=log, stderr=log)
         self.wait()
@@ -354,13 +376,8 @@ class Exim(Server):
     users = {"Debian-exim": 64121, "bob": 64123}
     address = "bob@bench.test"
 
-    def start(self):
-        self.prepare()
-        for sub in ("spool/exim4", "log"):
-            os.makedirs(self.dir + "/" + sub, exist_ok=True)
-            os.chown(self.dir + "/" + sub, self.users["Debian-exim"], self.users["Debian-exim"])
-        os.makedirs(self.dir + "/mail/bob")
-        os.chown(self.dir + "/mail/bob", self.users["bob"], self.users["bob"])
+    def settings(self):
+        """Its exim4.conf."""
         text = """primary_hostname = bench.test
 exim_user = Debian-exim
 exim_group = Debian-exim
@@ -392,7 +409,7 @@ disable_ipv6
             text += "tls_advertise_hosts = *\ntls_certificate = {t}/cert.pem\ntls_privatekey = {d}/key.pem\n".format(t=self.tls, d=self.dir)
         else:
             text += "tls_advertise_hosts =\n"
-        text += """begin acl
+        return text + """begin acl
 all:
   accept
 begin routers
@@ -422,7 +439,15 @@ begin retry
 * * F,1h,5m
 begin authenticators
 """.format(s=self.sink_port, d=self.dir, t="" if self.tls else "  hosts_avoid_tls = *")
-        self.etc("exim4/exim4.conf", text)
+
+    def start(self):
+        self.prepare()
+        for sub in ("spool/exim4", "log"):
+            os.makedirs(self.dir + "/" + sub, exist_ok=True)
+            os.chown(self.dir + "/" + sub, self.users["Debian-exim"], self.users["Debian-exim"])
+        os.makedirs(self.dir + "/mail/bob")
+        os.chown(self.dir + "/mail/bob", self.users["bob"], self.users["bob"])
+        self.etc("exim4/exim4.conf", self.settings())
         with open(self.dir + "/out", "w") as log:
             self.process = self.run(["/usr/sbin/exim4", "-bdf", "-q1h"], stdout=log, stderr=log)
         self.wait()

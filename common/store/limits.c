@@ -34,13 +34,39 @@ store_quota(const struct store *store)
 	return store->limit;
 }
 
+/* Files of expunged messages that are still there do not count. */
+static bool
+count(struct store *store, struct fail *why)
+{
+	struct quota gone = { .size = 0 };
+
+	if (!quota_count(&store->quota, &store->limit, why))
+		return false;
+	LIST_EACH(&store->mailboxes, it) {
+		const struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		for (size_t i = 0; i < mb->file.ix.ndoomed; i++) {
+			const struct message *m = &mb->file.ix.doomed[i];
+			char path[MAILDIR_NAME_MAX + 5];
+
+			if (!index_path(&mb->file.ix, m, path) || mb->vfs->ops->stat(mb->vfs, path, &(struct vfs_stat){ .size = 0 }) < 0)
+				continue;
+			gone.size += m->size;
+			gone.messages++;
+		}
+	}
+	if (gone.messages)
+		quota_add(&store->quota, -(int64_t)gone.size, -(int64_t)gone.messages);
+	return !gone.messages || quota_load(&store->quota, &store->limit) || fail_set(why, FAIL_TEMP, 0, "the quota cannot be read");
+}
+
 bool
 store_used(struct store *store, struct quota *used, struct fail *why)
 {
 	*used = (struct quota){ .size = 0 };
 	if (!quota_limited(&store->limit))
 		return true;
-	if (!quota_load(&store->quota, &store->limit) && !quota_count(&store->quota, &store->limit, why))
+	if (!quota_load(&store->quota, &store->limit) && !count(store, why))
 		return false;
 	*used = quota_used(&store->quota);
 	return true;
@@ -58,7 +84,7 @@ store_fits(struct store *store, uint64_t size, uint64_t messages, struct fail *w
 		return false;
 	if (quota_fits(&store->quota, &store->limit, size, messages, &again))
 		return true;
-	if (again && !quota_count(&store->quota, &store->limit, why))
+	if (again && !count(store, why))
 		return false;
 	return (again && quota_fits(&store->quota, &store->limit, size, messages, &again)) || quota_full(&store->quota, &store->limit, why);
 }

@@ -28,7 +28,7 @@ struct quota {
 
 enum {
 	QUOTA_FILE_MAX = 5120,            /* Maildir++: then it is summed up anew */
-	QUOTA_COUNT_AGAIN_MS = 15 * 60000, /* and after so long it is not believed that there is no room */
+	QUOTA_COUNT_AGAIN_MS = 60 * 1000, /* and after so long it is not believed that there is no room */
 };
 
 struct quota_file {

@@ -45,6 +45,7 @@ struct child {
 	struct userd *userd;
 	char key[B_ADDRESS + 1];
 	uint64_t id;
+	unsigned program;        /* enum program */
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
@@ -221,6 +222,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 	if (what.config >= 0) {
 		child->userd = u;
 		child->id = what.id;
+		child->program = program;
 		child->before = before;
 		child->held = -1;
 		(void)snprintf(child->key, sizeof(child->key), "%s", key);
@@ -541,20 +543,37 @@ on_boot(struct service *s, struct fail *why)
 	return true;
 }
 
-/* At each reload: the log may be another file now. */
+/* The new configuration, and the log, which may be another file now. */
+static void
+child_reload(struct child *child)
+{
+	struct service *s = child->userd->service;
+	struct ipc_ctl_reload reload = { .generation = s->generation };
+	struct fail why;
+	int fd;
+
+	if (!child->ctl || child->stopping)
+		return;
+	fd = launch_config(s->conf, programs[child->program].see, &why);
+	if (fd < 0)
+		log_put(LOG_failure, "%s goes on as it was configured: %s", child->key, why.text);
+	else
+		(void)ipc_send_ctl_reload(child->ctl, &reload, fd);
+	if ((fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+		(void)ipc_send_ctl_file(child->ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
+	if (child->held < 0) /* else it has not begun yet */
+		(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = s->generation });
+}
+
+/* At each reload, too. */
 static bool
 on_start(struct service *s, struct fail *why)
 {
 	struct userd *u = s->state;
-	int fd;
 
 	(void)why;
-	LIST_EACH(&u->all, it) {
-		struct child *child = OWNER_OF(it, struct child, all);
-
-		if (child->ctl && (fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
-			(void)ipc_send_ctl_file(child->ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
-	}
+	LIST_EACH(&u->all, it)
+		child_reload(OWNER_OF(it, struct child, all));
 	return true;
 }
 

@@ -343,7 +343,7 @@ mailbox_cmd_quota(struct mailctl *m)
 	}
 	limit = (struct quota){ m->quota, m->quota_messages };
 	quota_init(&q, v);
-	ok = quota_count(&q, &limit, &why); /* what is there in truth; the sums are put right by it */
+	ok = quota_count(&q, &(struct quota){ .size = 0 }, &why); /* what is there in truth; the sums are not ours */
 	used = quota_used(&q);
 	quota_close(&q);
 	vfs_posix_free(&v);

@@ -138,7 +138,7 @@ put_field(struct span message, struct span name, struct buf *out)
 	struct header_field f;
 
 	if (header_find(message, name, &f))
-		(void)word_decode(f.value, out);
+		(void)word_decode(span_trim(f.value), out);
 }
 
 static uint64_t

@@ -381,6 +381,8 @@ open_store(struct world *w)
 
 	w->store = store_new(&config, &why);
 	assert_non_null(w->store);
+	store_set_keep(w->store, draw(w, 2) ? 3600 : 0);
+	store_set_quota(w->store, &(struct quota){ .messages = draw(w, 2) ? 1000000 : 0 });
 }
 
 static void

@@ -194,6 +194,10 @@ test_a_record_of_version_1(void **state)
 	assert_int_equal(user.uid, 1000);
 	assert_int_equal(user.quota, 7);
 	assert_int_equal(user.scram.n, 0);
+	assert_int_equal(user.messages, 0);
+	assert_true(useradmin_quota(db, &(struct ipc_user_admin_quota){ .user = set.user, .set_messages = true, .messages = 3 }, &why));
+	assert_int_equal(userdb_get(db, SPAN("old@example.test"), &mem, &user, &why), BDB_FOUND);
+	assert_true(user.messages == 3 && user.quota == 7);
 	assert_true(put(&set, "$6$new", "keys", 2, &why));
 	assert_int_equal(userdb_get(db, SPAN("old@example.test"), &mem, &user, &why), BDB_FOUND);
 	assert_true(span_eq(user.scram, SPAN("keys")) && span_eq(user.home, SPAN("h")));

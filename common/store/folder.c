@@ -11,6 +11,7 @@
 #include "store/kept.h"
 #include "store/name.h"
 #include "store/state.h"
+#include "store/transfer.h"
 
 enum { SUBSCRIPTIONS_MAX = 4 * 1024 * 1024 };
 
@@ -87,9 +88,8 @@ list_folders(struct store *store, struct names *out, struct fail *why)
 /* ---- subscriptions ---- */
 
 static bool
-read_subscriptions(struct store *store, struct names *out, struct fail *why)
+read_subscriptions(struct vfs *v, struct names *out, struct fail *why)
 {
-	struct vfs *v = store->vfs;
 	int fd = v->ops->open(v, SUBSCRIPTIONS, VFS_READ);
 	int64_t size = fd < 0 ? 0 : v->ops->size(v, fd);
 	struct buf text;
@@ -123,6 +123,18 @@ read_subscriptions(struct store *store, struct names *out, struct fail *why)
 	return true;
 }
 
+bool
+subscriptions_each(struct vfs *v, void (*each)(void *, struct span), void *arg, struct fail *why)
+{
+	struct names l;
+	bool ok = read_subscriptions(v, &l, why);
+
+	for (size_t i = 0; ok && i < l.n; i++)
+		each(arg, span_str(l.all[i]));
+	free(l.all);
+	return ok;
+}
+
 static bool
 write_subscriptions(struct store *store, const struct names *l, struct fail *why)
 {
@@ -154,7 +166,7 @@ store_subscribe(struct store *store, struct span name, bool on, struct fail *why
 	name = name_fold(name);
 	if (!name_valid(name))
 		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
-	if (!read_subscriptions(store, &l, why))
+	if (!read_subscriptions(store->vfs, &l, why))
 		return false;
 	at = names_find(&l, name);
 	if (on == (at != SIZE_MAX)) {
@@ -252,7 +264,7 @@ store_list(struct store *store, void (*each)(void *, const struct folder *), voi
 {
 	struct names folders = { .n = 0 }, subscribed = { .n = 0 }, all = { .n = 0 };
 	struct lister l = { &folders, &subscribed, each, arg };
-	bool ok = list_folders(store, &folders, why) && read_subscriptions(store, &subscribed, why);
+	bool ok = list_folders(store, &folders, why) && read_subscriptions(store->vfs, &subscribed, why);
 
 	if (ok && !merge(&folders, &subscribed, &all))
 		ok = fail_set(why, FAIL_LIMIT, 0, "There are too many folders");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mail/status.h"
@@ -122,6 +123,27 @@ make(struct homes *h, const char *path, struct fail *why)
 	return ok;
 }
 
+static bool
+identify(const struct homes *h, const char *path, uint64_t *device, uint64_t *inode)
+{
+	struct stat st;
+
+	if (fstatat(h->base, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	*device = st.st_dev;
+	*inode = st.st_ino;
+	return true;
+}
+
+/* Whose mailbox a path is can change: mailctl mailbox move. */
+static bool
+is_current(const struct homes *h, const struct home *at)
+{
+	uint64_t device, inode;
+
+	return identify(h, at->path, &device, &inode) && device == at->device && inode == at->inode;
+}
+
 static struct home *
 open_home(struct homes *h, const char *path, struct fail *why)
 {
@@ -140,6 +162,7 @@ open_home(struct homes *h, const char *path, struct fail *why)
 		quota_init(&at->quota, v);
 		list_init(&at->waiting);
 		memcpy(at->path, path, strlen(path) + 1);
+		(void)identify(h, path, &at->device, &at->inode);
 	}
 	if (!at || !map_put(&h->by_path, &at->node, span_str(at->path))) {
 		free(at);
@@ -160,7 +183,16 @@ homes_use(struct homes *h, struct span home, struct span folder, struct fail *wh
 	if (!relative_path(h, home, folder, path, why))
 		return NULL;
 	node = map_get(&h->by_path, span_str(path));
-	at = node ? OWNER_OF(node, struct home, node) : open_home(h, path, why);
+	at = node ? OWNER_OF(node, struct home, node) : NULL;
+	if (at && !is_current(h, at)) {
+		if (at->users)
+			homes_drop(h, at);
+		else
+			home_free(h, at);
+		at = NULL;
+	}
+	if (!at)
+		at = open_home(h, path, why);
 	if (!at)
 		return NULL;
 	if (at->users++ == 0 && list_linked(&at->idle)) {

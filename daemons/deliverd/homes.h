@@ -17,6 +17,7 @@ struct home {
 	struct map_node node;
 	struct list idle; /* homes.idle, oldest first; not linked while used */
 	struct vfs *vfs;
+	uint64_t device, inode; /* the directory: another one may have its name by now */
 	unsigned users;
 	bool stale;       /* not to be used again */
 	struct quota_file quota; /* of the whole Maildir, if this is its INBOX */

@@ -11,7 +11,9 @@
 
 /* Puts the user's directory and quota into m. */
 bool mailbox_find_user(struct mailctl *m, const char *user, struct fail *why);
-/* The same, and its directory; from then on this process is the owner of the mailbox. -1 and *why. */
+/* The same, and its directory. -1 and *why. */
+int mailbox_open_base(struct mailctl *m, const char *user, struct fail *why);
+/* The same; from then on this process is the owner of the mailbox. -1 and *why. */
 int mailbox_open(struct mailctl *m, const char *user, struct fail *why);
 /* The files belong to a user, who may have put anything into them: they are read and written as that user. */
 bool mailbox_become_owner(int base, struct fail *why);

@@ -72,7 +72,7 @@ mailbox_find_user(struct mailctl *m, const char *user, struct fail *why)
 }
 
 int
-mailbox_open(struct mailctl *m, const char *user, struct fail *why)
+mailbox_open_base(struct mailctl *m, const char *user, struct fail *why)
 {
 	int base;
 
@@ -81,6 +81,14 @@ mailbox_open(struct mailctl *m, const char *user, struct fail *why)
 	base = open(m->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (base < 0)
 		(void)fail_errno(why, 0, "%s", m->home);
+	return base;
+}
+
+int
+mailbox_open(struct mailctl *m, const char *user, struct fail *why)
+{
+	int base = mailbox_open_base(m, user, why);
+
 	if (base >= 0 && !mailbox_become_owner(base, why)) {
 		close(base);
 		return -1;

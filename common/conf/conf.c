@@ -211,10 +211,10 @@ static const struct service {
 	enum conf_word word;
 	unsigned port;
 	const char *socket;
-	const char *tls, *auth, *banner, *mynetworks;
+	const char *tls, *auth, *banner, *mynetworks, *milters;
 	enum { ALWAYS, TLS, NEVER } stands;
 } services[] = {
-#define SERVICE(word, port, socket, tls, auth, banner, mynetworks, stands) { word, port, socket, tls, auth, banner, mynetworks, stands },
+#define SERVICE(...) { __VA_ARGS__ },
 #include "conf/services.def"
 };
 
@@ -245,6 +245,8 @@ listener_default(struct builder *b, const struct conf_option *row, const struct 
 		return span_str(s->banner);
 	if (row->offset == offsetof(struct conf_listener, mynetworks))
 		return span_str(s->mynetworks);
+	if (row->offset == offsetof(struct conf_listener, milters))
+		return span_str(s->milters);
 	if (s->port == 0)
 		return arena_printf(b->arena, "$run_directory/%s", s->socket);
 	return arena_printf(b->arena, "*:%u", s->port);

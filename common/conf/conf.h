@@ -26,7 +26,7 @@
 #define CONF_DAEMONS(X)                                                                                        \
 	X(MAILD, maild) X(USERD, userd) X(SMTPD, smtpd) X(QUEUED, queued) X(ROUTED, routed) X(REMOTED, remoted) \
 	X(LOCALD, locald) X(DELIVERD, deliverd) X(DNSD, dnsd) X(AUTHD, authd) X(KEYD, keyd) X(IMAPD, imapd)     \
-	X(POP3D, pop3d) X(MAILBOXD, mailboxd) X(STSD, stsd)
+	X(POP3D, pop3d) X(MAILBOXD, mailboxd) X(STSD, stsd) X(VERIFYD, verifyd)
 enum conf_daemon_bit {
 #define X(upper, lower) CONF_BIT_##upper,
 	CONF_DAEMONS(X)
@@ -91,6 +91,7 @@ struct conf_addr {
 	X(DOMAINS, struct conf_list, "list of domains and tables")                             \
 	X(TABLES, struct conf_list, "list of tables, type:name")                               \
 	X(SITES, struct conf_list, "list of DNS lists, domain=filter*weight")                  \
+	X(FILTERS, struct conf_list, "list of filters, inet:address:port or unix:/path")       \
 	X(NETS, struct conf_nets, "list of networks")                                          \
 	X(ADDR, struct conf_addr, "address to listen on")
 

@@ -355,6 +355,27 @@ domain_ok(struct span s, struct fail *why)
 	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither a domain nor a table", SPAN_ARG(s));
 }
 
+/* inet:127.0.0.1:11332, inet:localhost:8891, unix:/run/opendkim.sock, local:/run/... */
+static bool
+filter_ok(struct span s, struct fail *why)
+{
+	struct span rest = s, kind = span_cut(&rest, ':');
+	bool unix_socket = span_eq(kind, SPAN("unix")) || span_eq(kind, SPAN("local"));
+	struct conf_addr addr;
+	struct fail other;
+	uint64_t port;
+
+	if (unix_socket && rest.n && rest.p[0] == '/')
+		return conf_value_addr(rest, &addr, why);
+	if (span_eq(kind, SPAN("inet"))) {
+		if (span_casestarts(rest, SPAN("localhost:")) && span_u64(span_from(rest, 10), 65535, &port) && port)
+			return true;
+		if (conf_value_addr(rest, &addr, &other) && !addr.any)
+			return true;
+	}
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a filter's socket: inet:ADDRESS:PORT, inet:localhost:PORT, or unix:/PATH", SPAN_ARG(s));
+}
+
 /* ---- lists ---- */
 
 static bool
@@ -369,6 +390,8 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 		return domain_ok(item, why);
 	case CONF_KIND_SITES:
 		return conf_site_parse(item, &site, why);
+	case CONF_KIND_FILTERS:
+		return filter_ok(item, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
@@ -433,6 +456,7 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_LIST:
 	case CONF_KIND_DOMAINS:
 	case CONF_KIND_TABLES:
+	case CONF_KIND_FILTERS:
 	case CONF_KIND_SITES:
 	case CONF_KIND_NETS:
 		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);

@@ -31,4 +31,7 @@ enum tlspolicy_result { TLSPOLICY_FOUND, TLSPOLICY_NONE, TLSPOLICY_FAILED };
 /* What a question to routed is about: FIELD(rcpt, ask, about). */
 enum rcpt_about { RCPT_FURTHER, RCPT_FIRST, RCPT_VRFY, RCPT_CONNECTION };
 
+/* What comes behind a piece of content: FIELD(filter, piece, state). */
+enum filter_piece { FILTER_PIECE_NEXT, FILTER_PIECE_MORE, FILTER_PIECE_LAST, FILTER_PIECE_LOST };
+
 #endif

@@ -70,7 +70,7 @@ ask(struct session *s)
 		.user = s->sasl.user,
 		.password = s->sasl.password,
 	};
-	bool asked = session_set(s, &s->subject, m.user) && s->ports->ask_auth(s->owner, &m);
+	bool asked = session_set(s, &s->subject, m.user) && session_set(s, &s->method, m.mechanism) && s->ports->ask_auth(s->owner, &m);
 
 	auth_abandon(s);
 	wait_for(s, m.id, asked);
@@ -89,7 +89,7 @@ ask_scram(struct session *s)
 		.bare = s->sasl.bare,
 		.nonce = s->sasl.nonce,
 	};
-	bool asked = session_set(s, &s->subject, m.user) && s->ports->ask_scram(s->owner, &m);
+	bool asked = session_set(s, &s->subject, m.user) && session_set(s, &s->method, m.mechanism) && s->ports->ask_scram(s->owner, &m);
 
 	wait_for(s, m.id, asked);
 }

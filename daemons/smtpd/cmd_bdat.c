@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "filter.h"
 
 /* Why the chunk is not wanted; 0 when it is. */
 static unsigned
@@ -50,17 +51,17 @@ chunk_over(struct session *s)
 		return; /* content_ended() has been: queued's verdict is the reply */
 	s->state = SESSION_RCPT;
 	if (t->over) { /* RFC 3030 2: the transaction has failed; what follows of it is read over */
-		unsigned status = t->status;
+		unsigned status = t->status, code = t->status_code;
 
 		s->ports->note(s->owner, SESSION_NOTE_REFUSED, SPAN("a chunk"));
-		reply_status(s, status, t->status_text);
+		reply_status_code(s, status, code ? code : status_get(status)->reply, t->status_text);
 		if (s->mail)
 			transaction_end(s);
 		return;
 	}
 	n = snprintf(text, sizeof(text), "%llu", (unsigned long long)s->chunk.size);
 	reply(s, REPLY_CHUNK_OK, span_of(text, (size_t)n));
-	if (s->ports->intake_full(s->owner))
+	if (filter_full(s))
 		s->wait = WAIT_ROOM;
 }
 
@@ -76,7 +77,7 @@ void
 cmd_bdat(struct session *s, struct span args)
 {
 	uint64_t size;
-	bool last;
+	bool last, begin = false;
 
 	if (!(s->policy->extensions & EXT(CHUNKING)) || !parse(args, &size, &last)) {
 		bool offered = s->policy->extensions & EXT(CHUNKING);
@@ -91,10 +92,20 @@ cmd_bdat(struct session *s, struct span args)
 	s->chunk.status = refusal(s, &s->chunk.code);
 	s->chunk.refused = s->chunk.status != 0;
 	if (!s->chunk.refused && !s->mail->id)
+		begin = true;
+	if (begin)
 		data_begin(s, true);
 	s->state = SESSION_CHUNK;
-	if (size == 0)
+	if (begin && s->mail->filtered)
+		filter_data(s); /* goes on with the chunk */
+	else if (size == 0)
 		(void)chunk_input(s, SPAN_NONE);
+}
+
+static bool
+ended(const struct session *s)
+{
+	return s->wait == WAIT_COMMIT || s->wait == WAIT_FILTER;
 }
 
 /* All that content can make use of now, and the rest kept: where chunks are cut means nothing. */
@@ -112,7 +123,7 @@ feed(struct session *s, struct span in, bool last)
 		t->content.last = last && n == in.n;
 		while (data_step(s, &rest))
 			;
-		if (s->mail != t || s->wait == WAIT_COMMIT)
+		if (s->mail != t || ended(s))
 			return;
 		if (all.n - rest.n < had) {
 			in = span_from(in, n);
@@ -127,7 +138,7 @@ feed(struct session *s, struct span in, bool last)
 	t->content.last = last;
 	while (data_step(s, &in))
 		;
-	if (s->mail == t && s->wait != WAIT_COMMIT)
+	if (s->mail == t && !ended(s))
 		buf_put(&t->carry, in);
 }
 
@@ -142,7 +153,7 @@ chunk_input(struct session *s, struct span bytes)
 		feed(s, span_sub(bytes, 0, n), s->chunk.last && !s->chunk.left);
 	if (!s->chunk.left)
 		chunk_over(s);
-	else if (!s->chunk.refused && s->ports->intake_full(s->owner))
+	else if (!s->chunk.refused && filter_full(s))
 		s->wait = WAIT_ROOM;
 	return n;
 }

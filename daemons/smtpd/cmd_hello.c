@@ -3,6 +3,7 @@
  * HELO, EHLO, LHLO, STARTTLS: how a session begins, and begins anew.
  */
 #include "command.h"
+#include "filter.h"
 
 /* What may be announced now. */
 static unsigned
@@ -108,6 +109,7 @@ void
 session_forget(struct session *s)
 {
 	transaction_end(s);
+	filter_close(s);
 	s->helo = s->user = SPAN_NONE;
 	s->extended = false;
 	s->state = SESSION_START;

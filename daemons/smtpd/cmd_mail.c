@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "filter.h"
 #include "mail/charset.h"
 
 /* "FROM:<path> params". Blanks behind the colon and a path without brackets are errors of old
@@ -99,7 +100,10 @@ cmd_mail(struct session *s, struct span args)
 		return;
 	}
 	s->state = SESSION_MAIL;
-	reply(s, REPLY_SENDER_OK, t->sender);
+	if (filter_on(s))
+		filter_mail(s); /* says it */
+	else
+		reply(s, REPLY_SENDER_OK, t->sender);
 }
 
 static unsigned
@@ -211,7 +215,10 @@ cmd_data(struct session *s, struct span args)
 	else {
 		data_begin(s, false);
 		s->state = SESSION_DATA;
-		data_go_ahead(s);
+		if (t->filtered)
+			filter_data(s); /* goes ahead then */
+		else
+			data_go_ahead(s);
 	}
 }
 

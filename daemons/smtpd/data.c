@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/queueid.h"
+#include "filter.h"
 #include "mail/date.h"
 #include "mail/header.h"
 #include "mail/received.h"
@@ -111,14 +112,14 @@ data_begin(struct session *s, bool by_length)
 	});
 	(void)buf_room(&t->frame, FRAME_FIRST);
 	put_received(s);
+	t->hidden = (uint32_t)buf_len(&t->frame);
 	put_trace_headers(s);
 	buf_put(&t->frame, buf_span(&t->prepend));
 	note_rules(s);
 }
 
-/* Nothing more goes to queued; the rest of the content is only looked through for its end. */
-static void
-give_up(struct session *s, unsigned status)
+void
+data_give_up(struct session *s, unsigned status)
 {
 	struct transaction *t = s->mail;
 
@@ -181,7 +182,7 @@ hand_over(struct session *s, size_t most)
 		const struct recipient *r = t->unhanded;
 		const struct ipc_intake_rcpt m = { .id = t->id, .address = r->address, .orcpt = r->orcpt, .notify = r->notify };
 
-		if (r->state == RECIPIENT_GOOD && !s->ports->intake_rcpt(s->owner, &m))
+		if (r->state == RECIPIENT_GOOD && !r->removed && !s->ports->intake_rcpt(s->owner, &m))
 			return false;
 	}
 	return true;
@@ -205,7 +206,7 @@ data_go_ahead(struct session *s)
 {
 	const struct transaction *t = s->mail;
 
-	if (t->good <= LIST_LONG || s->policy->lmtp || t->discard || t->redirect.n) {
+	if (t->good <= LIST_LONG || s->policy->lmtp || t->discard || t->redirect.n || t->screened) {
 		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
 		return;
 	}
@@ -226,7 +227,7 @@ session_list_part(struct session *s)
 	if (!session_list_due(s))
 		return;
 	if (!hand_over(s, LIST_LONG)) {
-		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
 	} else if (!s->mail->unhanded) {
 		s->wait = WAIT_CLIENT;
@@ -246,16 +247,22 @@ send_frame(struct session *s)
 		buf_reset(&t->frame);
 		return;
 	}
+	if (t->screened && !t->returning) {
+		if (!filter_content(s, m.bytes))
+			data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		buf_reset(&t->frame);
+		return;
+	}
 	if ((!t->opened && !send_envelope(s)) || !s->ports->intake_data(s->owner, &m)) {
-		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 		return;
 	}
 	t->sent += m.bytes.n;
 	buf_reset(&t->frame);
 }
 
-static void
-put_content(struct session *s, struct span bytes)
+void
+data_put(struct session *s, struct span bytes)
 {
 	struct transaction *t = s->mail;
 
@@ -264,7 +271,7 @@ put_content(struct session *s, struct span bytes)
 
 		buf_put(&t->frame, part);
 		if (!buf_ok(&t->frame)) {
-			give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+			data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 			return;
 		}
 		bytes = span_from(bytes, part.n);
@@ -308,9 +315,9 @@ fix_header(struct session *s)
 	    .time = now,
 	    .zone = date_local_zone(now),
 	}))
-		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 	find_message_id(s, buf_span(&fixed));
-	put_content(s, buf_span(&fixed));
+	data_put(s, buf_span(&fixed));
 	buf_free(&fixed);
 	buf_free(&t->header);
 }
@@ -327,7 +334,7 @@ header_done(struct session *s)
 	else if (!t->opened)
 		find_message_id(s, buf_span(&t->frame));
 	if (t->content.need_blank)
-		put_content(s, SPAN("\r\n"));
+		data_put(s, SPAN("\r\n"));
 }
 
 static void
@@ -338,12 +345,34 @@ put_run(struct session *s, struct span run)
 	if (t->over)
 		return;
 	if (!fixes_header(s) || t->content.header_done) {
-		put_content(s, run);
+		data_put(s, run);
 		return;
 	}
 	buf_put(&t->header, run);
 	if (!buf_ok(&t->header))
-		give_up(s, STATUS_HEADER_TOO_LARGE);
+		data_give_up(s, STATUS_HEADER_TOO_LARGE);
+}
+
+/* That was all: queued is to make it durable. */
+static void
+end_intake(struct session *s)
+{
+	struct transaction *t = s->mail;
+
+	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
+	    .id = t->id, .size = t->sent, .body8 = t->body8 || t->content.eightbit, .smtputf8 = needs_utf8(t), .message_id = t->message_id }))
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+	if (t->over)
+		data_verdict(s, t->status, t->status_text);
+	else
+		s->wait = WAIT_COMMIT;
+}
+
+void
+data_finish(struct session *s)
+{
+	send_frame(s);
+	end_intake(s);
 }
 
 /* Behind CRLF.CRLF. */
@@ -361,13 +390,13 @@ content_ended(struct session *s)
 		data_verdict(s, STATUS_OK, SPAN_NONE); /* as an access rule wants it; the log says so */
 		return;
 	}
-	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
-	    .id = t->id, .size = t->sent, .body8 = t->body8 || t->content.eightbit, .smtputf8 = needs_utf8(t), .message_id = t->message_id }))
-		give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
-	if (t->over)
-		data_verdict(s, t->status, t->status_text);
-	else
-		s->wait = WAIT_COMMIT;
+	if (!t->over && t->screened) {
+		if (filter_end(s))
+			return;
+		s->wait = WAIT_CLIENT;
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+	}
+	end_intake(s);
 }
 
 bool
@@ -378,7 +407,7 @@ data_step(struct session *s, struct span *in)
 	enum content_step step = content_next(&t->content, in, &run);
 
 	if (t->content.status && !t->over)
-		give_up(s, t->content.status);
+		data_give_up(s, t->content.status);
 	if (step == CONTENT_RUN)
 		put_run(s, run);
 	else if (step == CONTENT_HEADER)
@@ -395,7 +424,7 @@ data_input(struct session *s, struct span bytes)
 	struct span in = bytes;
 
 	while (data_step(s, &in))
-		if (!t->over && s->ports->intake_full(s->owner)) {
+		if (!t->over && filter_full(s)) {
 			s->wait = WAIT_ROOM;
 			break;
 		}
@@ -407,8 +436,12 @@ data_input(struct session *s, struct span bytes)
 static void
 say_verdict(struct session *s, unsigned status, struct span text, struct span id)
 {
+	unsigned code = s->mail->status_code;
+
 	if (status == STATUS_OK)
 		reply(s, REPLY_QUEUED, id);
+	else if (code)
+		reply_status_code(s, status, code, text);
 	else
 		reply_status(s, status, text);
 }
@@ -419,6 +452,7 @@ data_verdict(struct session *s, unsigned status, struct span text)
 	struct transaction *t = s->mail;
 	char mem[QUEUEID_TEXT + 1];
 	struct span id = queueid_text(t->id, mem);
+	bool closing;
 
 	t->over = true;
 	t->status = status == STATUS_OK ? STATUS_NONE : status;
@@ -432,9 +466,12 @@ data_verdict(struct session *s, unsigned status, struct span text)
 		say_verdict(s, status, text, id);
 	else /* RFC 2033 4.2 */
 		for (const struct recipient *r = t->first; r; r = r->next)
-			if (r->state == RECIPIENT_GOOD)
+			if (r->state == RECIPIENT_GOOD && !r->added)
 				say_verdict(s, status, text, id);
+	closing = t->status_code == 421; /* RFC 5321 3.8 */
 	transaction_end(s);
+	if (closing)
+		reply_close(s);
 	if (s->draining)
 		session_shutdown(s);
 }
@@ -455,12 +492,12 @@ session_on_refused(struct session *s, const struct ipc_intake_refused *m)
 	if (!t || t->id != m->id || !t->opened || t->over)
 		return;
 	t->over = true; /* queued has forgotten it: no abort */
-	if (s->wait == WAIT_COMMIT || s->wait == WAIT_LIST) {
+	if (s->wait == WAIT_COMMIT || s->wait == WAIT_LIST || t->returning) {
 		data_verdict(s, status, m->text);
 		return;
 	}
 	t->status_text = arena_dup(&s->mail_mem, m->text);
-	give_up(s, status);
+	data_give_up(s, status);
 	if (s->wait == WAIT_ROOM)
 		s->wait = WAIT_CLIENT;
 }

@@ -190,6 +190,75 @@ on_intake_open(struct service *s, struct channel *c, struct span peer, unsigned 
 	join(s, c, &((struct smtpd *)s->state)->queued, PEER_QUEUED);
 }
 
+/* filter: verifyd */
+
+static bool
+on_filter_answer(struct channel *ch, const struct ipc_filter_answer *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (c) {
+		session_on_filter_answer(&c->session, m);
+		client_pump(c);
+	}
+	return true;
+}
+
+static bool
+on_filter_sender(struct channel *ch, const struct ipc_filter_sender *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (c)
+		session_on_filter_sender(&c->session, m->id, m->address);
+	return true;
+}
+
+static bool
+on_filter_add(struct channel *ch, const struct ipc_filter_add *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (c)
+		session_on_filter_add(&c->session, m->id, m->address);
+	return true;
+}
+
+static bool
+on_filter_remove(struct channel *ch, const struct ipc_filter_remove *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (c)
+		session_on_filter_remove(&c->session, m->id, m->address);
+	return true;
+}
+
+static bool
+on_filter_piece(struct channel *ch, const struct ipc_filter_piece *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (c) {
+		session_on_filter_piece(&c->session, m);
+		client_pump(c);
+	}
+	return true;
+}
+
+static void
+on_filter_closed(struct channel *c, const struct fail *why)
+{
+	lost(c, &((struct smtpd *)channel_owner(c))->verifyd, PEER_VERIFYD, why);
+}
+
+static void
+on_filter_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)peer, (void)instance;
+	join(s, c, &((struct smtpd *)s->state)->verifyd, PEER_VERIFYD);
+}
+
 /* dns: dnsd. A name counts only when it leads back to the address. */
 
 enum { DNS_ADDR = 1, DNS_PTR = 2 };
@@ -336,18 +405,23 @@ on_certs_open(struct service *s, struct channel *c, struct span peer, unsigned i
 #define DISPATCH_DEF "ipc/intake.def"
 #include "ipc/dispatch.h"
 #define DISPATCH_SIDE CLIENT
+#define DISPATCH_DEF "ipc/filter.def"
+#include "ipc/dispatch.h"
+#define DISPATCH_SIDE CLIENT
 #define DISPATCH_DEF "ipc/dns.def"
 #include "ipc/dispatch.h"
 
 static const struct channel_ops rcpt_ops = { dispatch_rcpt, on_rcpt_closed, NULL };
 static const struct channel_ops auth_ops = { dispatch_auth, on_auth_closed, NULL };
 static const struct channel_ops intake_ops = { dispatch_intake, on_intake_closed, on_intake_drained };
+static const struct channel_ops filter_ops = { dispatch_filter, on_filter_closed, on_intake_drained };
 static const struct channel_ops dns_ops = { dispatch_dns, on_dns_closed, NULL };
 
 const struct service_channel smtpd_channels[SMTPD_CHANNELS] = {
 	{ .type = &ipc_channel_rcpt, .side = CHANNEL_CLIENT, .ops = &rcpt_ops, .on_open = on_rcpt_open },
 	{ .type = &ipc_channel_auth, .side = CHANNEL_CLIENT, .ops = &auth_ops, .on_open = on_auth_open },
 	{ .type = &ipc_channel_intake, .side = CHANNEL_CLIENT, .ops = &intake_ops, .on_open = on_intake_open },
+	{ .type = &ipc_channel_filter, .side = CHANNEL_CLIENT, .ops = &filter_ops, .on_open = on_filter_open },
 	{ .type = &ipc_channel_dns, .side = CHANNEL_CLIENT, .ops = &dns_ops, .on_open = on_dns_open },
 	{ .type = &ipc_channel_sign, .side = CHANNEL_CLIENT, .ops = &signer_channel_ops, .on_open = on_sign_open },
 	{ .type = &ipc_channel_certs, .side = CHANNEL_CLIENT, .on_open = on_certs_open },

@@ -32,6 +32,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.tls_first = l->tls == CONF_MODE_ENCRYPT,
 		.auth = l->auth,
 		.mechanisms = sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n),
+		.milters = l->milters.n > 0,
+		.services = conf->smtpd_recipient_policy_service.n + conf->smtpd_data_policy_service.n + conf->smtpd_end_of_data_policy_service.n > 0,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
 	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);

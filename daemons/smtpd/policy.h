@@ -42,6 +42,7 @@ struct policy {
 	bool tls_first;  /* nothing but NOOP, EHLO, STARTTLS, QUIT before TLS (RFC 3207 4) */
 	bool auth;       /* AUTH is offered */
 	unsigned mechanisms; /* with these: sasl_set() */
+	bool milters, services; /* filters look at what comes in here (filter.h) */
 	unsigned profile;    /* column of replies.def: 0 standard, 1 textbook, 2 plain */
 	unsigned extensions; /* EXT() bits that may be announced at all */
 };

@@ -129,6 +129,43 @@ intake_full(void *owner)
 	return d->queued && channel_congested(d->queued);
 }
 
+static bool
+filter_mail(void *owner, struct ipc_filter_mail *m)
+{
+	struct client *c = owner;
+	struct smtpd *d = smtpd_of(owner);
+	char id[QUEUEID_TEXT + 1];
+
+	if (!m->id)
+		m->id = client_new_id(c);
+	m->listener = span_str(c->door->name);
+	m->session = queueid_text(c->id, id);
+	m->client_port = netaddr_port(&c->peer);
+	return d->verifyd && ipc_send_filter_mail(d->verifyd, m);
+}
+
+static bool
+filter(void *owner, unsigned type, const void *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->verifyd && channel_send(d->verifyd, type, m, -1);
+}
+
+static uint64_t
+filter_question(void *owner)
+{
+	return client_new_id(owner);
+}
+
+static bool
+filter_full(void *owner)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->verifyd && channel_congested(d->verifyd);
+}
+
 static void
 start_tls(void *owner)
 {
@@ -219,6 +256,10 @@ const struct session_ports client_ports = {
 	.intake_end = intake_end,
 	.intake_abort = intake_abort,
 	.intake_full = intake_full,
+	.filter_mail = filter_mail,
+	.filter = filter,
+	.filter_question = filter_question,
+	.filter_full = filter_full,
 	.start_tls = start_tls,
 	.time = now,
 	.trusted = trusted,

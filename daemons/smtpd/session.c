@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "filter.h"
 
 _Static_assert((int)SESSION_LINE_MAX == SASL_LINE_MAX + 2, "a SASL response is the longest line");
 
@@ -14,6 +15,7 @@ enum {
 	COMMIT_TIMEOUT_MS = 300 * 1000, /* the client waits ten minutes: RFC 5321 4.5.3.2.6 */
 	HANDSHAKE_TIMEOUT_MS = 60 * 1000,
 	NAME_TIMEOUT_MS = 20 * 1000,
+	FILTER_TIMEOUT_MS = 1200 * 1000, /* verifyd keeps each filter to its own time limit */
 };
 
 const struct command commands[] = {
@@ -104,6 +106,7 @@ void
 session_free(struct session *s)
 {
 	transaction_end(s);
+	filter_close(s);
 	sasl_end(&s->sasl);
 	arena_free(&s->mem);
 	buf_free(&s->held);
@@ -266,7 +269,9 @@ session_on_eof(struct session *s)
 void
 session_on_room(struct session *s)
 {
-	if (s->wait == WAIT_ROOM)
+	if (s->mail && s->mail->returning)
+		filter_on_room(s);
+	else if (s->wait == WAIT_ROOM)
 		s->wait = WAIT_CLIENT;
 }
 
@@ -314,8 +319,16 @@ session_on_peer_lost(struct session *s, enum session_peer_daemon who)
 		transaction_routed_lost(s);
 	else if (who == PEER_QUEUED)
 		queued_lost(s);
+	else if (who == PEER_VERIFYD)
+		session_on_filters_lost(s);
 	else if (who == PEER_AUTHD && s->wait == WAIT_AUTH)
 		session_on_auth(s, &(struct ipc_auth_answer){ .id = s->ask_id, .temporary = true });
+}
+
+static int64_t
+ask_timeout(const struct session *s)
+{
+	return s->mail && s->mail->filtered ? FILTER_TIMEOUT_MS : ASK_TIMEOUT_MS;
 }
 
 int64_t
@@ -323,8 +336,11 @@ session_wait_ms(const struct session *s)
 {
 	switch ((enum session_wait)s->wait) {
 	case WAIT_CLIENT:
-		return s->mail && s->mail->asked ? ASK_TIMEOUT_MS : s->policy->conf->smtpd_timeout;
+		return s->mail && s->mail->asked ? ask_timeout(s) : s->policy->conf->smtpd_timeout;
 	case WAIT_RCPT:
+		return ask_timeout(s);
+	case WAIT_FILTER:
+		return FILTER_TIMEOUT_MS;
 	case WAIT_VRFY:
 	case WAIT_RATE:
 	case WAIT_AUTH:
@@ -359,7 +375,11 @@ sibling_silent(struct session *s)
 {
 	struct transaction *t = s->mail;
 
-	if (s->wait == WAIT_COMMIT || s->wait == WAIT_ROOM || s->wait == WAIT_LIST) {
+	if (t && t->filtered && (s->wait == WAIT_FILTER || t->asked || (t->screened && !t->opened))) {
+		transaction_routed_lost(s);
+		filter_close(s);
+		session_on_filters_lost(s);
+	} else if (s->wait == WAIT_COMMIT || s->wait == WAIT_ROOM || s->wait == WAIT_LIST) {
 		s->ports->intake_abort(s->owner, t->id);
 		queued_lost(s);
 	} else

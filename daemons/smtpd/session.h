@@ -54,6 +54,11 @@ struct session_ports {
 	bool (*intake_end)(void *owner, const struct ipc_intake_end *m);
 	void (*intake_abort)(void *owner, uint64_t id);
 	bool (*intake_full)(void *owner); /* then session_on_room() says when to go on */
+	/* To verifyd (ipc/filter.def). MAIL: the port fills listener, session, client_port, and id where it is 0. */
+	bool (*filter_mail)(void *owner, struct ipc_filter_mail *m);
+	bool (*filter)(void *owner, unsigned type, const void *m); /* any other message */
+	uint64_t (*filter_question)(void *owner);                  /* a number for one */
+	bool (*filter_full)(void *owner);                          /* as intake_full */
 	void (*start_tls)(void *owner);   /* after the output so far; then session_on_tls() */
 	int64_t (*time)(void *owner);     /* Unix seconds */
 	bool (*trusted)(void *owner, struct span address); /* by the listener's mynetworks; for XCLIENT */
@@ -82,6 +87,7 @@ enum session_wait {
 	WAIT_AUTH,   /* authd's answer */
 	WAIT_ROOM,   /* room in the intake channel */
 	WAIT_LIST,   /* a long list goes to queued in parts, before the reply to DATA */
+	WAIT_FILTER, /* verifyd's answer, or content that comes back from it */
 	WAIT_COMMIT, /* queued's answer to the end of a message */
 	WAIT_HOLD,   /* the tarpit */
 	WAIT_TLS,    /* the handshake */
@@ -97,7 +103,7 @@ struct session_peer {
 	bool tls;            /* there is a certificate to do TLS with */
 };
 
-enum session_peer_daemon { PEER_ROUTED = 1, PEER_QUEUED = 2, PEER_AUTHD = 4 };
+enum session_peer_daemon { PEER_ROUTED = 1, PEER_QUEUED = 2, PEER_AUTHD = 4, PEER_VERIFYD = 8 };
 
 struct session {
 	const struct session_ports *ports;
@@ -119,6 +125,8 @@ struct session {
 		bool set;
 		struct span name, address, helo, protocol;
 	} forward;           /* XFORWARD: whose the next message was before; for the log and the queue alone */
+	uint64_t filter_id;  /* verifyd knows the session by it; 0: not at all */
+	struct span method;  /* of the login */
 	uint64_t ask_id;     /* of the AUTH or VRFY under way */
 	struct span subject; /* of that VRFY; the name that tried to log in */
 	struct sasl sasl;    /* within AUTH */
@@ -160,6 +168,12 @@ void session_on_challenge(struct session *s, const struct ipc_auth_challenge *m)
 void session_on_auth(struct session *s, const struct ipc_auth_answer *m);
 void session_on_accepted(struct session *s, uint64_t id);
 void session_on_refused(struct session *s, const struct ipc_intake_refused *m);
+void session_on_filter_answer(struct session *s, const struct ipc_filter_answer *m);
+void session_on_filter_sender(struct session *s, uint64_t id, struct span address);
+void session_on_filter_add(struct session *s, uint64_t id, struct span address);
+void session_on_filter_remove(struct session *s, uint64_t id, struct span address);
+void session_on_filter_piece(struct session *s, const struct ipc_filter_piece *m);
+void session_on_filters_lost(struct session *s); /* verifyd has gone, or is as good as gone */
 void session_on_room(struct session *s);
 bool session_list_due(const struct session *s); /* in WAIT_LIST, with room: call the next once in each turn */
 void session_list_part(struct session *s);

@@ -32,6 +32,7 @@ smtpd_free(struct smtpd **at)
 	channel_free(&d->authd);
 	channel_free(&d->queued);
 	channel_free(&d->dnsd);
+	channel_free(&d->verifyd);
 	signer_free(&d->signer);
 	map_free(&d->messages);
 	map_free(&d->crowd);

@@ -17,7 +17,7 @@
 struct smtpd {
 	struct service *service;
 	struct loop *loop;
-	struct channel *routed, *authd, *queued, *dnsd; /* NULL while away */
+	struct channel *routed, *authd, *queued, *dnsd, *verifyd; /* NULL while away */
 	struct signer *signer;   /* keyd */
 	struct list doors;       /* of struct door */
 	struct list clients;     /* of struct client */
@@ -104,7 +104,7 @@ void arrival_begin(struct door *door, int fd, const struct netaddr *from);
 void arrivals_end(struct smtpd *d);
 
 /* peers.c */
-enum { SMTPD_CHANNELS = 6 };
+enum { SMTPD_CHANNELS = 7 };
 extern const struct service_channel smtpd_channels[SMTPD_CHANNELS];
 void lookup_start(struct client *c, const struct netaddr *peer);
 

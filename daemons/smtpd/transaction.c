@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "transaction.h"
 
+#include "filter.h"
 #include "reply.h"
 
 struct transaction *
@@ -29,6 +30,7 @@ transaction_end(struct session *s)
 	struct transaction *t = s->mail;
 
 	if (t) {
+		filter_reset(s);
 		if (t->opened && !t->over)
 			s->ports->intake_abort(s->owner, t->id);
 		buf_free(&t->frame);
@@ -83,8 +85,8 @@ known_status(unsigned status)
 }
 
 /* The same line comes with each recipient that the client's rules stand for. */
-static void
-obey_rules(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
+void
+transaction_obey(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 {
 	struct transaction *t = s->mail;
 
@@ -94,12 +96,12 @@ obey_rules(struct session *s, struct recipient *r, const struct ipc_rcpt_answer 
 		t->redirect = arena_dup(&s->mail_mem, m->redirect);
 	if (m->prepend.n && m->prepend.n <= buf_space(&t->prepend) && span_find(buf_span(&t->prepend), m->prepend) == SIZE_MAX)
 		buf_put(&t->prepend, m->prepend);
-	if (m->note)
+	if (m->note && r)
 		r->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
 }
 
-static void
-settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
+void
+transaction_settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 {
 	struct transaction *t = s->mail;
 	unsigned status = known_status(m->status);
@@ -111,13 +113,16 @@ settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 		r->reply = reply_text(s, &s->mail_mem, REPLY_RECIPIENT_OK, r->address);
 		if (++t->good == 1)
 			t->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
-		obey_rules(s, r, m);
+		transaction_obey(s, r, m);
 	} else {
 		r->state = RECIPIENT_REFUSED;
 		r->reply = reply_status_text(s, &s->mail_mem, status, m->reply, m->text);
 		r->rule = arena_dup(&s->mail_mem, span_sub(m->why, 0, RULE_MAX));
 	}
 }
+
+static const struct ipc_rcpt_answer unanswered = { .status = STATUS_SYSTEM_LOCAL_TEMP, .why = SPAN_INIT("no answer from routed") };
+static const struct ipc_rcpt_answer unfiltered = { .status = STATUS_SYSTEM_LOCAL_TEMP, .why = SPAN_INIT("no answer from verifyd") };
 
 void
 session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
@@ -143,8 +148,13 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 	if (!s->mail)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
-		if (r->state == RECIPIENT_ASKED && r->ask_id == m->id) {
-			settle(s, r, m);
+		if (r->state == RECIPIENT_ASKED && !r->held && r->ask_id == m->id) {
+			if (!s->mail->filtered || status_get(known_status(m->status))->class != FAIL_NONE)
+				transaction_settle(s, r, m);
+			else if (!filter_rcpt(s, r, m)) {
+				r->held = NULL;
+				transaction_settle(s, r, &unfiltered);
+			}
 			transaction_say(s);
 			return;
 		}
@@ -153,12 +163,10 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 void
 transaction_routed_lost(struct session *s)
 {
-	static const struct ipc_rcpt_answer lost = { .status = STATUS_SYSTEM_LOCAL_TEMP, .why = SPAN_INIT("no answer from routed") };
-
 	if (!s->mail || !s->mail->asked)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
-		if (r->state == RECIPIENT_ASKED)
-			settle(s, r, &lost);
+		if (r->state == RECIPIENT_ASKED && !r->held)
+			transaction_settle(s, r, &unanswered);
 	transaction_say(s);
 }

@@ -15,8 +15,11 @@ enum {
 	RULE_MAX = 200,      /* bytes kept of routed's reason */
 	PREPEND_MAX = 16384, /* header lines of access rules; further ones are left out */
 	CARRY_MAX = 2048,    /* of which a field name's length may be left over */
+	FILTER_ADDED_MAX = 1000, /* recipients that filters add to a message */
 	RCPT_MEMORY = 2000,  /* most arena bytes of one recipient: address, ORCPT, reply, reason, struct */
 };
+
+enum filter_stage { FILTER_MAIL, FILTER_DATA, FILTER_END };
 
 enum recipient_state { RECIPIENT_ASKED, RECIPIENT_GOOD, RECIPIENT_REFUSED };
 
@@ -26,6 +29,8 @@ struct recipient {
 	struct span reply;          /* until said */
 	struct span rule;           /* routed's reason for a refusal; for a good one, the access rule that had a say */
 	uint64_t ask_id;
+	const struct ipc_rcpt_answer *held; /* routed's, while filters are asked */
+	bool added, removed;        /* by a filter */
 	uint8_t state, notify;      /* DSN bits of ipc intake rcpt */
 };
 
@@ -44,12 +49,21 @@ struct transaction {
 	struct span rule;          /* why the first good recipient is one */
 	struct span redirect;      /* the one address it goes to instead */
 	struct buf prepend;        /* header lines */
+	/* filters (filter.h) */
+	bool filtered;             /* verifyd knows of it */
+	bool screened;             /* the content goes there first */
+	bool returning;            /* and comes back */
+	uint8_t stage;             /* enum filter_stage of the last question */
+	uint64_t question;         /* that one */
+	uint32_t hidden;           /* bytes of our Received field */
+	unsigned added;            /* recipients */
 	/* content */
 	uint64_t id;               /* queue id, 0 before DATA */
 	bool opened;               /* queued knows of it */
 	struct recipient *unhanded; /* the first that queued has not been told of */
 	bool over;                 /* nothing more goes to queued */
 	unsigned status;           /* why not, a row of status.def */
+	unsigned status_code;      /* its reply code, 0: the row's */
 	struct span status_text;
 	struct content content;
 	struct buf frame;          /* next data message */
@@ -71,6 +85,11 @@ void transaction_say(struct session *s);
 /* All that waits for routed is refused for now. */
 void transaction_routed_lost(struct session *s);
 
+/* What routed, or a filter, says of a recipient it was asked about. */
+void transaction_settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m);
+/* What else they want done with the message; r NULL: it is about no recipient. */
+void transaction_obey(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m);
+
 /* data.c: DATA or the first BDAT has been accepted; the 354 and the state are the caller's. */
 void data_begin(struct session *s, bool by_length);
 /* The 354, for a long list once queued has it. */
@@ -79,6 +98,11 @@ void data_go_ahead(struct session *s);
  * or the transaction is over. */
 bool data_step(struct session *s, struct span *in);
 size_t data_input(struct session *s, struct span bytes);
+/* Nothing more goes to queued; the rest of the content is only looked through for its end. */
+void data_give_up(struct session *s, unsigned status);
+/* Content to queued, or to the filters, frame by frame; and that it was all. */
+void data_put(struct session *s, struct span bytes);
+void data_finish(struct session *s);
 /* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
 void data_verdict(struct session *s, unsigned status, struct span text);
 

@@ -36,7 +36,7 @@ need_packages() {
 
 # need_users: the system users of the suite (root only)
 need_users() {
-	for user in mail suited userd keyd dnsd stsd authd routed queued remoted locald smtpd imapd pop3d; do
+	for user in mail suited userd keyd dnsd stsd authd routed queued remoted locald smtpd imapd pop3d verifyd; do
 		getent passwd "pp-$user" >/dev/null ||
 			useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "pp-$user"
 	done

@@ -287,6 +287,48 @@ def test_I07_idle_tells_of_new_mail_at_once():
     idle("I07 idle", 10)
 
 
+def test_rfc5465_a_delivery_to_another_folder_is_told_without_a_command():
+    d = Dialogue(("127.0.0.1", suite.port("IMAP")))
+    d.line()
+
+    def do(command, tag):
+        d.say("%s %s" % (tag, command))
+        while not (line := d.line()).startswith(tag + " "):
+            pass
+        starts(line, tag + " OK")
+
+    do("LOGIN many@example.test " + suite.password("many"), "a")
+    do("CREATE quiet", "b")
+    do("SELECT quiet", "c")
+    do("NOTIFY SET (selected (MessageNew (UID ENVELOPE) MessageExpunge)) (mailboxes INBOX (MessageNew MessageExpunge))", "d")
+    send("notified", "many")
+    starts(d.line(), "* STATUS INBOX (MESSAGES ")
+    other = suite.imap("many")
+    other.append("quiet", None, None, b"Subject: put here\r\n\r\n")
+    starts(d.line(), "* 1 EXISTS")
+    while not (line := d.line()).startswith("* 1 FETCH"):
+        pass
+    has(line, "put here")
+    other.logout()
+    d.close()
+
+
+def test_rfc8474_ids_go_with_the_message():
+    c = suite.imap("many")
+    c.create("ids")
+    c.append("ids", None, None, b"Message-ID: <ids@x>\r\n\r\nhi\r\n")
+    c.select("ids")
+    first = c.fetch("1", "(EMAILID THREADID)")[1][0].partition(b"EMAILID")[2]
+    c.copy("1", "INBOX")
+    c.select("INBOX")
+    last = c.search(None, "HEADER", "Message-ID", "ids@x")[1][0].split()[-1]
+    expect(c.fetch(last, "(EMAILID THREADID)")[1][0].partition(b"EMAILID")[2], first)
+    box = c.status("ids", "(MAILBOXID)")[1][0].split(b"(")[2]
+    c.rename("ids", "other")
+    expect(c.status("other", "(MAILBOXID)")[1][0].split(b"(")[2], box)
+    c.logout()
+
+
 def test_I09_flags():
     send("I09")
     c = suite.imap()

@@ -25,8 +25,21 @@ put_name(struct buf *out, struct span name)
 	}
 }
 
+/* gs2-header (RFC 5802 7), then the data. */
+static void
+put_binding(struct scram_client *s, const struct scram_binding *b, struct buf *out)
+{
+	if (b && b->type.n)
+		buf_printf(&s->bound, "p=%.*s,,", SPAN_ARG(b->type));
+	else
+		buf_puts(&s->bound, b && b->could ? "y,," : "n,,");
+	buf_put(out, buf_span(&s->bound));
+	if (b && b->type.n)
+		buf_put(&s->bound, b->data);
+}
+
 bool
-scram_client_first(struct scram_client *s, struct span user, struct span nonce, struct buf *out)
+scram_client_first(struct scram_client *s, struct span user, struct span nonce, const struct scram_binding *binding, struct buf *out)
 {
 	*s = (struct scram_client){ .sent = false };
 	buf_init(&s->bare, SCRAM_MESSAGE_MAX);
@@ -35,9 +48,10 @@ scram_client_first(struct scram_client *s, struct span user, struct span nonce, 
 	put_name(&s->bare, user);
 	buf_puts(&s->bare, ",r=");
 	buf_put(&s->bare, nonce);
-	buf_puts(out, "n,,");
+	buf_init(&s->bound, SCRAM_MESSAGE_MAX);
+	put_binding(s, binding, out);
 	buf_put(out, buf_span(&s->bare));
-	return buf_ok(&s->bare) && buf_ok(out);
+	return buf_ok(&s->bare) && buf_ok(&s->bound) && buf_ok(out);
 }
 
 /* "k=value" at the front of *rest, up to the comma. */
@@ -99,7 +113,9 @@ scram_client_final(struct scram_client *s, struct span password, struct span ser
 	else if (iterations < SCRAM_ITERATIONS_MIN || iterations > SCRAM_ITERATIONS_MAX)
 		ok = fail_set(why, FAIL_PEER, 0, "SCRAM with %llu iterations", (unsigned long long)iterations);
 	if (ok) {
-		buf_printf(&without, "c=biws,r=%.*s", SPAN_ARG(nonce)); /* "n,," */
+		buf_puts(&without, "c=");
+		base64_encode(&without, buf_span(&s->bound));
+		buf_printf(&without, ",r=%.*s", SPAN_ARG(nonce));
 		buf_printf(&s->auth, "%.*s,%.*s,%.*s", SPAN_ARG(buf_span(&s->bare)), SPAN_ARG(server_first), SPAN_ARG(buf_span(&without)));
 		ok = (buf_ok(&s->auth) && buf_ok(&without)) || fail_set(why, FAIL_TEMP, 0, "SCRAM cannot be computed");
 	}
@@ -134,5 +150,6 @@ scram_client_end(struct scram_client *s)
 {
 	buf_free(&s->bare);
 	buf_free(&s->auth);
+	buf_wipe(&s->bound);
 	explicit_bzero(s, sizeof(*s));
 }

@@ -75,33 +75,48 @@ put_response(struct client *c, struct span text)
 	put_base64(c, &raw);
 }
 
-void
-auth_begin(struct client *c)
+/* What the channel can be bound by; false: nothing. */
+static bool
+channel_binding(const struct client *c, struct scram_binding *b, struct buf *data)
+{
+	static const struct span types[] = { SPAN_INIT("tls-exporter"), SPAN_INIT("tls-server-end-point") };
+	const struct client_login *login = &c->settings->login;
+
+	for (size_t i = 0; c->tls && login->binding && i < sizeof(types) / sizeof(types[0]); i++)
+		if (login->binding(login->arg, types[i], data)) {
+			*b = (struct scram_binding){ .type = types[i], .data = buf_span(data) };
+			return true;
+		}
+	return false;
+}
+
+static bool
+choose(struct client *c, bool bindable)
 {
 	const struct client_login *login = &c->settings->login;
 	unsigned offered = c->mechanisms & login->mechanisms, usable = offered;
-	struct buf raw;
 
+	if (!bindable)
+		usable &= ~(1u << AUTH_BIT_SCRAM_SHA_256_PLUS);
 	if (!c->tls && !login->plaintext)
-		usable &= 1u << AUTH_BIT_SCRAM_SHA_256;
+		usable &= AUTH_SCRAM;
 	if (!usable) {
 		give_up_because(c, offered ? "login: only without TLS, which would show the password" : "login: the peer offers no mechanism that is known here",
 		    SPAN_NONE);
-		return;
+		return false;
 	}
 	c->mechanism = 0;
 	while (!(usable & 1u << c->mechanism))
 		c->mechanism++;
-	c->auth_steps = 0;
-	c->auth_proved = c->mechanism != AUTH_BIT_SCRAM_SHA_256;
-	buf_printf(c->out, "AUTH %.*s", SPAN_ARG(names[c->mechanism]));
-	if (c->mechanism == AUTH_BIT_LOGIN) {
-		buf_puts(c->out, "\r\n");
-		c->due++;
-		c->state = CLIENT_STATE_auth;
-		return;
-	}
-	buf_putc(c->out, ' ');
+	return true;
+}
+
+static void
+put_initial(struct client *c, struct scram_binding *b, bool bindable)
+{
+	const struct client_login *login = &c->settings->login;
+	struct buf raw;
+
 	buf_init(&raw, SCRAM_MESSAGE_MAX);
 	if (c->mechanism == AUTH_BIT_PLAIN) { /* RFC 4616 2 */
 		buf_putc(&raw, '\0');
@@ -109,9 +124,36 @@ auth_begin(struct client *c)
 		buf_putc(&raw, '\0');
 		buf_put(&raw, login->password);
 	} else {
-		(void)scram_client_first(&c->scram, login->user, login->nonce, &raw);
+		if (c->mechanism != AUTH_BIT_SCRAM_SHA_256_PLUS) /* RFC 5802 6: said only by whom would have bound */
+			*b = (struct scram_binding){ .could = bindable && login->mechanisms & 1u << AUTH_BIT_SCRAM_SHA_256_PLUS };
+		(void)scram_client_first(&c->scram, login->user, login->nonce, b, &raw);
 	}
 	put_base64(c, &raw);
+}
+
+void
+auth_begin(struct client *c)
+{
+	struct scram_binding b = { .could = false };
+	struct buf data;
+	bool bindable;
+
+	buf_init(&data, SCRAM_MESSAGE_MAX);
+	bindable = channel_binding(c, &b, &data);
+	if (choose(c, bindable)) {
+		c->auth_steps = 0;
+		c->auth_proved = !(1u << c->mechanism & AUTH_SCRAM);
+		buf_printf(c->out, "AUTH %.*s", SPAN_ARG(names[c->mechanism]));
+		if (c->mechanism == AUTH_BIT_LOGIN) {
+			buf_puts(c->out, "\r\n");
+			c->due++;
+			c->state = CLIENT_STATE_auth;
+		} else {
+			buf_putc(c->out, ' ');
+			put_initial(c, &b, bindable);
+		}
+	}
+	buf_wipe(&data);
 }
 
 /* The server's challenge, decoded. */

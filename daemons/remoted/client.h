@@ -34,6 +34,9 @@ struct client_login {
 	struct span nonce;          /* fresh, for SCRAM */
 	unsigned mechanisms;        /* that may be used; AUTH_ALL */
 	bool plaintext;             /* the password may go without TLS: the peer is on this host */
+	/* Appends the TLS connection's channel binding data of a type; false: there is none. May be NULL. */
+	bool (*binding)(void *arg, struct span type, struct buf *out);
+	void *arg;
 };
 
 struct client_settings {

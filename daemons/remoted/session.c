@@ -336,6 +336,12 @@ make_nonce(char nonce[SCRAM_NONCE + 1])
 	return ok;
 }
 
+static bool
+binding(void *arg, struct span type, struct buf *out)
+{
+	return stream_binding(&((struct session *)arg)->stream, type, out);
+}
+
 /* The job may be gone before the session is. */
 static bool
 take_login(struct session *s, struct span login)
@@ -356,6 +362,8 @@ take_login(struct session *s, struct span login)
 		.password = rest,
 		.nonce = span_str(s->nonce),
 		.mechanisms = s->policy->mechanisms,
+		.binding = binding,
+		.arg = s,
 		.plaintext = netaddr_loopback(&s->address) || netaddr_family(&s->address) == AF_UNIX,
 	};
 	return true;

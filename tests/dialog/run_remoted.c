@@ -9,6 +9,7 @@
 
 #include "daemons/remoted/client.h"
 #include "dialog.h"
+#include "scram_script.h"
 #include "mail/content.h"
 
 enum { RCPTS = 32 };
@@ -188,6 +189,8 @@ set(struct run *r, struct span rest)
 	}
 	if (span_eq(name, SPAN("mechanisms")))
 		r->settings.login.mechanisms = auth_mechanisms(word);
+	else if (span_eq(name, SPAN("binding")))
+		r->settings.login.binding = scram_script_binding;
 	else if (span_eq(name, SPAN("on_this_host")))
 		r->settings.login.plaintext = true;
 	else if (span_eq(name, SPAN("lmtp")))

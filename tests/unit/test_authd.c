@@ -430,7 +430,7 @@ begin_scram(struct world *w, uint64_t id, const char *user, const char *authzid)
 	struct buf first;
 
 	buf_init(&first, 1000);
-	assert_true(scram_client_first(&w->scram, m.user, m.nonce, &first));
+	assert_true(scram_client_first(&w->scram, m.user, m.nonce, NULL, &first));
 	m.bare = span_from(buf_span(&first), 3);
 	w->challenge[0] = '\0';
 	w->answers = w->grants = 0;

@@ -104,6 +104,7 @@ static void
 test_our_client_against_our_server(void **state)
 {
 	static const char *const passwords[] = { "pencil", "", "p,=\xc3\xbc", "a much longer password than the block of SHA-256, which is hashed before it becomes a key" };
+	static const struct scram_binding bound = { .type = SPAN_INIT("tls-exporter"), .data = SPAN_INIT("0123456789") };
 	struct scram_client c;
 	struct scramkey key;
 	struct scram_first first;
@@ -121,13 +122,14 @@ test_our_client_against_our_server(void **state)
 		buf_reset(&out);
 		buf_reset(&message);
 		key = key_of(passwords[i]);
-		assert_true(scram_client_first(&c, SPAN("a,b=c"), SPAN("rOprNGfwEbeRWgbNEkqO"), &out));
+		assert_true(scram_client_first(&c, SPAN("a,b=c"), SPAN("rOprNGfwEbeRWgbNEkqO"), i % 2 ? &bound : NULL, &out));
 		assert_true(scram_parse_first(buf_span(&out), &names, &first, &why));
 		assert_span(first.user, "a,b=c");
 		buf_printf(&message, "%.*s,%s,", SPAN_ARG(first.bare), CHALLENGE);
 		buf_reset(&out);
 		assert_true(scram_client_final(&c, span_str(passwords[i]), SPAN(CHALLENGE), &out, &why));
 		assert_true(scram_parse_final(buf_span(&out), &final, &why));
+		assert_span(final.binding, i % 2 ? "cD10bHMtZXhwb3J0ZXIsLDAxMjM0NTY3ODk=" : "biws");
 		buf_put(&message, final.without);
 		assert_true(scramkey_check(&key, buf_span(&message), final.proof, signature));
 		buf_reset(&out);

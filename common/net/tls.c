@@ -16,6 +16,8 @@ struct tls_conn {
 	bool dead;                   /* after a fatal error OpenSSL wants no more calls */
 	bool more;                   /* a read may give something without a new event */
 	struct tls_server *server;   /* NULL on the client's side */
+	struct tls_client *client;   /* NULL on the server's side, and where no session is to be kept */
+	uint8_t session_key[TLS_SESSION_KEY];
 	struct tls_signature signature;
 	void (*on_ready)(void *arg);
 	void *arg;
@@ -132,6 +134,16 @@ client_wants(SSL *ssl, const struct tls_want *want)
 	return span_cstr(want->sni, name, sizeof(name)) && SSL_set_tlsext_host_name(ssl, name);
 }
 
+/* Comes with the handshake's end (TLS 1.2) or later (TLS 1.3); a certificate that was
+ * required to be good has been found good before. */
+int
+tls_on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_conn *conn = SSL_get_app_data(ssl);
+
+	return conn && conn->client && tls_session_keep(conn->client, conn->session_key, session);
+}
+
 struct tls_conn *
 tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, struct fail *why)
 {
@@ -145,6 +157,11 @@ tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, 
 	if (conn && !client_wants(conn->ssl, want)) {
 		(void)tls_failed(why, FAIL_PERM, want->level == TLS_LEVEL_DANE ? "TLSA records for the connection" : "name for the certificate");
 		tls_conn_free(&conn);
+	}
+	if (conn && tls_session_key(want, conn->session_key)) {
+		conn->client = client;
+		(void)SSL_set_app_data(conn->ssl, conn);
+		tls_session_offer(client, conn->session_key, conn->ssl);
 	}
 	return conn;
 }

@@ -129,6 +129,7 @@ struct tls_want {
 	const struct tls_tlsa *tlsa; /* DANE: usable ones */
 	size_t ntlsa;
 	bool only13;
+	struct span peer; /* who it is: a session is resumed with the same peer and the same wants alone; empty: none is */
 };
 
 /* One connection; for net/stream. All calls are non-blocking. */

@@ -121,6 +121,7 @@ client_destroy(struct tls_context *context)
 {
 	struct tls_client *client = OWNER_OF(context, struct tls_client, base);
 
+	tls_sessions_free(client);
 	SSL_CTX_free(client->ssl);
 	tls_context_done(context);
 	free(client);
@@ -129,12 +130,15 @@ client_destroy(struct tls_context *context)
 static bool
 client_setup(struct tls_client *client, const char *ca_file, const char *ca_path, struct fail *why)
 {
+	tls_sessions_init(client);
 	if (!tls_context_init(&client->base, why))
 		return false;
 	client->base.destroy = client_destroy;
 	client->ssl = SSL_CTX_new_ex(client->base.libctx, NULL, TLS_client_method());
 	if (!client->ssl || !tls_context_tune(client->ssl) || SSL_CTX_dane_enable(client->ssl) <= 0)
 		return tls_failed(why, FAIL_TEMP, "making a TLS client context");
+	(void)SSL_CTX_set_session_cache_mode(client->ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(client->ssl, tls_on_session);
 	if (!ca_file && !ca_path)
 		return SSL_CTX_set_default_verify_paths(client->ssl) || tls_failed(why, FAIL_TEMP, "the system's trust anchors");
 	if (ca_file && !SSL_CTX_load_verify_file(client->ssl, ca_file))

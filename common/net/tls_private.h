@@ -4,6 +4,7 @@
  *
  * tls.c            connections
  * tls_context.c    client contexts, what both kinds of context share
+ * tls_session.c    sessions that a client resumes
  * tls_server.c     server contexts: chains by name, session tickets
  * tls_provider.c   an OpenSSL provider whose keys sign by asking the signer
  */
@@ -23,10 +24,24 @@ struct tls_context {
 	void (*destroy)(struct tls_context *context);
 };
 
+enum { TLS_SESSION_KEY = 32 };
+
 struct tls_client {
 	struct tls_context base;
 	SSL_CTX *ssl;
+	struct map sessions;
+	struct list by_use; /* longest ago first */
 };
+
+void tls_sessions_init(struct tls_client *client);
+void tls_sessions_free(struct tls_client *client);
+/* What two connections have in common that may share a session. False: none may. */
+bool tls_session_key(const struct tls_want *want, uint8_t key[TLS_SESSION_KEY]);
+/* True: the session is taken over. */
+bool tls_session_keep(struct tls_client *client, const uint8_t key[TLS_SESSION_KEY], SSL_SESSION *session);
+void tls_session_offer(struct tls_client *client, const uint8_t key[TLS_SESSION_KEY], SSL *ssl);
+/* For SSL_CTX_sess_set_new_cb(). */
+int tls_on_session(SSL *ssl, SSL_SESSION *session);
 
 struct tls_chain {
 	SSL_CTX *ssl;

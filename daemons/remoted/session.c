@@ -106,6 +106,7 @@ start_tls(struct session *s)
 	want.tlsa = plan->tlsa;
 	want.ntlsa = plan->ntlsa;
 	want.only13 = plan->only13;
+	want.peer = span_str(s->peer);
 	if (!netaddr_parse(plan->sni, 0, &literal))
 		want.sni = plan->sni;
 	if (!stream_tls_connect(&s->stream, s->policy->tls, &want, &why))
@@ -118,8 +119,8 @@ on_tls(struct stream *stream, const struct tls_facts *facts)
 	struct session *s = session_of(stream);
 	bool judged = s->plan && s->plan->kind != TLSPLAN_NO_POLICY && s->plan->level != TLS_LEVEL_ENCRYPT;
 
-	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %s", facts->version, facts->cipher,
-	    !facts->verified ? "unverified" : s->settings.tls == CLIENT_TLS_DANE ? "verified by TLSA" : "verified");
+	(void)snprintf(s->tls_text, sizeof(s->tls_text), "%s %s %s%s", facts->version, facts->cipher,
+	    !facts->verified ? "unverified" : s->settings.tls == CLIENT_TLS_DANE ? "verified by TLSA" : "verified", facts->resumed ? ", resumed" : "");
 	report_tls(s, tlsplan_result(judged ? facts->problem : TLS_PROBLEM_NONE, true), judged ? span_str(facts->verify_text) : SPAN_NONE);
 	client_tls_done(&s->client, true, facts->verified, span_str(facts->verify_text));
 	pump(s);

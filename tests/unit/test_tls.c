@@ -346,6 +346,90 @@ test_tlsa_records_decide(void **state)
 	fixture_free(&ca);
 }
 
+/* A connection with some data, which brings the ticket; whether its session was resumed. */
+static bool
+visit(struct tls_server *server, struct tls_client *client, const struct tls_want *want, bool *verified)
+{
+	struct tls_facts facts;
+	struct fail why = { 0 };
+	struct pair p;
+	char text[8];
+	size_t n;
+
+	pair_open(&p, server, client, want);
+	*verified = false;
+	if (!shake(&p, &why)) {
+		pair_close(&p);
+		return false;
+	}
+	tls_conn_facts(p.client, &facts);
+	*verified = facts.verified;
+	assert_int_equal(tls_write(p.server, SPAN("hello"), &n, &why), TLS_IO_DONE);
+	assert_int_equal(tls_read(p.client, text, sizeof(text), &n, &why), TLS_IO_DONE);
+	(void)tls_bye(p.client);
+	(void)tls_bye(p.server);
+	pair_close(&p);
+	return facts.resumed;
+}
+
+static void
+test_sessions_are_resumed_for_the_same_wants_alone(void **state)
+{
+	struct fixture f;
+	struct fail why = { 0 };
+	struct span right = SPAN("a.test"), wrong = SPAN("b.test");
+	struct tls_want may = { .level = TLS_LEVEL_MAY, .sni = right, .names = &wrong, .nnames = 1, .peer = SPAN("a.test[192.0.2.1]:25") };
+	struct tls_want verify = may, dane = may, stranger;
+	struct tls_tlsa record, other;
+	uint8_t bytes[32] = { 1 };
+	struct tls_server *server;
+	struct tls_client *client;
+	bool verified;
+	char *ca;
+
+	(void)state;
+	assert_true(fixture_make(&f, "EC", "a.test"));
+	server = server_of(&f);
+	ca = write_ca(&f);
+	client = tls_client_new(ca, NULL, &why);
+	verify.level = TLS_LEVEL_VERIFY;
+	record = (struct tls_tlsa){ 3, 1, 1, span_of(f.id, sizeof(f.id)) };
+	other = (struct tls_tlsa){ 3, 1, 1, span_of(bytes, sizeof(bytes)) };
+	dane.level = TLS_LEVEL_DANE;
+	dane.tlsa = &record;
+	dane.ntlsa = 1;
+	assert_false(visit(server, client, &may, &verified));
+	assert_false(verified);
+	assert_true(visit(server, client, &may, &verified));
+	assert_false(verified); /* as it was */
+	/* Same peer, other wants: nothing of that counts. */
+	assert_false(visit(server, client, &verify, &verified));
+	assert_false(verified);
+	verify.names = &right;
+	assert_false(visit(server, client, &verify, &verified));
+	assert_true(verified);
+	assert_true(visit(server, client, &verify, &verified));
+	assert_true(verified);
+	assert_false(visit(server, client, &dane, &verified));
+	assert_true(verified);
+	assert_true(visit(server, client, &dane, &verified));
+	assert_true(verified);
+	dane.tlsa = &other;
+	assert_false(visit(server, client, &dane, &verified));
+	assert_false(verified);
+	stranger = may;
+	stranger.peer = SPAN("a.test[192.0.2.2]:25");
+	assert_false(visit(server, client, &stranger, &verified));
+	stranger.peer = SPAN_NONE;
+	assert_false(visit(server, client, &stranger, &verified));
+	assert_false(visit(server, client, &stranger, &verified));
+	assert_int_equal(f.asked, 8); /* a signature for each that was not resumed; the client hangs up on two of them */
+	tls_client_unref(&client);
+	tls_server_unref(&server);
+	(void)unlink(ca);
+	fixture_free(&f);
+}
+
 static void
 test_useless_tlsa_records_are_known(void **state)
 {
@@ -575,6 +659,7 @@ main(void)
 		cmocka_unit_test(test_a_signer_that_refuses_fails_the_handshake),
 		cmocka_unit_test(test_verification_refuses_the_wrong_certificate),
 		cmocka_unit_test(test_tlsa_records_decide),
+		cmocka_unit_test(test_sessions_are_resumed_for_the_same_wants_alone),
 		cmocka_unit_test(test_useless_tlsa_records_are_known),
 		cmocka_unit_test(test_the_name_asked_for_chooses_the_chain),
 		cmocka_unit_test(test_rsa_and_ecdsa_chains_of_one_name_share_it),

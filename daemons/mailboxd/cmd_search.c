@@ -8,7 +8,14 @@
 
 /* How much work a slice may do, in tests of the index. */
 enum { SLICE_WORK = 20000 };
-static const unsigned work_of_cost[] = { 1, 20, 100, 500 };
+
+unsigned
+searching_work(const struct search *s)
+{
+	static const unsigned work_of_cost[] = { 1, 20, 100, 500 };
+
+	return work_of_cost[s->root->cost];
+}
 
 void
 searching_init(struct searching *s, struct cmd *c)
@@ -67,7 +74,7 @@ search_step(struct cmd *c)
 			cmd_progress(c, s->seq, view_count(v));
 			return CMD_MORE;
 		}
-		work += work_of_cost[s->search.root->cost];
+		work += searching_work(&s->search);
 		m = view_message(v, s->seq);
 		if (!m)
 			continue;

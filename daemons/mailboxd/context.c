@@ -5,6 +5,8 @@
 
 #include "daemons/mailboxd/aside.h"
 
+enum { WORK_MAX = 500000 }; /* in tests of the index: some ten milliseconds, or 1000 messages to be read */
+
 struct context {
 	struct list node; /* the session's */
 	struct arena arena;
@@ -144,11 +146,13 @@ context_expunged(struct imap *s, uint32_t seq, uint32_t uid)
 	}
 }
 
-/* Of what has changed or come: what fits now and did not, and the other way round. */
-static void
+/* Of what has changed or come: what fits now and did not, and the other way round.
+ * False: it would hold up the user's other sessions. */
+static bool
 compare(struct imap *s, struct context *x, struct uidset *added, struct uidset *removed)
 {
 	struct view *v = &s->view;
+	unsigned work = 0;
 	struct text text;
 
 	text_init(&text);
@@ -160,6 +164,9 @@ compare(struct imap *s, struct context *x, struct uidset *added, struct uidset *
 
 		if (!m || (m->modseq <= x->modseq && uid <= x->told))
 			continue;
+		work += searching_work(&x->search);
+		if (work > WORK_MAX)
+			break;
 		fits = search_fits(&x->search, v, seq, m, &text);
 		if (fits == uidset_has(&x->members, uid))
 			continue;
@@ -172,6 +179,20 @@ compare(struct imap *s, struct context *x, struct uidset *added, struct uidset *
 			aside_fetch(s, x->items, uid, uid);
 	}
 	text_free(&text);
+	return work <= WORK_MAX;
+}
+
+/* So many messages have changed that only a new search can tell. */
+static void
+give_up(struct imap *s, struct context *x)
+{
+	struct buf *out = &s->base.out.mem;
+
+	buf_put(out, SPAN("* NO [NOUPDATE "));
+	imap_put_string(out, x->tag);
+	buf_put(out, SPAN("] Too much has changed at once.\r\n"));
+	aside_clear(s);
+	context_free(x);
 }
 
 void
@@ -180,6 +201,7 @@ context_update(struct imap *s)
 	LIST_EACH(&s->contexts, node) {
 		struct context *x = OWNER_OF(node, struct context, node);
 		struct uidset added, removed;
+		bool ok;
 
 		put_change(s, x, "REMOVEFROM", &x->gone);
 		uidset_clear(&x->gone);
@@ -187,11 +209,15 @@ context_update(struct imap *s)
 			continue;
 		uidset_init(&added);
 		uidset_init(&removed);
-		compare(s, x, &added, &removed);
+		ok = compare(s, x, &added, &removed);
 		put_change(s, x, "REMOVEFROM", &removed);
 		put_change(s, x, "ADDTO", &added);
 		uidset_free(&added);
 		uidset_free(&removed);
+		if (!ok) {
+			give_up(s, x);
+			continue;
+		}
 		x->modseq = mailbox_modseq(s->view.mailbox);
 		x->told = s->view.told;
 	}

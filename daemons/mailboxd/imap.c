@@ -364,12 +364,13 @@ step_command(struct imap *s)
 static bool
 between(struct imap *s)
 {
+	if ((!s->cmd.def || s->idling) && aside_busy(s) && !aside_step(s)) {
+		s->base.more = outq_room(&s->base.out);
+		return false;
+	}
 	if (!s->cmd.def && s->notify)
 		imap_sync(s, s->notify->selected && !s->notify->delayed);
-	if ((s->cmd.def && !s->idling) || !aside_busy(s) || aside_step(s))
-		return true;
-	s->base.more = outq_room(&s->base.out);
-	return false;
+	return true;
 }
 
 static void
@@ -413,10 +414,10 @@ imap_on_idle(struct session *base)
 	struct imap *s = imap_of(base);
 
 	s->silent_ms += base->idle_ms;
-	if (s->idling && s->silent_ms < s->user->imap_idle_ms)
-		buf_put(&base->out.mem, SPAN("* OK Still here\r\n"));
-	else
+	if (!s->idling || s->silent_ms >= s->user->imap_idle_ms)
 		imap_bye(s, "Disconnected for inactivity.");
+	else if (outq_room(&base->out) && !aside_busy(s)) /* never in the middle of a response */
+		buf_put(&base->out.mem, SPAN("* OK Still here\r\n"));
 }
 
 static void

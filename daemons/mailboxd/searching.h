@@ -25,6 +25,9 @@ struct searching {
 	enum cmd_result (*found)(struct cmd *c); /* the hits are there */
 };
 
+/* What the test of one message costs, in tests of the index. */
+unsigned searching_work(const struct search *s);
+
 /* In place; its owner is the command's state and gives it back with searching_release(). */
 void searching_init(struct searching *s, struct cmd *c);
 void searching_release(struct searching *s);

@@ -58,7 +58,7 @@ let_go(struct queue *q, const struct deleted *d)
 	if (!d->blob || queue_find(q, d->id))
 		return; /* it is back, and the file is its own again */
 	queue_blob_name(d->id, name);
-	queue_remove_blob(q, name);
+	queue_remove_blob(q, name, false);
 }
 
 void

@@ -96,7 +96,7 @@ void queue_wake(struct queue *q, int64_t at_ms);
 struct destination *queue_destination(struct queue *q, unsigned agent, struct span nexthop);
 struct destination *queue_destination_named(struct queue *q, struct span name);
 
-void queue_remove_blob(struct queue *q, const char *name);
+void queue_remove_blob(struct queue *q, const char *name, bool again);
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
 
 /* recover.c */

@@ -287,12 +287,12 @@ struct removal {
 };
 
 void
-queue_remove_blob(struct queue *q, const char *name)
+queue_remove_blob(struct queue *q, const char *name, bool again)
 {
 	struct fail why;
 
 	if (q->ports.remove_blob)
-		q->ports.remove_blob(q->ports.arg, name);
+		q->ports.remove_blob(q->ports.arg, name, again);
 	else if (!blob_remove(q->blobs, name, &why))
 		log_put(LOG_failure, "%s", why.text);
 }
@@ -307,7 +307,7 @@ give_back(struct queue *q, const struct removal *r)
 		char name[40];
 
 		queue_blob_name(r->id, name);
-		queue_remove_blob(q, name);
+		queue_remove_blob(q, name, true);
 	}
 }
 

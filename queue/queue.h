@@ -76,8 +76,9 @@ struct queue_ports {
 	uint32_t (*random)(void *arg);
 	/* A record of what became of m; removed: it leaves the queue now. May be NULL. */
 	void (*outcome)(void *arg, const struct message *m, const struct record_outcome *o);
-	/* Removes this file of a large content, when it suits; a failure is the port's to tell. NULL: done at once. */
-	void (*remove_blob)(void *arg, const char *name);
+	/* Removes this file of a large content, when it suits; a failure is the port's to tell. again: it may be written
+	 * over instead, for nothing refers to it even behind a crash. NULL: done at once. */
+	void (*remove_blob)(void *arg, const char *name, bool again);
 	/* What is configured for this next hop: changes the defaults in *limits. May be NULL. */
 	void (*limits)(void *arg, struct span nexthop, struct destination_limits *limits);
 };

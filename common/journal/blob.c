@@ -31,6 +31,39 @@ blob_create(struct blob *b, struct vfs *v, const char *temp, const char *name, s
 }
 
 bool
+blob_reuse(struct blob *b, struct vfs *v, const char *from, const char *temp, const char *name, uint64_t old_size, struct fail *why)
+{
+	*b = (struct blob){ .vfs = v, .fd = -1, .old_size = old_size };
+	if (!span_cstr(span_str(temp), b->temp, sizeof(b->temp)) || !span_cstr(span_str(name), b->name, sizeof(b->name)))
+		return fail_set(why, FAIL_PERM, 0, "blob name %s is too long", name);
+	b->fd = v->ops->open(v, from, VFS_WRITE);
+	if (b->fd < 0)
+		return fail_errno(why, 0, "cannot open %s", from);
+	if (v->ops->rename(v, from, temp) == 0)
+		return true;
+	(void)fail_errno(why, 0, "cannot rename %s to %s", from, temp);
+	(void)v->ops->close(v, b->fd);
+	b->fd = -1;
+	return false;
+}
+
+bool
+blob_retire(struct vfs *v, const char *name, const char *to, uint64_t most, uint64_t *size)
+{
+	int fd = v->ops->sole ? v->ops->open(v, name, VFS_WRITE) : -1;
+	int64_t found;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	found = v->ops->size(v, fd);
+	ok = found >= 0 && (uint64_t)found <= most && v->ops->sole(v, fd) && v->ops->rename(v, name, to) == 0;
+	(void)v->ops->close(v, fd);
+	*size = ok ? (uint64_t)found : 0;
+	return ok;
+}
+
+bool
 blob_write(struct blob *b, struct span s)
 {
 	if (b->why.class != FAIL_NONE)
@@ -57,6 +90,8 @@ make_durable(struct blob *b)
 
 	if (b->why.class != FAIL_NONE)
 		return false;
+	if (b->old_size > b->size && ops->truncate(b->vfs, b->fd, b->size) < 0)
+		return fail_errno(&b->why, 0, "cannot cut %s", b->temp);
 	if (ops->sync(b->vfs, b->fd) < 0)
 		return fail_errno(&b->why, 0, "cannot sync %s", b->temp);
 	if (ops->rename(b->vfs, b->temp, b->name) < 0)

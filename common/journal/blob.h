@@ -16,6 +16,7 @@ struct blob {
 	struct vfs *vfs;
 	int fd;                       /* -1 when closed */
 	uint64_t size;                /* bytes written */
+	uint64_t old_size;            /* of what the file held before */
 	char temp[BLOB_NAME_MAX + 1]; /* below the vfs root */
 	char name[BLOB_NAME_MAX + 1];
 	struct fail why;              /* class FAIL_NONE while all is well; sticky */
@@ -26,6 +27,12 @@ struct blob {
 /* Creates the temporary file, which must not exist ("tmp/x"; both names with
  * at most one directory, which must exist). */
 bool blob_create(struct blob *b, struct vfs *v, const char *temp, const char *name, struct fail *why);
+/* The same in a file that is there already: its name was `from`, and it holds old_size
+ * bytes of something else (blob_retire()). False: nothing was changed. */
+bool blob_reuse(struct blob *b, struct vfs *v, const char *from, const char *temp, const char *name, uint64_t old_size, struct fail *why);
+/* A blob that nobody needs becomes `to`, to be written over. False: it is larger than `most`, or somebody has it open or
+ * that cannot be known; it is as it was. */
+bool blob_retire(struct vfs *v, const char *name, const char *to, uint64_t most, uint64_t *size);
 /* Appends; a failure is kept and reported by blob_commit as well. */
 bool blob_write(struct blob *b, struct span s);
 /* Makes it durable and gives it its name on a thread of the pool; on_durable

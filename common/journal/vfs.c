@@ -165,6 +165,14 @@ posix_space(struct vfs *v)
 	return fstatvfs(root_of(v), &st) == 0 ? (int64_t)st.f_bavail * (int64_t)st.f_frsize : -1;
 }
 
+/* A write lease is given only where there is no other open file of this inode. */
+static bool
+posix_sole(struct vfs *v, int fd)
+{
+	(void)v;
+	return fcntl(fd, F_SETLEASE, F_WRLCK) == 0 && fcntl(fd, F_SETLEASE, F_UNLCK) == 0;
+}
+
 static int
 posix_rmdir(struct vfs *v, const char *name)
 {
@@ -233,6 +241,7 @@ static const struct vfs_ops posix_ops = {
 	.size = posix_size,
 	.list = posix_list,
 	.space = posix_space,
+	.sole = posix_sole,
 	.rmdir = posix_rmdir,
 	.stat = posix_stat,
 	.touch = posix_touch,

@@ -46,6 +46,9 @@ struct vfs_ops {
 	/* Every name in the directory but "." and ".."; stops when visit says false. */
 	int (*list)(struct vfs *v, const char *dir, bool (*visit)(void *arg, const char *name), void *arg);
 	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
+	/* Whether nobody but this descriptor, which is open for writing, has the file open; false when that cannot be
+	 * known. May be NULL. */
+	bool (*sole)(struct vfs *v, int fd);
 	/* For mailboxes; a vfs that serves only journals may leave them NULL. */
 	int (*rmdir)(struct vfs *v, const char *name);
 	int (*stat)(struct vfs *v, const char *name, struct vfs_stat *out);

@@ -108,15 +108,11 @@ parse(struct import *i)
 static void
 to_blob(struct import *i)
 {
-	char name[40], temp[48];
-
-	queue_blob_name(i->x.envelope.id, name);
-	(void)snprintf(temp, sizeof(temp), "%s.new", name);
 	if (i->q->vfs->ops->space(i->q->vfs) < (int64_t)(i->q->service->conf->queue_minfree + i->size)) {
 		(void)fail_set(&i->why, FAIL_LIMIT, 0, "free space is down to queue_minfree");
 		return;
 	}
-	if (!blob_create(&i->blob, i->q->vfs, temp, name, &i->why))
+	if (!queued_new_blob(i->q, &i->blob, i->x.envelope.id, i->size, &i->why))
 		return;
 	i->is_blob = i->x.envelope.blob = true;
 	(void)blob_write(&i->blob, buf_span(&i->content->bytes));

@@ -31,7 +31,7 @@ struct transaction {
 	struct roll roll; /* of a long list, for the queue's memory */
 	struct content *content;
 	struct blob blob;
-	uint64_t size;
+	uint64_t size, declared;
 	uint8_t state;
 	uint64_t rule;  /* holds it back; 0: none */
 	bool with_disk; /* freed when the disk answers */
@@ -102,6 +102,11 @@ is_full(struct queued *q)
 	q->space_at = now;
 	space = q->vfs->ops->space(q->vfs);
 	full = space >= 0 && (uint64_t)space < q->service->conf->queue_minfree;
+	if (full && q->spares.n > 0) { /* theirs comes first */
+		spares_drop(&q->spares);
+		space = q->vfs->ops->space(q->vfs);
+		full = space >= 0 && (uint64_t)space < q->service->conf->queue_minfree;
+	}
 	if (full && !q->full)
 		log_put(LOG_limit, "%" PRId64 " bytes of queue_directory are free, less than queue_minfree: mail is refused", space);
 	else if (!full && q->full)
@@ -141,6 +146,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 	arena_init(a, ARENA_MAX);
 	buf_init(&t->list, LIST_MAX);
 	t->content = content_new(in->q->inline_max + IPC_DATA_MAX);
+	t->declared = m->size;
 	t->e = (struct record_envelope){
 		.id = m->id,
 		.sender = arena_dup(a, m->sender),
@@ -202,13 +208,10 @@ static bool
 open_blob(struct transaction *t, struct fail *why)
 {
 	struct queued *q = t->intake->q;
-	char name[40], temp[48];
 
-	queue_blob_name(t->by_id.hash, name);
-	(void)snprintf(temp, sizeof(temp), "%s.new", name);
 	if (q->vfs->ops->space(q->vfs) < (int64_t)(q->service->conf->queue_minfree + t->size))
 		return fail_set(why, FAIL_LIMIT, STATUS_DISK_FULL, "free space is down to queue_minfree");
-	if (!blob_create(&t->blob, q->vfs, temp, name, why))
+	if (!queued_new_blob(q, &t->blob, t->by_id.hash, t->declared, why))
 		return false;
 	t->e.blob = true;
 	(void)blob_write(&t->blob, buf_span(&t->content->bytes));

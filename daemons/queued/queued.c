@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "journal/blob.h"
-
 enum {
 	JOURNAL_THREADS = 2,
 	FILE_THREADS = 6,
@@ -191,58 +189,12 @@ port_limits(void *arg, struct span nexthop, struct destination_limits *limits)
 			r->minimal_backoff_time, r->maximal_backoff_time };
 }
 
-struct removal {
-	struct work work;
-	struct vfs *vfs;
-	char name[40];
-	struct fail why;
-	bool ok;
-};
-
-static void
-remove_file(struct work *w)
-{
-	struct removal *r = OWNER_OF(w, struct removal, work);
-
-	r->ok = blob_remove(r->vfs, r->name, &r->why);
-}
-
-static void
-file_removed(struct work *w)
-{
-	struct removal *r = OWNER_OF(w, struct removal, work);
-
-	if (!r->ok)
-		log_put(LOG_failure, "%s", r->why.text);
-	free(r);
-}
-
-/* A file system that trims takes milliseconds to remove a file: not in the loop. */
-static void
-port_remove_blob(void *arg, const char *name)
-{
-	struct queued *q = arg;
-	struct removal *r = calloc(1, sizeof(*r));
-
-	if (!r)
-		return; /* the next start sweeps it away */
-	r->work = (struct work){ .run = remove_file, .done = file_removed };
-	r->vfs = q->vfs;
-	(void)span_cstr(span_str(name), r->name, sizeof(r->name));
-	if (q->files) {
-		worker_submit(q->files, &r->work);
-		return;
-	}
-	remove_file(&r->work);
-	file_removed(&r->work);
-}
-
 static bool
 start_queue(struct queued *q, struct fail *why)
 {
 	const struct queue_ports ports = { .arg = q, .now_ms = port_now, .route = queued_ask, .agent_ready = queued_agent_ready,
 		.deliver = queued_deliver_job, .wake = port_wake, .random = port_random, .limits = port_limits, .outcome = queued_outcome,
-		.remove_blob = port_remove_blob };
+		.remove_blob = queued_remove_blob };
 	struct queue_params p = params_of(q);
 	struct queue_stats stats;
 	unsigned damaged;
@@ -278,6 +230,7 @@ on_start(struct service *s, struct fail *why)
 	q->files = worker_pool_new(s->loop, FILE_THREADS);
 	if (!q->pool || !q->files)
 		return fail_set(why, FAIL_TEMP, 0, "no threads to be had");
+	queued_open_files(q);
 	queued_open_history(q);
 	q->rules = rules_open(q->vfs, q->files);
 	if (!q->rules)
@@ -312,6 +265,7 @@ finish(struct queued *q)
 	turn_cancel(&q->run);
 	worker_pool_free(&q->pool);
 	worker_pool_free(&q->files);
+	spares_drop(&q->spares);
 	journal_unthread(q->journal);
 	(void)journal_sync(q->journal, NULL);
 	timer_stop(&q->flush);

@@ -6,6 +6,7 @@
 #ifndef QUEUED_QUEUED_H
 #define QUEUED_QUEUED_H
 
+#include "journal/spares.h"
 #include "queue/queue.h"
 #include "service/service.h"
 #include "sys/worker.h"
@@ -33,6 +34,7 @@ struct queued {
 	struct vfs *vfs; /* queue_directory */
 	struct worker_pool *pool;  /* of the journal: nothing holds its syncs up */
 	struct worker_pool *files; /* for large contents */
+	struct spares spares;      /* of their files */
 	struct journal *journal;
 	struct queue *queue;
 	/* intake */
@@ -82,6 +84,11 @@ bool queued_agent_ready(void *arg, unsigned agent);
 bool queued_deliver_job(void *arg, struct queue_job *job);
 void queued_outcome(void *arg, const struct message *m, const struct record_outcome *o);
 
+void queued_remove_blob(void *arg, const char *name, bool again);
+
+void queued_open_files(struct queued *q);
+/* The file for the content of message id; size: about how much, 0 if that is not known. */
+bool queued_new_blob(struct queued *q, struct blob *b, uint64_t id, uint64_t size, struct fail *why);
 size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */
 void queued_refuse_all(struct queued *q);         /* intake ends */
 

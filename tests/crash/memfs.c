@@ -320,6 +320,14 @@ mem_space(struct vfs *v)
 	return self(v)->space;
 }
 
+/* Descriptors are not counted: whoever uses it closes first. */
+static bool
+mem_sole(struct vfs *v, int fd)
+{
+	(void)v, (void)fd;
+	return true;
+}
+
 static int
 mem_stat(struct vfs *v, const char *text, struct vfs_stat *out)
 {
@@ -374,6 +382,7 @@ static const struct vfs_ops ops = {
 	.size = mem_size,
 	.list = mem_list,
 	.space = mem_space,
+	.sole = mem_sole,
 	.stat = mem_stat,
 	.touch = mem_touch,
 	.map = mem_map,

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/queueid.h"
-#include "journal/blob.h"
 #include "queue/impl.h"
 
 enum { START_MS = 1700000000, SEGMENT = 4 * 1024 * 1024 };
@@ -243,16 +242,30 @@ on_sparse(void *arg, uint64_t segment)
 	queue_compact(s->queue, segment);
 }
 
+static void
+port_remove_blob(void *arg, const char *name, bool again)
+{
+	struct sim *s = arg;
+	struct spare *place = again ? spares_place(&s->spares) : NULL;
+	bool kept = place && spares_retire(&s->spares, place, name);
+
+	if (place)
+		spares_keep(&s->spares, place, kept);
+	if (!kept)
+		(void)blob_remove(&s->fs->vfs, name, NULL);
+}
+
 void
 sim_open(struct sim *s)
 {
 	struct journal_options o = { .vfs = &s->fs->vfs, .dir = "journal", .kind = "queu", .segment_size = s->segment, .on_event = on_event,
 		.on_sparse = on_sparse, .arg = s };
 	struct queue_ports ports = { .arg = s, .now_ms = now_ms, .route = route, .agent_ready = agent_ready, .deliver = deliver,
-		.wake = wake, .random = next_random, .limits = s->limits };
+		.wake = wake, .random = next_random, .limits = s->limits, .remove_blob = port_remove_blob };
 	struct fail why;
 	unsigned damaged;
 
+	spares_init(&s->spares, &s->fs->vfs, "blob", 8, 1 << 20);
 	s->wake = INT64_MAX;
 	s->busy = 0;
 	for (unsigned i = 0; i < s->nhosts; i++)
@@ -310,6 +323,7 @@ sim_free(struct sim *s)
 {
 	drop_pending(s);
 	queue_free(&s->queue);
+	spares_drop(&s->spares);
 	journal_close(&s->journal);
 	memfs_free(&s->fs);
 	for (unsigned i = 0; i < s->nhosts; i++)
@@ -321,6 +335,7 @@ sim_restart(struct sim *s)
 {
 	drop_pending(s);
 	queue_free(&s->queue);
+	spares_drop(&s->spares);
 	journal_close(&s->journal);
 	sim_open(s);
 }
@@ -343,7 +358,7 @@ write_blob(struct sim *s, uint64_t id, struct span content)
 
 	queue_blob_name(id, name);
 	(void)snprintf(temp, sizeof(temp), "%s.new", name);
-	return blob_create(&b, &s->fs->vfs, temp, name, &why) && blob_write(&b, content) && blob_commit_now(&b, &why);
+	return spares_create(&s->spares, &b, content.n, temp, name, &why) && blob_write(&b, content) && blob_commit_now(&b, &why);
 }
 
 uint64_t

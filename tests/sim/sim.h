@@ -11,6 +11,7 @@
 #define SIM_SIM_H
 
 #include "crash/memfs.h"
+#include "journal/spares.h"
 #include "queue/queue.h"
 
 enum { SIM_HOSTS = 64, SIM_SEEN = 20000 };
@@ -39,6 +40,7 @@ struct sim {
 	struct memfs *fs;
 	struct journal *journal;
 	struct queue *queue;
+	struct spares spares;
 	struct queue_params p;
 	struct {
 		const char *name;

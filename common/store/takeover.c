@@ -165,7 +165,7 @@ add(struct mailbox *mb, struct sorted *file, uint32_t uid, struct span uidl, str
 	takeover_record(mb, &name, file->in_new, &r.message);
 	r.message.uid = uid ? uid : ix->uidnext;
 	r.message.uidl = uidl;
-	r.message.modseq = 1;
+	r.message.modseq = ix->modseq;
 	r.message.saved = (uint32_t)time(NULL);
 	if (index_apply(ix, RECORD_message, &r))
 		return true;
@@ -219,8 +219,12 @@ fill(struct mailbox *mb, struct sorted *all, size_t n, struct span uidlist, bool
 	struct uidlist l;
 
 	*taken = uidlist_open(&l, uidlist);
-	if (*taken)
+	if (*taken) {
 		r.start.uidvalidity = l.uidvalidity;
+		/* The other server's mod-sequences are not known, but clients have them: beyond all of
+		 * them, so that a client that comes back is told of every flag (RFC 7162 3.1.2). */
+		r.start.modseq = (uint64_t)time(NULL);
+	}
 	(void)index_apply(ix, RECORD_start, &r);
 	r.objectid.id = objectid_new();
 	(void)index_apply(ix, RECORD_objectid, &r);

@@ -38,6 +38,8 @@ on_user(struct mailctl *m, const struct ipc_user_admin_user *u)
 		return;
 	(void)snprintf(m->home, sizeof m->home, "%s%s%.*s", absolute ? "" : m->conf->virtual_mailbox_base.p, absolute ? "" : "/",
 	    SPAN_ARG(u->home));
+	m->owner_uid = u->uid;
+	m->owner_gid = u->gid;
 	m->quota = userdb_limit(u->quota, m->conf->mailbox_size_limit);
 	m->quota_messages = userdb_limit(u->messages, m->conf->mailbox_message_limit);
 }

@@ -18,6 +18,7 @@
 #include "store/quota.h"
 #include "store/transfer.h"
 #include "sys/loop.h"
+#include "sys/priv.h"
 #include "sys/worker.h"
 #include "tools/mailctl/mailbox.h"
 
@@ -190,6 +191,44 @@ mailbox_cmd_export(struct mailctl *m)
 
 /* ---- import ---- */
 
+/* For a user who had no mail yet; as the owner, who this process is from then on. */
+static int
+make_home(struct mailctl *m, struct fail *why)
+{
+	char part[B_PATH];
+	struct priv_identity owner = { .uid = m->owner_uid, .gid = m->owner_gid };
+	struct stat st;
+	int fd;
+
+	if (geteuid() == 0 && !owner.uid) {
+		if (stat(m->conf->virtual_mailbox_base.p, &st) < 0 || st.st_uid == 0)
+			return (void)fail_set(why, FAIL_PERM, 0, "%s has no owner who could have mail", m->conf->virtual_mailbox_base.p), -1;
+		owner.uid = st.st_uid;
+		owner.gid = st.st_gid;
+	}
+	if (geteuid() == 0 && !priv_become(&owner, why))
+		return -1;
+	for (size_t i = 1; m->home[i - 1]; i++)
+		if ((m->home[i] == '/' || !m->home[i]) && span_cstr(span_of(m->home, i), part, sizeof(part)))
+			(void)mkdir(part, 0700); /* what matters is whether the last one opens */
+	fd = open(m->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		(void)fail_errno(why, 0, "%s", m->home);
+	return fd;
+}
+
+/* -1 without *why: there is none, and none is made in a dry run. */
+static int
+open_or_make(struct mailctl *m, const char *user, struct fail *why)
+{
+	int fd = mailbox_open(m, user, why);
+
+	if (fd >= 0 || why->err != ENOENT || !m->home[0])
+		return fd;
+	*why = (struct fail){ .text = "" };
+	return m->dry_run ? -1 : make_home(m, why);
+}
+
 /* Whether the folder can be put there. False: it is settled, one way or the other. */
 static bool
 wanted(struct job *j)
@@ -197,12 +236,12 @@ wanted(struct job *j)
 	struct look from, to = { .state = LOOK_NEW };
 	struct fail why = { .text = "" };
 	char dir[STORE_NAME_MAX + 2];
-	struct vfs *v = maildir_vfs(j->t.to, "", &why);
+	struct vfs *v = j->t.to < 0 ? NULL : maildir_vfs(j->t.to, "", &why);
 	bool there = false;
 
 	(void)snprintf(dir, sizeof(dir), ".%.*s", SPAN_ARG(j->folder));
 	if (v) {
-		there = span_eq(j->folder, SPAN("INBOX")) || maildir_exists(v, dir);
+		there = maildir_exists(v, span_eq(j->folder, SPAN("INBOX")) ? "" : dir);
 		vfs_posix_free(&v);
 	}
 	if (!look_folder(j->t.from, j->folder, true, &from, &why) || (there && !look_folder(j->t.to, j->folder, true, &to, &why)))
@@ -234,11 +273,11 @@ import_one(void *arg, struct span name)
 		say(j, "would be imported");
 		return true;
 	}
-	if ((v = maildir_vfs(j->t.to, "", &why))) { /* of an import that was cut short */
-		kept_remove_tree(v, ARRIVING, 0);
-		vfs_posix_free(&v);
-	}
-	if (!v || !transfer_folder(&j->t, name, ARRIVING, &why) || !transfer_adopt(&j->t, ARRIVING, name, &why))
+	if (!(v = maildir_vfs(j->t.to, "", &why)))
+		return problem(j, why.text);
+	kept_remove_tree(v, ARRIVING, 0); /* of an import that was cut short */
+	vfs_posix_free(&v);
+	if (!transfer_folder(&j->t, name, ARRIVING, &why) || !transfer_adopt(&j->t, ARRIVING, name, &why))
 		return problem(j, why.text);
 	add_up(j);
 	say(j, "imported");
@@ -289,6 +328,14 @@ import_all(struct job *j, struct fail *why)
 
 	m->args++; /* folders stand behind the directory */
 	m->nargs--;
+	if (!m->dry_run) {
+		if (!(v = maildir_vfs(j->t.to, "", why)))
+			return false;
+		ok = maildir_make(v, "", why); /* a new home */
+		vfs_posix_free(&v);
+		if (!ok)
+			return false;
+	}
 	if (m->nargs > 1)
 		return mailbox_each_named(m, import_one, j, why);
 	ok = look_folders(j->t.from, import_one, j, why) && (m->dry_run || import_account_files(j, why));
@@ -311,7 +358,9 @@ mailbox_cmd_import(struct mailctl *m)
 		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox import NAME@DOMAIN DIRECTORY [FOLDER ...] [--dry-run]");
 	j.t.from = open(m->args[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ok = j.t.from >= 0 || fail_errno(&why, 0, "%s", m->args[1]);
-	ok = ok && (j.t.to = mailbox_open(m, m->args[0], &why)) >= 0 && look_lock(j.t.to, &why) && import_all(&j, &why);
+	if (ok)
+		j.t.to = open_or_make(m, m->args[0], &why);
+	ok = ok && (j.t.to >= 0 ? look_lock(j.t.to, &why) : !why.text[0]) && import_all(&j, &why);
 	if (ok)
 		finish(&j);
 	if (j.t.from >= 0)

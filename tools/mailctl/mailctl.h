@@ -29,6 +29,7 @@ struct mailctl {
 	void (*on_user)(struct mailctl *m, const struct ipc_user_admin_user *u);
 	const char *user;  /* whom on_user is about */
 	char home[B_PATH]; /* the mailbox that `mailbox` is about */
+	uint32_t owner_uid, owner_gid; /* 0: the common mailbox user */
 	uint64_t quota, quota_messages; /* its limits, 0 for none */
 	const struct conf *conf; /* NULL only for check, which reads it itself, and trace --received */
 };

@@ -1,66 +1,140 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/fold.h"
 
+#include <string.h>
+
 #include "mail/charset.h"
 
-/* Upper-case letters lo..hi are `step` apart and become themselves + add. */
-static const struct {
-	uint32_t lo, hi, step, add;
-} cases[] = {
-	{ 0x00c0, 0x00d6, 1, 32 }, /* Latin-1 */
-	{ 0x00d8, 0x00de, 1, 32 },
-	{ 0x0100, 0x012e, 2, 1 },  /* Latin Extended-A, where pairs begin even */
-	{ 0x0132, 0x0136, 2, 1 },
-	{ 0x0139, 0x0147, 2, 1 },  /* and odd */
-	{ 0x014a, 0x0176, 2, 1 },
-	{ 0x0179, 0x017d, 2, 1 },
-	{ 0x0386, 0x0386, 1, 38 }, /* Greek */
-	{ 0x0388, 0x038a, 1, 37 },
-	{ 0x0391, 0x03a1, 1, 32 },
-	{ 0x03a3, 0x03ab, 1, 32 },
-	{ 0x0400, 0x040f, 1, 80 }, /* Cyrillic */
-	{ 0x0410, 0x042f, 1, 32 },
-	{ 0x0460, 0x0480, 2, 1 },
-	{ 0x048a, 0x04be, 2, 1 },
-	{ 0x04d0, 0x052e, 2, 1 },
-	{ 0x1e00, 0x1e94, 2, 1 },  /* Latin Extended Additional */
-	{ 0x1ea0, 0x1efe, 2, 1 },
+struct range {
+	uint32_t first, last, step, to, to_step;
 };
 
-static uint32_t
-fold_char(uint32_t c)
+struct run {
+	uint32_t first;
+	char text[44]; /* for first, first + 1, ...: each ended by NUL, then an empty one */
+};
+
+static const struct range ranges[] = {
+#define FOLD_RANGE(first, last, step, to, to_step) { first, last, step, to, to_step },
+#include "daemons/mailboxd/fold.def"
+#undef FOLD_RANGE
+};
+
+static const struct run runs[] = {
+#define FOLD_TEXT(first, text) { first, text },
+#include "daemons/mailboxd/fold.def"
+#undef FOLD_TEXT
+};
+
+enum { /* Unicode 3.12 */
+	HANGUL = 0xac00, HANGUL_LAST = 0xd7a3, LEADS = 0x1100, VOWELS = 0x1161, TRAILS = 0x11a7, NVOWELS = 21, NTRAILS = 28,
+};
+
+static bool
+put_hangul(uint32_t c, struct buf *out)
 {
-	for (size_t i = 0; i < sizeof cases / sizeof *cases && cases[i].lo <= c; i++)
-		if (c <= cases[i].hi && (c - cases[i].lo) % cases[i].step == 0)
-			return c + cases[i].add;
-	return c;
+	uint32_t s = c - HANGUL;
+
+	if (c < HANGUL || c > HANGUL_LAST)
+		return false;
+	utf8_put(out, LEADS + s / (NVOWELS * NTRAILS));
+	utf8_put(out, VOWELS + s % (NVOWELS * NTRAILS) / NTRAILS);
+	if (s % NTRAILS)
+		utf8_put(out, TRAILS + s % NTRAILS);
+	return true;
+}
+
+static bool
+put_range(uint32_t c, struct buf *out)
+{
+	size_t lo = 0, hi = sizeof ranges / sizeof *ranges;
+
+	while (lo < hi) { /* the first that ends at or behind c */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (ranges[mid].last < c)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == sizeof ranges / sizeof *ranges || ranges[lo].first > c || (c - ranges[lo].first) % ranges[lo].step)
+		return false;
+	utf8_put(out, ranges[lo].to + (c - ranges[lo].first) / ranges[lo].step * ranges[lo].to_step);
+	return true;
+}
+
+static bool
+put_run(uint32_t c, struct buf *out)
+{
+	size_t lo = 0, hi = sizeof runs / sizeof *runs;
+	const char *text;
+
+	while (lo < hi) { /* the first that begins behind c */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (runs[mid].first <= c)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == 0)
+		return false;
+	text = runs[lo - 1].text;
+	for (uint32_t n = c - runs[lo - 1].first; n && *text; n--)
+		text += strlen(text) + 1;
+	if (!*text)
+		return false;
+	buf_puts(out, text);
+	return true;
+}
+
+/* One character or octet that is not ASCII; returns its length. */
+static size_t
+put_wide(struct span at, struct buf *out)
+{
+	uint32_t c;
+	size_t n = utf8_next(at, &c);
+
+	if (!n)
+		n = 1; /* not UTF-8 */
+	else if (put_range(c, out) || put_run(c, out) || put_hangul(c, out))
+		return n;
+	buf_put(out, span_sub(at, 0, n));
+	return n;
 }
 
 void
 fold_text(struct span utf8, struct buf *out)
 {
-	char *room = buf_room(out, utf8.n + utf8.n / 2 + 8);
-	size_t n = 0;
-
-	if (!room)
-		return;
 	for (size_t at = 0; at < utf8.n;) {
-		uint32_t c;
-		size_t len;
-		struct buf piece = { .mem = room, .end = n, .size = utf8.n + utf8.n / 2 + 8, .cap = utf8.n + utf8.n / 2 + 8 };
+		size_t end = at;
+		char *room;
 
-		if ((unsigned char)utf8.p[at] < 0x80) {
-			room[n++] = ascii_lower(utf8.p[at++]);
+		while (end < utf8.n && (unsigned char)utf8.p[end] < 0x80)
+			end++;
+		if (end == at) {
+			at += put_wide(span_from(utf8, at), out);
 			continue;
 		}
-		len = utf8_next(span_from(utf8, at), &c);
-		if (!len) { /* not UTF-8: as it is */
-			room[n++] = utf8.p[at++];
-			continue;
-		}
-		utf8_put(&piece, fold_char(c));
-		n = piece.end;
-		at += len;
+		if (!(room = buf_room(out, end - at)))
+			return;
+		for (size_t i = 0; i < end - at; i++)
+			room[i] = ascii_lower(utf8.p[at + i]);
+		buf_added(out, end - at);
+		at = end;
 	}
-	buf_added(out, n);
+}
+
+int
+fold_compare(struct span a, struct span b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char x = (unsigned char)ascii_upper(a.p[i]), y = (unsigned char)ascii_upper(b.p[i]);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return a.n < b.n ? -1 : a.n > b.n;
 }

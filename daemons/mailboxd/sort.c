@@ -245,7 +245,7 @@ compare(const void *a, const void *b, void *arg)
 		int order;
 
 		if (is_text(s->keys[i].kind))
-			order = span_cmp(span_sub(buf_span(&s->pool), p->at, p->n), span_sub(buf_span(&s->pool), q->at, q->n));
+			order = fold_compare(span_sub(buf_span(&s->pool), p->at, p->n), span_sub(buf_span(&s->pool), q->at, q->n));
 		else
 			order = p->number < q->number ? -1 : p->number > q->number;
 		if (order)

@@ -15,7 +15,7 @@
 #include "mail/msgid.h"
 
 enum {
-	FACTS_VERSION = 2,
+	FACTS_VERSION = 3, /* 2: subjects folded in another way */
 	FRONT = 8 << 10,        /* most headers end within */
 	MAP_MIN = 256 << 10,    /* shorter ones are read: cheaper, and safe against truncation by others */
 	PARSE_CAP = 64 << 20,   /* memory of one message's structure */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/queueid.h"
+#include "daemons/remoted/outcome.h"
 #include "daemons/remoted/remoted.h"
 #include "daemons/remoted/tlsreport.h"
 #include "log/log.h"
@@ -48,70 +48,10 @@ job_free(struct job *j)
 }
 
 static void
-send_result(struct job *j, size_t i)
-{
-	static const uint8_t outcomes[] = {
-		[VERDICT_PENDING] = DELIVER_DEFERRED, [VERDICT_DELIVERED] = DELIVER_DELIVERED, [VERDICT_RELAYED] = DELIVER_RELAYED,
-		[VERDICT_DEFERRED] = DELIVER_DEFERRED, [VERDICT_FAILED] = DELIVER_FAILED,
-	};
-	const struct verdict *v = &j->mail.rcpts[i].verdict;
-	struct remoted *r = j->remoted;
-
-	r->delivered += v->outcome == VERDICT_DELIVERED || v->outcome == VERDICT_RELAYED;
-	r->failed += v->outcome == VERDICT_FAILED;
-	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
-	(void)ipc_send_deliver_result(j->base.queued, &(struct ipc_deliver_result){
-		.id = j->base.id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
-		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done });
-}
-
-/* Whoever is still open gets what an earlier host said of him, or else why
- * there was no other. */
-static void
-settle_rest(struct job *j)
-{
-	if (j->last.outcome == VERDICT_PENDING)
-		j->last = verdict_make(STATUS_TEMP, &j->arena, "no mail server was tried");
-	for (size_t i = 0; i < j->mail.nrcpts; i++) {
-		struct verdict *v = &j->mail.rcpts[i].verdict;
-		struct job_origin *o = &j->origins[i];
-
-		if (v->outcome != VERDICT_PENDING)
-			continue;
-		if (o->held.outcome != VERDICT_PENDING) {
-			*v = o->held;
-			o->peer = o->held_peer;
-			o->tls = o->held_tls;
-		} else {
-			*v = j->last;
-			if (j->health == DELIVER_ANSWERED || j->health == DELIVER_OVERLOADED)
-				o->peer = span_str(j->host);
-		}
-	}
-}
-
-static void
 report_and_free(struct job *j)
 {
-	bool trouble = j->health == DELIVER_OVERLOADED || j->health == DELIVER_UNREACHED;
-
-	settle_rest(j);
-	for (size_t i = 0; i < j->mail.nrcpts && j->base.queued; i++)
-		send_result(j, i);
-	if (j->base.queued)
-		(void)ipc_send_deliver_done(j->base.queued, &(struct ipc_deliver_done){
-			.id = j->base.id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
-			.connect_ms = j->connect_ms, .transfer_ms = j->transfer_ms, .reused = j->reused });
+	outcome_tell(j);
 	job_free(j);
-}
-
-static bool
-anyone_open(const struct job *j)
-{
-	for (size_t i = 0; i < j->mail.nrcpts; i++)
-		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING && j->origins[i].held.outcome == VERDICT_PENDING)
-			return true;
-	return false;
 }
 
 /* No host is left: the fallback relays, then the report. */
@@ -122,7 +62,7 @@ finish(struct job *j)
 
 	stop_lookups(j);
 	tlslookup_stop(&j->plans);
-	if (!j->hop.lmtp && j->fallback < fallback->n && anyone_open(j)) {
+	if (!j->hop.lmtp && j->fallback < fallback->n && outcome_unheard(j)) {
 		resolve(j, fallback->items[j->fallback++]);
 		return;
 	}
@@ -130,59 +70,6 @@ finish(struct job *j)
 }
 
 /* --- hosts --------------------------------------------------------------------- */
-
-/* A host's permanent no to us does not outweigh another's "later". */
-static void
-note_trouble(struct job *j, const struct verdict *v, enum deliver_health health)
-{
-	if (j->last.outcome != VERDICT_DEFERRED || v->outcome != VERDICT_FAILED)
-		j->last = *v;
-	j->health = health;
-	(void)span_cstr(span_sub(v->text, 0, sizeof(j->trouble) - 1), j->trouble, sizeof(j->trouble));
-}
-
-/* Law 11: queued logs what the last host said; this is about those before it. */
-static void
-note_attempt(const struct job *j, struct span to, struct span relay, struct span tls, const struct verdict *v)
-{
-	char id[QUEUEID_TEXT + 1];
-
-	log_put(LOG_attempt, "id=%s%s%.*s%s relay=%.*s%s%.*s%s (%.*s)", queueid_text(j->message, id).p, to.n ? " to=<" : "", SPAN_ARG(to),
-	    to.n ? ">" : "", SPAN_ARG(relay.n ? relay : SPAN("none")), tls.n ? " tls=\"" : "", SPAN_ARG(tls), tls.n ? "\"" : "", SPAN_ARG(v->text));
-}
-
-/* Those whom the last host put off are open again for the next one. */
-static void
-hold_deferred(struct job *j)
-{
-	bool another = j->target < j->destination.ntargets;
-
-	for (size_t i = 0; i < j->mail.nrcpts; i++) {
-		struct verdict *v = &j->mail.rcpts[i].verdict;
-
-		if (v->outcome == VERDICT_DEFERRED && v->again) {
-			j->origins[i].held = *v;
-			j->origins[i].held_peer = j->origins[i].peer;
-			j->origins[i].held_tls = j->origins[i].tls;
-			j->origins[i].peer = j->origins[i].tls = SPAN_NONE;
-			if (another)
-				note_attempt(j, j->mail.rcpts[i].address, j->origins[i].held_peer, j->origins[i].held_tls, v);
-			v->outcome = VERDICT_PENDING;
-		}
-	}
-}
-
-static bool
-work_left(const struct job *j)
-{
-	for (size_t i = 0; i < j->mail.nrcpts; i++) {
-		const struct verdict *v = &j->mail.rcpts[i].verdict;
-
-		if (v->outcome == VERDICT_PENDING || (v->outcome == VERDICT_DEFERRED && v->again))
-			return true;
-	}
-	return false;
-}
 
 static enum tls_level
 level_for(const struct job *j, const struct destination_target *t, const struct tlsplan *plan)
@@ -202,9 +89,9 @@ may_use(struct job *j, const struct destination_target *t, const struct tlsplan 
 		return true;
 	tlsreport(&j->hop, plan, t->host, plan->result, span_str(plan->why));
 	v = verdict_make(STATUS_TLS_FAILED, &j->arena, "%.*s: %s", SPAN_ARG(span_sub(t->host, 0, 100)), plan->why);
-	note_trouble(j, &v, DELIVER_UNREACHED);
+	outcome_trouble(j, &v, DELIVER_UNREACHED);
 	if (j->target + 1 < j->destination.ntargets)
-		note_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
+		outcome_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
 	return false;
 }
 
@@ -216,7 +103,7 @@ try_next(struct job *j)
 	const struct tlsplan *plan;
 	struct fail why;
 
-	hold_deferred(j);
+	outcome_hold(j);
 	for (; j->target < d->ntargets; j->target++) {
 		const struct destination_target *t = &d->targets[j->target];
 		int64_t ms = j->policy->connect_ms;
@@ -237,9 +124,9 @@ try_next(struct job *j)
 			return;
 		}
 		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "%s", why.text);
-		note_trouble(j, &v, DELIVER_UNREACHED);
+		outcome_trouble(j, &v, DELIVER_UNREACHED);
 		if (j->target + 1 < d->ntargets)
-			note_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
+			outcome_attempt(j, SPAN_NONE, t->host, SPAN_NONE, &v);
 	}
 	finish(j);
 }
@@ -411,30 +298,6 @@ resolve(struct job *j, struct span nexthop)
 
 /* --- what sessions tell ----------------------------------------------------------------- */
 
-static void
-note_session(struct job *j, const struct session *s)
-{
-	int64_t now = loop_now_ms(j->remoted->loop);
-	struct span peer = SPAN_NONE, tls = SPAN_NONE;
-
-	(void)span_cstr(span_str(s->peer), j->host, sizeof(j->host));
-	j->reused = s->reused;
-	if (!s->connected)
-		return;
-	j->connect_ms = s->reused || !s->greeted_ms ? 0 : (uint32_t)(s->greeted_ms - s->opened_ms);
-	j->transfer_ms = s->mail_ms ? (uint32_t)(now - s->mail_ms) : 0;
-	for (size_t i = 0; i < j->mail.nrcpts; i++) {
-		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING || j->origins[i].peer.n)
-			continue;
-		if (!peer.n) {
-			peer = arena_dup(&j->arena, span_str(s->peer));
-			tls = s->tls_text[0] ? arena_dup(&j->arena, span_str(s->tls_text)) : SPAN_NONE;
-		}
-		j->origins[i].peer = peer;
-		j->origins[i].tls = tls;
-	}
-}
-
 /* A kept connection that the peer had given up meanwhile says nothing about
  * the peer: another connection, as if it had not been. */
 static bool
@@ -453,12 +316,12 @@ session_ended(struct job *j, const struct session *s)
 	if (why.outcome == VERDICT_PENDING)
 		why = verdict_make(STATUS_CONNECTION_LOST, &j->arena, "the session ended");
 	if (c->end == CLIENT_TRY_PLAIN || (j->target + 1 < j->destination.ntargets && c->end != CLIENT_LOOP))
-		note_attempt(j, SPAN_NONE, span_str(s->peer), span_str(s->tls_text), &why);
+		outcome_attempt(j, SPAN_NONE, span_str(s->peer), span_str(s->tls_text), &why);
 	switch (c->end) {
 	case CLIENT_TRY_PLAIN:
 		pool_remember(pool, &s->address, POOL_PLAIN, loop_now_ms(j->remoted->loop));
 		j->plain = true;
-		note_trouble(j, &why, DELIVER_UNREACHED);
+		outcome_trouble(j, &why, DELIVER_UNREACHED);
 		try_next(j); /* the same target */
 		return;
 	case CLIENT_LOOP:
@@ -468,19 +331,19 @@ session_ended(struct job *j, const struct session *s)
 		return;
 	case CLIENT_REFUSED:
 		j->answered++;
-		note_trouble(j, &why, why.outcome == VERDICT_FAILED ? DELIVER_ANSWERED : DELIVER_OVERLOADED);
+		outcome_trouble(j, &why, why.outcome == VERDICT_FAILED ? DELIVER_ANSWERED : DELIVER_OVERLOADED);
 		break;
 	case CLIENT_LOST:
-		note_trouble(j, &why, c->answered ? DELIVER_OVERLOADED : DELIVER_UNREACHED);
+		outcome_trouble(j, &why, c->answered ? DELIVER_OVERLOADED : DELIVER_UNREACHED);
 		break;
 	default:
 		j->answered++;
-		note_trouble(j, &why, c->end == CLIENT_NO_TLS ? DELIVER_UNREACHED : DELIVER_ANSWERED);
+		outcome_trouble(j, &why, c->end == CLIENT_NO_TLS ? DELIVER_UNREACHED : DELIVER_ANSWERED);
 		break;
 	}
 	j->target++;
 	j->plain = false;
-	if (work_left(j))
+	if (outcome_open(j))
 		try_next(j);
 	else
 		finish(j);
@@ -492,7 +355,7 @@ next_needs_targets(struct job *j)
 {
 	if (j->destination.ntargets || !ready_lookups(j))
 		return false;
-	hold_deferred(j);
+	outcome_hold(j);
 	(void)timer_set(&j->timer, j->policy->lookup_ms);
 	start_destination(j, &j->hop);
 	return true;
@@ -504,14 +367,14 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 	struct verdict v;
 
 	j->session = NULL;
-	note_session(j, s);
+	outcome_session(j, s);
 	switch (over) {
 	case SESSION_DONE:
 		j->health = DELIVER_ANSWERED;
 		pool_forget(&j->remoted->pool, &s->address);
 		j->answered++;
 		j->target++;
-		if (!work_left(j))
+		if (!outcome_open(j))
 			finish(j);
 		else if (j->destination.ntargets)
 			try_next(j);
@@ -521,9 +384,9 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 	case SESSION_UNREACHABLE:
 		pool_remember(&j->remoted->pool, &s->address, POOL_DEAD, loop_now_ms(j->remoted->loop));
 		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "connecting to %s: %s", s->peer, s->failure);
-		note_trouble(j, &v, DELIVER_UNREACHED);
+		outcome_trouble(j, &v, DELIVER_UNREACHED);
 		if (j->target + 1 < j->destination.ntargets)
-			note_attempt(j, SPAN_NONE, span_str(s->peer), SPAN_NONE, &v);
+			outcome_attempt(j, SPAN_NONE, span_str(s->peer), SPAN_NONE, &v);
 		j->target++;
 		j->plain = false;
 		try_next(j);
@@ -531,7 +394,7 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 	case SESSION_ENDED:
 		if (was_stale(s))
 			resolve(j, span_str(j->nexthop));
-		else if (!j->destination.ntargets && work_left(j) && s->client.end != CLIENT_LOOP && next_needs_targets(j))
+		else if (!j->destination.ntargets && outcome_open(j) && s->client.end != CLIENT_LOOP && next_needs_targets(j))
 			return;
 		else
 			session_ended(j, s);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/remoted/outcome.h"
+
+#include "base/queueid.h"
+#include "daemons/remoted/remoted.h"
+#include "log/log.h"
+#include "mail/status.h"
+
+static void
+send_result(struct job *j, size_t i)
+{
+	static const uint8_t outcomes[] = {
+		[VERDICT_PENDING] = DELIVER_DEFERRED, [VERDICT_DELIVERED] = DELIVER_DELIVERED, [VERDICT_RELAYED] = DELIVER_RELAYED,
+		[VERDICT_DEFERRED] = DELIVER_DEFERRED, [VERDICT_FAILED] = DELIVER_FAILED,
+	};
+	const struct verdict *v = &j->mail.rcpts[i].verdict;
+	struct remoted *r = j->remoted;
+
+	r->delivered += v->outcome == VERDICT_DELIVERED || v->outcome == VERDICT_RELAYED;
+	r->failed += v->outcome == VERDICT_FAILED;
+	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
+	(void)ipc_send_deliver_result(j->base.queued, &(struct ipc_deliver_result){
+		.id = j->base.id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
+		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done });
+}
+
+/* Whoever is still open gets what an earlier host said of him, or else why
+ * there was no other. */
+static void
+settle_rest(struct job *j)
+{
+	if (j->last.outcome == VERDICT_PENDING)
+		j->last = verdict_make(STATUS_TEMP, &j->arena, "no mail server was tried");
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		struct verdict *v = &j->mail.rcpts[i].verdict;
+		struct job_origin *o = &j->origins[i];
+
+		if (v->outcome != VERDICT_PENDING)
+			continue;
+		if (o->held.outcome != VERDICT_PENDING) {
+			*v = o->held;
+			o->peer = o->held_peer;
+			o->tls = o->held_tls;
+		} else {
+			*v = j->last;
+			if (j->health == DELIVER_ANSWERED || j->health == DELIVER_OVERLOADED)
+				o->peer = span_str(j->host);
+		}
+	}
+}
+
+void
+outcome_trouble(struct job *j, const struct verdict *v, enum deliver_health health)
+{
+	if (j->last.outcome != VERDICT_DEFERRED || v->outcome != VERDICT_FAILED)
+		j->last = *v;
+	j->health = health;
+	(void)span_cstr(span_sub(v->text, 0, sizeof(j->trouble) - 1), j->trouble, sizeof(j->trouble));
+}
+
+void
+outcome_attempt(const struct job *j, struct span to, struct span relay, struct span tls, const struct verdict *v)
+{
+	char id[QUEUEID_TEXT + 1];
+
+	log_put(LOG_attempt, "id=%s%s%.*s%s relay=%.*s%s%.*s%s (%.*s)", queueid_text(j->message, id).p, to.n ? " to=<" : "", SPAN_ARG(to),
+	    to.n ? ">" : "", SPAN_ARG(relay.n ? relay : SPAN("none")), tls.n ? " tls=\"" : "", SPAN_ARG(tls), tls.n ? "\"" : "", SPAN_ARG(v->text));
+}
+
+void
+outcome_hold(struct job *j)
+{
+	bool another = j->target < j->destination.ntargets;
+
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		struct verdict *v = &j->mail.rcpts[i].verdict;
+
+		if (v->outcome == VERDICT_DEFERRED && v->again) {
+			j->origins[i].held = *v;
+			j->origins[i].held_peer = j->origins[i].peer;
+			j->origins[i].held_tls = j->origins[i].tls;
+			j->origins[i].peer = j->origins[i].tls = SPAN_NONE;
+			if (another)
+				outcome_attempt(j, j->mail.rcpts[i].address, j->origins[i].held_peer, j->origins[i].held_tls, v);
+			v->outcome = VERDICT_PENDING;
+		}
+	}
+}
+
+bool
+outcome_open(const struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		const struct verdict *v = &j->mail.rcpts[i].verdict;
+
+		if (v->outcome == VERDICT_PENDING || (v->outcome == VERDICT_DEFERRED && v->again))
+			return true;
+	}
+	return false;
+}
+
+bool
+outcome_unheard(const struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++)
+		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING && j->origins[i].held.outcome == VERDICT_PENDING)
+			return true;
+	return false;
+}
+
+void
+outcome_session(struct job *j, const struct session *s)
+{
+	int64_t now = loop_now_ms(j->remoted->loop);
+	struct span peer = SPAN_NONE, tls = SPAN_NONE;
+
+	(void)span_cstr(span_str(s->peer), j->host, sizeof(j->host));
+	j->reused = s->reused;
+	if (!s->connected)
+		return;
+	j->connect_ms = s->reused || !s->greeted_ms ? 0 : (uint32_t)(s->greeted_ms - s->opened_ms);
+	j->transfer_ms = s->mail_ms ? (uint32_t)(now - s->mail_ms) : 0;
+	for (size_t i = 0; i < j->mail.nrcpts; i++) {
+		if (j->mail.rcpts[i].verdict.outcome == VERDICT_PENDING || j->origins[i].peer.n)
+			continue;
+		if (!peer.n) {
+			peer = arena_dup(&j->arena, span_str(s->peer));
+			tls = s->tls_text[0] ? arena_dup(&j->arena, span_str(s->tls_text)) : SPAN_NONE;
+		}
+		j->origins[i].peer = peer;
+		j->origins[i].tls = tls;
+	}
+}
+
+void
+outcome_tell(struct job *j)
+{
+	bool trouble = j->health == DELIVER_OVERLOADED || j->health == DELIVER_UNREACHED;
+
+	settle_rest(j);
+	for (size_t i = 0; i < j->mail.nrcpts && j->base.queued; i++)
+		send_result(j, i);
+	if (j->base.queued)
+		(void)ipc_send_deliver_done(j->base.queued, &(struct ipc_deliver_done){
+			.id = j->base.id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
+			.connect_ms = j->connect_ms, .transfer_ms = j->transfer_ms, .reused = j->reused });
+}

@@ -92,6 +92,7 @@ struct conf_addr {
 	X(TABLES, struct conf_list, "list of tables, type:name")                               \
 	X(SITES, struct conf_list, "list of DNS lists, domain=filter*weight")                  \
 	X(FILTERS, struct conf_list, "list of filters, inet:address:port or unix:/path")       \
+	X(MECHANISMS, struct conf_list, "list of SASL mechanisms")                             \
 	X(NETS, struct conf_nets, "list of networks")                                          \
 	X(ADDR, struct conf_addr, "address to listen on")
 

@@ -11,7 +11,8 @@ static bool
 is_list(enum conf_kind kind)
 {
 	return kind == CONF_KIND_LIST || kind == CONF_KIND_DOMAINS || kind == CONF_KIND_TABLES ||
-	    kind == CONF_KIND_NETS || kind == CONF_KIND_SITES || kind == CONF_KIND_FILTERS;
+	    kind == CONF_KIND_NETS || kind == CONF_KIND_SITES || kind == CONF_KIND_FILTERS ||
+	    kind == CONF_KIND_MECHANISMS;
 }
 
 /* A value so that it reads back as it is: lists are in normal form already. */

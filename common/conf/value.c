@@ -255,20 +255,21 @@ set_bool(struct span s, bool *field, struct fail *why)
 	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither yes nor no", SPAN_ARG(s));
 }
 
+/* One of the words from first to last. */
 static bool
-set_word(const struct conf_option *row, struct span s, enum conf_word *field, struct fail *why)
+set_word(uint64_t first, uint64_t last, struct span s, enum conf_word *field, struct fail *why)
 {
 	struct buf known;
 
-	for (uint64_t w = row->min; w <= row->max; w++) {
+	for (uint64_t w = first; w <= last; w++) {
 		if (span_caseeq(s, conf_word_text((enum conf_word)w))) {
 			*field = (enum conf_word)w;
 			return true;
 		}
 	}
 	buf_init(&known, 200);
-	for (uint64_t w = row->min; w <= row->max; w++) {
-		buf_puts(&known, w == row->min ? "" : w == row->max ? " or " : ", ");
+	for (uint64_t w = first; w <= last; w++) {
+		buf_puts(&known, w == first ? "" : w == last ? " or " : ", ");
 		buf_put(&known, conf_word_text((enum conf_word)w));
 	}
 	fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not known here: must be %.*s", SPAN_ARG(s),
@@ -382,6 +383,7 @@ static bool
 item_ok(const struct conf_option *row, struct span item, struct conf_net *net, struct fail *why)
 {
 	struct conf_site site;
+	enum conf_word word;
 
 	switch (row->kind) {
 	case CONF_KIND_TABLES:
@@ -392,6 +394,8 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 		return conf_site_parse(item, &site, why);
 	case CONF_KIND_FILTERS:
 		return filter_ok(item, why);
+	case CONF_KIND_MECHANISMS:
+		return set_word(CONF_SASL_SCRAM_SHA_256_PLUS, CONF_SASL_LOGIN, item, &word, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
@@ -457,6 +461,7 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_DOMAINS:
 	case CONF_KIND_TABLES:
 	case CONF_KIND_FILTERS:
+	case CONF_KIND_MECHANISMS:
 	case CONF_KIND_SITES:
 	case CONF_KIND_NETS:
 		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);
@@ -471,7 +476,7 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_BOOL:
 		return set_bool(*text, field, why);
 	case CONF_KIND_WORD:
-		return set_word(row, *text, field, why);
+		return set_word(row->min, row->max, *text, field, why);
 	case CONF_KIND_NUMBER:
 	case CONF_KIND_SIZE:
 	case CONF_KIND_DURATION:

@@ -112,8 +112,10 @@ login_challenged(struct login *l, struct span message)
 bool
 login_proved(struct login *l, struct span signature)
 {
+	struct fail why;
+
 	l->want = LOGIN_INPUT;
-	return login_exchange(l, sasl_proved(&l->sasl, signature));
+	return login_exchange(l, sasl_proved(&l->sasl, signature, &why));
 }
 
 void

@@ -147,18 +147,26 @@ scram_prove(struct sasl *s, struct span response, struct fail *why)
 	return same ? SASL_PROVE : bad(why, "SCRAM: bound to another channel");
 }
 
-/* Steps: the client's first and final message, and nothing behind our signature. */
+/* Whose turn it is: the client's at even steps, authd's at odd ones. */
+enum scram_turn { SCRAM_FIRST, SCRAM_ASKED, SCRAM_FINAL, SCRAM_JUDGED, SCRAM_SHOWN, SCRAM_OVER };
+
 static enum sasl_result
 scram_step(struct sasl *s, struct span response, struct fail *why)
 {
 	switch (s->step++) {
-	case 0:
+	case SCRAM_FIRST:
 		return scram_begin(s, response, why);
-	case 1:
+	case SCRAM_FINAL:
 		return scram_prove(s, response, why);
+	case SCRAM_SHOWN:
+		if (response.n == 0)
+			return SASL_DONE;
+		break;
 	default:
-		return response.n ? bad(why, "SCRAM: more than the mechanism has") : SASL_DONE;
+		s->step = SCRAM_OVER;
+		break;
 	}
+	return bad(why, "SCRAM: more than the mechanism has");
 }
 
 static const struct sasl_mechanism mechanisms[SASL_MECHANISM_COUNT] = {
@@ -294,20 +302,24 @@ sasl_challenged(struct sasl *s, struct span message, struct fail *why)
 	struct span nonce = scram_server_nonce(message);
 
 	/* It is the sibling's message that goes out, so its shape matters more than whom we trust. */
-	if (!s->mechanism || !span_starts(nonce, s->nonce) || nonce.n == s->nonce.n)
+	if (!s->mechanism || s->step != SCRAM_ASKED || !span_starts(nonce, s->nonce) || nonce.n == s->nonce.n)
 		return bad(why, "SCRAM: no challenge of this exchange");
 	buf_put(&s->secret, nonce);
 	s->nonce = span_from(buf_span(&s->secret), before);
+	s->step = SCRAM_FINAL;
 	buf_reset(&s->challenge);
 	base64_encode(&s->challenge, message);
 	return buf_ok(&s->secret) && buf_ok(&s->challenge) ? SASL_CHALLENGE : bad(why, "SCRAM: challenge is too long");
 }
 
 enum sasl_result
-sasl_proved(struct sasl *s, struct span signature)
+sasl_proved(struct sasl *s, struct span signature, struct fail *why)
 {
 	struct buf text;
 
+	if (!s->mechanism || s->step != SCRAM_JUDGED)
+		return bad(why, "SCRAM: no proof was given");
+	s->step = SCRAM_SHOWN;
 	buf_init(&text, SASL_CHALLENGE_MAX);
 	buf_puts(&text, "v=");
 	base64_encode(&text, signature);

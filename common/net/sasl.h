@@ -97,7 +97,7 @@ enum sasl_result sasl_step(struct sasl *s, struct span line, struct fail *why);
 /* After SASL_BEGIN: authd's server-first-message. */
 enum sasl_result sasl_challenged(struct sasl *s, struct span message, struct fail *why);
 /* After SASL_PROVE, when the proof was right: ServerSignature. */
-enum sasl_result sasl_proved(struct sasl *s, struct span signature);
+enum sasl_result sasl_proved(struct sasl *s, struct span signature, struct fail *why);
 /* What goes behind "334 " or "+ "; may be empty. */
 static inline struct span sasl_challenge(const struct sasl *s) { return buf_span(&s->challenge); }
 

@@ -216,7 +216,7 @@ session_on_auth(struct session *s, const struct ipc_auth_answer *m)
 		return;
 	s->wait = WAIT_CLIENT;
 	if (m->ok && m->user.n && proved && session_set(s, &s->subject, m->user)) {
-		go_on(s, sasl_proved(&s->sasl, m->signature), &why); /* the client has the last word */
+		go_on(s, sasl_proved(&s->sasl, m->signature, &why), &why); /* the client has the last word */
 		return;
 	}
 	if (m->ok && m->user.n && !s->sasl.mechanism) {

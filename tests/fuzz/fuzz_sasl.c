@@ -21,7 +21,7 @@ answer(struct sasl *s, enum sasl_result r, struct fail *why)
 	struct buf message;
 
 	if (r == SASL_PROVE)
-		return sasl_proved(s, SPAN("0123456789abcdef0123456789abcdef"));
+		return sasl_proved(s, SPAN("0123456789abcdef0123456789abcdef"), why);
 	if (r != SASL_BEGIN)
 		return r;
 	if (s->user.n == 0 || s->user.n > SASL_NAME_MAX || s->nonce.n == 0 || s->nonce.n > SCRAM_NONCE_MAX || s->bare.n > SCRAM_BARE_MAX)

@@ -141,11 +141,19 @@ test_scram(void **state)
 	assert_int_equal(step("c=bixhPWJvYiw=,r=abcdef" PROOF), SASL_PROVE); /* "n,a=bob," */
 	assert_span(s.final.without, "c=bixhPWJvYiw=,r=abcdef");
 	assert_int_equal(s.final.proof[0], 0xea);
-	assert_int_equal(sasl_proved(&s, SPAN("signature")), SASL_CHALLENGE);
+	assert_int_equal(sasl_proved(&s, SPAN("signature"), &why), SASL_CHALLENGE);
 	assert_span(sasl_challenge(&s), "dj1jMmxuYm1GMGRYSmw="); /* v=c2lnbmF0dXJl */
 	assert_int_equal(step(""), SASL_DONE);
-	assert_int_equal(step(""), SASL_DONE);
-	assert_int_equal(step("more"), SASL_BAD);
+	assert_int_equal(step(""), SASL_BAD);
+	/* Nothing comes out of its turn, whatever the caller does. */
+	assert_int_equal(begin("SCRAM-SHA-256", base64("n,,n=user,r=abc")), SASL_BEGIN);
+	assert_int_equal(step("c=biws,r=abc" PROOF), SASL_BAD);
+	assert_int_equal(begin("SCRAM-SHA-256", base64("n,,n=user,r=abc")), SASL_BEGIN);
+	assert_int_equal(sasl_proved(&s, SPAN("signature"), &why), SASL_BAD);
+	assert_int_equal(sasl_challenged(&s, SPAN("r=abcdef,s=c2FsdA==,i=4096"), &why), SASL_CHALLENGE);
+	assert_int_equal(sasl_challenged(&s, SPAN("r=abcdefg,s=c2FsdA==,i=4096"), &why), SASL_BAD);
+	assert_int_equal(step("c=biws,r=abcdef" PROOF), SASL_PROVE);
+	assert_int_equal(step(""), SASL_BAD); /* nobody has said that the proof is right */
 	sasl_end(&s);
 	assert_int_equal(begin("SCRAM-SHA-256", base64("n,,n=user,r=abc")), SASL_BEGIN);
 	sasl_end(&s);

@@ -21,7 +21,7 @@ on_filter_mail(struct channel *c, const struct ipc_filter_mail *m)
 	struct visit *v = visit_find(f, m->id);
 
 	if (!v)
-		v = visit_new(f, m->id, m->listener);
+		v = visit_new(f, m->id);
 	return v && visit_mail(v, m);
 }
 
@@ -170,12 +170,6 @@ on_sandbox(struct service *s, struct sandbox *walls)
 }
 
 static void
-on_reload(struct service *s, const struct conf *old)
-{
-	(void)s, (void)old; /* sessions keep the filters they began with */
-}
-
-static void
 on_state(struct service *s, struct buf *out)
 {
 	const struct verifyd *d = s->state;
@@ -197,6 +191,5 @@ const struct service_ops verifyd_ops = {
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
 	.on_sandbox = on_sandbox,
-	.on_reload = on_reload,
 	.on_state = on_state,
 };

@@ -165,30 +165,57 @@ static bool
 add_askers(struct visit *v, const struct conf_list *list, enum visit_stage stage)
 {
 	for (size_t i = 0; i < list->n; i++)
-		if (v->naskers == VISIT_FILTERS || !asker_init(&v->askers[v->naskers++], v, list->items[i], stage))
+		if (!asker_init(&v->askers[v->naskers++], v, list->items[i], stage))
 			return false;
 	return true;
 }
 
 static bool
-add_filters(struct visit *v, struct span listener)
+add_filters(struct visit *v, const struct conf *conf, const struct conf_listener *l)
 {
-	const struct conf *conf = v->front->verifyd->service->conf;
-	const struct conf_listener *l = conf_listener_find(conf, listener);
+	const struct conf_list *rcpt = &conf->smtpd_recipient_policy_service, *data = &conf->smtpd_data_policy_service,
+	    *end = &conf->smtpd_end_of_data_policy_service;
+	size_t n = l ? l->milters.n : 0;
 
-	v->askers = calloc(VISIT_FILTERS, sizeof(*v->askers));
-	v->hooks = calloc(VISIT_FILTERS, sizeof(*v->hooks));
+	v->hooks = calloc(n + 1, sizeof(*v->hooks));
+	v->askers = calloc(rcpt->n + data->n + end->n + 1, sizeof(*v->askers));
 	if (!v->askers || !v->hooks)
 		return false;
-	for (size_t i = 0; l && i < l->milters.n; i++)
-		if (v->nhooks == VISIT_FILTERS || !hook_init(&v->hooks[v->nhooks++], v, l->milters.items[i]))
+	for (size_t i = 0; i < n; i++)
+		if (!hook_init(&v->hooks[v->nhooks++], v, l->milters.items[i]))
 			return false;
-	return add_askers(v, &conf->smtpd_recipient_policy_service, VISIT_RCPT) && add_askers(v, &conf->smtpd_data_policy_service, VISIT_DATA) &&
-	    add_askers(v, &conf->smtpd_end_of_data_policy_service, VISIT_END);
+	return add_askers(v, rcpt, VISIT_RCPT) && add_askers(v, data, VISIT_DATA) && add_askers(v, end, VISIT_END);
+}
+
+static void
+drop_filters(struct visit *v)
+{
+	for (size_t i = 0; i < v->nhooks; i++)
+		hook_free(&v->hooks[i]);
+	for (size_t i = 0; i < v->naskers; i++)
+		asker_free(&v->askers[i]);
+	free(v->hooks);
+	free(v->askers);
+	v->hooks = NULL;
+	v->askers = NULL;
+	v->nhooks = v->naskers = 0;
+}
+
+/* A session follows a new configuration from its next message on. */
+static void
+renew_filters(struct visit *v, struct span listener)
+{
+	const struct service *s = v->front->verifyd->service;
+
+	if (v->hooks && v->generation == s->generation)
+		return;
+	drop_filters(v);
+	v->generation = s->generation;
+	v->broken = !add_filters(v, s->conf, conf_listener_find(s->conf, listener));
 }
 
 struct visit *
-visit_new(struct front *f, uint64_t id, struct span listener)
+visit_new(struct front *f, uint64_t id)
 {
 	struct visit *v = calloc(1, sizeof(*v));
 
@@ -200,9 +227,8 @@ visit_new(struct front *f, uint64_t id, struct span listener)
 	list_init(&v->questions);
 	verdict_init(&v->verdict);
 	letter_init(&v->letter);
-	v->broken = !add_filters(v, listener);
-	if (!v->askers || !v->hooks || !map_put_u64(&f->visits, &v->by_id, id)) {
-		visit_free(v);
+	if (!map_put_u64(&f->visits, &v->by_id, id)) {
+		free(v);
 		return NULL;
 	}
 	f->verifyd->visits++;
@@ -223,16 +249,9 @@ void
 visit_free(struct visit *v)
 {
 	forget_questions(v);
-	for (size_t i = 0; i < v->nhooks; i++)
-		hook_free(&v->hooks[i]);
-	for (size_t i = 0; i < v->naskers; i++)
-		asker_free(&v->askers[i]);
-	free(v->hooks);
-	free(v->askers);
-	if (map_get_u64(&v->front->visits, v->id) == &v->by_id) {
-		map_remove(&v->front->visits, &v->by_id);
-		v->front->verifyd->visits--;
-	}
+	drop_filters(v);
+	map_remove(&v->front->visits, &v->by_id);
+	v->front->verifyd->visits--;
 	verdict_free(&v->verdict);
 	letter_free(&v->letter);
 	arena_free(&v->mem);
@@ -389,6 +408,7 @@ visit_mail(struct visit *v, const struct ipc_filter_mail *m)
 	struct facts *f = &v->facts;
 
 	visit_reset(v);
+	renew_filters(v, m->listener);
 	v->letters++;
 	arena_reset(&v->mem);
 	*f = (struct facts){

@@ -13,7 +13,6 @@
 #include "verifyd.h"
 
 enum {
-	VISIT_FILTERS = 20,     /* milters, and policy services, of one listener */
 	VISIT_QUESTIONS = 100,  /* at once; smtpd asks about 64 recipients */
 	VISIT_MEMORY = 65536,
 	VISIT_WHY = 1000,
@@ -68,6 +67,7 @@ struct visit {
 	struct front *front;
 	uint64_t id;
 	uint64_t letters;      /* so far */
+	unsigned generation;   /* of the configuration that its filters are of */
 	struct arena mem;      /* the facts; a new one for each message */
 	struct facts facts;
 	struct list questions;
@@ -83,7 +83,7 @@ struct visit {
 };
 
 /* NULL: no memory. */
-struct visit *visit_new(struct front *f, uint64_t id, struct span listener);
+struct visit *visit_new(struct front *f, uint64_t id);
 void visit_free(struct visit *v);
 struct visit *visit_find(struct front *f, uint64_t id);
 /* These three: false when the peer broke the rules. */

@@ -210,7 +210,7 @@ copy_step(struct cmd *c)
 	if (x->part.left)
 		return CMD_MORE;
 	url_close(&x->part);
-	return cmd_go(c, walk);
+	return cmd_later(c, walk);
 }
 
 static enum cmd_result
@@ -402,7 +402,7 @@ data_step(struct cmd *c)
 	struct fail why;
 
 	if (!x->left)
-		return cmd_go(c, text_step);
+		return cmd_later(c, text_step);
 	if (!data.n)
 		return CMD_WAIT;
 	if (data.n > x->left)
@@ -420,7 +420,9 @@ data_step(struct cmd *c)
 	}
 	buf_eat(in, data.n);
 	x->left -= data.n;
-	return x->left ? CMD_WAIT : cmd_go(c, text_step);
+	if (x->left)
+		return CMD_WAIT;
+	return x->parts ? cmd_later(c, text_step) : cmd_go(c, text_step);
 }
 
 static void

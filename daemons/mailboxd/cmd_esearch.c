@@ -68,6 +68,7 @@ take_sources(struct cmd *c, struct multisearch *m)
 {
 	struct imap_parse *p = &c->parse;
 	struct filter **end = &m->filters;
+	unsigned n = 0;
 
 	m->selected = !cursor_word(&p->c, SPAN("IN "));
 	if (m->selected)
@@ -79,6 +80,8 @@ take_sources(struct cmd *c, struct multisearch *m)
 			return false;
 		if ((*end)->kind == FILTER_DELAYED)
 			return imap_bad(p, "SELECTED-DELAYED is not for searches");
+		if (++n > BOUND_FILTERS)
+			return imap_bad(p, "Too many filters");
 		m->selected = m->selected || (*end)->kind == FILTER_SELECTED;
 		m->others = m->others || (*end)->kind != FILTER_SELECTED;
 		end = &(*end)->next;
@@ -117,7 +120,7 @@ source_found(struct cmd *c)
 	uidset_free(&uids);
 	if ((s->returns.bits & RETURN_UPDATE) && s->view == cmd_view(c)) /* RFC 7377 2.2 */
 		searching_update(s, c, true);
-	return cmd_go(c, next_source);
+	return cmd_later(c, next_source);
 }
 
 static enum cmd_result

@@ -108,6 +108,7 @@ take_all(struct notifying *x)
 {
 	struct imap_parse *p = &x->p;
 	struct span word;
+	unsigned n = 0;
 
 	if (!imap_take_atom(p, &word))
 		return false;
@@ -117,6 +118,8 @@ take_all(struct notifying *x)
 		return imap_bad(p, "Expected SET or NONE");
 	x->status = cursor_word(&p->c, SPAN(" STATUS"));
 	do {
+		if (++n > BOUND_FILTERS)
+			return imap_bad(p, "Too many filters");
 		if (!imap_take_sp(p) || !take_group(x))
 			return false;
 	} while (!imap_at_end(p));

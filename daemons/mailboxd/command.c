@@ -243,6 +243,13 @@ cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *))
 	return step(c);
 }
 
+enum cmd_result
+cmd_later(struct cmd *c, enum cmd_result (*step)(struct cmd *))
+{
+	c->step = step;
+	return CMD_MORE;
+}
+
 void
 cmd_progress(struct cmd *c, uint64_t done, uint64_t goal)
 {

@@ -124,6 +124,9 @@ bool imap_uid_required(struct cmd *c);
 enum cmd_result cmd_syntax(struct cmd *c);                            /* BAD with what the parser expected */
 /* Goes on in step, at once. */
 enum cmd_result cmd_go(struct cmd *c, enum cmd_result (*step)(struct cmd *));
+/* Goes on in step at the session's next run: where there may be many of them,
+ * none of which stands on the stack of the one before. */
+enum cmd_result cmd_later(struct cmd *c, enum cmd_result (*step)(struct cmd *));
 /* Waits for the store; the op's callback calls cmd_wake(). */
 enum cmd_result cmd_wait(struct cmd *c, enum cmd_result (*then)(struct cmd *));
 void cmd_wake(struct cmd *c);

@@ -32,6 +32,7 @@ enum message_flags {
 	MESSAGE_DELETED = 256, /* goes when its jobs are back */
 	MESSAGE_EXPIRED = 512, /* the next delay is the last */
 	MESSAGE_TOUCHED = 1024, /* is looked at at the end of the run */
+	MESSAGE_BINARY = 2048,
 };
 
 struct recipient {

@@ -128,11 +128,11 @@ group_of(unsigned action)
 	return action == REPORT_FAILED ? 0 : action == REPORT_DELAYED ? 1 : 2;
 }
 
-/* RFC 3461 6.2: the whole message with news of a failure, unless the sender wants less or it is large. */
+/* RFC 3461 6.2: the whole message with news of a failure, unless the sender wants less, it is large, or not in lines. */
 static bool
 returns_full(const struct queue *q, const struct message *m)
 {
-	return m->ret != RET_HDRS && m->size <= q->p.bounce_size_limit && m->size <= FULL_MAX;
+	return m->ret != RET_HDRS && !(m->flags & MESSAGE_BINARY) && m->size <= q->p.bounce_size_limit && m->size <= FULL_MAX;
 }
 
 /* As much of the original as the report may need. */

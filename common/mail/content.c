@@ -24,6 +24,12 @@ refuse(struct content *c, enum status_id status)
 		c->status = status;
 }
 
+static bool
+in_binary(const struct content *c)
+{
+	return c->limits.binary && c->header_done;
+}
+
 /* Moves n bytes from *in to *run and looks at them as a whole. False if there is nothing to put out. */
 static bool
 take(struct content *c, struct span *in, size_t n, struct span *run)
@@ -33,7 +39,7 @@ take(struct content *c, struct span *in, size_t n, struct span *run)
 	if (n == 0)
 		return false;
 	c->size += n;
-	if (memchr(run->p, '\0', run->n))
+	if (memchr(run->p, '\0', run->n) && !in_binary(c))
 		refuse(c, STATUS_NUL_BYTE);
 	if (c->limits.size && c->size > c->limits.size)
 		refuse(c, STATUS_TOO_BIG);
@@ -174,6 +180,15 @@ length_end(struct content *c, struct span *in, struct span *run)
 	return c->header_done || c->status ? CONTENT_END : header_end(c, true);
 }
 
+/* Bytes without lines: only their end and their number count. */
+static enum content_step
+binary_body(struct content *c, struct span *in, struct span *run)
+{
+	if (in->n && take(c, in, in->n, run))
+		return CONTENT_RUN;
+	return c->last ? CONTENT_END : CONTENT_MORE;
+}
+
 static enum content_step
 need_more(struct content *c, struct span *in, size_t n, struct span *run)
 {
@@ -187,6 +202,8 @@ next_step(struct content *c, struct span *in, struct span *run)
 {
 	size_t n = 0; /* bytes at the front of *in that will be the run */
 
+	if (in_binary(c))
+		return binary_body(c, in, run);
 	for (;;) {
 		struct span s = span_from(*in, n);
 		enum sight sight;

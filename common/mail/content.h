@@ -17,6 +17,7 @@ struct content_limits {
 	unsigned line;    /* bytes of a line without CRLF; 0: LIMIT_LINE */
 	unsigned hops;    /* Received fields; 0: no limit */
 	size_t header;    /* bytes of the header; 0: LIMIT_HEADER_SIZE */
+	bool binary;      /* behind the header anything goes, and nothing is added at the end (RFC 3030 3); with by_length */
 	bool by_length;   /* the end comes from outside (BDAT): no dots; set content.last before the last input */
 };
 

@@ -1,19 +1,57 @@
 /* SPDX-License-Identifier: ISC */
 #include "mail/downgrade.h"
 
+#include <string.h>
+
 #include "mail/charset.h"
 #include "mail/encoding.h"
 #include "mail/header.h"
 #include "mail/mime.h"
 #include "mail/status.h"
 
+enum { LINE_TEXT = 998 }; /* RFC 5322 2.1.1 */
+
 struct work {
 	struct buf *out;
 	struct span message;
+	unsigned what; /* DOWNGRADE_ bits */
 	size_t copied; /* bytes of the message put out, or replaced */
 };
 
-/* Lines between parts (preamble, epilogue) mean nothing: those beyond ASCII are emptied, but what may be a boundary
+/* Lines of at most max bytes, each but the last with CRLF, and no NUL. */
+static bool
+in_lines(struct span s, size_t max)
+{
+	if (s.n && memchr(s.p, '\0', s.n))
+		return false;
+	while (s.n) {
+		size_t lf = span_chr(s, '\n');
+		struct span line = span_sub(s, 0, lf == SIZE_MAX ? s.n : lf);
+		size_t cr = span_chr(line, '\r');
+
+		if (line.n - (cr != SIZE_MAX) > max)
+			return false;
+		if (lf == SIZE_MAX ? cr != SIZE_MAX : line.n == 0 || cr != line.n - 1)
+			return false;
+		s = span_from(s, line.n + 1);
+	}
+	return true;
+}
+
+static bool
+is_binary(const struct work *w, struct span s)
+{
+	return w->what & DOWNGRADE_BINARY && !in_lines(s, LINE_TEXT);
+}
+
+/* It has what must go. */
+static bool
+is_unfit(const struct work *w, struct span s)
+{
+	return (w->what & DOWNGRADE_8BIT && utf8_has_8bit(s)) || is_binary(w, s);
+}
+
+/* Lines between parts (preamble, epilogue) mean nothing: those that do not fit are emptied, but what may be a boundary
  * stays. */
 static void
 copy_to(struct work *w, size_t to, bool header)
@@ -21,7 +59,7 @@ copy_to(struct work *w, size_t to, bool header)
 	struct span s = span_sub(w->message, w->copied, to > w->copied ? to - w->copied : 0);
 
 	w->copied += s.n;
-	if (header || !utf8_has_8bit(s)) {
+	if (header || !is_unfit(w, s)) {
 		buf_put(w->out, s);
 		return;
 	}
@@ -30,7 +68,7 @@ copy_to(struct work *w, size_t to, bool header)
 		struct span line = span_sub(s, 0, lf == SIZE_MAX ? s.n : lf + 1);
 
 		s = span_from(s, line.n);
-		if (utf8_has_8bit(line) && !span_starts(line, SPAN("--")))
+		if (is_unfit(w, line) && !span_starts(line, SPAN("--")))
 			line = lf == SIZE_MAX ? SPAN_NONE : SPAN("\r\n");
 		buf_put(w->out, line);
 	}
@@ -153,25 +191,51 @@ must_not_change(const struct mime_part *part)
 		(mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
 }
 
+/* Said to be encoded, but binary: what it stands for is anybody's guess. */
+static bool
+is_broken(const struct work *w, const struct mime_part *part, struct span body)
+{
+	return (part->encoding == ENCODING_QP || part->encoding == ENCODING_BASE64) && is_binary(w, body);
+}
+
+/* The label of a part whose content stays, as its body or what is within it will be; UNKNOWN: the one it has. */
+static enum encoding
+relabel(const struct work *w, const struct mime_part *part, struct span body)
+{
+	bool labelled = part->encoding == ENCODING_8BIT || part->encoding == ENCODING_BINARY;
+
+	if (part->kind != MIME_LEAF && labelled && w->what & DOWNGRADE_8BIT)
+		return ENCODING_7BIT;
+	if (part->encoding == ENCODING_BINARY && w->what & DOWNGRADE_BINARY)
+		return part->kind != MIME_LEAF || utf8_has_8bit(body) ? ENCODING_8BIT : ENCODING_7BIT;
+	return ENCODING_UNKNOWN;
+}
+
 static bool
 put_part(struct work *w, const struct mime_part *part, struct fail *why)
 {
-	bool eightbit = utf8_has_8bit(mime_span(w->message, &part->body));
+	struct span body = mime_span(w->message, &part->body);
+	bool unfit = is_unfit(w, body);
+	enum encoding label;
 
-	if (eightbit) {
-		if (must_not_change(part))
+	if (unfit) {
+		if (must_not_change(part) || is_broken(w, part, body))
 			return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED,
-					"a %.*s/%.*s part with 8-bit content cannot be converted", SPAN_ARG(part->type),
-					SPAN_ARG(part->subtype));
+					"a %.*s/%.*s part with %s content cannot be converted", SPAN_ARG(part->type),
+					SPAN_ARG(part->subtype), is_binary(w, body) ? "binary" : "8-bit");
 		if (part->kind == MIME_LEAF) {
 			put_leaf(w, part);
 			return true;
 		}
 	}
-	if (part->kind != MIME_LEAF && (part->encoding == ENCODING_8BIT || part->encoding == ENCODING_BINARY)) {
-		put_header(w, part, ENCODING_7BIT);
-	} else {
-		copy_header(w, part, eightbit);
+	label = relabel(w, part, body);
+	if (label != ENCODING_UNKNOWN)
+		put_header(w, part, label);
+	else
+		copy_header(w, part, unfit);
+	if (part->kind == MIME_LEAF) { /* the end of its last line may be none, which is another matter */
+		buf_put(w->out, body);
+		w->copied = part->body.at + part->body.n;
 	}
 	return true;
 }
@@ -188,9 +252,10 @@ next_part(const struct mime_part *part)
 }
 
 bool
-downgrade(struct buf *out, struct span message, struct arena *arena, struct fail *why)
+downgrade(struct buf *out, struct span message, unsigned what, struct arena *arena, struct fail *why)
 {
-	struct work w = { .out = out, .message = message };
+	struct work w = { .out = out, .message = message, .what = what };
+	size_t from = buf_len(out);
 	const struct mime_part *root = mime_parse(message, arena);
 
 	for (const struct mime_part *it = root; it; it = next_part(it))
@@ -199,5 +264,7 @@ downgrade(struct buf *out, struct span message, struct arena *arena, struct fail
 	copy_to(&w, message.n, false);
 	if (!root || !buf_ok(out))
 		return fail_set(why, FAIL_LIMIT, STATUS_SYSTEM_LOCAL_TEMP, "no memory to convert the message");
+	if (what & DOWNGRADE_BINARY && !in_lines(span_from(buf_span(out), from), SIZE_MAX)) /* a field or a boundary that is no line */
+		return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "its structure is broken");
 	return true;
 }

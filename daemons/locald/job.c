@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemons/locald/owner.h"
+#include "mail/downgrade.h"
 #include "mail/header.h"
 #include "mail/status.h"
 
@@ -26,6 +28,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 		return NULL;
 	j->locald = OWNER_OF(a, struct locald, agent);
 	j->size = m->size;
+	j->binary = m->binary;
 	j->fd = -1;
 	list_init(&j->targets);
 	arena_init(&j->arena, LOCALD_JOB_ARENA);
@@ -194,9 +197,87 @@ start(struct job *j)
 }
 
 static bool
+read_whole(const struct job *j, struct buf *to)
+{
+	char block[65536];
+
+	if (j->fd < 0)
+		buf_put(to, j->bytes);
+	for (uint64_t at = 0; j->fd >= 0 && at < j->size;) {
+		size_t want = j->size - at < sizeof(block) ? (size_t)(j->size - at) : sizeof(block);
+		ssize_t got = pread(j->fd, block, want, (off_t)(j->offset + at));
+
+		if (got <= 0 && !(got < 0 && errno == EINTR))
+			return false;
+		buf_put(to, span_of(block, got > 0 ? (size_t)got : 0));
+		at += got > 0 ? (uint64_t)got : 0;
+	}
+	return buf_ok(to);
+}
+
+/* The content is a file in memory from now on. */
+static bool
+replace_content(struct job *j, struct span by)
+{
+	int fd = memfd_create("lines", MFD_CLOEXEC);
+
+	for (struct span rest = by; fd >= 0 && rest.n;) {
+		ssize_t n = write(fd, rest.p, rest.n);
+
+		if (n < 0 && errno != EINTR) {
+			(void)close(fd);
+			return false;
+		}
+		rest = span_from(rest, n > 0 ? (size_t)n : 0);
+	}
+	if (fd < 0)
+		return false;
+	if (j->fd >= 0)
+		(void)close(j->fd);
+	j->fd = fd;
+	j->offset = 0;
+	j->size = by.n;
+	j->bytes = SPAN_NONE;
+	return true;
+}
+
+/* RFC 3030 3: whoever reads a Maildir expects lines; nothing of what they hold is lost by an encoding. */
+static bool
+to_lines(struct job *j, struct fail *why)
+{
+	struct buf in, out;
+	struct arena arena;
+	bool ok;
+
+	if (j->size > LOCALD_CONVERT)
+		return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "it is binary and too large to be converted");
+	buf_init(&in, LOCALD_CONVERT);
+	buf_init(&out, (size_t)LOCALD_CONVERT * 4);
+	arena_init(&arena, LOCALD_CONVERT);
+	ok = read_whole(j, &in) || fail_set(why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "the content cannot be read");
+	ok = ok && downgrade(&out, buf_span(&in), DOWNGRADE_BINARY, &arena, why);
+	ok = ok && (replace_content(j, buf_span(&out)) || fail_errno(why, STATUS_SYSTEM_LOCAL_TEMP, "converting the message"));
+	buf_free(&in);
+	buf_free(&out);
+	arena_free(&arena);
+	return ok;
+}
+
+static void
+settle_all(struct job *j, const struct fail *why)
+{
+	j->open++;
+	LIST_EACH(&j->targets, it)
+		target_settle(OWNER_OF(it, struct target, node), status_of_fail(why), fail_text(why), false);
+	j->open--;
+	check_done(j);
+}
+
+static bool
 on_content(struct agent_job *base, const struct agent_content *content)
 {
 	struct job *j = job_of(base);
+	struct fail why;
 
 	j->fd = content->fd;
 	j->offset = content->offset;
@@ -204,7 +285,10 @@ on_content(struct agent_job *base, const struct agent_content *content)
 	j->bytes = arena_dup(&j->arena, content->bytes);
 	if (content->bytes.n && !j->bytes.p)
 		return false;
-	start(j);
+	if (j->binary && !to_lines(j, &why))
+		settle_all(j, &why);
+	else
+		start(j);
 	return true;
 }
 

@@ -29,6 +29,7 @@ struct job {
 	struct agent_job base;
 	struct locald *locald;
 	uint64_t size;
+	bool binary;            /* not in lines: to be converted first */
 	int64_t since_ms;       /* when it was complete */
 	struct arena arena;
 	struct span sender;

@@ -21,6 +21,7 @@ enum {
 	LOCALD_WAIT_MS = 60 * 1000, /* for a deliverd to come; then deferred */
 	LOCALD_PATIENCE_MS = 5000, /* how often that is looked at */
 	LOCALD_HEADER_MAX = 256 * 1024, /* of a message, searched for loops */
+	LOCALD_CONVERT = 64 * 1024 * 1024, /* no larger binary message is brought into lines */
 };
 
 struct locald {

@@ -127,6 +127,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.sender = job->sender,
 		.size = m->size,
 		.body8 = (m->flags & MESSAGE_BODY8) != 0,
+		.binary = (m->flags & MESSAGE_BINARY) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
 		.ret = list ? 0 : m->ret,
 		.login = job->nunits > 0 ? text_span(job->units[0]->login) : SPAN_NONE,

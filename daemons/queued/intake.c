@@ -158,6 +158,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.envid = arena_dup(a, m->envid),
 		.ret = m->ret,
 		.body8 = m->body8,
+		.binary = m->binary,
 		.smtputf8 = m->smtputf8,
 		.held = m->hold,
 	};

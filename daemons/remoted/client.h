@@ -60,6 +60,7 @@ struct client_settings {
 	X(STARTTLS, "STARTTLS")                    \
 	X(SMTPUTF8, "SMTPUTF8")                    \
 	X(CHUNKING, "CHUNKING")                    \
+	X(BINARYMIME, "BINARYMIME")                \
 	X(AUTH, "AUTH")                            \
 	X(LIMITS, "LIMITS")
 enum client_extension_bit {
@@ -83,6 +84,7 @@ struct client_mail {
 	struct span sender; /* empty: <> */
 	uint64_t size;
 	bool body8, smtputf8;
+	bool binary;        /* not in lines: by BDAT to hosts with BINARYMIME alone (RFC 3030 3) */
 	uint8_t ret;        /* DSN RET: 0 none, 1 FULL, 2 HDRS */
 	struct span envid;  /* DSN ENVID, decoded */
 	struct client_rcpt *rcpts;
@@ -93,6 +95,8 @@ struct client_mail {
 	bool (*is_8bit)(const struct client_mail *mail);
 	/* Makes it 7-bit then (RFC 6152 3), which changes size. NULL: cannot. */
 	bool (*to_7bit)(const struct client_mail *mail, struct fail *why);
+	/* Brings binary content into lines, of 7 bits too if wanted; then it is binary no more. NULL: cannot. */
+	bool (*to_lines)(const struct client_mail *mail, bool to_7bit, struct fail *why);
 };
 
 enum client_state {

@@ -29,6 +29,12 @@ path_safe(struct span s)
 	return address_parse(&a, s, ADDRESS_UTF8 | ADDRESS_NO_DOMAIN | ADDRESS_LONG_LOCAL, NULL);
 }
 
+static bool
+takes_binary(const struct client_settings *settings, unsigned extensions)
+{
+	return settings->chunking && extensions & CLIENT_EXT(CHUNKING) && extensions & CLIENT_EXT(BINARYMIME);
+}
+
 struct verdict
 command_check(const struct client_settings *settings, const struct client_mail *mail, unsigned extensions, uint64_t size_limit)
 {
@@ -37,6 +43,15 @@ command_check(const struct client_settings *settings, const struct client_mail *
 	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
 		return verdict_make(STATUS_UTF8_NEEDED, mail->arena,
 				    "message needs SMTPUTF8, which the peer does not offer");
+	if (mail->binary && !takes_binary(settings, extensions)) { /* RFC 3030 3 */
+		struct fail why = { .status = STATUS_CONVERSION_REQUIRED };
+		bool to_7bit = !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway;
+
+		if (!mail->to_lines || !mail->to_lines(mail, to_7bit, &why))
+			return verdict_make(status_of_fail(&why), mail->arena,
+					    "the peer does not offer BINARYMIME, and the message is not converted%s%s",
+					    why.text[0] ? ": " : "", why.text);
+	}
 	if (mail->body8 && !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway && mail->is_8bit &&
 	    mail->is_8bit(mail)) {
 		struct fail why = { .status = STATUS_CONVERSION_REQUIRED };
@@ -73,7 +88,9 @@ command_mail(struct buf *out, const struct client_mail *mail, unsigned extension
 		buf_put(out, SPAN(" SIZE="));
 		buf_put_u64(out, mail->size);
 	}
-	if (mail->body8 && (extensions & CLIENT_EXT(8BITMIME)))
+	if (mail->binary)
+		buf_put(out, SPAN(" BODY=BINARYMIME"));
+	else if (mail->body8 && (extensions & CLIENT_EXT(8BITMIME)))
 		buf_put(out, SPAN(" BODY=8BITMIME"));
 	if (needs_utf8(mail) && (extensions & CLIENT_EXT(SMTPUTF8)))
 		buf_put(out, SPAN(" SMTPUTF8"));

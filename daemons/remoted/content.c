@@ -83,7 +83,7 @@ replace(struct remote_content *c, struct span by, struct fail *why)
 }
 
 bool
-content_to_7bit(struct remote_content *c, struct fail *why)
+content_convert(struct remote_content *c, unsigned what, struct fail *why)
 {
 	struct buf in, out;
 	struct arena arena;
@@ -95,7 +95,7 @@ content_to_7bit(struct remote_content *c, struct fail *why)
 	buf_init(&out, (size_t)CONTENT_CONVERT * 4);
 	arena_init(&arena, CONTENT_CONVERT);
 	ok = read_whole(c, &in) || fail_set(why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "the content cannot be read");
-	ok = ok && downgrade(&out, buf_span(&in), &arena, why) && replace(c, buf_span(&out), why);
+	ok = ok && downgrade(&out, buf_span(&in), what, &arena, why) && replace(c, buf_span(&out), why);
 	buf_free(&in);
 	buf_free(&out);
 	arena_free(&arena);

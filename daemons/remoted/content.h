@@ -30,8 +30,8 @@ enum content_written { CONTENT_WRITTEN, CONTENT_BLOCKED, CONTENT_UNREADABLE };
 
 void content_free(struct remote_content *c);
 bool content_is_8bit(const struct remote_content *c);
-/* Converts it to 7 bits in memory (mail/downgrade.h); not while a writer stands within it. */
-bool content_to_7bit(struct remote_content *c, struct fail *why);
+/* Converts it in memory; what: DOWNGRADE_ bits of mail/downgrade.h. Not while a writer stands within it. */
+bool content_convert(struct remote_content *c, unsigned what, struct fail *why);
 void content_writer_init(struct content_writer *w, const struct remote_content *c, bool raw);
 /* Puts out as much as the stream has room for, at the end the final dot. BLOCKED:
  * again from on_drain. */

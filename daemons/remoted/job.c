@@ -9,6 +9,7 @@
 #include "daemons/remoted/remoted.h"
 #include "daemons/remoted/tlsreport.h"
 #include "log/log.h"
+#include "mail/downgrade.h"
 #include "mail/status.h"
 
 enum {
@@ -445,9 +446,21 @@ to_7bit(const struct client_mail *mail, struct fail *why)
 {
 	struct job *j = OWNER_OF(mail, struct job, mail);
 
-	if (!content_to_7bit(&j->content, why))
+	if (!content_convert(&j->content, DOWNGRADE_8BIT, why))
 		return false;
 	j->mail.size = j->content.size;
+	return true;
+}
+
+static bool
+to_lines(const struct client_mail *mail, bool to_7bit, struct fail *why)
+{
+	struct job *j = OWNER_OF(mail, struct job, mail);
+
+	if (!content_convert(&j->content, DOWNGRADE_BINARY | (to_7bit ? DOWNGRADE_8BIT : 0u), why))
+		return false;
+	j->mail.size = j->content.size;
+	j->mail.binary = false;
 	return true;
 }
 
@@ -470,6 +483,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
+		.binary = m->binary, .to_lines = to_lines,
 	};
 	j->health = DELIVER_UNTRIED;
 	j->login = arena_dup(&j->arena, m->login);

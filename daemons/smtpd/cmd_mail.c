@@ -206,6 +206,8 @@ cmd_data(struct session *s, struct span args)
 		reply_close(s);
 	} else if (!t)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need MAIL first"));
+	else if (t->binary) /* RFC 3030 3 */
+		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("BODY=BINARYMIME wants BDAT"));
 	else if (!t->tried)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need RCPT first"));
 	else if (t->id) /* RFC 3030 2 */

@@ -109,6 +109,7 @@ data_begin(struct session *s, bool by_length)
 	    .hops = (unsigned)conf->hopcount_limit,
 	    .header = (size_t)conf->header_size_limit,
 	    .by_length = by_length,
+	    .binary = t->binary,
 	});
 	(void)buf_room(&t->frame, FRAME_FIRST);
 	put_received(s);
@@ -155,6 +156,7 @@ open_intake(struct session *s, bool early)
 		.ret = t->ret,
 		.envid = t->envid,
 		.body8 = t->body8 || t->content.eightbit,
+		.binary = t->binary,
 		.smtputf8 = early ? t->utf8 && t->utf8_addresses : needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,

@@ -53,7 +53,8 @@ static bool
 mail_body(struct target *to, struct span value, unsigned *status)
 {
 	(void)status;
-	to->t->body8 = span_caseeq(value, SPAN("8BITMIME"));
+	to->t->binary = span_caseeq(value, SPAN("BINARYMIME")) && to->s->policy->extensions & EXT(BINARYMIME); /* RFC 3030 3 */
+	to->t->body8 = to->t->binary || span_caseeq(value, SPAN("8BITMIME"));
 	return to->t->body8 || span_caseeq(value, SPAN("7BIT"));
 }
 

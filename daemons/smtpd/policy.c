@@ -36,7 +36,7 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.services = conf->smtpd_recipient_policy_service.n + conf->smtpd_data_policy_service.n + conf->smtpd_end_of_data_policy_service.n > 0,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
-	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);
+	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(BINARYMIME) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
 	if (p->auth)
@@ -49,6 +49,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 	if (p->profile)
 		p->extensions &= ~EXT(ENHANCEDSTATUSCODES);
 	p->extensions = without(p->extensions, &conf->smtpd_discard_ehlo_keywords);
+	if (!(p->extensions & EXT(CHUNKING)) || !(p->extensions & EXT(8BITMIME))) /* RFC 3030 3 */
+		p->extensions &= ~EXT(BINARYMIME);
 	if (!conf->smtputf8_enable || !(p->extensions & EXT(8BITMIME))) /* RFC 6531 3.1 (8) */
 		p->extensions &= ~EXT(SMTPUTF8);
 }

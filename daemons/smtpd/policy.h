@@ -19,6 +19,7 @@
 	X(8BITMIME, "8BITMIME")                                \
 	X(DSN, "DSN")                                          \
 	X(CHUNKING, "CHUNKING")                                \
+	X(BINARYMIME, "BINARYMIME")                            \
 	X(SMTPUTF8, "SMTPUTF8")                                \
 	X(LIMITS, "LIMITS")                                    \
 	X(XFORWARD, "XFORWARD")                                \

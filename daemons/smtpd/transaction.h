@@ -39,6 +39,7 @@ struct transaction {
 	uint64_t size;             /* declared, 0 when not */
 	uint8_t ret;
 	bool body8, utf8;          /* BODY=8BITMIME, SMTPUTF8 */
+	bool binary;               /* BODY=BINARYMIME */
 	bool utf8_addresses;       /* the sender's or a recipient's is not ASCII */
 	struct recipient *first, **end;
 	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */

@@ -11,6 +11,8 @@
 #include "dialog.h"
 #include "scram_script.h"
 #include "mail/content.h"
+#include "mail/status.h"
+#include "scram_script.h"
 
 enum { RCPTS = 32 };
 
@@ -34,6 +36,19 @@ is_8bit(const struct client_mail *mail)
 	return r->eightbit;
 }
 
+/* What the rim does with the content is no matter here; one with the word `signed` cannot be converted. */
+static bool
+to_lines(const struct client_mail *mail, bool to_7bit, struct fail *why)
+{
+	struct run *r = (struct run *)(void *)((uintptr_t)mail - offsetof(struct run, mail));
+
+	dialog_action(r->dialog, "convert %s", to_7bit ? "7bit" : "8bit");
+	if (span_find(buf_span(&r->content), SPAN("signed")) != SIZE_MAX)
+		return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "it is signed");
+	r->mail.binary = false;
+	return true;
+}
+
 static void *
 run_open(struct dialog *d)
 {
@@ -51,7 +66,7 @@ run_open(struct dialog *d)
 		.timeouts = { .helo = 300000, .starttls = 300000, .mail = 300000, .rcpt = 300000, .data_init = 120000,
 		    .data_xfer = 180000, .data_done = 600000, .rset = 20000, .quit = 20000 } };
 	client_init(&r->client, &r->settings, &r->out);
-	r->mail = (struct client_mail){ .arena = &r->arena, .rcpts = r->rcpts, .is_8bit = is_8bit };
+	r->mail = (struct client_mail){ .arena = &r->arena, .rcpts = r->rcpts, .is_8bit = is_8bit, .to_lines = to_lines };
 	return r;
 }
 
@@ -214,7 +229,7 @@ new_mail(struct run *r, struct span rest)
 
 	r->mail.nrcpts = 0;
 	r->mail.size = 24;
-	r->mail.body8 = r->mail.smtputf8 = r->eightbit = false;
+	r->mail.body8 = r->mail.binary = r->mail.smtputf8 = r->eightbit = false;
 	r->mail.ret = 0;
 	r->mail.envid = SPAN_NONE;
 	word = span_word(&rest);
@@ -230,6 +245,7 @@ new_mail(struct run *r, struct span rest)
 			r->mail.ret = span_eq(word, SPAN("ret=full")) ? 1 : 2;
 		r->mail.body8 = r->mail.body8 || span_eq(word, SPAN("body8")) || span_eq(word, SPAN("really8"));
 		r->eightbit = r->eightbit || span_eq(word, SPAN("really8"));
+		r->mail.binary = r->mail.binary || span_eq(word, SPAN("binary"));
 		r->mail.smtputf8 = r->mail.smtputf8 || span_eq(word, SPAN("smtputf8"));
 	}
 }

@@ -48,8 +48,9 @@ listener proxied-tls { service = submissions; address = 127.0.0.1:%d; proxy_host
 suite.start()
 suite.user_add("alice")
 suite.user_add("bob")
+suite.user_add("binny")
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
-rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "SMTPUTF8", "SIZE 1000000000"))
+rich = Peer(("127.0.0.11", PORT), ("PIPELINING", "8BITMIME", "DSN", "CHUNKING", "BINARYMIME", "SMTPUTF8", "SIZE 1000000000"))
 def login(mechanism, initial, ask):
     if mechanism == "PLAIN":
         return base64.b64decode(initial) in (b"\0alice\0pencil", b"\0bob\0b:ob")
@@ -88,6 +89,38 @@ def test_chunks_in_and_out():
         expect((m.how, m.data.endswith(body)), (how, True))
     with open(suite.wait_mail(1)[0], "rb") as f:
         assert f.read().replace(b"\r\n", b"\n").endswith(body.replace(b"\r\n", b"\n"))
+
+
+def test_binary_in_and_out():
+    """As it is where it is taken; in lines, by base64, where it is not and in our own mailboxes; back where that would break it."""
+    part = bytes(range(256)) * 300
+    body = (b"MIME-Version: 1.0\r\nSubject: binary\r\nContent-Type: multipart/mixed; boundary=xx\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+            b"--xx\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n" + part + b"\r\n--xx--\r\n")
+    d = talk("MAIL FROM:<alice@example.test> BODY=BINARYMIME", "RCPT TO:<x@all.test>", "RCPT TO:<y@none.test>", "RCPT TO:<binny@example.test>")
+    d.raw(b"BDAT %d LAST\r\n" % len(body) + body)
+    starts(d.reply(), "250")
+    d.close()
+    m = took(rich, "binary")
+    has(m.mail, "BODY=BINARYMIME")
+    expect(m.data.endswith(body), True)
+    m = took(poor, "binary")
+    assert "BODY" not in m.mail, m.mail
+    copies = [m.data, open(suite.wait_mail(1, "binny")[0], "rb").read()]
+    for copy in copies:
+        assert copy.isascii() and b"\0" not in copy
+        leaf = email.message_from_bytes(copy).get_payload()[0]
+        expect(leaf["Content-Transfer-Encoding"], "base64")
+        expect(leaf.get_payload(decode=True), part)
+    signed = body.replace(b"Subject: binary", b"Subject: signed").replace(b"multipart/mixed", b"multipart/signed")
+    d = talk("MAIL FROM:<binny@example.test> BODY=BINARYMIME", "RCPT TO:<x@all.test>", "RCPT TO:<signed@none.test>")
+    d.raw(b"BDAT %d LAST\r\n" % len(signed) + signed)
+    starts(d.reply(), "250")
+    d.close()
+    expect(took(rich, "signed").data.endswith(signed), True)
+    has(suite.wait_log("delivery", "to=<signed@none.test>"), "dsn=5.6.3 status=bounced")
+    report = [m for m in (email.message_from_bytes(open(p, "rb").read()) for p in suite.wait_mail(2, "binny"))
+              if m.get_content_type() == "multipart/report"][0]
+    expect(report.get_payload()[2].get_content_type(), "text/rfc822-headers")
 
 
 def test_utf8_everywhere_and_back():

@@ -31,7 +31,7 @@ teardown(void **state)
 #define convert(in, want)                                                        \
 	do {                                                                     \
 		buf_reset(&out);                                                 \
-		assert_true(downgrade(&out, span_str(in), &arena, &why));        \
+		assert_true(downgrade(&out, span_str(in), DOWNGRADE_8BIT, &arena, &why));        \
 		assert_span(buf_span(&out), want);                               \
 	} while (0)
 
@@ -106,7 +106,7 @@ no_boundary_comes_of_folding(void **state)
 		memset(line + at, 'x', (size_t)n);
 		snprintf(line + at + n, sizeof(line) - (size_t)(at + n), "--b\r\nend\r\n--b--\r\n");
 		buf_reset(&out);
-		assert_true(downgrade(&out, span_str(line), &arena, &why));
+		assert_true(downgrade(&out, span_str(line), DOWNGRADE_8BIT, &arena, &why));
 		root = mime_parse(buf_span(&out), &arena);
 		assert_int_equal(root->nchildren, 1);
 	}
@@ -117,10 +117,70 @@ what_must_not_change(void **state)
 {
 	(void)state;
 	assert_false(downgrade(&out,
-	    SPAN("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b\r\n\r\nsig\r\n--b--\r\n"), &arena, &why));
+	    SPAN("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b\r\n\r\nsig\r\n--b--\r\n"), DOWNGRADE_8BIT, &arena, &why));
 	assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
-	assert_false(downgrade(&out, SPAN("Content-Type: message/partial; id=x\r\n\r\n\xc3\xbc\r\n"), &arena, &why));
+	assert_false(downgrade(&out, SPAN("Content-Type: message/partial; id=x\r\n\r\n\xc3\xbc\r\n"), DOWNGRADE_8BIT, &arena, &why));
 	assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
+}
+
+static void
+check_lines(unsigned what, struct span in, const char *want)
+{
+	buf_reset(&out);
+	if (!downgrade(&out, in, what, &arena, &why))
+		fail_msg("%s: %.*s", why.text, SPAN_ARG(buf_span(&out)));
+	assert_span(buf_span(&out), want);
+}
+
+/* RFC 3030 3: for a peer without BINARYMIME; and the same where it has not even 8BITMIME. */
+static void
+binary_becomes_lines(void **state)
+{
+	static const char mixed[] = "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+	    "pre\nx\r\n--b\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n\r\r\n--b\r\n\r\n\xc3\xbc\r\n--b--\r\npost\0\r\n";
+	char text[1100];
+
+	(void)state;
+	check_lines(DOWNGRADE_BINARY, span_of(mixed, sizeof(mixed) - 1),
+	    "Content-Type: multipart/mixed; boundary=b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+	    "\r\nx\r\n--b\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\nAAoN\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b--\r\n\r\n");
+	check_lines(DOWNGRADE_BINARY | DOWNGRADE_8BIT, span_of(mixed, sizeof(mixed) - 1),
+	    "Content-Type: multipart/mixed; boundary=b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 7bit\r\n\r\n"
+	    "\r\nx\r\n--b\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\nAAoN\r\n\r\n--b\r\n"
+	    "Content-Type: text/plain; charset=unknown-8bit\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n--b--\r\n\r\n");
+	/* Only its label is binary. */
+	check_lines(DOWNGRADE_BINARY, SPAN("MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\nab\r\nc"),
+	    "MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: 7bit\r\n\r\nab\r\nc");
+	/* A boundary behind a bare LF is one all the same. */
+	check_lines(DOWNGRADE_BINARY, SPAN("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\na\n--b--\r\n"),
+	    "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\na\r\n--b--\r\n");
+	/* A line of 998 fits, one of 999 does not (RFC 2045 2.8). */
+	for (size_t n = 998; n <= 999; n++) {
+		int at = snprintf(text, sizeof(text), "MIME-Version: 1.0\r\nContent-Type: a/b\r\n\r\n");
+
+		memset(text + at, 'x', n);
+		buf_reset(&out);
+		assert_true(downgrade(&out, span_of(text, (size_t)at + n), DOWNGRADE_BINARY, &arena, &why));
+		assert_int_equal(span_find(buf_span(&out), SPAN("base64")) == SIZE_MAX, n == 998);
+	}
+}
+
+static void
+what_cannot_become_lines(void **state)
+{
+	static const char rows[][120] = {
+		"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\na\nb\r\n--b--\r\n",
+		"Content-Transfer-Encoding: base64\r\n\r\nAA\nAA\r\n",
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/b\nX: y\r\n\r\n\n\r\n--b--\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_reset(&out);
+		if (downgrade(&out, span_str(rows[i]), DOWNGRADE_BINARY, &arena, &why))
+			fail_msg("row %zu: %.*s", i, SPAN_ARG(buf_span(&out)));
+		assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
+	}
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -134,7 +194,7 @@ main(void)
 		T(stray_bytes_in_encoded_parts),
 		T(only_parts_that_need_it),
 		T(no_boundary_comes_of_folding),
-		T(what_must_not_change),
+		T(what_must_not_change), T(binary_becomes_lines), T(what_cannot_become_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

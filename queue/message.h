@@ -33,6 +33,8 @@ enum message_flags {
 	MESSAGE_EXPIRED = 512, /* the next delay is the last */
 	MESSAGE_TOUCHED = 1024, /* is looked at at the end of the run */
 	MESSAGE_BINARY = 2048,
+	MESSAGE_REQUIRETLS = 4096,
+	MESSAGE_TLS_OPTIONAL = 8192,
 };
 
 struct recipient {

@@ -128,11 +128,12 @@ group_of(unsigned action)
 	return action == REPORT_FAILED ? 0 : action == REPORT_DELAYED ? 1 : 2;
 }
 
-/* RFC 3461 6.2: the whole message with news of a failure, unless the sender wants less, it is large, or not in lines. */
+/* RFC 3461 6.2: the whole message with news of a failure, unless the sender wants less, it is large, or not in lines;
+ * RFC 8689 5: never one that requires TLS. */
 static bool
 returns_full(const struct queue *q, const struct message *m)
 {
-	return m->ret != RET_HDRS && !(m->flags & MESSAGE_BINARY) && m->size <= q->p.bounce_size_limit && m->size <= FULL_MAX;
+	return m->ret != RET_HDRS && !(m->flags & (MESSAGE_BINARY | MESSAGE_REQUIRETLS)) && m->size <= q->p.bounce_size_limit && m->size <= FULL_MAX;
 }
 
 /* As much of the original as the report may need. */
@@ -230,11 +231,12 @@ store_blob(struct queue *q, uint64_t id, struct span s, struct fail *why)
 }
 
 static bool
-submit(struct queue *q, const struct report *report, uint64_t id, struct content *c, struct fail *why)
+submit(struct queue *q, const struct message *about, const struct report *report, uint64_t id, struct content *c, struct fail *why)
 {
 	struct record_recipient to = { .address = report->to, .notify = NOTIFY_NEVER }; /* RFC 3461 6.1 */
 	struct record_envelope e = { .id = id, .report = true, .recipients = 1, .size = buf_len(&c->bytes),
 		.client_name = q->p.myhostname, .protocol = SPAN("internal"), .smtputf8 = report->utf8,
+		.requiretls = (about->flags & MESSAGE_REQUIRETLS) != 0, /* RFC 8689 5 */
 		.body8 = utf8_has_8bit(buf_span(&c->bytes)), .blob = buf_len(&c->bytes) > q->p.inline_max };
 	struct buf list;
 	bool ok;
@@ -295,7 +297,7 @@ write_report(struct queue *q, struct message *m, struct span original, const str
 		content_free(c);
 		return false;
 	}
-	if (!submit(q, &report, id, c, why))
+	if (!submit(q, m, &report, id, c, why))
 		return false;
 	q->stats.reports++;
 	for (size_t i = 0; i < b->n; i++)

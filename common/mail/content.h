@@ -35,7 +35,8 @@ struct content_limits {
 	X(RESENT_BCC, "resent-bcc")                \
 	X(RETURN_PATH, "return-path")              \
 	X(MIME_VERSION, "mime-version")            \
-	X(AUTO_SUBMITTED, "auto-submitted")
+	X(AUTO_SUBMITTED, "auto-submitted")        \
+	X(TLS_REQUIRED, "tls-required")
 
 enum content_field_bit {
 #define X(name, text) CONTENT_BIT_##name,

@@ -128,6 +128,8 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.size = m->size,
 		.body8 = (m->flags & MESSAGE_BODY8) != 0,
 		.binary = (m->flags & MESSAGE_BINARY) != 0,
+		.requiretls = (m->flags & MESSAGE_REQUIRETLS) != 0,
+		.tls_optional = (m->flags & MESSAGE_TLS_OPTIONAL) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
 		.ret = list ? 0 : m->ret,
 		.login = job->nunits > 0 ? text_span(job->units[0]->login) : SPAN_NONE,

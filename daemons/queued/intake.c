@@ -159,6 +159,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.ret = m->ret,
 		.body8 = m->body8,
 		.binary = m->binary,
+		.requiretls = m->requiretls,
 		.smtputf8 = m->smtputf8,
 		.held = m->hold,
 	};
@@ -333,6 +334,7 @@ on_intake_end(struct channel *c, const struct ipc_intake_end *m)
 	t->e.message_id = arena_dup(&t->arena, m->message_id);
 	t->e.body8 |= m->body8;
 	t->e.smtputf8 |= m->smtputf8;
+	t->e.tls_optional = m->tls_optional && !t->e.requiretls; /* RFC 8689 4.1 */
 	if (t->e.recipients == 0) {
 		refuse(t, STATUS_NO_RECIPIENTS, SPAN_NONE);
 	} else if (t->e.blob) {

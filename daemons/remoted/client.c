@@ -184,10 +184,17 @@ ready(struct client *c)
 		transaction_begin(c);
 }
 
+/* RFC 8689 4.2.1: who requires it for this message wants to hear of it now. */
+static unsigned
+no_tls_status(const struct client *c)
+{
+	return c->mail && client_needs_tls(c->mail) ? STATUS_ENCRYPTION_NEEDED : STATUS_TLS_FAILED;
+}
+
 static void
 no_tls(struct client *c, const char *what, struct span more)
 {
-	client_end_session(c, CLIENT_NO_TLS, client_own_words(c, STATUS_TLS_FAILED, what, more), true);
+	client_end_session(c, CLIENT_NO_TLS, client_own_words(c, no_tls_status(c), what, more), true);
 }
 
 /* Greeted: TLS comes first if it is to come, then mail. */
@@ -406,7 +413,7 @@ client_tls_done(struct client *c, bool ok, bool verified, struct span text)
 		return;
 	if (!ok) {
 		client_end_session(c, c->settings->tls >= CLIENT_TLS_ENCRYPT ? CLIENT_NO_TLS : CLIENT_TRY_PLAIN,
-		    client_own_words(c, STATUS_TLS_FAILED, "TLS handshake failed", text), false);
+		    client_own_words(c, no_tls_status(c), "TLS handshake failed", text), false);
 		return;
 	}
 	c->tls = true;

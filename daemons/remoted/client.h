@@ -62,6 +62,7 @@ struct client_settings {
 	X(CHUNKING, "CHUNKING")                    \
 	X(BINARYMIME, "BINARYMIME")                \
 	X(AUTH, "AUTH")                            \
+	X(REQUIRETLS, "REQUIRETLS")                \
 	X(LIMITS, "LIMITS")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
@@ -80,11 +81,15 @@ struct client_rcpt {
 	uint8_t phase; /* enum client_phase */
 };
 
+/* False for reports, which had better arrive than not (RFC 8689 5). */
+#define client_needs_tls(mail) ((mail)->requiretls && (mail)->sender.n > 0)
+
 struct client_mail {
 	struct span sender; /* empty: <> */
 	uint64_t size;
 	bool body8, smtputf8;
 	bool binary;        /* not in lines: by BDAT to hosts with BINARYMIME alone (RFC 3030 3) */
+	bool requiretls;    /* for hosts with a good certificate and REQUIRETLS alone (RFC 8689), unless it is a report */
 	uint8_t ret;        /* DSN RET: 0 none, 1 FULL, 2 HDRS */
 	struct span envid;  /* DSN ENVID, decoded */
 	struct client_rcpt *rcpts;

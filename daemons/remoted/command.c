@@ -35,14 +35,31 @@ takes_binary(const struct client_settings *settings, unsigned extensions)
 	return settings->chunking && extensions & CLIENT_EXT(CHUNKING) && extensions & CLIENT_EXT(BINARYMIME);
 }
 
-struct verdict
-command_check(const struct client_settings *settings, const struct client_mail *mail, unsigned extensions, uint64_t size_limit)
+/* RFC 8689 4.2.1 (4), (5) */
+static bool
+takes_requiretls(const struct client *c)
 {
+	return c->tls && c->verified && c->extensions & CLIENT_EXT(REQUIRETLS);
+}
+
+struct verdict
+command_check(const struct client *c)
+{
+	const struct client_settings *settings = c->settings;
+	const struct client_mail *mail = c->mail;
+	unsigned extensions = c->extensions;
+
 	if (mail->sender.n && !path_safe(mail->sender))
 		return verdict_make(STATUS_BAD_SYNTAX_SENDER, mail->arena, "the sender's address cannot be sent by SMTP");
 	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
 		return verdict_make(STATUS_UTF8_NEEDED, mail->arena,
 				    "message needs SMTPUTF8, which the peer does not offer");
+	if (client_needs_tls(mail) && !settings->lmtp && !takes_requiretls(c)) {
+		struct verdict v = verdict_make(STATUS_REQUIRETLS_NEEDED, mail->arena, "message needs REQUIRETLS, which the peer does not offer");
+
+		v.again = true;
+		return v;
+	}
 	if (mail->binary && !takes_binary(settings, extensions)) { /* RFC 3030 3 */
 		struct fail why = { .status = STATUS_CONVERSION_REQUIRED };
 		bool to_7bit = !(extensions & CLIENT_EXT(8BITMIME)) && !settings->send_8bit_anyway;
@@ -61,9 +78,9 @@ command_check(const struct client_settings *settings, const struct client_mail *
 					    "the peer does not offer 8BITMIME, and the message is not converted%s%s",
 					    why.text[0] ? ": " : "", why.text);
 	}
-	if (size_limit && mail->size > size_limit) /* RFC 1870 6.1 */
+	if (c->size_limit && mail->size > c->size_limit) /* RFC 1870 6.1 */
 		return verdict_make(STATUS_TOO_BIG, mail->arena, "message of %llu bytes exceeds the peer's limit of %llu",
-		    (unsigned long long)mail->size, (unsigned long long)size_limit);
+		    (unsigned long long)mail->size, (unsigned long long)c->size_limit);
 	return (struct verdict){ .outcome = VERDICT_PENDING };
 }
 
@@ -79,8 +96,12 @@ needs_utf8(const struct client_mail *mail)
 }
 
 void
-command_mail(struct buf *out, const struct client_mail *mail, unsigned extensions)
+command_mail(const struct client *c)
 {
+	struct buf *out = c->out;
+	const struct client_mail *mail = c->mail;
+	unsigned extensions = c->extensions;
+
 	buf_put(out, SPAN("MAIL FROM:<"));
 	buf_put(out, mail->sender);
 	buf_putc(out, '>');
@@ -94,6 +115,8 @@ command_mail(struct buf *out, const struct client_mail *mail, unsigned extension
 		buf_put(out, SPAN(" BODY=8BITMIME"));
 	if (needs_utf8(mail) && (extensions & CLIENT_EXT(SMTPUTF8)))
 		buf_put(out, SPAN(" SMTPUTF8"));
+	if (mail->requiretls && takes_requiretls(c))
+		buf_put(out, SPAN(" REQUIRETLS"));
 	if (extensions & CLIENT_EXT(DSN)) {
 		if (mail->ret == 1 || mail->ret == 2)
 			buf_puts(out, mail->ret == 1 ? " RET=FULL" : " RET=HDRS");

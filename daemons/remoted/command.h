@@ -9,9 +9,10 @@
 
 #include "daemons/remoted/client.h"
 
-/* What this peer cannot take: a verdict for the whole message; PENDING: fine. */
-struct verdict command_check(const struct client_settings *settings, const struct client_mail *mail, unsigned extensions, uint64_t size_limit);
-void command_mail(struct buf *out, const struct client_mail *mail, unsigned extensions);
+/* What this peer cannot take of c->mail: a verdict for the whole message; PENDING: fine. */
+struct verdict command_check(const struct client *c);
+/* MAIL for it, into c->out. */
+void command_mail(const struct client *c);
 /* False and a verdict: this recipient cannot be said to this peer. */
 bool command_rcpt_check(const struct client_mail *mail, struct client_rcpt *rcpt, unsigned extensions);
 void command_rcpt(struct buf *out, const struct client_rcpt *rcpt, unsigned extensions);

@@ -199,7 +199,7 @@ on_remote_admin_explain(struct channel *c, const struct ipc_remote_admin_explain
 	}
 	(void)timer_set(&e->timer, 2 * e->policy->lookup_ms);
 	destination_start(&e->destination, &e->hop, &e->policy->rules, &e->arena);
-	tlslookup_start(&e->plans, e->remoted, nexthop, &e->hop, &e->arena);
+	tlslookup_start(&e->plans, e->remoted, nexthop, &e->hop, TLSWISH_NONE, &e->arena);
 	go_on(e);
 	return true;
 }

@@ -221,11 +221,19 @@ on_done(struct lookup *l, const struct ipc_dns_done *m)
 	go_on(jl->job);
 }
 
+static enum tlswish
+wish_of(const struct job *j)
+{
+	if (j->hop.lmtp) /* final delivery */
+		return TLSWISH_NONE;
+	return client_needs_tls(&j->mail) ? TLSWISH_REQUIRED : j->tls_optional ? TLSWISH_OPTIONAL : TLSWISH_NONE;
+}
+
 static void
 start_destination(struct job *j, const struct hop *hop)
 {
 	destination_start(&j->destination, hop, &j->policy->rules, &j->arena);
-	tlslookup_start(&j->plans, j->remoted, j->way, &j->hop, &j->arena);
+	tlslookup_start(&j->plans, j->remoted, j->way, &j->hop, wish_of(j), &j->arena);
 	go_on(j);
 }
 
@@ -266,6 +274,7 @@ ready_lookups(struct job *j)
 static void
 resolve(struct job *j, struct span nexthop)
 {
+	static const char *const marks[] = { [TLSWISH_NONE] = "", [TLSWISH_REQUIRED] = "!", [TLSWISH_OPTIONAL] = "?" };
 	struct remoted *r = j->remoted;
 	struct session *idle;
 	struct fail why;
@@ -281,7 +290,7 @@ resolve(struct job *j, struct span nexthop)
 	}
 	j->way = nexthop;
 	j->hop_login = span_eq(nexthop, span_str(j->nexthop)) ? j->login : SPAN_NONE; /* none of a fallback relay's business */
-	(void)snprintf(j->key, sizeof(j->key), "%d %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
+	(void)snprintf(j->key, sizeof(j->key), "%d%s %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), marks[wish_of(j)], SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
 	idle = pool_take(&r->pool, span_str(j->key));
 	if (idle) {
 		j->session = idle;
@@ -474,6 +483,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 		return NULL;
 	j->remoted = r;
 	j->message = m->message;
+	j->tls_optional = m->tls_optional;
 	j->policy = policy_ref(r->policy);
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);
@@ -483,7 +493,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
-		.binary = m->binary, .to_lines = to_lines,
+		.binary = m->binary, .requiretls = m->requiretls, .to_lines = to_lines,
 	};
 	j->health = DELIVER_UNTRIED;
 	j->login = arena_dup(&j->arena, m->login);

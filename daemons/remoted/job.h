@@ -52,6 +52,7 @@ struct job {
 	struct hop hop;
 	struct span way;         /* the next hop now in work, in the arena */
 	struct tlslookup plans;
+	bool tls_optional;       /* TLS-Required: No: the recipient's own policies (DANE, MTA-STS) do not hold it up */
 	struct destination destination;
 	struct job_lookup *lookups; /* JOB_LOOKUPS, in the arena, once needed */
 	struct timer timer;         /* of the lookups */

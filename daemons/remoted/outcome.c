@@ -37,7 +37,8 @@ settle_rest(struct job *j)
 
 		if (v->outcome != VERDICT_PENDING)
 			continue;
-		if (o->held.outcome != VERDICT_PENDING) {
+		/* What this host cannot have for good another may, which was not to be reached. */
+		if (o->held.outcome == VERDICT_DEFERRED || (o->held.outcome == VERDICT_FAILED && j->last.outcome != VERDICT_DEFERRED)) {
 			*v = o->held;
 			o->peer = o->held_peer;
 			o->tls = o->held_tls;
@@ -67,6 +68,12 @@ outcome_attempt(const struct job *j, struct span to, struct span relay, struct s
 	    to.n ? ">" : "", SPAN_ARG(relay.n ? relay : SPAN("none")), tls.n ? " tls=\"" : "", SPAN_ARG(tls), tls.n ? "\"" : "", SPAN_ARG(v->text));
 }
 
+static bool
+may_ask_another(const struct verdict *v)
+{
+	return (v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_FAILED) && v->again;
+}
+
 void
 outcome_hold(struct job *j)
 {
@@ -75,15 +82,19 @@ outcome_hold(struct job *j)
 	for (size_t i = 0; i < j->mail.nrcpts; i++) {
 		struct verdict *v = &j->mail.rcpts[i].verdict;
 
-		if (v->outcome == VERDICT_DEFERRED && v->again) {
-			j->origins[i].held = *v;
-			j->origins[i].held_peer = j->origins[i].peer;
-			j->origins[i].held_tls = j->origins[i].tls;
-			j->origins[i].peer = j->origins[i].tls = SPAN_NONE;
-			if (another)
-				outcome_attempt(j, j->mail.rcpts[i].address, j->origins[i].held_peer, j->origins[i].held_tls, v);
-			v->outcome = VERDICT_PENDING;
+		struct job_origin *o = &j->origins[i];
+
+		if (!may_ask_another(v))
+			continue;
+		if (another)
+			outcome_attempt(j, j->mail.rcpts[i].address, o->peer, o->tls, v);
+		if (v->outcome == VERDICT_DEFERRED || o->held.outcome != VERDICT_DEFERRED) {
+			o->held = *v;
+			o->held_peer = o->peer;
+			o->held_tls = o->tls;
 		}
+		o->peer = o->tls = SPAN_NONE;
+		v->outcome = VERDICT_PENDING;
 	}
 }
 
@@ -93,7 +104,7 @@ outcome_open(const struct job *j)
 	for (size_t i = 0; i < j->mail.nrcpts; i++) {
 		const struct verdict *v = &j->mail.rcpts[i].verdict;
 
-		if (v->outcome == VERDICT_PENDING || (v->outcome == VERDICT_DEFERRED && v->again))
+		if (v->outcome == VERDICT_PENDING || may_ask_another(v))
 			return true;
 	}
 	return false;

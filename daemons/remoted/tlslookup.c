@@ -58,6 +58,7 @@ take_entry(struct tlslookup *t, const struct ipc_tlspolicy_answer *m)
 	case TLSPOLICY_FOUND:
 		value = arena_dup(t->arena, m->text);
 		if (value.p && tlspolicy_parse(value, &entry, &why)) {
+			entry.wish = t->policy.wish;
 			t->policy = entry;
 			t->origin[0] = '\0';
 			note(t, "", m->why);
@@ -201,6 +202,7 @@ host_for(struct tlslookup *t, const struct destination_target *target)
 	if (!h)
 		return NULL;
 	h->host.name = h->host.base = target->host;
+	h->host.secure = target->secure;
 	h->port = netaddr_port(&target->address);
 	h->next = t->hosts;
 	t->hosts = h;
@@ -266,7 +268,8 @@ on_timer(struct timer *timer)
 }
 
 void
-tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, const struct hop *hop, struct arena *arena)
+tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, const struct hop *hop, enum tlswish wish,
+    struct arena *arena)
 {
 	void (*then)(struct tlslookup *) = t->on_ready;
 	char ascii[DOMAIN_SIZE];
@@ -282,6 +285,7 @@ tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, con
 		t->name = SPAN_NONE;
 	else if (hop->kind != HOP_ADDRESS && domain_to_ascii(hop->name, ascii, &name))
 		t->name = arena_dup(arena, name);
+	t->policy.wish = wish;
 	t->policy.level = policy_tls_level(r->conf, nexthop, hop);
 	note(t, conf_route_for_hop(r->conf, nexthop) ? "the route block" : "smtp_tls_security_level", SPAN_NONE);
 	if (hop->kind == HOP_UNIX || !r->conf->smtp_tls_policy_maps.n || !ask(t, &r->tables, nexthop, false))

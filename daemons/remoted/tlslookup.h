@@ -46,7 +46,8 @@ struct tlslookup {
 };
 
 /* nexthop, hop and arena must outlive it. Asks at once what does not depend on a host. */
-void tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, const struct hop *hop, struct arena *arena);
+void tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, const struct hop *hop, enum tlswish wish,
+    struct arena *arena);
 void tlslookup_stop(struct tlslookup *t);
 /* The plan for a host; NULL: it is asked for, and on_ready will be called. It lives as long as the arena. */
 const struct tlsplan *tlslookup_plan(struct tlslookup *t, const struct destination_target *target);

@@ -76,13 +76,15 @@ tlspolicy_parse(struct span value, struct tlspolicy *out, struct fail *why)
 bool
 tlspolicy_wants_dane(const struct tlspolicy *p)
 {
-	return p->level == CONF_TLS_DANE || p->level == CONF_TLS_DANE_ONLY;
+	if (p->wish == TLSWISH_REQUIRED && !p->by_table && (p->level == CONF_TLS_MAY || p->level == CONF_TLS_ENCRYPT))
+		return true;
+	return (p->level == CONF_TLS_DANE && p->wish != TLSWISH_OPTIONAL) || p->level == CONF_TLS_DANE_ONLY;
 }
 
 bool
 tlspolicy_wants_sts(const struct tlspolicy *p)
 {
-	return !p->by_table && (p->level == CONF_TLS_MAY || p->level == CONF_TLS_ENCRYPT || p->level == CONF_TLS_DANE);
+	return !p->by_table && p->wish != TLSWISH_OPTIONAL && (p->level == CONF_TLS_MAY || p->level == CONF_TLS_ENCRYPT || p->level == CONF_TLS_DANE);
 }
 
 /* --- MTA-STS ----------------------------------------------------------------------- */
@@ -290,6 +292,27 @@ take_sts(struct making *m)
 	}
 }
 
+/* RFC 8689 4.2.1 (2), (4): a name from a DNS without signatures proves nothing: then the certificate must be for the domain. */
+static void
+take_wish(struct making *m)
+{
+	struct tlsplan *out = m->out;
+
+	if (m->p->wish != TLSWISH_REQUIRED || out->level >= TLS_LEVEL_VERIFY)
+		return;
+	out->level = TLS_LEVEL_VERIFY;
+	out->nnames = 0;
+	out->sni = m->host->name;
+	if (m->host->secure || !m->nexthop.n || span_caseeq(m->host->name, m->nexthop)) {
+		add_name(out, m->host->name);
+	} else {
+		add_name(out, m->nexthop);
+		add_name(out, arena_printf(m->arena, ".%.*s", SPAN_ARG(m->nexthop)));
+		out->sni = m->nexthop;
+	}
+	say(out, "the message has REQUIRETLS%.*s", SPAN_NONE);
+}
+
 void
 tlspolicy_plan(const struct tlspolicy *p, const struct tlspolicy_sts *sts, const struct tlspolicy_host *host, struct span nexthop,
     struct arena *arena, struct tlsplan *out)
@@ -303,6 +326,8 @@ tlspolicy_plan(const struct tlspolicy *p, const struct tlspolicy_sts *sts, const
 		take_dane(&m);
 	if (tlspolicy_wants_sts(p) && !out->skip)
 		take_sts(&m);
+	if (!out->skip)
+		take_wish(&m);
 }
 
 /* --- words --------------------------------------------------------------------------- */

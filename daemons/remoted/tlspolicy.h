@@ -15,8 +15,13 @@
 
 enum { TLSPOLICY_NAMES = 8, TLSPOLICY_WHY = 240 };
 
+/* What the sender of a message wants (RFC 8689): that no host has it whose name is not proven, or that no policy of the
+ * recipient's domain holds it up. */
+enum tlswish { TLSWISH_NONE, TLSWISH_REQUIRED, TLSWISH_OPTIONAL };
+
 /* What the administrator wants. */
 struct tlspolicy {
+	enum tlswish wish;
 	enum conf_word level;    /* CONF_TLS_* */
 	bool by_table;           /* an entry of smtp_tls_policy_maps: MTA-STS is not asked for */
 	struct span match[TLSPOLICY_NAMES]; /* names for verify and secure; hostname, nexthop, dot-nexthop stand for those */
@@ -53,6 +58,7 @@ enum tlspolicy_dane {
 /* What DNS says of a host. */
 struct tlspolicy_host {
 	struct span name;
+	bool secure;         /* that it is one of the next hop's is validated */
 	struct span base;    /* of the TLSA records: name, or what its CNAME leads to */
 	enum tlspolicy_dane dane;
 	struct span why;     /* of FAILED */

@@ -66,7 +66,7 @@ put_step(struct client *c)
 		buf_put(c->out, SPAN("RSET\r\n"));
 		break;
 	case STEP_MAIL:
-		command_mail(c->out, c->mail, c->extensions);
+		command_mail(c);
 		break;
 	case STEP_RCPT:
 		command_rcpt(c->out, &c->mail->rcpts[c->sent.rcpt], c->extensions);
@@ -157,7 +157,7 @@ mail_over(struct client *c)
 void
 transaction_begin(struct client *c)
 {
-	struct verdict v = command_check(c->settings, c->mail, c->extensions, c->size_limit);
+	struct verdict v = command_check(c);
 
 	if (v.outcome != VERDICT_PENDING)
 		settle_all(c, &v);

@@ -22,7 +22,7 @@ struct verdict {
 	enum verdict_outcome outcome;
 	char code[VERDICT_CODE]; /* enhanced status code */
 	struct span text;        /* the peer's reply or our words; in the arena */
-	bool again;              /* DEFERRED: another host may be asked at once */
+	bool again;              /* DEFERRED, FAILED: another host may be asked at once */
 	bool maybe_done;         /* DEFERRED: the connection was lost after the final dot */
 };
 

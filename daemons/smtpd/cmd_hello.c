@@ -10,7 +10,7 @@ static unsigned
 extensions(struct session *s)
 {
 	struct sasl_offer offer = auth_offer(s);
-	unsigned set = s->policy->extensions;
+	unsigned set = esmtp_offered(s);
 
 	if (s->tls.n || !s->may_tls)
 		set &= ~EXT(STARTTLS);

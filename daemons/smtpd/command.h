@@ -46,7 +46,10 @@ void chunk_unknown(struct session *s); /* a BDAT was refused and nobody knows wh
 /* cmd_hello.c: what a session forgets when it begins anew (EHLO, STARTTLS, XCLIENT). */
 void session_forget(struct session *s);
 
-/* esmtp.c: parameters behind the path of MAIL and RCPT. False: refused, and *status says why. */
+/* esmtp.c: the extensions that are to be had in this session as it stands, EXT() bits; whether AUTH or STARTTLS can still
+ * be of use is another question. */
+unsigned esmtp_offered(const struct session *s);
+/* Parameters behind the path of MAIL and RCPT. False: refused, and *status says why. */
 bool esmtp_mail_params(struct session *s, struct transaction *t, struct span params, unsigned *status);
 bool esmtp_rcpt_params(struct session *s, struct recipient *r, struct span params, unsigned *status);
 

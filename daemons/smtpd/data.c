@@ -157,6 +157,7 @@ open_intake(struct session *s, bool early)
 		.envid = t->envid,
 		.body8 = t->body8 || t->content.eightbit,
 		.binary = t->binary,
+		.requiretls = t->requiretls,
 		.smtputf8 = early ? t->utf8 && t->utf8_addresses : needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,
@@ -282,14 +283,25 @@ data_put(struct session *s, struct span bytes)
 	}
 }
 
-/* For the log line and the trace of a message; a header beyond the first frame goes without. */
+/* RFC 8689 4.1. */
 static void
-find_message_id(struct session *s, struct span header)
+find_tls_required(struct transaction *t, struct span header)
+{
+	struct header_field field;
+
+	if (t->content.fields & CONTENT_FIELD(TLS_REQUIRED) && header_find(header, SPAN("TLS-Required"), &field))
+		t->tls_optional = !t->requiretls && span_caseeq(span_trim(field.value), SPAN("No"));
+}
+
+/* What log, trace and queue want to know of the header; one beyond the first frame goes without. */
+static void
+read_header(struct session *s, struct span header)
 {
 	struct transaction *t = s->mail;
 	struct header_field field;
 	struct span value;
 
+	find_tls_required(t, header);
 	if (!header_find(header, SPAN("Message-ID"), &field))
 		return;
 	value = span_trim(field.value);
@@ -318,7 +330,7 @@ fix_header(struct session *s)
 	    .zone = date_local_zone(now),
 	}))
 		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
-	find_message_id(s, buf_span(&fixed));
+	read_header(s, buf_span(&fixed));
 	data_put(s, buf_span(&fixed));
 	buf_free(&fixed);
 	buf_free(&t->header);
@@ -334,7 +346,7 @@ header_done(struct session *s)
 	if (fixes_header(s))
 		fix_header(s);
 	else if (!t->opened)
-		find_message_id(s, buf_span(&t->frame));
+		read_header(s, buf_span(&t->frame));
 	if (t->content.need_blank)
 		data_put(s, SPAN("\r\n"));
 }
@@ -362,7 +374,8 @@ end_intake(struct session *s)
 	struct transaction *t = s->mail;
 
 	if (!t->over && !s->ports->intake_end(s->owner, &(struct ipc_intake_end){
-	    .id = t->id, .size = t->sent, .body8 = t->body8 || t->content.eightbit, .smtputf8 = needs_utf8(t), .message_id = t->message_id }))
+	    .id = t->id, .size = t->sent, .body8 = t->body8 || t->content.eightbit, .smtputf8 = needs_utf8(t), .tls_optional = t->tls_optional,
+	    .message_id = t->message_id }))
 		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 	if (t->over)
 		data_verdict(s, t->status, t->status_text);

@@ -67,6 +67,14 @@ mail_utf8(struct target *to, struct span value, unsigned *status)
 }
 
 static bool
+mail_requiretls(struct target *to, struct span value, unsigned *status)
+{
+	(void)status;
+	to->t->requiretls = !value.p;
+	return to->t->requiretls;
+}
+
+static bool
 mail_ret(struct target *to, struct span value, unsigned *status)
 {
 	(void)status;
@@ -145,6 +153,14 @@ rcpt_orcpt(struct target *to, struct span value, unsigned *status)
 	return to->r->orcpt.p != NULL;
 }
 
+unsigned
+esmtp_offered(const struct session *s)
+{
+	unsigned set = s->policy->extensions;
+
+	return s->tls.n ? set : set & ~EXT(REQUIRETLS); /* RFC 8689 2 */
+}
+
 static const struct param_row *
 find(enum param_command command, struct span keyword)
 {
@@ -164,7 +180,7 @@ take_params(struct target *to, enum param_command command, struct span params, u
 		struct span value = word, keyword = span_cut(&value, '=');
 		const struct param_row *row = find(command, keyword);
 
-		if (!row || !(to->s->policy->extensions & row->extension)) {
+		if (!row || !(esmtp_offered(to->s) & row->extension)) {
 			*status = STATUS_UNKNOWN_PARAMETER; /* RFC 5321 4.1.1.11 */
 			return false;
 		}

@@ -39,6 +39,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(BINARYMIME) | EXT(SMTPUTF8) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);
+	if (l->tls != CONF_MODE_NONE)
+		p->extensions |= EXT(REQUIRETLS); /* once TLS is on */
 	if (p->auth)
 		p->extensions |= EXT(AUTH);
 	if (l->xforward_hosts.n)

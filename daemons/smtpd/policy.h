@@ -21,6 +21,7 @@
 	X(CHUNKING, "CHUNKING")                                \
 	X(BINARYMIME, "BINARYMIME")                            \
 	X(SMTPUTF8, "SMTPUTF8")                                \
+	X(REQUIRETLS, "REQUIRETLS")                            \
 	X(LIMITS, "LIMITS")                                    \
 	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")

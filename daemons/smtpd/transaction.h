@@ -40,6 +40,8 @@ struct transaction {
 	uint8_t ret;
 	bool body8, utf8;          /* BODY=8BITMIME, SMTPUTF8 */
 	bool binary;               /* BODY=BINARYMIME */
+	bool requiretls;           /* REQUIRETLS */
+	bool tls_optional;         /* its header says TLS-Required: No */
 	bool utf8_addresses;       /* the sender's or a recipient's is not ASCII */
 	struct recipient *first, **end;
 	struct recipient *unsaid;  /* the first whose reply has not been given; replies keep their order */

@@ -160,9 +160,9 @@ port_intake_open(void *owner, const struct ipc_intake_open *m)
 
 	if (x->away[QUEUED])
 		return false;
-	dialog_action(x->dialog, "open from=<%.*s> client=%.*s[%.*s] helo=%.*s with=%.*s user=%.*s ret=%u envid=%.*s body8=%s utf8=%s size=%llu%s%s",
+	dialog_action(x->dialog, "open from=<%.*s> client=%.*s[%.*s] helo=%.*s with=%.*s user=%.*s ret=%u envid=%.*s body8=%s utf8=%s size=%llu%s%s%s",
 	    SPAN_ARG(m->sender), SPAN_ARG(m->client_name), SPAN_ARG(m->client_addr), SPAN_ARG(m->helo), SPAN_ARG(m->protocol),
-	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", m->smtputf8 ? "yes" : "no", (unsigned long long)m->size, m->hold ? " hold" : "", m->binary ? " binary" : "");
+	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", m->smtputf8 ? "yes" : "no", (unsigned long long)m->size, m->hold ? " hold" : "", m->binary ? " binary" : "", m->requiretls ? " requiretls" : "");
 	buf_reset(&x->content);
 	return true;
 }
@@ -190,7 +190,8 @@ port_intake_end(void *owner, const struct ipc_intake_end *m)
 {
 	struct script *x = owner;
 
-	dialog_action(x->dialog, "end size=%s message-id=%.*s", m->size == buf_len(&x->content) ? "right" : "wrong", SPAN_ARG(m->message_id));
+	dialog_action(x->dialog, "end size=%s message-id=%.*s%s", m->size == buf_len(&x->content) ? "right" : "wrong", SPAN_ARG(m->message_id),
+	    m->tls_optional ? " tls-optional" : "");
 	if (x->queued.status && !x->early)
 		push(x, (struct due){ .from = QUEUED, .id = m->id, .status = x->queued.status, .text = x->queued.text });
 	return true;

@@ -12,6 +12,7 @@
 #ifndef QUEUE_DESTINATION_H
 #define QUEUE_DESTINATION_H
 
+#include "queue/heap.h"
 #include "queue/message.h"
 #include "queue/params.h"
 
@@ -32,8 +33,7 @@ struct destination_limits {
 struct destination {
 	struct map_node by_name;
 	struct list rotor;     /* in the queue's ring of those that may start a job */
-	size_t heap;           /* index + 1 in the queue's heap of timers; 0: not in it */
-	int64_t due_ms;        /* its key there */
+	struct heap_node timer; /* when it wants to be looked at */
 	struct text *name;     /* "remote/example.com" */
 	uint8_t agent;
 	struct list fresh[DESTINATION_FLOWS], retry; /* READY entries */

@@ -20,7 +20,7 @@ queue_look(struct queue *q, struct destination *d)
 	int64_t next = destination_next(d, q->now);
 	bool now = next <= q->now && destination_open(d, q->now);
 
-	heap_put(&q->heap, d, now ? INT64_MAX : next);
+	(void)heap_put(&q->timers, &d->timer, now ? INT64_MAX : next); /* no memory: looked at when one of its jobs comes back */
 	if (!now) {
 		list_remove(&d->rotor);
 	} else if (!list_linked(&d->rotor)) {
@@ -473,7 +473,7 @@ look_after(struct queue *q, struct message *m)
 		queue_record_deletion(q, m);
 		queue_drop(q, m);
 	} else if (m->unsettled > 0) {
-		if (!(m->flags & MESSAGE_HELD))
+		if (!(m->flags & (MESSAGE_HELD | MESSAGE_LATER)))
 			queue_wait_settled(q, m);
 	} else if (!message_notes(m) || queue_report(q, m)) {
 		queue_record_outcome(q, m, SPAN_NONE, false, "");
@@ -506,6 +506,7 @@ queue_run(struct queue *q)
 		return;
 	q->running = true;
 	queue_clock(q);
+	queue_run_timed(q);
 	queue_run_timers(q);
 	do {
 		look_after_all(q);

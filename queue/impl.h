@@ -5,6 +5,7 @@
  *   recover.c   replay
  *   routing.c   recipients -> units at destinations
  *   dispatch.c  units -> jobs; what comes back
+ *   timed.c     times set by senders
  *   waiting.c   delays, timers, expiry, warnings
  *   notify.c    reports to the sender
  *   admin.c     verbs
@@ -44,11 +45,6 @@ struct ask {
 	struct text *code, *text;  /* why */
 };
 
-struct heap {
-	struct destination **items;
-	size_t n, max;
-};
-
 struct deleted {
 	uint64_t id;
 	journal_pos envelope, outcome;
@@ -72,7 +68,8 @@ struct queue {
 	struct list walks;
 	struct deleted *deleted; /* owned; oldest first, until a sweep mixes them */
 	size_t ndeleted, max_deleted, sweep;
-	struct heap heap;
+	struct heap timers;      /* of destinations */
+	struct heap timed;       /* of messages to which their senders set a time */
 	struct words words;
 	uint64_t next_job, next_ask, last_id;
 	int64_t now, next_age_ms;
@@ -134,7 +131,11 @@ void queue_run_ages(struct queue *q);
 void queue_give_up(struct queue *q, struct message *m, struct span code, struct span reason); /* all that is not settled has failed */
 void queue_clock(struct queue *q); /* reads it */
 int64_t queue_retry_at(struct queue *q, const struct message *m, const struct destination *d);
-void heap_put(struct heap *h, struct destination *d, int64_t due_ms); /* INT64_MAX takes it out */
+
+/* timed.c */
+void queue_timed(struct queue *q, struct message *m);   /* it is there: waits for its times, if it has any */
+void queue_untimed(struct queue *q, struct message *m); /* it leaves */
+void queue_run_timed(struct queue *q);
 
 /* notify.c */
 struct news {

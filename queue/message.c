@@ -126,6 +126,11 @@ message_new_of(const struct record_envelope *e, struct roll *roll)
 	m->by_id.id = e->id;
 	/* What does not fit into memory must not pass for empty: for the null sender, say. */
 	kept = text_keep(&m->sender, e->sender) && (e->envid.n == 0 || (message_extra(m) && text_keep(&m->extra->envid, e->envid)));
+	if (e->release_ms > 0) {
+		kept = kept && message_extra(m);
+		if (kept)
+			m->extra->release_ms = e->release_ms;
+	}
 	m->size = e->size;
 	m->ret = e->ret;
 	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |

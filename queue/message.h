@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "journal/journal.h"
+#include "queue/heap.h"
 #include "queue/idmap.h"
 #include "queue/record.h"
 #include "queue/text.h"
@@ -35,6 +36,7 @@ enum message_flags {
 	MESSAGE_BINARY = 2048,
 	MESSAGE_REQUIRETLS = 4096,
 	MESSAGE_TLS_OPTIONAL = 8192,
+	MESSAGE_LATER = 16384, /* its time has not come: none of it is routed or waits */
 };
 
 struct recipient {
@@ -94,6 +96,9 @@ struct extra {
 	struct note *notes, *last; /* for reports */
 	struct done *done;
 	struct done *owners; /* of recipients that are lists */
+	int64_t release_ms;  /* Unix time before which it is not sent (RFC 4865); 0: none */
+	struct heap_node timed; /* in the queue's heap, for */
+	struct message *m;
 };
 
 struct content {

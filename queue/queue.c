@@ -74,7 +74,8 @@ queue_free(struct queue **at)
 	words_free(&q->words);
 	buf_free(&q->actions);
 	queue_deleted_free(q);
-	free(q->heap.items);
+	heap_free(&q->timers);
+	heap_free(&q->timed);
 	free(q);
 	*at = NULL;
 }
@@ -266,6 +267,7 @@ queue_drop(struct queue *q, struct message *m)
 	int kind = m->sender == NULL;
 
 	queue_unroute(q, m);
+	queue_untimed(q, m);
 	if (q->warn[kind] == m)
 		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
 	queue_walks_pass(q, m);
@@ -427,9 +429,11 @@ accepted(struct journal_ticket *t, const struct fail *why)
 	if (m->flags & MESSAGE_DELETED) {
 		queue_record_deletion(q, m);
 		queue_drop(q, m);
-	} else if (!(m->flags & MESSAGE_HELD)) {
-		queue_start(q, m);
+		return;
 	}
+	queue_timed(q, m);
+	if (!(m->flags & MESSAGE_HELD))
+		queue_start(q, m);
 }
 
 /* ---- finding ---- */

@@ -18,6 +18,7 @@ forget(struct queue *q, struct message *m)
 	journal_live(q->journal, m->pos, -1);
 	if (m->state_pos)
 		journal_live(q->journal, m->state_pos, -1);
+	queue_untimed(q, m);
 	idmap_remove(&q->messages, &m->by_id);
 	q->stats.messages--;
 	q->stats.recipients -= m->unsettled;
@@ -213,6 +214,7 @@ resume(struct queue *q, struct message *m)
 	int64_t due_ms = m->first.due_ms;
 
 	m->first.d = NULL;
+	queue_timed(q, m);
 	if (m->flags & MESSAGE_HELD)
 		return;
 	if (!d || m->unsettled == 0) {

@@ -12,10 +12,10 @@
 void
 queue_start(struct queue *q, struct message *m)
 {
-	struct entry *e = message_entry(m, NULL);
+	struct entry *e = m->flags & MESSAGE_LATER ? NULL : message_entry(m, NULL);
 
 	if (!e)
-		return; /* no memory: the next restart or flush takes it up */
+		return; /* its time will come; or no memory: the next restart or flush takes it up */
 	for (uint32_t i = 0; i < m->nrcpts; i++)
 		if (!m->rcpts[i].settled && m->rcpts[i].open == 0 && !m->rcpts[i].routing)
 			entry_chain(e, i);

@@ -3,80 +3,11 @@
  * Delays, timers of destinations, lifetimes and warnings.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "mail/report.h"
 #include "queue/impl.h"
 
 enum { AGE_INTERVAL_MS = 60 * 1000, BACKWARDS_MS = 10 * 1000 };
-
-/* ---- the heap of destinations, by the time they want to be looked at ---- */
-
-static void
-heap_set(struct heap *h, size_t i, struct destination *d)
-{
-	h->items[i] = d;
-	d->heap = i + 1;
-}
-
-static void
-sift(struct heap *h, size_t i)
-{
-	struct destination *d = h->items[i];
-
-	while (i > 0 && h->items[(i - 1) / 2]->due_ms > d->due_ms) {
-		heap_set(h, i, h->items[(i - 1) / 2]);
-		i = (i - 1) / 2;
-	}
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child + 1 < h->n && h->items[child + 1]->due_ms < h->items[child]->due_ms)
-			child++;
-		if (child >= h->n || h->items[child]->due_ms >= d->due_ms)
-			break;
-		heap_set(h, i, h->items[child]);
-		i = child;
-	}
-	heap_set(h, i, d);
-}
-
-static void
-heap_take(struct heap *h, struct destination *d)
-{
-	size_t i = d->heap - 1;
-
-	d->heap = 0;
-	h->n--;
-	if (i == h->n)
-		return;
-	heap_set(h, i, h->items[h->n]);
-	sift(h, i);
-}
-
-void
-heap_put(struct heap *h, struct destination *d, int64_t due_ms)
-{
-	if (due_ms == INT64_MAX) {
-		if (d->heap)
-			heap_take(h, d);
-		return;
-	}
-	d->due_ms = due_ms;
-	if (!d->heap) {
-		if (h->n == h->max) {
-			size_t max = h->max ? h->max * 2 : 64;
-			struct destination **items = realloc(h->items, max * sizeof(struct destination *));
-
-			if (!items)
-				return; /* looked at when one of its jobs comes back */
-			h->items = items;
-			h->max = max;
-		}
-		heap_set(h, h->n++, d);
-	}
-	sift(h, d->heap - 1);
-}
 
 /* ---- the clock ---- */
 
@@ -126,10 +57,14 @@ lifetime(const struct queue *q, const struct message *m)
 	return m->sender ? q->p.maximal_queue_lifetime : q->p.bounce_queue_lifetime;
 }
 
+/* Since it arrived, or since it was to be sent (RFC 4865). */
 static int64_t
 age_of(const struct queue *q, const struct message *m)
 {
-	return q->now - (int64_t)((message_id(m) >> 4) / 1000);
+	int64_t arrival = (int64_t)((message_id(m) >> 4) / 1000);
+	int64_t release = m->extra ? m->extra->release_ms : 0;
+
+	return q->now - (release > arrival ? release : arrival);
 }
 
 int64_t
@@ -257,16 +192,16 @@ queue_park(struct queue *q, struct destination *d)
 void
 queue_run_timers(struct queue *q)
 {
-	while (q->heap.n > 0 && q->heap.items[0]->due_ms <= q->now) {
-		struct destination *d = q->heap.items[0];
+	struct heap_node *first;
 
-		heap_take(&q->heap, d);
-		queue_look(q, d);
-		if (d->heap && d->due_ms <= q->now)
+	while ((first = heap_first(&q->timers)) && first->due_ms <= q->now) {
+		heap_take(&q->timers, first);
+		queue_look(q, OWNER_OF(first, struct destination, timer));
+		if (first->place && first->due_ms <= q->now)
 			break; /* waits for an agent */
 	}
-	if (q->heap.n > 0 && q->heap.items[0]->due_ms > q->now)
-		q->ports.wake(q->ports.arg, q->heap.items[0]->due_ms);
+	if (first && first->due_ms > q->now)
+		q->ports.wake(q->ports.arg, first->due_ms);
 }
 
 static bool
@@ -286,8 +221,10 @@ expire(struct queue *q, int kind)
 	LIST_EACH(&q->age[kind], it) {
 		struct message *m = OWNER_OF(it, struct message, age);
 
-		if (age_of(q, m) < lifetime(q, m))
+		if (q->now - (int64_t)((message_id(m) >> 4) / 1000) < lifetime(q, m))
 			break;
+		if (age_of(q, m) < lifetime(q, m)) /* it was to wait first */
+			continue;
 		if (quiet(m))
 			give_up(q, m);
 		else
@@ -298,12 +235,13 @@ expire(struct queue *q, int kind)
 static void
 warn(struct queue *q, int kind)
 {
-	while (q->warn[kind] && q->p.delay_warning_time > 0 && age_of(q, q->warn[kind]) >= q->p.delay_warning_time) {
+	while (q->warn[kind] && q->p.delay_warning_time > 0 &&
+	       (age_of(q, q->warn[kind]) >= q->p.delay_warning_time || q->warn[kind]->flags & MESSAGE_LATER)) {
 		struct message *m = q->warn[kind];
 		struct news news;
 
 		q->warn[kind] = m->age.next == &q->age[kind] ? NULL : OWNER_OF(m->age.next, struct message, age);
-		if (m->flags & (MESSAGE_WARNED | MESSAGE_HELD | MESSAGE_DELETED) || !m->sender)
+		if (m->flags & (MESSAGE_WARNED | MESSAGE_HELD | MESSAGE_LATER | MESSAGE_DELETED) || !m->sender)
 			continue;
 		news = (struct news){ .action = REPORT_DELAYED, .code = SPAN("4.4.7"),
 			.reply = m->reason ? word_span(m->reason) : SPAN("delivery is delayed") };

@@ -375,6 +375,68 @@ date_format_iso(char out[DATE_SIZE], int64_t time)
 	return out;
 }
 
+/* Exactly n digits, with what stands behind them. */
+static bool
+iso_number(struct span *s, unsigned n, const char *behind, int least, int most, int *to)
+{
+	*to = 0;
+	if (s->n < n || !n)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (!ascii_digit(s->p[i]))
+			return false;
+		*to = *to * 10 + (s->p[i] - '0');
+	}
+	*s = span_from(*s, n);
+	if (*behind) {
+		if (!s->n || ascii_lower(s->p[0]) != *behind)
+			return false;
+		*s = span_from(*s, 1);
+	}
+	return *to >= least && *to <= most;
+}
+
+static bool
+iso_zone(struct span s, int *minutes)
+{
+	int hour, minute, sign;
+
+	*minutes = 0;
+	if (s.n == 1 && ascii_lower(s.p[0]) == 'z')
+		return true;
+	if (s.n != 6 || (s.p[0] != '+' && s.p[0] != '-'))
+		return false;
+	sign = s.p[0] == '-' ? -1 : 1;
+	s = span_from(s, 1);
+	if (!iso_number(&s, 2, ":", 0, 23, &hour) || !iso_number(&s, 2, "", 0, 59, &minute))
+		return false;
+	*minutes = sign * (hour * 60 + minute);
+	return true;
+}
+
+bool
+date_parse_iso(int64_t *time, struct span s)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	int year, month, day, hour, minute, second, zone;
+	bool leap;
+
+	if (!iso_number(&s, 4, "-", 1, 9999, &year) || !iso_number(&s, 2, "-", 1, 12, &month) || !iso_number(&s, 2, "t", 1, 31, &day) ||
+	    !iso_number(&s, 2, ":", 0, 23, &hour) || !iso_number(&s, 2, ":", 0, 59, &minute) || !iso_number(&s, 2, "", 0, 60, &second))
+		return false;
+	leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	if (day > days[month - 1] + (month == 2 && leap))
+		return false;
+	if (s.n > 1 && s.p[0] == '.' && ascii_digit(s.p[1]))
+		do
+			s = span_from(s, 1);
+		while (s.n && ascii_digit(s.p[0]));
+	if (!iso_zone(s, &zone))
+		return false;
+	*time = date_days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone * 60;
+	return true;
+}
+
 int
 date_local_zone(int64_t time)
 {

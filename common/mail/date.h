@@ -32,6 +32,9 @@ const char *date_format_imap(char out[DATE_SIZE], int64_t time, int zone);
 /* "2026-11-21T10:52:31Z" */
 const char *date_format_iso(char out[DATE_SIZE], int64_t time);
 
+/* RFC 3339 5.6, "2026-11-21T10:52:31Z" or with "+01:00" behind; a fraction of a second is dropped. False: not one. */
+bool date_parse_iso(int64_t *time, struct span s);
+
 /* The system's offset at that time, minutes east. */
 int date_local_zone(int64_t time);
 

@@ -160,6 +160,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.body8 = m->body8,
 		.binary = m->binary,
 		.requiretls = m->requiretls,
+		.release_ms = m->release_ms,
 		.smtputf8 = m->smtputf8,
 		.held = m->hold,
 	};

@@ -89,7 +89,7 @@ put_text(struct order *o, struct span s)
 static uint64_t
 next_attempt(const struct message *m)
 {
-	uint64_t first = UINT64_MAX;
+	uint64_t first = m->flags & MESSAGE_LATER ? (uint64_t)m->extra->release_ms : UINT64_MAX;
 
 	for (const struct entry *e = &m->first; e; e = e->next)
 		if (e->state == ENTRY_WAITING) {

@@ -62,6 +62,8 @@ task_stop(struct task **at)
 uint64_t
 task_next_attempt(const struct message *m, uint32_t recipient, struct span *where)
 {
+	if (m->flags & MESSAGE_LATER)
+		return (uint64_t)m->extra->release_ms;
 	for (const struct entry *e = &m->first; e; e = e->next) {
 		if (e->state != ENTRY_WAITING)
 			continue;

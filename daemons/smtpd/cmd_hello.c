@@ -4,6 +4,7 @@
  */
 #include "command.h"
 #include "filter.h"
+#include "mail/date.h"
 
 /* What may be announced now. */
 static unsigned
@@ -21,6 +22,16 @@ extensions(struct session *s)
 	if (!s->may_xforward)
 		set &= ~EXT(XFORWARD);
 	return set;
+}
+
+/* RFC 4865 3: how long, and until when. */
+static void
+put_future(const struct session *s, struct buf *line)
+{
+	long long limit = (long long)s->policy->conf->smtpd_future_release_limit / 1000;
+	char date[DATE_SIZE];
+
+	buf_printf(line, " %lld %s", limit, date_format_iso(date, s->ports->time(s->owner) + limit));
 }
 
 static void
@@ -42,6 +53,8 @@ put_extension(struct session *s, enum smtpd_extension bit, struct buf *line)
 		sasl_list(line, "", &offer);
 	} else if (bit == EXT_BIT_LIMITS) /* RFC 9422 4 */
 		buf_printf(line, " RCPTMAX=%llu", (unsigned long long)(s->policy->conf->smtpd_recipient_limit < 999999 ? s->policy->conf->smtpd_recipient_limit : 999999));
+	else if (bit == EXT_BIT_FUTURERELEASE)
+		put_future(s, line);
 	else if (bit == EXT_BIT_XFORWARD)
 		buf_puts(line, " NAME ADDR PORT PROTO HELO IDENT SOURCE");
 	else if (bit == EXT_BIT_XCLIENT)

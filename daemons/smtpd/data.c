@@ -158,6 +158,7 @@ open_intake(struct session *s, bool early)
 		.body8 = t->body8 || t->content.eightbit,
 		.binary = t->binary,
 		.requiretls = t->requiretls,
+		.release_ms = t->release_ms,
 		.smtputf8 = early ? t->utf8 && t->utf8_addresses : needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,

@@ -3,6 +3,7 @@
  * esmtp: the parameters of MAIL and RCPT (RFC 5321 4.1.2).
  */
 #include "command.h"
+#include "mail/date.h"
 #include "mail/orcpt.h"
 
 enum {
@@ -72,6 +73,37 @@ mail_requiretls(struct target *to, struct span value, unsigned *status)
 	(void)status;
 	to->t->requiretls = !value.p;
 	return to->t->requiretls;
+}
+
+/* One of the two, and no later than we would keep it. */
+static bool
+hold_until(struct target *to, int64_t now, int64_t time)
+{
+	int64_t limit = (int64_t)to->s->policy->conf->smtpd_future_release_limit / 1000;
+
+	if (to->t->release_ms || time > now + limit)
+		return false;
+	to->t->release_ms = time * 1000;
+	return true;
+}
+
+static bool
+mail_holdfor(struct target *to, struct span value, unsigned *status)
+{
+	int64_t now = to->s->ports->time(to->s->owner);
+	uint64_t n;
+
+	(void)status;
+	return value.n <= 9 && span_u64(value, 999999999, &n) && n > 0 && hold_until(to, now, now + (int64_t)n);
+}
+
+static bool
+mail_holduntil(struct target *to, struct span value, unsigned *status)
+{
+	int64_t now = to->s->ports->time(to->s->owner), time;
+
+	(void)status;
+	return date_parse_iso(&time, value) && time > 0 && hold_until(to, now, time); /* what is past is now */
 }
 
 static bool

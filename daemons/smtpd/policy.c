@@ -41,6 +41,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		p->extensions |= EXT(STARTTLS);
 	if (l->tls != CONF_MODE_NONE)
 		p->extensions |= EXT(REQUIRETLS); /* once TLS is on */
+	if ((p->submission || p->local) && conf->smtpd_future_release_limit > 0) /* RFC 4865: of submission alone */
+		p->extensions |= EXT(FUTURERELEASE);
 	if (p->auth)
 		p->extensions |= EXT(AUTH);
 	if (l->xforward_hosts.n)

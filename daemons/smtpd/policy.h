@@ -22,6 +22,7 @@
 	X(BINARYMIME, "BINARYMIME")                            \
 	X(SMTPUTF8, "SMTPUTF8")                                \
 	X(REQUIRETLS, "REQUIRETLS")                            \
+	X(FUTURERELEASE, "FUTURERELEASE")                      \
 	X(LIMITS, "LIMITS")                                    \
 	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")

@@ -41,6 +41,7 @@ struct transaction {
 	bool body8, utf8;          /* BODY=8BITMIME, SMTPUTF8 */
 	bool binary;               /* BODY=BINARYMIME */
 	bool requiretls;           /* REQUIRETLS */
+	int64_t release_ms;        /* HOLDFOR, HOLDUNTIL; 0: none */
 	bool tls_optional;         /* its header says TLS-Required: No */
 	bool utf8_addresses;       /* the sender's or a recipient's is not ASCII */
 	struct recipient *first, **end;

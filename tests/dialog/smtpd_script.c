@@ -153,6 +153,13 @@ port_new_queue_id(void *owner)
 	return ++((struct script *)owner)->queue_id;
 }
 
+static int64_t
+port_time(void *owner)
+{
+	(void)owner;
+	return 1000000000;
+}
+
 static bool
 port_intake_open(void *owner, const struct ipc_intake_open *m)
 {
@@ -163,6 +170,8 @@ port_intake_open(void *owner, const struct ipc_intake_open *m)
 	dialog_action(x->dialog, "open from=<%.*s> client=%.*s[%.*s] helo=%.*s with=%.*s user=%.*s ret=%u envid=%.*s body8=%s utf8=%s size=%llu%s%s%s",
 	    SPAN_ARG(m->sender), SPAN_ARG(m->client_name), SPAN_ARG(m->client_addr), SPAN_ARG(m->helo), SPAN_ARG(m->protocol),
 	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", m->smtputf8 ? "yes" : "no", (unsigned long long)m->size, m->hold ? " hold" : "", m->binary ? " binary" : "", m->requiretls ? " requiretls" : "");
+	if (m->release_ms)
+		dialog_action(x->dialog, "release in %llds", (long long)(m->release_ms / 1000 - port_time(x)));
 	buf_reset(&x->content);
 	return true;
 }
@@ -219,13 +228,6 @@ static void
 port_start_tls(void *owner)
 {
 	dialog_action(((struct script *)owner)->dialog, "starttls");
-}
-
-static int64_t
-port_time(void *owner)
-{
-	(void)owner;
-	return 1000000000;
 }
 
 static bool

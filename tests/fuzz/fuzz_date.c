@@ -24,6 +24,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (date_parse_imap(&d, in) && d.time > -30000000000 && d.time < 253000000000 &&
 	    (!date_parse_imap(&again, span_str(date_format_imap(text, d.time, d.zone))) || again.time != d.time))
 		abort();
+	if (date_parse_iso(&days, in) && (days < -62135683200 || days > 253402387200))
+		abort();
 	(void)date_parse_ctime(&d, in);
 	(void)date_parse_day(&days, in);
 	return 0;

@@ -365,14 +365,18 @@ uint64_t
 sim_offer(struct sim *s, const char *sender, const char *recipients, struct span content,
     void (*on_done)(void *, uint64_t, const struct fail *), void *arg)
 {
-	struct record_envelope e = { .sender = span_str(sender), .client_addr = SPAN("192.0.2.9"), .protocol = SPAN("ESMTP"),
-		.size = content.n, .blob = content.n > s->p.inline_max };
+	struct record_envelope e = s->with;
 	struct content *c = NULL;
 	struct span rest = span_str(recipients), one;
 	struct buf list;
 	struct fail why;
 
 	e.id = queueid_new(&s->next_id, s->now * 1000, 0);
+	e.sender = span_str(sender);
+	e.client_addr = SPAN("192.0.2.9");
+	e.protocol = SPAN("ESMTP");
+	e.size = content.n;
+	e.blob = content.n > s->p.inline_max;
 	if (!e.blob) {
 		c = content_new(content.n + 1);
 		buf_put(&c->bytes, content);

@@ -55,6 +55,7 @@ struct sim {
 	unsigned capacity, busy;
 	uint64_t next_id;
 	uint32_t random;
+	struct record_envelope with; /* what messages have beside what the call says */
 	size_t segment;
 	/* Each delivery that was answered, with the content as the agent saw it; may be NULL. */
 	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);

@@ -98,6 +98,26 @@ imap_dates(void **state)
 	assert_false(date_parse_day(&days, SPAN("31-Feb-1994")));
 }
 
+/* RFC 3339 5.6 */
+static void
+iso_dates(void **state)
+{
+	static const char *const bad[] = { "", "2001-09-09", "2001-09-09T01:46:40", "2001-09-09 01:46:40Z", "2001-9-09T01:46:40Z", "2001-02-29T00:00:00Z",
+		"2001-13-01T00:00:00Z", "2001-01-01T24:00:00Z", "2001-01-01T00:60:00Z", "2001-01-01T00:00:61Z", "2001-01-01T00:00:00.Z",
+		"2001-01-01T00:00:00+1:00", "2001-01-01T00:00:00+01:60", "2001-01-01T00:00:00+0100", "2001-01-01T00:00:00ZZ", "0000-01-01T00:00:00Z",
+		"20010-01-01T00:00:00Z", "-001-01-01T00:00:00Z" };
+	int64_t t;
+
+	(void)state;
+	assert_true(date_parse_iso(&t, SPAN("2001-09-09T01:46:40Z")));
+	assert_int_equal(t, 1000000000);
+	assert_true(date_parse_iso(&t, SPAN("2001-09-08t23:16:40.123456789-02:30")));
+	assert_int_equal(t, 1000000000);
+	assert_true(date_parse_iso(&t, SPAN("2000-02-29T00:00:00z")));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(date_parse_iso(&t, span_str(bad[i])));
+}
+
 static void
 formats(void **state)
 {
@@ -109,6 +129,12 @@ formats(void **state)
 	assert_string_equal(date_format(out, 908206059, -210), "Mon, 12 Oct 1998 11:57:39 -0330");
 	assert_string_equal(date_format(out, -1, 0), "Wed, 31 Dec 1969 23:59:59 +0000");
 	assert_string_equal(date_format_iso(out, 0), "1970-01-01T00:00:00Z");
+	for (int64_t t = -62135596800; t < 253402300799; t += 86400 * 97 + 12345) {
+		int64_t again;
+
+		assert_true(date_parse_iso(&again, span_str(date_format_iso(out, t))));
+		assert_int_equal(again, t);
+	}
 	(void)date_format(out, INT64_MAX / 2, 0);
 	(void)date_format(out, INT64_MIN / 2, 0);
 	for (int64_t t = -62135596800; t < 253402300799; t += 86400 * 97 + 12345) {
@@ -125,6 +151,7 @@ main(void)
 		cmocka_unit_test(dates_of_mail),
 		cmocka_unit_test(no_dates),
 		cmocka_unit_test(imap_dates),
+		cmocka_unit_test(iso_dates),
 		cmocka_unit_test(formats),
 	};
 

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Times that senders set to their messages (queue/timed.c).
+ */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "sim/sim.h"
+
+#define MINUTE 60000LL
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+static struct sim sim;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	sim_init(&sim);
+	sim_host_add(&sim, "good.test", sim_good);
+	sim_host_add(&sim, "dead.test", sim_dead);
+	sim_open(&sim);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	sim_free(&sim);
+	return 0;
+}
+
+static size_t
+queued(void)
+{
+	return queue_stats(sim.queue).messages;
+}
+
+/* RFC 4865: each at its time, whatever the order they came in; others do not wait. */
+static void
+each_is_sent_at_its_time(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.release_ms = start + 10 * DAY;
+	assert_true(sim_accept(&sim, "a@from.test", "late@good.test"));
+	sim.with.release_ms = start + HOUR;
+	assert_true(sim_accept(&sim, "a@from.test", "soon@good.test"));
+	sim.with.release_ms = start - 1;
+	assert_true(sim_accept(&sim, "a@from.test", "past@good.test"));
+	sim.with.release_ms = 0;
+	assert_true(sim_accept(&sim, "a@from.test", "now@good.test"));
+	sim_run(&sim, start + HOUR - 1);
+	assert_int_equal(sim.hosts[0].n, 2);
+	sim_run(&sim, start + HOUR + 1000);
+	assert_int_equal(sim.hosts[0].n, 3);
+	sim_run(&sim, start + 10 * DAY - 1);
+	assert_int_equal(queued(), 1);
+	sim_run(&sim, start + 10 * DAY + 1000);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.hosts[0].n, 4);
+}
+
+static void
+a_restart_forgets_no_time(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.release_ms = start + 10 * DAY;
+	assert_true(sim_accept(&sim, "a@from.test", "b@good.test c@good.test"));
+	sim_run(&sim, start + DAY);
+	sim_restart(&sim);
+	sim_run(&sim, start + 10 * DAY - 1);
+	assert_int_equal(sim.hosts[0].n, 0);
+	sim_restart(&sim);
+	sim_run(&sim, start + 10 * DAY + 1000);
+	assert_int_equal(sim.hosts[0].n, 1);
+	assert_int_equal(queued(), 0);
+}
+
+/* Its lifetime begins when it is to be sent, and its waiting keeps no older one from its end. */
+static void
+lifetime_begins_with_the_release(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.release_ms = start + 20 * DAY;
+	assert_true(sim_accept(&sim, "a@from.test", "b@dead.test"));
+	sim.with.release_ms = 0;
+	assert_true(sim_accept(&sim, "a@from.test", "c@dead.test"));
+	sim_run(&sim, start + 6 * DAY);
+	assert_int_equal(queued(), 1);
+	assert_int_equal(sim.reports, 1);
+	sim_run(&sim, start + 24 * DAY);
+	assert_int_equal(queued(), 1);
+	sim_run(&sim, start + 26 * DAY);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.reports, 2);
+}
+
+/* A flush is about attempts that failed; hold, release and delete work on it as on others. */
+static void
+verbs_on_what_waits_for_its_time(void **state)
+{
+	int64_t start = sim.now;
+	uint64_t id, other;
+
+	(void)state;
+	sim.with.release_ms = start + DAY;
+	id = sim_accept(&sim, "a@from.test", "b@good.test");
+	other = sim_accept(&sim, "a@from.test", "c@good.test");
+	sim_run(&sim, start + HOUR);
+	assert_false(queue_act(sim.queue, queue_find(sim.queue, id), VERB_FLUSH));
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_HOLD));
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_RELEASE));
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_REQUEUE));
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, other), VERB_DELETE));
+	sim_run(&sim, start + DAY - 1);
+	assert_int_equal(sim.hosts[0].n, 0);
+	assert_int_equal(queued(), 1);
+	assert_string_equal(queue_state(queue_find(sim.queue, id)), "deferred");
+	sim_run(&sim, start + DAY + 1000);
+	assert_int_equal(sim.hosts[0].n, 1);
+	assert_int_equal(queued(), 0);
+}
+
+static void
+held_beyond_its_time_it_goes_when_released(void **state)
+{
+	int64_t start = sim.now;
+	uint64_t id;
+
+	(void)state;
+	sim.with.release_ms = start + DAY;
+	id = sim_accept(&sim, "a@from.test", "b@good.test");
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_HOLD));
+	sim_run(&sim, start + 2 * DAY);
+	assert_int_equal(sim.hosts[0].n, 0);
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_RELEASE));
+	sim_run(&sim, start + 2 * DAY + 1000);
+	assert_int_equal(sim.hosts[0].n, 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(each_is_sent_at_its_time),
+		T(a_restart_forgets_no_time),
+		T(lifetime_begins_with_the_release),
+		T(verbs_on_what_waits_for_its_time),
+		T(held_beyond_its_time_it_goes_when_released),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

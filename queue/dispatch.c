@@ -287,6 +287,8 @@ action_of(const struct destination *d, const struct queue_result *r)
 
 	if (r->outcome == OUTCOME_FAILED)
 		return REPORT_FAILED;
+	if (r->tell && r->outcome != OUTCOME_FAILED) /* RFC 2852 4 */
+		return REPORT_RELAYED;
 	if (d->agent == AGENT_LOCAL || (r->outcome == OUTCOME_RELAYED && lmtp)) /* RFC 2033: in the mailbox */
 		return REPORT_DELIVERED;
 	/* A delivery to a host that knows DSN is that host's to report (RFC 3461 5.2.1). */
@@ -296,7 +298,8 @@ action_of(const struct destination *d, const struct queue_result *r)
 static unsigned
 tell(const struct queue *q, const struct queue_job *job, const struct unit *u, const struct queue_result *r)
 {
-	struct news news = { .action = action_of(job->d, r), .code = r->code, .peer = r->peer, .reply = r->reply, .at_ms = q->now };
+	struct news news = { .action = action_of(job->d, r), .code = r->code, .peer = r->peer, .reply = r->reply, .at_ms = q->now,
+		.wanted = r->tell };
 
 	return news.action != REPORT_ACTION_COUNT && queue_note(job->m, u->recipient, u, &news) ? news.action + 1 : 0;
 }

@@ -96,9 +96,9 @@ export_state_of(const struct message *m, struct buf *room, struct export_message
 	x->envelope.list = span_sub(buf_span(room), from, middle - from);
 	x->results = span_from(buf_span(room), middle);
 	x->envelope.held = (m->flags & MESSAGE_HELD) != 0;
-	x->state = (struct record_state){ .id = m->flags & (MESSAGE_TRIED | MESSAGE_HELD | MESSAGE_WARNED) ? message_id(m) : 0,
+	x->state = (struct record_state){ .id = m->flags & (MESSAGE_TRIED | MESSAGE_HELD | MESSAGE_WARNED | MESSAGE_OVERDUE) ? message_id(m) : 0,
 		.attempts = m->attempts, .held = (m->flags & MESSAGE_HELD) != 0, .warned = (m->flags & MESSAGE_WARNED) != 0,
-		.reason = word_span(m->reason) };
+		.overdue = (m->flags & MESSAGE_OVERDUE) != 0, .reason = word_span(m->reason) };
 	for (const struct entry *e = &m->first; e; e = e->next)
 		if (e->state == ENTRY_WAITING && (!x->state.destination.n || e->due_ms < x->state.next_ms)) {
 			x->state.next_ms = e->due_ms;
@@ -124,7 +124,7 @@ apply(struct queue *q, struct message *m, const struct export_message *x)
 	bool ok = true;
 
 	if (x->state.id) {
-		m->flags |= MESSAGE_TRIED | (x->state.warned ? MESSAGE_WARNED : 0);
+		m->flags |= MESSAGE_TRIED | (x->state.warned ? MESSAGE_WARNED : 0) | (x->state.overdue ? MESSAGE_OVERDUE : 0);
 		m->attempts = x->state.attempts;
 		words_put(&q->words, &m->reason);
 		m->reason = words_get(&q->words, x->state.reason);

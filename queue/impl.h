@@ -136,12 +136,15 @@ int64_t queue_retry_at(struct queue *q, const struct message *m, const struct de
 void queue_timed(struct queue *q, struct message *m);   /* it is there: waits for its times, if it has any */
 void queue_untimed(struct queue *q, struct message *m); /* it leaves */
 void queue_run_timed(struct queue *q);
+bool queue_is_overdue(const struct queue *q, const struct message *m); /* and to be returned (RFC 2852) */
+void queue_give_up_overdue(struct queue *q, struct message *m);
 
 /* notify.c */
 struct news {
 	unsigned action; /* enum report_action */
 	struct span code, peer, reply;
 	int64_t at_ms;   /* of the attempt; 0: there was none just now */
+	bool wanted;     /* by another word than NOTIFY, which counts only as NEVER */
 };
 /* Notes what the sender, or the owner of a list, is to be told if it wants to know. unit: of which it
  * is the news; NULL: of the recipient as a whole. False: nobody is to be told. */

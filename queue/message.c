@@ -126,10 +126,13 @@ message_new_of(const struct record_envelope *e, struct roll *roll)
 	m->by_id.id = e->id;
 	/* What does not fit into memory must not pass for empty: for the null sender, say. */
 	kept = text_keep(&m->sender, e->sender) && (e->envid.n == 0 || (message_extra(m) && text_keep(&m->extra->envid, e->envid)));
-	if (e->release_ms > 0) {
+	if (e->release_ms > 0 || e->by_mode) {
 		kept = kept && message_extra(m);
-		if (kept)
+		if (kept) {
 			m->extra->release_ms = e->release_ms;
+			m->extra->by_ms = e->by_ms;
+			m->extra->by_mode = e->by_mode;
+		}
 	}
 	m->size = e->size;
 	m->ret = e->ret;

@@ -36,6 +36,7 @@ enum message_flags {
 	MESSAGE_BINARY = 2048,
 	MESSAGE_REQUIRETLS = 4096,
 	MESSAGE_TLS_OPTIONAL = 8192,
+	MESSAGE_OVERDUE = 32768, /* the sender was told that extra.by_ms passed */
 	MESSAGE_LATER = 16384, /* its time has not come: none of it is routed or waits */
 };
 
@@ -97,7 +98,9 @@ struct extra {
 	struct done *done;
 	struct done *owners; /* of recipients that are lists */
 	int64_t release_ms;  /* Unix time before which it is not sent (RFC 4865); 0: none */
-	struct heap_node timed; /* in the queue's heap, for */
+	int64_t by_ms;       /* Unix time by which it is to be delivered, and */
+	uint8_t by_mode;     /* what then: enum by_mode of ipc/bounds.h; 0: none */
+	struct heap_node timed; /* in the queue's heap, for both */
 	struct message *m;
 };
 

@@ -105,7 +105,7 @@ queue_note(struct message *m, uint32_t recipient, const struct unit *u, const st
 	bool listed = owner.n > 0 && (u || news->action == REPORT_FAILED || news->action == REPORT_DELAYED);
 	unsigned notify = u ? unit_notify(m, u) : listed ? 0 : m->rcpts[recipient].notify;
 
-	if (!m->sender || (m->flags & MESSAGE_REPORT) || !wants(notify, news->action)) /* RFC 3461 5.2 */
+	if (!m->sender || (m->flags & MESSAGE_REPORT) || !(wants(notify, news->action) || (news->wanted && !(notify & NOTIFY_NEVER)))) /* RFC 3461 5.2 */
 		return false;
 	return add(m, recipient, news, listed ? owner : SPAN_NONE);
 }

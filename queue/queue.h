@@ -38,6 +38,7 @@ struct queue_result {
 	uint8_t outcome;
 	struct span code, peer, reply, tls; /* tls: protocol, cipher, verification; empty: none */
 	bool maybe_done;
+	bool tell; /* that it was relayed, whatever NOTIFY says but NEVER */
 };
 
 /* A delivery handed to an agent; lives until queue_job_done() or queue_job_lost(). */

@@ -124,8 +124,9 @@ replay_state(struct queue *q, const struct journal_record *r)
 	m->state_pos = r->pos;
 	journal_live(q->journal, r->pos, 1);
 	m->attempts = s.attempts;
-	m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED);
-	m->flags |= (uint16_t)((s.held ? MESSAGE_HELD : 0) | (s.warned ? MESSAGE_WARNED : 0) | MESSAGE_TRIED);
+	m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED | MESSAGE_OVERDUE);
+	m->flags |= (uint16_t)((s.held ? MESSAGE_HELD : 0) | (s.warned ? MESSAGE_WARNED : 0) | (s.overdue ? MESSAGE_OVERDUE : 0) |
+	                       MESSAGE_TRIED);
 	words_put(&q->words, &m->reason);
 	m->reason = words_get(&q->words, s.reason);
 	/* Kept in the idle entry until all is known. */

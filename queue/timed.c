@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC
  *
- * Times that senders have set to their messages: not before (RFC 4865).  Few
- * messages have one, so it stands in their extra, and those in a heap.
+ * Times that senders have set to their messages: not before (RFC 4865), and
+ * by when (RFC 2852).  Few messages have one, so it stands in their extra, and those in a heap.
  */
+#include "ipc/bounds.h"
 #include "mail/date.h"
+#include "mail/report.h"
 #include "queue/impl.h"
 
 static int64_t
@@ -11,7 +13,44 @@ next_time(const struct message *m)
 {
 	const struct extra *x = m->extra;
 
-	return m->flags & MESSAGE_LATER ? x->release_ms : INT64_MAX;
+	if (m->flags & MESSAGE_LATER)
+		return x->release_ms;
+	return x->by_mode && !(m->flags & MESSAGE_OVERDUE) ? x->by_ms : INT64_MAX;
+}
+
+bool
+queue_is_overdue(const struct queue *q, const struct message *m)
+{
+	return m->extra && m->extra->by_mode & BY_RETURN && q->now >= m->extra->by_ms;
+}
+
+void
+queue_give_up_overdue(struct queue *q, struct message *m)
+{
+	queue_give_up(q, m, SPAN("5.4.7"), SPAN("it could not be delivered within the time that its sender set"));
+}
+
+/* RFC 2852 4: back to its sender, but for what is under way just now; or a word to the sender, once. */
+static void
+overdue(struct queue *q, struct message *m)
+{
+	struct news news = { .action = REPORT_DELAYED, .code = SPAN("4.4.7"),
+		.reply = SPAN("it has not been delivered within the time that its sender set; it is still being tried") };
+
+	if (m->flags & MESSAGE_DELETED)
+		return;
+	if (m->extra->by_mode & BY_RETURN) {
+		m->flags |= MESSAGE_EXPIRED;
+		queue_give_up_overdue(q, m);
+		return;
+	}
+	m->flags |= MESSAGE_OVERDUE;
+	for (uint32_t i = 0; i < m->nrcpts; i++)
+		if (!m->rcpts[i].settled)
+			(void)queue_note(m, i, NULL, &news);
+	if (message_notes(m))
+		(void)queue_report(q, m);
+	queue_record_state(q, m);
 }
 
 static void
@@ -32,7 +71,7 @@ queue_timed(struct queue *q, struct message *m)
 {
 	struct extra *x = m->extra;
 
-	if (!x || !x->release_ms)
+	if (!x || (!x->release_ms && !x->by_mode))
 		return;
 	x->m = m;
 	if (x->release_ms > q->now) {
@@ -71,8 +110,12 @@ queue_run_timed(struct queue *q)
 		struct message *m = OWNER_OF(first, struct extra, timed)->m;
 
 		heap_take(&q->timed, first);
-		if (m->flags & MESSAGE_LATER)
+		if (m->flags & MESSAGE_LATER) {
 			release(q, m);
+			(void)heap_put(&q->timed, first, next_time(m));
+		} else {
+			overdue(q, m);
+		}
 	}
 	if (first)
 		q->ports.wake(q->ports.arg, first->due_ms);

@@ -133,7 +133,10 @@ give_up(struct queue *q, struct message *m)
 	struct span reason = word_span(m->reason);
 
 	queue_log_message(LOG_expired, m, "from=<%.*s> age=%" PRId64 "s", SPAN_ARG(text_span(m->sender)), age_of(q, m) / 1000);
-	queue_give_up(q, m, SPAN("4.4.7"), reason.n ? reason : SPAN("delivery time expired"));
+	if (queue_is_overdue(q, m))
+		queue_give_up_overdue(q, m);
+	else
+		queue_give_up(q, m, SPAN("4.4.7"), reason.n ? reason : SPAN("delivery time expired"));
 }
 
 void

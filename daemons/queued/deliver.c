@@ -131,6 +131,8 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.requiretls = (m->flags & MESSAGE_REQUIRETLS) != 0,
 		.tls_optional = (m->flags & MESSAGE_TLS_OPTIONAL) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
+		.by_ms = m->extra ? m->extra->by_ms : 0,
+		.by_mode = list || !m->extra ? 0 : m->extra->by_mode,
 		.ret = list ? 0 : m->ret,
 		.login = job->nunits > 0 ? text_span(job->units[0]->login) : SPAN_NONE,
 		.envid = list ? SPAN_NONE : message_envid(m),
@@ -173,7 +175,7 @@ static bool
 on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 {
 	struct agent *a = channel_owner(c);
-	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done };
+	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done, .tell = m->tell };
 
 	if (a->kind == AGENT_LOCAL && m->outcome != OUTCOME_DELIVERED)
 		tell_full(a->q, m);

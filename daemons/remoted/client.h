@@ -63,6 +63,7 @@ struct client_settings {
 	X(BINARYMIME, "BINARYMIME")                \
 	X(AUTH, "AUTH")                            \
 	X(REQUIRETLS, "REQUIRETLS")                \
+	X(DELIVERBY, "DELIVERBY")                  \
 	X(LIMITS, "LIMITS")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
@@ -90,6 +91,8 @@ struct client_mail {
 	bool body8, smtputf8;
 	bool binary;        /* not in lines: by BDAT to hosts with BINARYMIME alone (RFC 3030 3) */
 	bool requiretls;    /* for hosts with a good certificate and REQUIRETLS alone (RFC 8689), unless it is a report */
+	uint8_t by_mode;    /* enum by_mode of ipc/bounds.h; 0: by no time; else: */
+	int64_t (*by_left)(const struct client_mail *mail); /* seconds left, less than 0 when it is over (RFC 2852) */
 	uint8_t ret;        /* DSN RET: 0 none, 1 FULL, 2 HDRS */
 	struct span envid;  /* DSN ENVID, decoded */
 	struct client_rcpt *rcpts;
@@ -140,6 +143,7 @@ struct client {
 	struct reply reply;
 	unsigned extensions;
 	uint64_t size_limit;       /* SIZE; 0 none */
+	uint64_t by_min;           /* DELIVERBY: no less seconds */
 	unsigned mechanisms;       /* of AUTH, auth_mechanisms() */
 	uint64_t rcpt_max, mail_max; /* LIMITS; 0 none */
 	bool limited;              /* rcpt_max keeps recipients of this message for the next transaction */

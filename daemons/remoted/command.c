@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/remoted/command.h"
 
+#include "ipc/bounds.h"
 #include "mail/address.h"
 #include "mail/orcpt.h"
 #include "mail/status.h"
@@ -42,13 +43,38 @@ takes_requiretls(const struct client *c)
 	return c->tls && c->verified && c->extensions & CLIENT_EXT(REQUIRETLS);
 }
 
+/* RFC 2852 4: what is to come back when it is late goes to nobody who does not know that. */
+static struct verdict
+check_by(const struct client *c)
+{
+	const struct client_mail *mail = c->mail;
+	struct verdict v = { .outcome = VERDICT_PENDING };
+	int64_t left;
+
+	if (!(mail->by_mode & BY_RETURN) || c->settings->lmtp)
+		return v;
+	left = mail->by_left(mail);
+	if (left <= 0)
+		return verdict_make(STATUS_EXPIRED, mail->arena, "it could not be delivered within the time that its sender set");
+	if (!(c->extensions & CLIENT_EXT(DELIVERBY)))
+		v = verdict_make(STATUS_NOT_CAPABLE, mail->arena, "message is to be delivered by a time, which the peer does not offer (DELIVERBY)");
+	else if ((uint64_t)left < c->by_min)
+		v = verdict_make(STATUS_NOT_CAPABLE, mail->arena, "message is to be delivered within %lld seconds, the peer wants %llu", (long long)left,
+		    (unsigned long long)c->by_min);
+	v.again = true;
+	return v;
+}
+
 struct verdict
 command_check(const struct client *c)
 {
 	const struct client_settings *settings = c->settings;
 	const struct client_mail *mail = c->mail;
 	unsigned extensions = c->extensions;
+	struct verdict by = check_by(c);
 
+	if (by.outcome != VERDICT_PENDING)
+		return by;
 	if (mail->sender.n && !path_safe(mail->sender))
 		return verdict_make(STATUS_BAD_SYNTAX_SENDER, mail->arena, "the sender's address cannot be sent by SMTP");
 	if ((mail->smtputf8 || !is_ascii(mail->sender)) && !(extensions & CLIENT_EXT(SMTPUTF8)))
@@ -95,6 +121,15 @@ needs_utf8(const struct client_mail *mail)
 	return utf8;
 }
 
+static void
+put_by(struct buf *out, const struct client_mail *mail)
+{
+	int64_t left = mail->by_left(mail);
+
+	left = left > 999999999 ? 999999999 : left < -999999999 ? -999999999 : left;
+	buf_printf(out, " BY=%lld;%c%s", (long long)left, mail->by_mode & BY_RETURN ? 'R' : 'N', mail->by_mode & BY_TRACE ? "T" : "");
+}
+
 void
 command_mail(const struct client *c)
 {
@@ -115,6 +150,8 @@ command_mail(const struct client *c)
 		buf_put(out, SPAN(" BODY=8BITMIME"));
 	if (needs_utf8(mail) && (extensions & CLIENT_EXT(SMTPUTF8)))
 		buf_put(out, SPAN(" SMTPUTF8"));
+	if (mail->by_mode && extensions & CLIENT_EXT(DELIVERBY))
+		put_by(out, mail);
 	if (mail->requiretls && takes_requiretls(c))
 		buf_put(out, SPAN(" REQUIRETLS"));
 	if (extensions & CLIENT_EXT(DSN)) {
@@ -210,7 +247,7 @@ command_extensions(struct client *c)
 	struct span rest = buf_span(&c->reply.text);
 	unsigned found = 0;
 
-	c->size_limit = c->rcpt_max = c->mail_max = 0;
+	c->size_limit = c->by_min = c->rcpt_max = c->mail_max = 0;
 	c->mechanisms = 0;
 	(void)span_cut(&rest, '\n'); /* the peer's name and greeting */
 	while (rest.n) {
@@ -225,6 +262,8 @@ command_extensions(struct client *c)
 				found |= known[i].bit;
 				if (known[i].bit == CLIENT_EXT(LIMITS))
 					take_limits(c, line);
+				if (known[i].bit == CLIENT_EXT(DELIVERBY) && !span_u64(span_word(&line), 999999999, &c->by_min))
+					c->by_min = 0;
 				if (known[i].bit == CLIENT_EXT(SIZE) && !span_u64(span_word(&line), UINT64_MAX, &c->size_limit))
 					c->size_limit = 0;
 			}

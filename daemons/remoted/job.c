@@ -473,6 +473,15 @@ to_lines(const struct client_mail *mail, bool to_7bit, struct fail *why)
 	return true;
 }
 
+static int64_t
+by_left(const struct client_mail *mail)
+{
+	const struct job *j = OWNER_OF(mail, struct job, mail);
+	int64_t ms = j->by_ms - loop_wall_ms(j->remoted->loop);
+
+	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
+}
+
 static struct agent_job *
 on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
@@ -484,6 +493,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->remoted = r;
 	j->message = m->message;
 	j->tls_optional = m->tls_optional;
+	j->by_ms = m->by_ms;
 	j->policy = policy_ref(r->policy);
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);
@@ -493,7 +503,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
-		.binary = m->binary, .requiretls = m->requiretls, .to_lines = to_lines,
+		.binary = m->binary, .requiretls = m->requiretls, .by_mode = m->by_mode, .by_left = by_left, .to_lines = to_lines,
 	};
 	j->health = DELIVER_UNTRIED;
 	j->login = arena_dup(&j->arena, m->login);

@@ -45,6 +45,7 @@ struct job {
 	struct job_origin *origins;
 	struct remote_content content;
 	uint64_t message;        /* queue id, for the log */
+	int64_t by_ms;           /* Unix time by which it is to be delivered, when mail.by_mode */
 	char nexthop[B_NEXTHOP + 1];
 	char key[JOB_KEY];
 	struct span login;       /* "user:password" for the next hop, in the arena, or empty; wiped */

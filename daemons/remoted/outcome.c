@@ -21,7 +21,8 @@ send_result(struct job *j, size_t i)
 	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
 	(void)ipc_send_deliver_result(j->base.queued, &(struct ipc_deliver_result){
 		.id = j->base.id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
-		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done });
+		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done,
+		.tell = v->tell });
 }
 
 /* Whoever is still open gets what an earlier host said of him, or else why

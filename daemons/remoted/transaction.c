@@ -2,6 +2,7 @@
 #include "daemons/remoted/transaction.h"
 
 #include "daemons/remoted/command.h"
+#include "ipc/bounds.h"
 #include "mail/status.h"
 
 /* The steps of a transaction; `sent` and `got` of struct client walk them. */
@@ -217,6 +218,9 @@ final_verdict(struct client *c)
 
 	if (v.outcome == VERDICT_DELIVERED && !(c->extensions & CLIENT_EXT(DSN)))
 		v.outcome = VERDICT_RELAYED;
+	/* RFC 2852 4: nobody watches the time any more; or its way is to be traced. */
+	if (c->mail->by_mode && !c->settings->lmtp)
+		v.tell = c->mail->by_mode & BY_TRACE || !(c->extensions & CLIENT_EXT(DELIVERBY));
 	return v;
 }
 

@@ -23,6 +23,7 @@ struct verdict {
 	char code[VERDICT_CODE]; /* enhanced status code */
 	struct span text;        /* the peer's reply or our words; in the arena */
 	bool again;              /* DEFERRED, FAILED: another host may be asked at once */
+	bool tell;               /* RELAYED, DELIVERED: the sender is to hear of it (RFC 2852) */
 	bool maybe_done;         /* DEFERRED: the connection was lost after the final dot */
 };
 

@@ -140,6 +140,16 @@ needs_utf8(const struct transaction *t)
 	return t->utf8 && (t->utf8_addresses || t->content.header_8bit || !t->content.header_done);
 }
 
+/* The time of BY begins when it may be sent. */
+static int64_t
+by_time(const struct session *s)
+{
+	const struct transaction *t = s->mail;
+	int64_t now = s->ports->time(s->owner) * 1000;
+
+	return (t->release_ms > now ? t->release_ms : now) + t->by_s * 1000;
+}
+
 /* early: before the content, which may turn out to need more than is said here; the end tells. */
 static bool
 open_intake(struct session *s, bool early)
@@ -159,6 +169,8 @@ open_intake(struct session *s, bool early)
 		.binary = t->binary,
 		.requiretls = t->requiretls,
 		.release_ms = t->release_ms,
+		.by_ms = t->by_mode ? by_time(s) : 0,
+		.by_mode = t->by_mode,
 		.smtputf8 = early ? t->utf8 && t->utf8_addresses : needs_utf8(t),
 		.hold = t->hold,
 		.size = t->size,

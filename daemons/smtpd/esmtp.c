@@ -106,6 +106,27 @@ mail_holduntil(struct target *to, struct span value, unsigned *status)
 	return date_parse_iso(&time, value) && time > 0 && hold_until(to, now, time); /* what is past is now */
 }
 
+/* ["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]; no mail comes back before it was sent. */
+static bool
+mail_by(struct target *to, struct span value, unsigned *status)
+{
+	struct span time = span_cut(&value, ';');
+	bool minus = span_starts(time, SPAN("-"));
+	char mode = value.n ? ascii_lower(value.p[0]) : '\0';
+	uint64_t n;
+
+	(void)status;
+	if (minus || span_starts(time, SPAN("+")))
+		time = span_from(time, 1);
+	if (time.n > 9 || !span_u64(time, 999999999, &n) || (mode != 'n' && mode != 'r'))
+		return false;
+	if (value.n > 1 && !(value.n == 2 && ascii_lower(value.p[1]) == 't'))
+		return false;
+	to->t->by_s = minus ? -(int64_t)n : (int64_t)n;
+	to->t->by_mode = (uint8_t)((mode == 'r' ? BY_RETURN : BY_NOTIFY) | (value.n > 1 ? BY_TRACE : 0));
+	return mode == 'n' || to->t->by_s > 0;
+}
+
 static bool
 mail_ret(struct target *to, struct span value, unsigned *status)
 {

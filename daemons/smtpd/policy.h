@@ -23,6 +23,7 @@
 	X(SMTPUTF8, "SMTPUTF8")                                \
 	X(REQUIRETLS, "REQUIRETLS")                            \
 	X(FUTURERELEASE, "FUTURERELEASE")                      \
+	X(DELIVERBY, "DELIVERBY")                              \
 	X(LIMITS, "LIMITS")                                    \
 	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")

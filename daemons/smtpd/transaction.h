@@ -42,6 +42,8 @@ struct transaction {
 	bool binary;               /* BODY=BINARYMIME */
 	bool requiretls;           /* REQUIRETLS */
 	int64_t release_ms;        /* HOLDFOR, HOLDUNTIL; 0: none */
+	int64_t by_s;              /* BY: seconds, from now or from the release on */
+	uint8_t by_mode;           /* enum by_mode; 0: none */
 	bool tls_optional;         /* its header says TLS-Required: No */
 	bool utf8_addresses;       /* the sender's or a recipient's is not ASCII */
 	struct recipient *first, **end;

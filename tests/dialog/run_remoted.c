@@ -9,7 +9,7 @@
 
 #include "daemons/remoted/client.h"
 #include "dialog.h"
-#include "scram_script.h"
+#include "ipc/bounds.h"
 #include "mail/content.h"
 #include "mail/status.h"
 #include "scram_script.h"
@@ -25,6 +25,7 @@ struct run {
 	struct arena arena;
 	struct buf out, content;
 	bool mailing, told_end, asked_tls, eightbit;
+	int64_t by_left;
 	char helo[64], myself[64];
 };
 
@@ -49,6 +50,14 @@ to_lines(const struct client_mail *mail, bool to_7bit, struct fail *why)
 	return true;
 }
 
+static int64_t
+by_left(const struct client_mail *mail)
+{
+	const struct run *r = (const struct run *)(const void *)((const char *)mail - offsetof(struct run, mail));
+
+	return r->by_left;
+}
+
 static void *
 run_open(struct dialog *d)
 {
@@ -66,7 +75,7 @@ run_open(struct dialog *d)
 		.timeouts = { .helo = 300000, .starttls = 300000, .mail = 300000, .rcpt = 300000, .data_init = 120000,
 		    .data_xfer = 180000, .data_done = 600000, .rset = 20000, .quit = 20000 } };
 	client_init(&r->client, &r->settings, &r->out);
-	r->mail = (struct client_mail){ .arena = &r->arena, .rcpts = r->rcpts, .is_8bit = is_8bit, .to_lines = to_lines };
+	r->mail = (struct client_mail){ .arena = &r->arena, .rcpts = r->rcpts, .is_8bit = is_8bit, .to_lines = to_lines, .by_left = by_left };
 	return r;
 }
 
@@ -91,7 +100,7 @@ tell_verdicts(struct run *r)
 		const struct verdict *v = &r->rcpts[i].verdict;
 
 		dialog_action(r->dialog, "rcpt %.*s %s %s%s%s %.*s", SPAN_ARG(span_sub(r->rcpts[i].address, 0, span_chr(r->rcpts[i].address, '>'))), words[v->outcome],
-		    v->outcome ? v->code : "-", v->again ? " again" : "", v->maybe_done ? " maybe" : "", SPAN_ARG(v->text));
+		    v->outcome ? v->code : "-", v->again ? " again" : "", v->maybe_done ? " maybe" : v->tell ? " tell" : "", SPAN_ARG(v->text));
 	}
 }
 
@@ -230,7 +239,7 @@ new_mail(struct run *r, struct span rest)
 	r->mail.nrcpts = 0;
 	r->mail.size = 24;
 	r->mail.body8 = r->mail.binary = r->mail.requiretls = r->mail.smtputf8 = r->eightbit = false;
-	r->mail.ret = 0;
+	r->mail.ret = r->mail.by_mode = 0;
 	r->mail.envid = SPAN_NONE;
 	word = span_word(&rest);
 	r->mail.sender = span_eq(word, SPAN("<>")) ? SPAN_NONE : arena_dup(&r->arena, word);
@@ -239,7 +248,12 @@ new_mail(struct run *r, struct span rest)
 
 		if (span_starts(word, SPAN("size=")) && span_u64(span_from(word, 5), UINT64_MAX, &n))
 			r->mail.size = n;
-		else if (span_starts(word, SPAN("envid=")))
+		else if (span_starts(word, SPAN("by=")) || span_starts(word, SPAN("late="))) {
+			struct span mode = span_from(word, span_chr(word, '=') + 1), left = span_cut(&mode, ';');
+
+			r->by_left = span_u64(left, INT64_MAX, &n) ? (int64_t)n * (word.p[0] == 'l' ? -1 : 1) : 0;
+			r->mail.by_mode = (uint8_t)((span_starts(mode, SPAN("R")) ? BY_RETURN : BY_NOTIFY) | (mode.n > 1 ? BY_TRACE : 0));
+		} else if (span_starts(word, SPAN("envid=")))
 			r->mail.envid = value(r, word);
 		else if (span_starts(word, SPAN("ret=")))
 			r->mail.ret = span_eq(word, SPAN("ret=full")) ? 1 : 2;

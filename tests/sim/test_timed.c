@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "ipc/bounds.h"
 #include "sim/sim.h"
 
 #define MINUTE 60000LL
@@ -151,6 +152,76 @@ held_beyond_its_time_it_goes_when_released(void **state)
 	assert_int_equal(sim.hosts[0].n, 1);
 }
 
+/* RFC 2852 4, R: nobody is tried behind the deadline, and the report is a failure of 5.4.7. */
+static void
+late_mail_comes_back(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.by_ms = start + 2 * HOUR + 1;
+	sim.with.by_mode = BY_RETURN;
+	assert_true(sim_accept(&sim, "a@from.test", "b@dead.test c@good.test"));
+	sim.with.by_mode = 0;
+	sim_run(&sim, start + HOUR);
+	assert_int_equal(queued(), 1);
+	sim_restart(&sim);
+	sim_run(&sim, start + 2 * HOUR);
+	assert_int_equal(sim.reports, 0);
+	sim_run(&sim, start + 2 * HOUR + MINUTE);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queued(), 0);
+	for (unsigned i = 0; i < sim.hosts[1].n; i++)
+		assert_true(sim.hosts[1].seen[i].at_ms <= start + 2 * HOUR + 1);
+}
+
+/* What is with an agent when the time is over is let finish. */
+static void
+late_mail_under_way_is_let_finish(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.by_ms = start + 10;
+	sim.with.by_mode = BY_RETURN;
+	assert_true(sim_accept(&sim, "a@from.test", "c@good.test"));
+	sim_run(&sim, start + HOUR);
+	assert_int_equal(sim.delivered, 1);
+	assert_int_equal(sim.reports, 0);
+	assert_int_equal(queued(), 0);
+	sim.with.by_ms = sim.now + 10;
+	assert_true(sim_accept(&sim, "a@from.test", "c@dead.test")); /* an attempt takes 30 s */
+	sim_run(&sim, sim.now + 29000);
+	assert_int_equal(sim.reports, 0);
+	sim_run(&sim, sim.now + MINUTE);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queued(), 0);
+}
+
+/* RFC 2852 4, N: told once, over restarts, and tried on. */
+static void
+late_mail_is_told_of_once(void **state)
+{
+	int64_t start = sim.now;
+
+	(void)state;
+	sim.with.by_ms = start + HOUR;
+	sim.with.by_mode = BY_NOTIFY;
+	assert_true(sim_accept(&sim, "a@from.test", "b@dead.test"));
+	sim_run(&sim, start + HOUR - 1);
+	assert_int_equal(sim.reports, 0);
+	sim_run(&sim, start + HOUR + MINUTE);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queued(), 1);
+	sim_restart(&sim);
+	sim_run(&sim, start + DAY);
+	assert_int_equal(sim.reports, 1);
+	sim.with.by_ms = sim.now - HOUR; /* late when it comes */
+	assert_true(sim_accept(&sim, "a@from.test", "b@dead.test"));
+	sim_run(&sim, sim.now + MINUTE);
+	assert_int_equal(sim.reports, 2);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -161,6 +232,9 @@ main(void)
 		T(a_restart_forgets_no_time),
 		T(lifetime_begins_with_the_release),
 		T(verbs_on_what_waits_for_its_time),
+		T(late_mail_comes_back),
+		T(late_mail_under_way_is_let_finish),
+		T(late_mail_is_told_of_once),
 		T(held_beyond_its_time_it_goes_when_released),
 	};
 

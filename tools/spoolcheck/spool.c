@@ -113,8 +113,9 @@ take_state(struct spool *s, const struct scan_record *r)
 	if (!r->sound || !record_get(&record_desc_state, &r->r, &st) || !(i = spool_find(s, st.id)))
 		return;
 	i->m->attempts = st.attempts;
-	i->m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED);
-	i->m->flags |= (uint16_t)((st.held ? MESSAGE_HELD : 0) | (st.warned ? MESSAGE_WARNED : 0) | MESSAGE_TRIED);
+	i->m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED | MESSAGE_OVERDUE);
+	i->m->flags |= (uint16_t)((st.held ? MESSAGE_HELD : 0) | (st.warned ? MESSAGE_WARNED : 0) | (st.overdue ? MESSAGE_OVERDUE : 0) |
+	                          MESSAGE_TRIED);
 	words_put(&s->words, &i->m->reason);
 	i->m->reason = words_get(&s->words, st.reason);
 	free(i->destination);

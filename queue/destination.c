@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { DEFERRED_TURN = 4 };
+enum { DEFERRED_TURN = 4, RANK_TURN = 8 };
 
 struct destination *
 destination_new(struct span name, unsigned agent, const struct queue_params *p)
@@ -43,6 +43,7 @@ destination_free(struct destination **at, struct words *words)
 
 	words_put(words, &d->last);
 	list_remove(&d->rotor);
+	free(d->ranks);
 	free(d->name);
 	free(d);
 	*at = NULL;
@@ -68,11 +69,50 @@ flow_of(const struct message *m)
 	return (h ^ h >> 16) % DESTINATION_FLOWS;
 }
 
+static struct list *
+rank_of(struct destination *d, int priority)
+{
+	if (!d->ranks) {
+		d->ranks = malloc(sizeof(*d->ranks));
+		if (!d->ranks)
+			return NULL;
+		d->ranks->turn = 0;
+		for (int i = 0; i <= 2 * PRIORITY_MAX; i++)
+			list_init(&d->ranks->of[i]);
+	}
+	return &d->ranks->of[priority + PRIORITY_MAX];
+}
+
+static struct list *
+ready_list(struct destination *d, const struct message *m)
+{
+	int priority = message_priority(m);
+	struct list *rank = priority ? rank_of(d, priority) : NULL;
+
+	return rank ? rank : m->flags & MESSAGE_TRIED ? &d->retry : &d->fresh[flow_of(m)];
+}
+
+/* The first of those with a priority from high down to low. */
+static struct entry *
+pick_rank(const struct destination *d, int high, int low)
+{
+	for (int i = high; d->ranks && i >= low; i--)
+		if (!list_empty(&d->ranks->of[i + PRIORITY_MAX]))
+			return OWNER_OF(d->ranks->of[i + PRIORITY_MAX].next, struct entry, node);
+	return NULL;
+}
+
+bool
+destination_is_urgent(const struct destination *d)
+{
+	return pick_rank(d, PRIORITY_MAX, 1) != NULL;
+}
+
 void
 destination_add_ready(struct destination *d, struct entry *e)
 {
 	e->state = ENTRY_READY;
-	list_push(e->m->flags & MESSAGE_TRIED ? &d->retry : &d->fresh[flow_of(e->m)], &e->node);
+	list_push(ready_list(d, e->m), &e->node);
 	d->nready++;
 	d->nrcpts += e->count;
 }
@@ -110,8 +150,9 @@ destination_remove(struct destination *d, struct entry *e)
 	e->state = ENTRY_IDLE;
 }
 
-struct entry *
-destination_pick_ready(struct destination *d)
+/* Of those without a priority. */
+static struct entry *
+pick_plain(struct destination *d)
 {
 	if (!list_empty(&d->retry) && d->turn % DEFERRED_TURN == DEFERRED_TURN - 1)
 		return OWNER_OF(d->retry.next, struct entry, node);
@@ -124,6 +165,21 @@ destination_pick_ready(struct destination *d)
 		}
 	}
 	return list_empty(&d->retry) ? NULL : OWNER_OF(d->retry.next, struct entry, node);
+}
+
+/* RFC 6710 5.1, but each eighth turn is for the others, the last first. */
+struct entry *
+destination_pick_ready(struct destination *d)
+{
+	struct entry *urgent = pick_rank(d, PRIORITY_MAX, 1), *low = pick_rank(d, -1, -PRIORITY_MAX), *plain;
+	bool others = (urgent || low) && ++d->ranks->turn % RANK_TURN == 0;
+
+	if (urgent && !others)
+		return urgent;
+	if (low && others)
+		return low;
+	plain = pick_plain(d);
+	return plain ? plain : urgent ? urgent : low;
 }
 
 struct entry *
@@ -151,10 +207,8 @@ destination_prefers_due(struct destination *d, int64_t now)
 void
 destination_rotate(struct destination *d, struct entry *e)
 {
-	struct list *l = e->m->flags & MESSAGE_TRIED ? &d->retry : &d->fresh[flow_of(e->m)];
-
 	list_remove(&e->node);
-	list_push(l, &e->node);
+	list_push(ready_list(d, e->m), &e->node);
 }
 
 static uint32_t

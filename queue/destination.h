@@ -30,6 +30,12 @@ struct destination_limits {
 	int64_t minimal_backoff, maximal_backoff;
 };
 
+/* READY entries of messages with a priority, from -9 to 9 (RFC 6710). */
+struct destination_ranks {
+	struct list of[2 * PRIORITY_MAX + 1];
+	unsigned turn;
+};
+
 struct destination {
 	struct map_node by_name;
 	struct list rotor;     /* in the queue's ring of those that may start a job */
@@ -39,6 +45,7 @@ struct destination {
 	struct list fresh[DESTINATION_FLOWS], retry; /* READY entries */
 	struct list parked;                         /* WAITING until it answers */
 	struct list later[DESTINATION_LATER];       /* WAITING each for its own time */
+	struct destination_ranks *ranks;            /* NULL: there was none with a priority yet */
 	unsigned flow, turn;
 	uint32_t nready, nwaiting; /* entries */
 	uint64_t nrcpts;           /* recipients that wait here, ready or not */
@@ -68,8 +75,9 @@ void destination_add_waiting(struct destination *d, struct entry *e, int64_t due
 void destination_remove(struct destination *d, struct entry *e);
 
 /* The entry whose turn it is; it stays in its place until taken or moved.
- * Fresh before deferred, but every fourth turn is a deferred one's. */
+ * Those with a priority above 0 first, below 0 last; else fresh before deferred, but every fourth turn is a deferred one's. */
 struct entry *destination_pick_ready(struct destination *d);
+bool destination_is_urgent(const struct destination *d); /* one with a priority above 0 is ready */
 struct entry *destination_pick_due(const struct destination *d, int64_t now);
 bool destination_prefers_due(struct destination *d, int64_t now); /* one of each is there: whose turn? */
 /* Back to the end of its flow: others' turn. */

@@ -24,7 +24,7 @@ queue_look(struct queue *q, struct destination *d)
 	if (!now) {
 		list_remove(&d->rotor);
 	} else if (!list_linked(&d->rotor)) {
-		list_push(&q->rotor, &d->rotor);
+		list_insert(destination_is_urgent(d) ? &q->rotor : q->rotor.prev, &d->rotor);
 		queue_wake(q, 0);
 	}
 }
@@ -47,10 +47,9 @@ wake_entry(struct queue *q, struct destination *d, struct entry *e)
 		destination_remove(d, e);
 		part = e;
 	}
-	part->state = ENTRY_UNROUTED;
 	part->d = d;
 	d->waking += part->count;
-	list_push(&q->unrouted, &part->node);
+	queue_await_routing(q, part);
 }
 
 static void

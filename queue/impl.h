@@ -61,7 +61,7 @@ struct queue {
 	struct list job_list, ask_list;
 	struct list age[2];      /* by arrival; [1]: null sender */
 	struct message *warn[2]; /* the next one whose delay is looked at */
-	struct list unrouted;    /* entries */
+	struct list unrouted, urgent; /* entries; urgent: of messages with a priority above 0 */
 	struct list rotor;       /* destinations that may start a job */
 	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
 	struct list cache;
@@ -113,6 +113,7 @@ void queue_deleted_free(struct queue *q);
 /* routing.c */
 void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */
 void queue_run_routing(struct queue *q);
+void queue_await_routing(struct queue *q, struct entry *e); /* its chain is to be asked about */
 void queue_unroute(struct queue *q, struct message *m); /* takes it out of every list; open asks are forgotten */
 
 /* dispatch.c */

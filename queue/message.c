@@ -136,6 +136,7 @@ message_new_of(const struct record_envelope *e, struct roll *roll)
 	}
 	m->size = e->size;
 	m->ret = e->ret;
+	m->priority = e->priority;
 	m->flags = (uint16_t)((e->body8 ? MESSAGE_BODY8 : 0) | (e->smtputf8 ? MESSAGE_UTF8 : 0) | (e->blob ? MESSAGE_BLOB : 0) |
 	                      (e->report ? MESSAGE_REPORT : 0) | (e->held ? MESSAGE_HELD : 0) | (e->binary ? MESSAGE_BINARY : 0) |
 	                      (e->requiretls ? MESSAGE_REQUIRETLS : 0) | (e->tls_optional ? MESSAGE_TLS_OPTIONAL : 0));

@@ -126,6 +126,7 @@ struct message {
 	uint16_t jobs;            /* under way */
 	uint16_t flags;
 	uint8_t ret;
+	uint8_t priority;         /* as its record has it */
 	struct entry first;
 	struct recipient one;     /* rcpts points here when there is but one */
 };
@@ -140,6 +141,8 @@ bool roll_add(struct roll *r, const struct record_recipient *one); /* a fresh on
 bool roll_load(struct roll *r, struct span list); /* those of an encoded list, all fresh */
 void roll_free(struct roll *r);
 
+enum { PRIORITY_MAX = 9, PRIORITY_ZERO = 10 };
+static inline int message_priority(const struct message *m) { return m->priority ? m->priority - PRIORITY_ZERO : 0; }
 static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }
 
 /* From an envelope as accepted or as replayed; NULL: no memory or a broken list. */

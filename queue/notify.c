@@ -237,6 +237,7 @@ submit(struct queue *q, const struct message *about, const struct report *report
 	struct record_envelope e = { .id = id, .report = true, .recipients = 1, .size = buf_len(&c->bytes),
 		.client_name = q->p.myhostname, .protocol = SPAN("internal"), .smtputf8 = report->utf8,
 		.requiretls = (about->flags & MESSAGE_REQUIRETLS) != 0, /* RFC 8689 5 */
+		.priority = about->priority,                            /* RFC 6710 4.6 */
 		.body8 = utf8_has_8bit(buf_span(&c->bytes)), .blob = buf_len(&c->bytes) > q->p.inline_max };
 	struct buf list;
 	bool ok;

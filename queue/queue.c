@@ -29,6 +29,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->age[0]);
 	list_init(&q->age[1]);
 	list_init(&q->unrouted);
+	list_init(&q->urgent);
 	list_init(&q->rotor);
 	buf_init(&q->actions, ACTIONS_MAX);
 	list_init(&q->cache);

@@ -10,6 +10,13 @@
 #include "queue/impl.h"
 
 void
+queue_await_routing(struct queue *q, struct entry *e)
+{
+	e->state = ENTRY_UNROUTED;
+	list_push(message_priority(e->m) > 0 ? &q->urgent : &q->unrouted, &e->node);
+}
+
+void
 queue_start(struct queue *q, struct message *m)
 {
 	struct entry *e = m->flags & MESSAGE_LATER ? NULL : message_entry(m, NULL);
@@ -23,8 +30,7 @@ queue_start(struct queue *q, struct message *m)
 		queue_touch(q, m);
 		return;
 	}
-	e->state = ENTRY_UNROUTED;
-	list_push(&q->unrouted, &e->node);
+	queue_await_routing(q, e);
 	queue_wake(q, 0);
 }
 
@@ -92,18 +98,21 @@ queue_run_routing(struct queue *q)
 	bool more = true;
 
 	list_init(&waits);
-	while (more && !list_empty(&q->unrouted)) {
-		struct entry *e = OWNER_OF(q->unrouted.next, struct entry, node);
+	while (more && (!list_empty(&q->urgent) || !list_empty(&q->unrouted))) {
+		struct list *first = list_empty(&q->urgent) ? q->unrouted.next : q->urgent.next;
+		struct entry *e = OWNER_OF(first, struct entry, node);
 
 		more = ask_some(q, e);
 		list_remove(&e->node);
 		if (!e->head)
 			entry_done(e);
+		else if (e->m->asks < ASKS_MESSAGE)
+			queue_await_routing(q, e); /* others' turn */
 		else
-			list_push(e->m->asks < ASKS_MESSAGE ? &q->unrouted : &waits, &e->node); /* others' turn */
+			list_push(&waits, &e->node);
 	}
 	while (!list_empty(&waits))
-		list_push(&q->unrouted, list_shift(&waits));
+		queue_await_routing(q, OWNER_OF(list_shift(&waits), struct entry, node));
 }
 
 static struct ask *
@@ -357,8 +366,7 @@ queue_routing_lost(struct queue *q)
 		if (!e)
 			continue;
 		entry_chain(e, recipient);
-		e->state = ENTRY_UNROUTED;
-		list_push(&q->unrouted, &e->node);
+		queue_await_routing(q, e);
 	}
 }
 

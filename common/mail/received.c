@@ -112,6 +112,10 @@ received_build(struct buf *out, const struct received_new *r)
 		put_clean(out, r->recipient, true);
 		buf_puts(out, ">");
 	}
+	if (r->priority.n) { /* RFC 6710 7 */
+		buf_puts(out, " PRIORITY ");
+		put_word(out, r->priority);
+	}
 	buf_puts(out, ";\r\n\t");
 	buf_puts(out, date_format(date, r->time, r->zone));
 	buf_puts(out, "\r\n");

@@ -20,6 +20,7 @@ struct received_new {
 	struct span tls;         /* "TLSv1.3 cipher TLS_AES_256_GCM_SHA384", text for a comment */
 	struct span auth_user;   /* shown only if not empty */
 	struct span id;
+	struct span priority;    /* "-3"; empty: none was given */
 	struct span recipient;   /* canonical address, only for single-recipient messages */
 	int64_t time;
 	int zone;

@@ -131,6 +131,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.requiretls = (m->flags & MESSAGE_REQUIRETLS) != 0,
 		.tls_optional = (m->flags & MESSAGE_TLS_OPTIONAL) != 0,
 		.smtputf8 = (m->flags & MESSAGE_UTF8) != 0,
+		.priority = m->priority,
 		.by_ms = m->extra ? m->extra->by_ms : 0,
 		.by_mode = list || !m->extra ? 0 : m->extra->by_mode,
 		.ret = list ? 0 : m->ret,

@@ -161,6 +161,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 		.binary = m->binary,
 		.requiretls = m->requiretls,
 		.release_ms = m->release_ms,
+		.priority = m->priority,
 		.by_ms = m->by_ms,
 		.by_mode = m->by_mode,
 		.smtputf8 = m->smtputf8,

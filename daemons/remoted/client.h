@@ -64,6 +64,7 @@ struct client_settings {
 	X(AUTH, "AUTH")                            \
 	X(REQUIRETLS, "REQUIRETLS")                \
 	X(DELIVERBY, "DELIVERBY")                  \
+	X(MTPRIORITY, "MT-PRIORITY")               \
 	X(LIMITS, "LIMITS")
 enum client_extension_bit {
 #define X(name, keyword) CLIENT_BIT_##name,
@@ -91,6 +92,7 @@ struct client_mail {
 	bool body8, smtputf8;
 	bool binary;        /* not in lines: by BDAT to hosts with BINARYMIME alone (RFC 3030 3) */
 	bool requiretls;    /* for hosts with a good certificate and REQUIRETLS alone (RFC 8689), unless it is a report */
+	uint8_t priority;   /* 10 more than MT-PRIORITY; 0: none */
 	uint8_t by_mode;    /* enum by_mode of ipc/bounds.h; 0: by no time; else: */
 	int64_t (*by_left)(const struct client_mail *mail); /* seconds left, less than 0 when it is over (RFC 2852) */
 	uint8_t ret;        /* DSN RET: 0 none, 1 FULL, 2 HDRS */

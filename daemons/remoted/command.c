@@ -150,6 +150,8 @@ command_mail(const struct client *c)
 		buf_put(out, SPAN(" BODY=8BITMIME"));
 	if (needs_utf8(mail) && (extensions & CLIENT_EXT(SMTPUTF8)))
 		buf_put(out, SPAN(" SMTPUTF8"));
+	if (mail->priority && extensions & CLIENT_EXT(MTPRIORITY)) /* RFC 6710 4.2 */
+		buf_printf(out, " MT-PRIORITY=%d", mail->priority - 10);
 	if (mail->by_mode && extensions & CLIENT_EXT(DELIVERBY))
 		put_by(out, mail);
 	if (mail->requiretls && takes_requiretls(c))

@@ -503,7 +503,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	j->mail = (struct client_mail){
 		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
-		.binary = m->binary, .requiretls = m->requiretls, .by_mode = m->by_mode, .by_left = by_left, .to_lines = to_lines,
+		.binary = m->binary, .requiretls = m->requiretls, .priority = m->priority, .by_mode = m->by_mode, .by_left = by_left, .to_lines = to_lines,
 	};
 	j->health = DELIVER_UNTRIED;
 	j->login = arena_dup(&j->arena, m->login);

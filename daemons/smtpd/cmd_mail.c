@@ -70,6 +70,17 @@ mail_refusal(const struct session *s, struct span *text)
 }
 
 void
+mail_taken(struct session *s)
+{
+	const struct transaction *t = s->mail;
+
+	if (t->lowered) /* RFC 6710 4.1 */
+		reply(s, REPLY_PRIORITY, arena_printf(&s->mail_mem, "%d", t->priority - 10));
+	else
+		reply(s, REPLY_SENDER_OK, t->sender);
+}
+
+void
 cmd_mail(struct session *s, struct span args)
 {
 	struct address a;
@@ -103,7 +114,7 @@ cmd_mail(struct session *s, struct span args)
 	if (filter_on(s))
 		filter_mail(s); /* says it */
 	else
-		reply(s, REPLY_SENDER_OK, t->sender);
+		mail_taken(s);
 }
 
 static unsigned

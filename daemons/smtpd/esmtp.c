@@ -127,6 +127,25 @@ mail_by(struct target *to, struct span value, unsigned *status)
 	return mode == 'n' || to->t->by_s > 0;
 }
 
+/* RFC 6710 4.1: above 0 from those alone whom we trust, and as far. */
+static bool
+mail_priority(struct target *to, struct span value, unsigned *status)
+{
+	const struct session *s = to->s;
+	bool minus = span_starts(value, SPAN("-"));
+	int limit = s->trusted || s->user.n || s->policy->local ? (int)s->policy->conf->smtpd_mt_priority_limit : 0, n;
+	uint64_t digit;
+
+	(void)status;
+	value = span_from(value, minus);
+	if (value.n != 1 || !span_u64(value, 9, &digit) || (minus && digit == 0))
+		return false;
+	n = minus ? -(int)digit : (int)digit;
+	to->t->lowered = n > limit;
+	to->t->priority = (uint8_t)(10 + (n > limit ? limit : n));
+	return true;
+}
+
 static bool
 mail_ret(struct target *to, struct span value, unsigned *status)
 {

@@ -191,7 +191,7 @@ static void
 on_mail_answer(struct session *s, const struct ipc_filter_answer *m)
 {
 	if (!refused(m)) {
-		reply(s, REPLY_SENDER_OK, s->mail->sender);
+		mail_taken(s);
 		return;
 	}
 	s->rule = m->why;

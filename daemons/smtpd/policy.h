@@ -24,6 +24,7 @@
 	X(REQUIRETLS, "REQUIRETLS")                            \
 	X(FUTURERELEASE, "FUTURERELEASE")                      \
 	X(DELIVERBY, "DELIVERBY")                              \
+	X(MTPRIORITY, "MT-PRIORITY")                           \
 	X(LIMITS, "LIMITS")                                    \
 	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")

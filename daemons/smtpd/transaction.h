@@ -42,6 +42,8 @@ struct transaction {
 	bool binary;               /* BODY=BINARYMIME */
 	bool requiretls;           /* REQUIRETLS */
 	int64_t release_ms;        /* HOLDFOR, HOLDUNTIL; 0: none */
+	uint8_t priority;          /* 10 more than MT-PRIORITY; 0: none */
+	bool lowered;              /* it had asked for more */
 	int64_t by_s;              /* BY: seconds, from now or from the release on */
 	uint8_t by_mode;           /* enum by_mode; 0: none */
 	bool tls_optional;         /* its header says TLS-Required: No */
@@ -95,6 +97,9 @@ void transaction_routed_lost(struct session *s);
 void transaction_settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m);
 /* What else they want done with the message; r NULL: it is about no recipient. */
 void transaction_obey(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m);
+
+/* cmd_mail.c: the reply to MAIL that is in order. */
+void mail_taken(struct session *s);
 
 /* data.c: DATA or the first BDAT has been accepted; the 354 and the state are the caller's. */
 void data_begin(struct session *s, bool by_length);

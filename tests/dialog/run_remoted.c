@@ -239,7 +239,7 @@ new_mail(struct run *r, struct span rest)
 	r->mail.nrcpts = 0;
 	r->mail.size = 24;
 	r->mail.body8 = r->mail.binary = r->mail.requiretls = r->mail.smtputf8 = r->eightbit = false;
-	r->mail.ret = r->mail.by_mode = 0;
+	r->mail.ret = r->mail.by_mode = r->mail.priority = 0;
 	r->mail.envid = SPAN_NONE;
 	word = span_word(&rest);
 	r->mail.sender = span_eq(word, SPAN("<>")) ? SPAN_NONE : arena_dup(&r->arena, word);
@@ -248,6 +248,8 @@ new_mail(struct run *r, struct span rest)
 
 		if (span_starts(word, SPAN("size=")) && span_u64(span_from(word, 5), UINT64_MAX, &n))
 			r->mail.size = n;
+		else if (span_starts(word, SPAN("priority=")) && span_u64(span_from(word, 9), 19, &n))
+			r->mail.priority = (uint8_t)n;
 		else if (span_starts(word, SPAN("by=")) || span_starts(word, SPAN("late="))) {
 			struct span mode = span_from(word, span_chr(word, '=') + 1), left = span_cut(&mode, ';');
 

@@ -172,6 +172,8 @@ port_intake_open(void *owner, const struct ipc_intake_open *m)
 	    SPAN_ARG(m->sasl_user), m->ret, SPAN_ARG(m->envid), m->body8 ? "yes" : "no", m->smtputf8 ? "yes" : "no", (unsigned long long)m->size, m->hold ? " hold" : "", m->binary ? " binary" : "", m->requiretls ? " requiretls" : "");
 	if (m->release_ms)
 		dialog_action(x->dialog, "release in %llds", (long long)(m->release_ms / 1000 - port_time(x)));
+	if (m->priority)
+		dialog_action(x->dialog, "priority %d", m->priority - 10);
 	if (m->by_mode)
 		dialog_action(x->dialog, "by %llds mode %u", (long long)(m->by_ms / 1000 - port_time(x)), m->by_mode);
 	buf_reset(&x->content);

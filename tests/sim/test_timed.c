@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * Times that senders set to their messages (queue/timed.c).
+ * What senders say of their messages' time and order (queue/timed.c, ranks of queue/destination.c).
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -222,6 +222,45 @@ late_mail_is_told_of_once(void **state)
 	assert_int_equal(sim.reports, 2);
 }
 
+static char order[64];
+
+static struct sim_answer
+note_order(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	size_t n = strlen(order);
+
+	if (n + 1 < sizeof(order))
+		order[n] = recipient.p[0];
+	order[n + 1] = '\0';
+	return sim_good(s, name, recipient, job);
+}
+
+/* RFC 6710 5.1: higher ones first, equal ones as they came; each eighth turn is the lowest's, so that none waits for ever. */
+static void
+priority_is_the_order(void **state)
+{
+	static const struct {
+		char who[16];
+		int priority;
+	} mail[] = { { "n@one.test", 0 }, { "l@one.test", -9 }, { "m@one.test", -1 }, { "b@one.test", 4 }, { "a@one.test", 9 }, { "c@one.test", 4 },
+		{ "d@one.test", 1 }, { "e@one.test", 1 }, { "f@one.test", 1 }, { "g@one.test", 1 }, { "h@one.test", 1 } };
+
+	(void)state;
+	order[0] = '\0';
+	sim_host_add(&sim, "one.test", note_order);
+	sim.capacity = 0;
+	for (size_t i = 0; i < sizeof(mail) / sizeof(*mail); i++) {
+		sim.with.priority = mail[i].priority ? (uint8_t)(10 + mail[i].priority) : 0;
+		assert_true(sim_accept(&sim, "a@from.test", mail[i].who));
+	}
+	sim_run(&sim, sim.now + 1000);
+	assert_string_equal(order, "");
+	sim.capacity = 1;
+	sim.soon = true;
+	sim_run(&sim, sim.now + MINUTE);
+	assert_string_equal(order, "abcdefgmhnl");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -235,6 +274,7 @@ main(void)
 		T(late_mail_comes_back),
 		T(late_mail_under_way_is_let_finish),
 		T(late_mail_is_told_of_once),
+		T(priority_is_the_order),
 		T(held_beyond_its_time_it_goes_when_released),
 	};
 

@@ -365,6 +365,15 @@ on_intake_abort(struct channel *c, const struct ipc_intake_abort *m)
 	return true;
 }
 
+static bool
+on_intake_flush(struct channel *c, const struct ipc_intake_flush *m)
+{
+	struct intake *in = channel_owner(c);
+	uint8_t state = CONV_NONE;
+
+	return m->domain.n && channel_step(c, IPC_intake_flush, &state) && (queued_etrn(in->q, c, m) || true);
+}
+
 #define DISPATCH_DEF "ipc/intake.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
@@ -387,6 +396,7 @@ on_closed(struct channel *c, const struct fail *why)
 
 	if (why)
 		log_put(LOG_channel, "intake: %s", why->text);
+	queued_etrn_closed(in->q, c);
 	map_each(&in->transactions, abort_one, NULL);
 	in->c = NULL;
 	if (in->transactions.count == 0) {

@@ -139,6 +139,7 @@ on_boot(struct service *s, struct fail *why)
 	q->service = s;
 	s->state = q;
 	list_init(&q->intakes);
+	list_init(&q->etrns);
 	list_init(&q->agents);
 	list_init(&q->views);
 	queued_view_users(q);
@@ -262,6 +263,7 @@ finish(struct queued *q)
 {
 	timer_stop(&q->stop);
 	timer_stop(&q->wake);
+	queued_etrn_closed(q, NULL);
 	turn_cancel(&q->run);
 	worker_pool_free(&q->pool);
 	worker_pool_free(&q->files);

@@ -40,6 +40,7 @@ struct queued {
 	/* intake */
 	struct list intakes;
 	size_t intake_bytes;
+	struct list etrns; /* requests of ETRN; the first is worked on */
 	size_t inline_max;
 	int64_t space_at; /* when the file system was asked for its space */
 	bool full;        /* it has less than queue_minfree */
@@ -89,6 +90,10 @@ void queued_remove_blob(void *arg, const char *name, bool again);
 void queued_open_files(struct queued *q);
 /* The file for the content of message id; size: about how much, 0 if that is not known. */
 bool queued_new_blob(struct queued *q, struct blob *b, uint64_t id, uint64_t size, struct fail *why);
+/* etrn.c; false: the channel takes no answer. */
+bool queued_etrn(struct queued *q, struct channel *c, const struct ipc_intake_flush *m);
+void queued_etrn_closed(struct queued *q, const struct channel *c); /* NULL: all of them, the queue is about to go */
+
 size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */
 void queued_refuse_all(struct queued *q);         /* intake ends */
 

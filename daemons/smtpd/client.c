@@ -272,6 +272,7 @@ identify(struct client *c, int fd, const struct netaddr *peer, struct session_pe
 		who->address = netaddr_text(peer, address);
 		who->trusted = conf_nets_match(&block->mynetworks, bytes);
 		who->xforward = conf_nets_match(&block->xforward_hosts, bytes);
+		who->etrn = conf_nets_match(&block->etrn_hosts, bytes);
 		who->xclient = conf_nets_match(&block->xclient_hosts, bytes);
 		return;
 	}

@@ -17,6 +17,8 @@ extensions(struct session *s)
 		set &= ~EXT(STARTTLS);
 	if (s->user.n || !sasl_usable(&offer) || (s->policy->tls_first && !s->tls.n))
 		set &= ~EXT(AUTH);
+	if (!s->may_etrn)
+		set &= ~EXT(ETRN);
 	if (!s->may_xclient)
 		set &= ~EXT(XCLIENT);
 	if (!s->may_xforward)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC
  *
- * NOOP, VRFY, EXPN, HELP, QUIT, XCLIENT, and what is no mail at all.
+ * NOOP, VRFY, EXPN, ETRN, HELP, QUIT, XCLIENT, and what is no mail at all.
  */
+#include <stdio.h>
+
 #include "command.h"
+#include "mail/domain.h"
 
 void
 cmd_noop(struct session *s, struct span args)
@@ -77,10 +80,61 @@ cmd_vrfy(struct session *s, struct span args)
 	s->wait = WAIT_VRFY;
 }
 
+/* RFC 1985 5.1: nothing is sent to the client; what waits is tried where it goes. */
+void
+cmd_etrn(struct session *s, struct span args)
+{
+	struct ipc_intake_flush ask = { .below = args.p[0] == '@' };
+
+	if (!s->may_etrn || !(s->policy->extensions & EXT(ETRN))) {
+		reply_status_code(s, STATUS_DENIED_TEMP, 459, SPAN("Node not allowed: ETRN is not for you"));
+		return;
+	}
+	if (args.p[0] == '#') { /* RFC 1985 5.3 */
+		reply_status_code(s, STATUS_DENIED_TEMP, 459, SPAN("Node not allowed: there are no queues with names here"));
+		return;
+	}
+	args = span_from(args, ask.below);
+	if (args.n > B_HOST || !domain_valid(args, false)) {
+		reply_status(s, STATUS_BAD_ARGUMENT, SPAN("Syntax: ETRN domain"));
+		return;
+	}
+	if (!session_set(s, &s->subject, args)) {
+		reply_status(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
+		return;
+	}
+	ask.domain = s->subject;
+	if (!s->ports->ask_flush(s->owner, &ask)) {
+		reply_status_code(s, STATUS_SYSTEM_LOCAL_TEMP, 458, SPAN("Unable to queue messages now"));
+		return;
+	}
+	s->ask_id = ask.id;
+	s->wait = WAIT_FLUSH;
+}
+
+void
+session_on_flushed(struct session *s, const struct ipc_intake_flushed *m)
+{
+	char text[B_HOST + 80];
+
+	if (s->wait != WAIT_FLUSH || m->id != s->ask_id)
+		return;
+	s->wait = WAIT_CLIENT;
+	s->progress++;
+	if (m->status != STATUS_OK)
+		(void)snprintf(text, sizeof(text), "Unable to queue messages for node %.*s now", SPAN_ARG(s->subject));
+	else if (!m->count)
+		(void)snprintf(text, sizeof(text), "No messages waiting for node %.*s", SPAN_ARG(s->subject));
+	else
+		(void)snprintf(text, sizeof(text), "%llu pending messages for node %.*s started", (unsigned long long)m->count, SPAN_ARG(s->subject));
+	reply_status_code(s, m->status == STATUS_OK ? STATUS_OK : STATUS_SYSTEM_LOCAL_TEMP, m->status != STATUS_OK ? 458 : m->count ? 253 : 251,
+	    span_str(text));
+}
+
 static bool
 shown(const struct session *s, const struct command *c)
 {
-	return c->syntax[0] && c->run != cmd_refused && c->run != cmd_xclient && c->run != cmd_xforward &&
+	return c->syntax[0] && c->run != cmd_refused && c->run != cmd_xclient && c->run != cmd_xforward && (c->run != cmd_etrn || s->may_etrn) &&
 	    !(c->flags & (s->policy->lmtp ? COMMAND_SMTP : COMMAND_LMTP));
 }
 

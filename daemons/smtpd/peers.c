@@ -161,6 +161,18 @@ on_intake_refused(struct channel *ch, const struct ipc_intake_refused *m)
 	return true;
 }
 
+static bool
+on_intake_flushed(struct channel *ch, const struct ipc_intake_flushed *m)
+{
+	struct client *c = client_of_id(channel_owner(ch), m->id);
+
+	if (!c)
+		return true;
+	session_on_flushed(&c->session, m);
+	client_pump(c);
+	return true;
+}
+
 static void
 on_intake_closed(struct channel *c, const struct fail *why)
 {

@@ -45,6 +45,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		p->extensions |= EXT(FUTURERELEASE);
 	if (p->auth)
 		p->extensions |= EXT(AUTH);
+	if (l->etrn_hosts.n && !p->lmtp)
+		p->extensions |= EXT(ETRN);
 	if (l->xforward_hosts.n)
 		p->extensions |= EXT(XFORWARD);
 	if (l->xclient_hosts.n)

@@ -26,6 +26,7 @@
 	X(DELIVERBY, "DELIVERBY")                              \
 	X(MTPRIORITY, "MT-PRIORITY")                           \
 	X(LIMITS, "LIMITS")                                    \
+	X(ETRN, "ETRN")                                        \
 	X(XFORWARD, "XFORWARD")                                \
 	X(XCLIENT, "XCLIENT")
 

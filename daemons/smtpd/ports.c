@@ -62,6 +62,15 @@ binding(void *owner, struct span type, struct buf *out)
 	return stream_binding(&((struct client *)owner)->stream, type, out);
 }
 
+static bool
+ask_flush(void *owner, struct ipc_intake_flush *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->queued && ipc_send_intake_flush(d->queued, m);
+}
+
 static uint64_t
 new_queue_id(void *owner)
 {
@@ -245,6 +254,7 @@ note(void *owner, enum session_note what, struct span text)
 const struct session_ports client_ports = {
 	.output = output,
 	.ask_rcpt = ask_rcpt,
+	.ask_flush = ask_flush,
 	.ask_auth = ask_auth,
 	.ask_scram = ask_scram,
 	.ask_proof = ask_proof,

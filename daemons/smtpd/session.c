@@ -42,7 +42,7 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 {
 	*s = (struct session){
 		.ports = ports, .owner = owner, .policy = policy, .state = SESSION_START,
-		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_xforward = peer->xforward, .may_tls = peer->tls,
+		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_xforward = peer->xforward, .may_etrn = peer->etrn, .may_tls = peer->tls,
 	};
 	sasl_init(&s->sasl);
 	arena_init(&s->mem, SESSION_MEMORY);
@@ -317,6 +317,8 @@ session_on_peer_lost(struct session *s, enum session_peer_daemon who)
 		reply_status(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
 	} else if (who == PEER_ROUTED)
 		transaction_routed_lost(s);
+	else if (who == PEER_QUEUED && s->wait == WAIT_FLUSH)
+		session_on_flushed(s, &(struct ipc_intake_flushed){ .id = s->ask_id, .status = STATUS_SYSTEM_LOCAL_TEMP });
 	else if (who == PEER_QUEUED)
 		queued_lost(s);
 	else if (who == PEER_VERIFYD)
@@ -342,6 +344,7 @@ session_wait_ms(const struct session *s)
 	case WAIT_FILTER:
 		return FILTER_TIMEOUT_MS;
 	case WAIT_VRFY:
+	case WAIT_FLUSH:
 	case WAIT_RATE:
 	case WAIT_AUTH:
 		return ASK_TIMEOUT_MS;
@@ -383,7 +386,7 @@ sibling_silent(struct session *s)
 		s->ports->intake_abort(s->owner, t->id);
 		queued_lost(s);
 	} else
-		session_on_peer_lost(s, s->wait == WAIT_AUTH ? PEER_AUTHD : PEER_ROUTED);
+		session_on_peer_lost(s, s->wait == WAIT_AUTH ? PEER_AUTHD : s->wait == WAIT_FLUSH ? PEER_QUEUED : PEER_ROUTED);
 }
 
 void

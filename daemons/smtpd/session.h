@@ -47,6 +47,7 @@ struct session_ports {
 	bool (*ask_scram)(void *owner, struct ipc_auth_scram *m);
 	bool (*ask_proof)(void *owner, const struct ipc_auth_proof *m); /* with the id of ask_scram */
 	bool (*binding)(void *owner, struct span type, struct buf *out); /* channel binding data: struct sasl_offer */
+	bool (*ask_flush)(void *owner, struct ipc_intake_flush *m);
 	uint64_t (*new_queue_id)(void *owner);
 	bool (*intake_open)(void *owner, const struct ipc_intake_open *m);
 	bool (*intake_rcpt)(void *owner, const struct ipc_intake_rcpt *m);
@@ -81,6 +82,7 @@ enum session_wait {
 	WAIT_CLIENT, /* it does */
 	WAIT_RCPT,   /* routed's answers */
 	WAIT_VRFY,
+	WAIT_FLUSH,  /* queued's answer to ETRN */
 	WAIT_RATE,   /* routed says whether the client comes too often */
 	WAIT_GREET,  /* the greeting's time, smtpd_greet_wait */
 	WAIT_NAME,   /* the client's name, which access rules ask for */
@@ -100,6 +102,7 @@ struct session_peer {
 	bool trusted;        /* in mynetworks: may relay */
 	bool xclient;        /* may use XCLIENT */
 	bool xforward;       /* may use XFORWARD */
+	bool etrn;           /* may use ETRN */
 	bool tls;            /* there is a certificate to do TLS with */
 };
 
@@ -112,7 +115,7 @@ struct session {
 	struct arena mem;    /* the facts below */
 	struct span address, literal, name, helo, user, tls;
 	uint8_t state, wait; /* enum session_state, session_wait */
-	bool trusted, may_xclient, may_xforward, may_tls;
+	bool trusted, may_xclient, may_xforward, may_etrn, may_tls;
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
@@ -174,6 +177,7 @@ void session_on_filter_add(struct session *s, uint64_t id, struct span address);
 void session_on_filter_remove(struct session *s, uint64_t id, struct span address);
 void session_on_filter_piece(struct session *s, const struct ipc_filter_piece *m);
 void session_on_filters_lost(struct session *s); /* verifyd has gone, or is as good as gone */
+void session_on_flushed(struct session *s, const struct ipc_intake_flushed *m);
 void session_on_room(struct session *s);
 bool session_list_due(const struct session *s); /* in WAIT_LIST, with room: call the next once in each turn */
 void session_list_part(struct session *s);

@@ -11,7 +11,7 @@
 
 enum { RULES = 32, DUE = 256, CONF_TEXT = 65536 };
 
-enum sibling { ROUTED, AUTHD, QUEUED, SIBLINGS };
+enum sibling { ROUTED, AUTHD, QUEUED, SIBLINGS, FLUSHED /* queued, of another matter */ };
 
 struct rule {
 	struct span pattern; /* into the arena */
@@ -47,6 +47,7 @@ struct script {
 	size_t first, last;
 	uint64_t next_id, queue_id;
 	struct scram_script scram;
+	uint64_t pending; /* messages that ETRN finds; UINT64_MAX: queued is silent */
 	struct buf output, content;
 	int64_t left_ms;
 	unsigned progress, wait;
@@ -145,6 +146,20 @@ port_binding(void *owner, struct span type, struct buf *out)
 {
 	(void)owner;
 	return scram_script_binding(NULL, type, out);
+}
+
+static bool
+port_ask_flush(void *owner, struct ipc_intake_flush *m)
+{
+	struct script *x = owner;
+
+	dialog_action(x->dialog, "flush %.*s%s", SPAN_ARG(m->domain), m->below ? " and below" : "");
+	if (x->away[QUEUED])
+		return false;
+	m->id = ++x->next_id;
+	if (x->pending != UINT64_MAX)
+		push(x, (struct due){ .from = FLUSHED, .id = m->id, .status = STATUS_OK });
+	return true;
 }
 
 static uint64_t
@@ -260,6 +275,7 @@ static const struct session_ports ports = {
 	.ask_scram = port_ask_scram,
 	.ask_proof = port_ask_proof,
 	.binding = port_binding,
+	.ask_flush = port_ask_flush,
 	.new_queue_id = port_new_queue_id,
 	.intake_open = port_intake_open,
 	.intake_rcpt = port_intake_rcpt,
@@ -416,6 +432,8 @@ script_turn(void *core)
 		answer_rcpt(x, &due);
 	else if (due.from == AUTHD)
 		answer_auth(x, &due);
+	else if (due.from == FLUSHED)
+		session_on_flushed(&x->session, &(struct ipc_intake_flushed){ .id = due.id, .status = (uint16_t)due.status, .count = x->pending });
 	else if (due.id != UINT64_MAX)
 		answer_intake(x, &due);
 	emit(x);
@@ -545,9 +563,17 @@ do_peer(struct script *x, struct span rest)
 	x->peer.address = arena_dup(&x->mem, address);
 	x->peer.literal = arena_printf(&x->mem, "[%.*s]", SPAN_ARG(address));
 	x->peer.trusted = span_find(more, SPAN("trusted")) != SIZE_MAX;
+	x->peer.etrn = span_find(more, SPAN("etrn")) != SIZE_MAX;
 	x->peer.xforward = span_find(more, SPAN("xforward")) != SIZE_MAX;
 	x->peer.xclient = span_find(more, SPAN("xclient")) != SIZE_MAX;
 	return !x->started;
+}
+
+static bool
+do_pending(struct script *x, struct span rest)
+{
+	x->pending = UINT64_MAX;
+	return span_eq(rest, SPAN("silent")) || span_u64(rest, 1000000, &x->pending);
 }
 
 static bool
@@ -655,7 +681,7 @@ static const struct {
 } directives[] = {
 	{ SPAN_INIT("set"), do_set },           { SPAN_INIT("listener"), do_listener }, { SPAN_INIT("peer"), do_peer },
 	{ SPAN_INIT("certificate"), do_certificate }, { SPAN_INIT("rcpt"), do_rcpt },   { SPAN_INIT("auth"), do_auth },
-	{ SPAN_INIT("access"), do_access },
+	{ SPAN_INIT("access"), do_access },     { SPAN_INIT("pending"), do_pending },
 	{ SPAN_INIT("queued"), do_queued },     { SPAN_INIT("away"), do_away },         { SPAN_INIT("back"), do_back },
 	{ SPAN_INIT("lost"), do_lost },         { SPAN_INIT("handshake"), do_handshake }, { SPAN_INIT("name"), do_name },
 	{ SPAN_INIT("shutdown"), do_shutdown }, { SPAN_INIT("full"), do_full },         { SPAN_INIT("room"), do_room },

@@ -34,6 +34,8 @@ suite = Instance("""
 smtp_tcp_port = %d
 mynetworks = 127.0.0.0/8
 inet_protocols = ipv4
+smtpd_authorized_etrn_hosts = 127.0.0.1
+route sub.dial.test { nexthop = "[127.0.0.15]"; }
 route all.test { nexthop = "[127.0.0.11]"; }
 sender_dependent_relayhost_maps = inline:{alice@example.test=[127.0.0.13], bob@example.test=[127.0.0.13], carol@example.test=[127.0.0.14]}
 relayhost = [127.0.0.12]
@@ -181,6 +183,22 @@ def test_a_login_that_fails_keeps_the_mail():
     send("for carol", "carol@example.test", "x@far.test")
     has(suite.wait_log("delivery", "to=<x@far.test>", "status=deferred"), "535 5.7.8 no")
     assert not strict.messages
+
+
+def test_etrn_has_what_waits_tried():
+    d = talk()
+    late = ("127.0.0.15", PORT)
+    with suite.smtp() as s:
+        for n in range(3):
+            s.sendmail("eva@example.test", ["x@sub.dial.test"], "Subject: etrn %d\r\n\r\nx\r\n" % n)
+    wait_for(lambda: suite.log().count("to=<x@sub.dial.test>") >= 3, 20, "three deferrals")
+    peer = Peer(late, ("PIPELINING", "8BITMIME"))
+    starts(d.ask("ETRN dial.test"), "251 ")
+    starts(d.ask("ETRN @dial.test"), "253 2.0.0 3 ")
+    for n in range(3):
+        took(peer, "etrn %d" % n)
+    starts(d.ask("ETRN #sub"), "459 4.7.1 ")
+    d.close()
 
 
 def test_proxy_header_names_the_client():

@@ -96,6 +96,12 @@ on_intake_abort(struct channel *c, const struct ipc_intake_abort *m)
 #define DISPATCH_DEF "ipc/rcpt.def"
 #include "ipc/dispatch.h"
 #define DISPATCH_SIDE SERVER
+static bool
+on_intake_flush(struct channel *c, const struct ipc_intake_flush *m)
+{
+	return ipc_send_intake_flushed(c, &(struct ipc_intake_flushed){ .id = m->id });
+}
+
 #define DISPATCH_DEF "ipc/intake.def"
 #include "ipc/dispatch.h"
 

@@ -91,6 +91,7 @@ rdata_parse(enum dns_type type, struct span wire, struct arena *arena, struct rd
 		out->preference = (uint16_t)((unsigned char)wire.p[0] << 8 | (unsigned char)wire.p[1]);
 		return take_name(span_from(wire, 2), arena, true, out);
 	case DNS_PTR:
+	case DNS_CNAME:
 		return take_name(wire, arena, false, out);
 	case DNS_ADDR:
 		return (wire.n == 4 || wire.n == 16) && take_data(wire, arena, out);

@@ -9,7 +9,7 @@
 #include "base/arena.h"
 
 /* As the dns channel counts them (dns_ask.type). */
-enum dns_type { DNS_MX, DNS_ADDR, DNS_PTR, DNS_TXT, DNS_TLSA };
+enum dns_type { DNS_MX, DNS_ADDR, DNS_PTR, DNS_TXT, DNS_TLSA, DNS_CNAME };
 enum dns_result { DNS_OK, DNS_NO_NAME, DNS_NO_DATA, DNS_LATER, DNS_BOGUS };
 
 enum { RDATA_NAME = 256, RDATA_DATA = 4096 };

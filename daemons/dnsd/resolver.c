@@ -16,7 +16,7 @@
 enum { PARTS = 2, KEY = 300, ANSWER_ARENA = 1024 * 1024 };
 
 /* The types of the wire; RFC 1035, RFC 3596, RFC 6698. */
-enum { RR_A = 1, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
+enum { RR_A = 1, RR_CNAME = 5, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
 
 struct question;
 
@@ -312,7 +312,7 @@ ask_part(struct question *q, size_t i, int rrtype)
 static void
 ask_parts(struct question *q)
 {
-	static const int types[] = { [DNS_MX] = RR_MX, [DNS_PTR] = RR_PTR, [DNS_TXT] = RR_TXT, [DNS_TLSA] = RR_TLSA };
+	static const int types[] = { [DNS_MX] = RR_MX, [DNS_PTR] = RR_PTR, [DNS_TXT] = RR_TXT, [DNS_TLSA] = RR_TLSA, [DNS_CNAME] = RR_CNAME };
 
 	if (q->type != DNS_ADDR) {
 		ask_part(q, 0, types[q->type]);

@@ -261,6 +261,7 @@ add_group(struct destination *d, size_t from, size_t to)
 	struct destination_target *pool = arena_alloc(d->arena, sizeof(*pool) * DESTINATION_HOSTS_MAX * DESTINATION_ADDRESS_MAX);
 	size_t n[2] = { 0, 0 }, used = 0;
 	unsigned first = d->rules->prefer == DESTINATION_V4;
+	bool named = d->implicit || d->hop.kind == HOP_HOST || d->mx_secure;
 
 	if (!pool) {
 		d->exhausted = true;
@@ -274,8 +275,7 @@ add_group(struct destination *d, size_t from, size_t to)
 
 			if (j >= h->naddresses)
 				continue;
-			*t = (struct destination_target){ h->name, h->addresses[j], h->preference,
-				h->secure && (d->implicit || d->hop.kind == HOP_HOST || d->mx_secure), h->canonical };
+			*t = (struct destination_target){ h->name, h->addresses[j], h->preference, h->secure && named, named, h->canonical };
 			v4 = netaddr_family(&t->address) == AF_INET;
 			all[v4][n[v4]++] = t;
 			used++;

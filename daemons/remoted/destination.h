@@ -24,7 +24,7 @@ enum {
 enum destination_state { DESTINATION_ASKING, DESTINATION_READY, DESTINATION_FAILED };
 
 /* As the dns channel counts them. */
-enum destination_type { DESTINATION_MX, DESTINATION_ADDR, DESTINATION_TLSA = 4 };
+enum destination_type { DESTINATION_MX, DESTINATION_ADDR, DESTINATION_TLSA = 4, DESTINATION_CNAME };
 
 enum destination_result {
 	DESTINATION_OK,
@@ -52,6 +52,7 @@ struct destination_target {
 	struct netaddr address;
 	uint16_t preference;
 	bool secure;      /* MX and address are validated */
+	bool mx_secure;   /* that this is the host's name is, whatever its address */
 	struct span canonical; /* host after CNAMEs; empty: there are none */
 };
 

@@ -132,6 +132,18 @@ ask_tlsa(struct tlslookup *t, struct tlshost *h, struct span base)
 	return DANE_UNASKED;
 }
 
+/* RFC 7672 2.2.2: a name that leads out of the signed zones may still have records of its own. */
+static enum tlspolicy_dane
+ask_alias(struct tlslookup *t, struct tlshost *h)
+{
+	if (!lookup_start(&t->remoted->dns, &t->tlsa, DESTINATION_CNAME, h->host.name))
+		return DANE_INSECURE;
+	h->asked_alias = true;
+	t->current = h;
+	(void)timer_set(&t->timer, t->limit_ms);
+	return DANE_UNASKED;
+}
+
 static void
 on_record(struct lookup *l, const struct ipc_dns_record *m)
 {
@@ -139,7 +151,7 @@ on_record(struct lookup *l, const struct ipc_dns_record *m)
 	struct arena *arena = OWNER_OF(l, struct tlslookup, tlsa)->arena;
 	struct tls_tlsa record;
 
-	if (!h || m->data.n < 4)
+	if (!h || m->type != DESTINATION_TLSA || m->data.n < 4)
 		return;
 	h->seen++;
 	record = (struct tls_tlsa){ (uint8_t)m->data.p[0], (uint8_t)m->data.p[1], (uint8_t)m->data.p[2], span_from(m->data, 3) };
@@ -150,31 +162,38 @@ on_record(struct lookup *l, const struct ipc_dns_record *m)
 		h->records[h->host.ntlsa++] = record;
 }
 
-/* RFC 7672 2.2.2, 2.2.3: by the name that CNAMEs lead to, else by its own. */
+/* UNASKED: another question is under way. RFC 7672 2.2.2, 2.2.3: by the name that CNAMEs
+ * lead to, else by its own. */
+static enum tlspolicy_dane
+judge(struct tlslookup *t, struct tlshost *h, const struct ipc_dns_done *m)
+{
+	bool secure = m->result == DESTINATION_OK && m->secure;
+
+	if (m->result == DESTINATION_LATER || m->result == DESTINATION_BOGUS) {
+		h->host.why = arena_dup(t->arena, m->why);
+		h->host.forged = m->result == DESTINATION_BOGUS;
+		return DANE_FAILED;
+	}
+	if (h->asked_alias && !h->asked_original && !secure)
+		return DANE_INSECURE;
+	if (secure && h->seen)
+		return h->host.ntlsa ? DANE_USABLE : DANE_USELESS;
+	if (h->asked_original || (!h->asked_alias && span_caseeq(h->host.base, h->host.name)))
+		return DANE_NONE;
+	h->asked_original = true;
+	return ask_tlsa(t, h, h->host.name);
+}
+
 static void
 on_done(struct lookup *l, const struct ipc_dns_done *m)
 {
 	struct tlslookup *t = OWNER_OF(l, struct tlslookup, tlsa);
 	struct tlshost *h = t->current;
+	enum tlspolicy_dane dane = h ? judge(t, h, m) : DANE_UNASKED;
 
-	if (!h)
+	if (dane == DANE_UNASKED)
 		return;
-	if (m->result == DESTINATION_LATER || m->result == DESTINATION_BOGUS) {
-		h->host.why = arena_dup(t->arena, m->why);
-		h->host.forged = m->result == DESTINATION_BOGUS;
-		settle(t, h, DANE_FAILED);
-	} else if (m->result == DESTINATION_OK && m->secure && h->seen) {
-		settle(t, h, h->host.ntlsa ? DANE_USABLE : DANE_USELESS);
-	} else if (!h->asked_original && !span_caseeq(h->host.base, h->host.name)) {
-		enum tlspolicy_dane dane = ask_tlsa(t, h, h->host.name);
-
-		h->asked_original = true;
-		if (dane == DANE_UNASKED)
-			return;
-		settle(t, h, dane);
-	} else {
-		settle(t, h, DANE_NONE);
-	}
+	settle(t, h, dane);
 	ready(t);
 }
 
@@ -221,10 +240,10 @@ plan(struct tlslookup *t, struct tlshost *h, const struct destination_target *ta
 		h->planned = true;
 	} else if (!tlspolicy_wants_dane(&t->policy)) {
 		settle(t, h, DANE_UNASKED);
-	} else if (!target->secure) {
+	} else if (!target->secure && !(target->mx_secure && target->canonical.n)) {
 		settle(t, h, DANE_INSECURE);
 	} else {
-		dane = ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name);
+		dane = !target->secure ? ask_alias(t, h) : ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name);
 		if (dane == DANE_UNASKED)
 			return false;
 		settle(t, h, dane);

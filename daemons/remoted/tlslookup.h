@@ -23,7 +23,7 @@ struct tlshost {
 	struct tlsplan plan;
 	struct tls_tlsa *records; /* TLS_TLSA_MAX, while and after they come */
 	size_t seen;              /* of them, useless ones counted */
-	bool planned, asked_original;
+	bool planned, asked_original, asked_alias;
 	uint16_t port;
 };
 

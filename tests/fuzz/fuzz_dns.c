@@ -16,7 +16,7 @@ parse_records(struct span in, struct arena *arena)
 {
 	struct rdata r;
 
-	for (int type = DNS_MX; type <= DNS_TLSA; type++)
+	for (int type = DNS_MX; type <= DNS_CNAME; type++)
 		if (rdata_parse((enum dns_type)type, in, arena, &r)) {
 			for (size_t i = 0; i < r.name.n; i++)
 				if (!ascii_alnum(r.name.p[i]) && r.name.p[i] != '-' && r.name.p[i] != '_' && r.name.p[i] != '.')

@@ -135,6 +135,15 @@ host("mx.tlsafails.test", 9)
 mx("insecure.test", "mx.insecure.test", zone_of=insecure)
 host("mx.insecure.test", 10, zone_of=insecure)
 tlsa("mx.insecure.test", "3 1 1 " + OTHER, zone_of=insecure)
+# A signed name that leads there: its own records count.
+zone.append("mx.half.test. CNAME mx.insecure.test.")
+mx("half.test", "mx.half.test")
+tlsa("mx.half.test", "3 1 1 " + peers["mx.insecure.test"].certificate.key_digest())
+zone.append("mx.halfbad.test. CNAME mx.insecure.test.")
+mx("halfbad.test", "mx.halfbad.test")
+tlsa("mx.halfbad.test", "3 1 1 " + OTHER)
+zone.append("mx.halfnone.test. CNAME mx.insecure.test.")
+mx("halfnone.test", "mx.halfnone.test")
 # A zone that its parent says is signed, and is not.
 mx("forged.test", "mx.forged.test", zone_of=forged)
 host("mx.forged.test", 11, zone_of=forged)
@@ -404,6 +413,12 @@ def test_an_unsigned_zone_is_opportunistic():
     has(line, "status=sent")
     has(line, "unverified")
     has(explained("a@insecure.test"), "found without DNSSEC")
+
+
+def test_a_signed_alias_into_an_unsigned_zone():
+    has(outcome("a@half.test"), "verified by TLSA")
+    has(outcome("a@halfbad.test"), "dsn=4.7.5 status=deferred")
+    has(outcome("a@halfnone.test"), "status=sent")
 
 
 def test_a_forged_zone_stops_mail():

@@ -83,6 +83,9 @@ test_address_text_tlsa(void **state)
 	assert_false(rdata_parse(DNS_TXT, SPAN("\3ab"), &arena, &r));
 	assert_true(rdata_parse(DNS_TLSA, SPAN("\3\1\1x"), &arena, &r));
 	assert_false(rdata_parse(DNS_TLSA, SPAN("\3\1\1"), &arena, &r));
+	assert_true(rdata_parse(DNS_CNAME, SPAN("\2MX\1a\4test\0"), &arena, &r));
+	assert_true(span_eq(r.name, SPAN("mx.a.test")));
+	assert_false(rdata_parse(DNS_CNAME, SPAN("\0"), &arena, &r));
 }
 
 static void

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "store/mailbox.h"
+#include "sys/crc32c.h"
 
 /* One user's store in a directory of its own. */
 struct fixture {
@@ -576,6 +577,63 @@ test_facts(void **state)
 	view_close(&s.view);
 }
 
+static uint64_t
+objectid(struct fixture *f, const char *name)
+{
+	struct mailbox_status st;
+	struct fail why;
+
+	assert_true(store_status(f->store, span_str(name), &st, &why));
+	assert_true(st.objectid != 0);
+	return st.objectid;
+}
+
+/* The snapshot as releases before RFC 8474 wrote it: zeros where the id is. */
+static void
+forget_objectid(struct fixture *f)
+{
+	enum { AT = 96, HEAD = 160 }; /* of the id; of the header, its checksum last */
+	char path[128], head[HEAD];
+	uint32_t sum;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/pillarpost/snapshot", f->dir);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0 && pread(fd, head, HEAD, 0) == HEAD);
+	memset(head + AT, 0, 8);
+	sum = crc32c(0, span_of(head, HEAD - 4));
+	memcpy(head + HEAD - 4, &sum, 4);
+	assert_int_equal(pwrite(fd, head, HEAD, 0), HEAD);
+	close(fd);
+}
+
+static void
+test_a_folder_keeps_its_id(void **state)
+{
+	struct fixture *f = *state;
+	struct fail why;
+	uint64_t id, old;
+
+	assert_true(store_create(f->store, SPAN("Work"), &why));
+	id = objectid(f, "Work");
+	assert_true(objectid(f, "INBOX") != id);
+	assert_true(store_rename(f->store, SPAN("Work"), SPAN("Play"), &why));
+	assert_true(objectid(f, "Play") == id);
+	reopen(f);
+	assert_true(objectid(f, "Play") == id);
+	assert_true(store_create(f->store, SPAN("Work"), &why));
+	assert_true(objectid(f, "Work") != id);
+	/* an index of an older release gets one, and keeps it */
+	old = objectid(f, "INBOX");
+	store_free(&f->store);
+	forget_objectid(f);
+	open_store(f);
+	id = objectid(f, "INBOX");
+	assert_true(id != old);
+	reopen(f);
+	assert_true(objectid(f, "INBOX") == id);
+}
+
 int
 main(void)
 {
@@ -592,6 +650,7 @@ main(void)
 		T(test_folders),
 		T(test_copy_and_move),
 		T(test_facts),
+		T(test_a_folder_keeps_its_id),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

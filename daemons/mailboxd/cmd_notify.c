@@ -151,11 +151,26 @@ unknown_event(struct cmd *c)
 	return cmd_no(c, "An event that is not known here.");
 }
 
+static enum cmd_result
+open_step(struct cmd *c)
+{
+	struct notifying *x = c->state;
+	struct fail why;
+	bool more;
+
+	if (!notify_open(c->s, x->notify, &more, &why))
+		return cmd_no(c, "[NOTIFICATIONOVERFLOW] %s.", why.text);
+	if (more)
+		return cmd_later(c, open_step);
+	notify_start(c->s, x->notify, x->status);
+	x->notify = NULL;
+	return cmd_completed(c);
+}
+
 enum cmd_result
 cmd_notify(struct cmd *c)
 {
 	struct notifying *x = ARENA_NEW(c->arena, struct notifying);
-	struct fail why;
 
 	if (!x || !(x->notify = notify_new()))
 		return cmd_no(c, "[LIMIT] Command too large.");
@@ -170,8 +185,5 @@ cmd_notify(struct cmd *c)
 	}
 	if (x->unknown)
 		return unknown_event(c);
-	if (!notify_start(c->s, x->notify, x->status, &why))
-		return cmd_no(c, "[NOTIFICATIONOVERFLOW] %s.", why.text);
-	x->notify = NULL;
-	return cmd_completed(c);
+	return cmd_go(c, open_step);
 }

@@ -7,11 +7,15 @@
 #include "daemons/mailboxd/aside.h"
 #include "daemons/mailboxd/status.h"
 
-enum { ARENA_MAX = 1 << 20 };
+enum {
+	ARENA_MAX = 1 << 20,
+	OPEN_SLICE = 10, /* mailboxes opened before other sessions get their turn */
+};
 
 struct watch_mailbox {
 	struct list node; /* the notify's */
 	struct imap *session;
+	struct notify *notify; /* the session's, or to be it soon */
 	struct view view;
 	unsigned events;
 	struct mailbox_status told;
@@ -53,6 +57,24 @@ notify_free(struct notify **at)
 	*at = NULL;
 }
 
+/* RFC 5465 5.8: as if NOTIFY NONE had come.  What is being fetched of arrivals
+ * goes on, so what was asked for stays in memory. */
+static void
+overflow(struct imap *s, const char *text)
+{
+	struct notify *n = s->notify;
+
+	while (!list_empty(&n->watches))
+		watch_free(n, OWNER_OF(n->watches.next, struct watch_mailbox, node));
+	n->groups = NULL;
+	n->items = NULL;
+	n->selected = 0;
+	buf_put(&s->notes, SPAN("* OK [NOTIFICATIONOVERFLOW] "));
+	buf_puts(&s->notes, text);
+	buf_put(&s->notes, SPAN("\r\n"));
+	session_wake(&s->base);
+}
+
 /* ---- mailboxes that are held open ---- */
 
 static void
@@ -60,7 +82,7 @@ on_pending(struct view *v)
 {
 	struct watch_mailbox *w = v->owner;
 
-	w->changed = w->session->notify->changed = true;
+	w->changed = w->notify->changed = true;
 	session_wake(&w->session->base);
 }
 
@@ -84,6 +106,7 @@ watch_new(struct imap *s, struct notify *n, struct span name)
 	if (!w)
 		return NULL;
 	w->session = s;
+	w->notify = n;
 	w->view = (struct view){ .on_pending = on_pending, .owner = w };
 	if (!view_open(&w->view, s->user->store, name, true, NULL)) {
 		free(w);
@@ -98,7 +121,8 @@ watch_new(struct imap *s, struct notify *n, struct span name)
 struct watching {
 	struct imap *s;
 	struct notify *n;
-	bool overflow;
+	unsigned budget; /* of mailboxes that may be opened */
+	bool overflow, more;
 };
 
 static void
@@ -114,8 +138,14 @@ each_folder(void *arg, const struct folder *f)
 	if (!events)
 		return;
 	w = watch_find(x->n, f->name);
-	if (!w && x->n->nwatches < BOUND_NOTIFY)
+	if (!w && x->n->nwatches < BOUND_NOTIFY) {
+		if (!x->budget) {
+			x->more = true;
+			return;
+		}
+		x->budget--;
 		w = watch_new(x->s, x->n, f->name);
+	}
 	if (w) {
 		w->wanted = true;
 		w->events = events;
@@ -126,9 +156,9 @@ each_folder(void *arg, const struct folder *f)
 
 /* What is to be held open now.  False: too many. */
 static bool
-watch_all(struct imap *s, struct notify *n, struct fail *why)
+watch_all(struct imap *s, struct notify *n, unsigned budget, bool *more, struct fail *why)
 {
-	struct watching x = { s, n, false };
+	struct watching x = { s, n, budget, false, false };
 
 	LIST_EACH(&n->watches, node)
 		OWNER_OF(node, struct watch_mailbox, node)->wanted = false;
@@ -140,6 +170,7 @@ watch_all(struct imap *s, struct notify *n, struct fail *why)
 		if (!w->wanted)
 			watch_free(n, w);
 	}
+	*more = x.more;
 	return !x.overflow || fail_set(why, FAIL_LIMIT, 0, "Too many mailboxes are to be watched");
 }
 
@@ -164,20 +195,19 @@ say_all(struct imap *s, struct notify *n)
 }
 
 bool
-notify_start(struct imap *s, struct notify *n, bool status, struct fail *why)
+notify_open(struct imap *s, struct notify *n, bool *more, struct fail *why)
 {
-	struct notify *old = s->notify;
+	return watch_all(s, n, OPEN_SLICE, more, why);
+}
 
-	s->notify = n; /* whom the views turn to */
-	if (!watch_all(s, n, why)) {
-		s->notify = old;
-		return false;
-	}
+void
+notify_start(struct imap *s, struct notify *n, bool status)
+{
 	aside_clear(s); /* what it was to fetch was the old one's */
-	notify_free(&old);
+	notify_free(&s->notify);
+	s->notify = n;
 	if (status)
 		say_all(s, n);
-	return true;
 }
 
 /* RFC 5465 5.1 to 5.3: what of a mailbox that is not selected has changed. */
@@ -291,8 +321,7 @@ tell_session(struct imap *s, unsigned event, const struct folder *f, struct span
 	put_list(s, f, old);
 	if (!buf_ok(&s->notes)) { /* too slow a reader (RFC 5465 5.8) */
 		buf_reset(&s->notes);
-		notify_free(&s->notify);
-		buf_put(&s->notes, SPAN("* OK [NOTIFICATIONOVERFLOW] Too much happened.\r\n"));
+		overflow(s, "Too much happened.");
 	}
 	session_wake(&s->base);
 }
@@ -320,12 +349,11 @@ notify_again(struct imap *from)
 		struct session *base = OWNER_OF(node, struct session, node);
 		struct imap *s = OWNER_OF(base, struct imap, base);
 		struct fail why;
+		bool more;
 
-		if (base->ops != from->base.ops || !s->notify || watch_all(s, s->notify, &why))
+		if (base->ops != from->base.ops || !s->notify || watch_all(s, s->notify, BOUND_NOTIFY, &more, &why))
 			continue;
-		notify_free(&s->notify);
-		buf_put(&s->notes, SPAN("* OK [NOTIFICATIONOVERFLOW] Too many mailboxes are to be watched.\r\n"));
-		session_wake(base);
+		overflow(s, "Too many mailboxes are to be watched.");
 	}
 }
 

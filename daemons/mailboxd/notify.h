@@ -43,8 +43,11 @@ struct notify {
 
 struct notify *notify_new(void); /* NULL: no memory */
 void notify_free(struct notify **n);
-/* n, filled, takes the place of what the session had.  False: too much is asked for; n is the caller's. */
-bool notify_start(struct imap *s, struct notify *n, bool status, struct fail *why);
+/* Opens some of the mailboxes that n, filled but not yet the session's, is about.
+ * *more: not all of them are open.  False: too much is asked for. */
+bool notify_open(struct imap *s, struct notify *n, bool *more, struct fail *why);
+/* n takes the place of what the session had. */
+void notify_start(struct imap *s, struct notify *n, bool status);
 /* The STATUS responses that are due. */
 void notify_say(struct imap *s);
 enum notify_change { NOTIFY_CREATED, NOTIFY_DELETED, NOTIFY_RENAMED, NOTIFY_SUBSCRIBED };

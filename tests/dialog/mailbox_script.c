@@ -423,8 +423,8 @@ put_mail(struct script *s, struct span folder, struct span text)
 	if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)
 		return false;
 	close(fd);
-	for (unsigned i = 0; i < 60 && (s->session[0] || s->session[1]); i++)
-		(void)loop_turn(s->loop, 5); /* until the store has noticed */
+	for (unsigned i = 0; i < 60 && (s->session[0] || s->session[1]) && !s->woken[0]; i++)
+		(void)loop_turn(s->loop, 5); /* until the store has noticed, which a session that listens says */
 	return true;
 }
 

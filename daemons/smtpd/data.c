@@ -45,14 +45,15 @@ put_received(struct session *s)
 	const struct recipient *only = t->first;
 	int64_t now = s->ports->time(s->owner);
 	bool local = span_starts(s->address, SPAN("local")); /* a UNIX socket */
+	bool hidden = s->user.n && s->policy->conf->smtpd_hide_logged_in_client;
 	char uid[32];
 
 	while (only && only->state != RECIPIENT_GOOD)
 		only = only->next;
 	received_build(&t->frame, &(struct received_new){
-	    .helo = s->helo.n ? s->helo : s->literal,
+	    .helo = hidden ? SPAN_NONE : s->helo.n ? s->helo : s->literal,
 	    .client_name = s->name,
-	    .client_ip = local ? SPAN_NONE : s->address,
+	    .client_ip = local || hidden ? SPAN_NONE : s->address,
 	    .by = s->policy->conf->myhostname,
 	    .via = local ? SPAN("UNIX") : SPAN_NONE,
 	    .protocol = received_protocol(s->policy->lmtp, s->extended, s->tls.n > 0, s->user.n > 0, t->utf8),

@@ -114,11 +114,11 @@ static const struct row rows[] = {
 };
 
 static void
-check(const struct row *r, size_t number)
+check(const struct row *r, size_t number, enum tlswish wish, bool secure)
 {
 	static const struct tls_tlsa record = { 3, 1, 1, SPAN_INIT("x") };
-	struct tlspolicy p = { .level = r->level, .by_table = r->by_table };
-	struct tlspolicy_host host = { .name = SPAN(HOST), .base = SPAN("real.a.test"), .dane = r->dane, .tlsa = &record, .ntlsa = 1 };
+	struct tlspolicy p = { .level = r->level, .by_table = r->by_table, .wish = wish };
+	struct tlspolicy_host host = { .secure = secure, .name = SPAN(HOST), .base = SPAN("real.a.test"), .dane = r->dane, .tlsa = &record, .ntlsa = 1 };
 	struct tlspolicy_sts sts = { STS_NONE, SPAN_NONE };
 	struct tlsplan plan;
 	struct arena arena;
@@ -138,12 +138,41 @@ check(const struct row *r, size_t number)
 	arena_free(&arena);
 }
 
+/* RFC 8689 4.2.1: what a message requires; and 4.2.2: what TLS-Required: No does away with. */
+static void
+test_what_senders_want(void **state)
+{
+	static const struct {
+		enum tlswish wish;
+		bool secure;
+		struct row row;
+	} wishes[] = {
+		{ TLSWISH_REQUIRED, true, { CONF_TLS_NONE, false, NULL, DANE_UNASKED, false, TLS_LEVEL_VERIFY, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_REQUIRED, true, { CONF_TLS_MAY, true, NULL, DANE_UNASKED, false, TLS_LEVEL_VERIFY, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_REQUIRED, false, { CONF_TLS_MAY, true, NULL, DANE_UNASKED, false, TLS_LEVEL_VERIFY, TLSPLAN_NO_POLICY, "a.test .a.test" } },
+		{ TLSWISH_REQUIRED, false, { CONF_TLS_MAY, false, "enforce *.a.test", DANE_INSECURE, false, TLS_LEVEL_VERIFY, TLSPLAN_STS, HOST } },
+		{ TLSWISH_REQUIRED, false, { CONF_TLS_MAY, false, "testing *.a.test", DANE_INSECURE, false, TLS_LEVEL_VERIFY, TLSPLAN_STS, "a.test .a.test" } },
+		{ TLSWISH_REQUIRED, true, { CONF_TLS_MAY, false, NULL, DANE_USABLE, false, TLS_LEVEL_DANE, TLSPLAN_TLSA, "real.a.test a.test" } },
+		{ TLSWISH_REQUIRED, true, { CONF_TLS_DANE, false, NULL, DANE_USELESS, false, TLS_LEVEL_VERIFY, TLSPLAN_TLSA, HOST } },
+		{ TLSWISH_REQUIRED, true, { CONF_TLS_DANE, false, NULL, DANE_FAILED, true, TLS_LEVEL_MAY, TLSPLAN_TLSA, HOST } },
+		{ TLSWISH_REQUIRED, false, { CONF_TLS_VERIFY, false, NULL, DANE_UNASKED, false, TLS_LEVEL_VERIFY, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_OPTIONAL, true, { CONF_TLS_DANE, false, "enforce *.b.test", DANE_UNASKED, false, TLS_LEVEL_MAY, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_OPTIONAL, true, { CONF_TLS_MAY, false, "enforce *.b.test", DANE_UNASKED, false, TLS_LEVEL_MAY, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_OPTIONAL, true, { CONF_TLS_ENCRYPT, false, "enforce *.b.test", DANE_UNASKED, false, TLS_LEVEL_ENCRYPT, TLSPLAN_NO_POLICY, HOST } },
+		{ TLSWISH_OPTIONAL, true, { CONF_TLS_DANE_ONLY, false, NULL, DANE_NONE, true, TLS_LEVEL_DANE, TLSPLAN_NO_POLICY, HOST } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
+		check(&wishes[i].row, 1000 + i, wishes[i].wish, wishes[i].secure);
+}
+
 static void
 test_the_strictest_applies(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		check(&rows[i], i);
+		check(&rows[i], i, TLSWISH_NONE, false);
 }
 
 /* Whatever DNS and web say, a level that the administrator requires is not undercut. */
@@ -198,6 +227,7 @@ main(void)
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_patterns_of_mta_sts),
 		cmocka_unit_test(test_the_strictest_applies),
+		cmocka_unit_test(test_what_senders_want),
 		cmocka_unit_test(test_nothing_weakens_what_is_required),
 		cmocka_unit_test(test_names_where_there_are_none),
 	};

@@ -11,7 +11,7 @@
 #include "store/state.h"
 
 enum {
-	PURGE_FIRST_MS = 10 * 1000,
+	PURGE_FIRST_MS = 3 * 1000,
 	PURGE_MS = 60 * 60 * 1000,
 };
 

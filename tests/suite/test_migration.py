@@ -25,7 +25,7 @@ if os.geteuid() != 0:
 sys.path.insert(0, os.path.join(pillar.HERE, "../bench"))
 import peers  # noqa: E402
 
-suite = Instance(extra="mailbox_idle_time = 1s\nmailbox_autocreate =\n", users=("alice", "bob", "carol", "dave"))
+suite = Instance(extra="mailbox_idle_time = 1s\nmailbox_autocreate =\n", users=("alice", "bob", "carol", "dave", "erin"))
 NAMES = ("INBOX", "Work", "Work.2026", "Entw&APw-rfe")
 
 
@@ -43,6 +43,8 @@ class Dovecot(peers.Server):
         self.port, self.pop = self.base + 143, self.base + 110
         os.chown(self.dir + "/mail", self.users["vmail"], self.users["vmail"])
         os.makedirs(self.dir + "/run")
+        self.etc("dovecot/users", "boxed:{{PLAIN}}secret:{u}:{u}::{d}/mail/boxed::userdb_mail=mdbox:{d}/mail/boxed/mdbox\n".format(
+            d=self.dir, u=self.users["vmail"]))
         self.etc("dovecot/dovecot.conf", """protocols = imap pop3
 listen = 127.0.0.1
 base_dir = {d}/run
@@ -52,6 +54,14 @@ ssl = no
 disable_plaintext_auth = no
 mail_location = maildir:{d}/mail/%n
 first_valid_uid = 1
+passdb {{
+  driver = passwd-file
+  args = /etc/dovecot/users
+}}
+userdb {{
+  driver = passwd-file
+  args = /etc/dovecot/users
+}}
 passdb {{
   driver = static
   args = password=secret
@@ -109,9 +119,9 @@ def folder(c, name):
     return facts
 
 
-def account(c):
-    facts = {name: folder(c, name) for name in NAMES}
-    facts["subscribed"] = sorted(line.rsplit(b" ", 1)[1].strip(b'"') for line in c.lsub()[1] if line)
+def account(c, divider="."):
+    facts = {name: folder(c, name.replace(".", divider)) for name in NAMES}
+    facts["subscribed"] = sorted(line.rsplit(b" ", 1)[1].strip(b'"').replace(divider.encode(), b".") for line in c.lsub()[1] if line)
     c.logout()
     return facts
 
@@ -122,12 +132,13 @@ def uidls(c):
     return rows
 
 
-def fill():
-    c = dovecot.imap("alice")
-    for name in NAMES[1:]:
+def fill(user, divider="."):
+    c = dovecot.imap(user)
+    names = [name.replace(".", divider) for name in NAMES]
+    for name in names[1:]:
         c.create('"%s"' % name)
-    c.subscribe("Work.2026")
-    for name in NAMES:
+    c.subscribe('"%s"' % names[2])
+    for name in names:
         for n in range(7):
             text = "From: a@x.test\r\nSubject: %s %d\r\n\r\nGr\u00fc\u00dfe %d\r\n" % (name, n, n)
             flags = ("\\Seen", "\\Flagged $Forwarded", "\\Answered Urgent", "", "\\Draft Work Urgent", "\\Deleted", "")[n]
@@ -140,10 +151,10 @@ def fill():
         c.uid("STORE", "8", "+FLAGS", "(\\Deleted)")
         c.uid("EXPUNGE", "8")
         c.unselect()
-    return account(c)
+    return account(c, divider)
 
 
-fill_before = fill()
+fill_before = fill("alice")
 uidls_before = uidls(dovecot.pop3("alice"))
 
 
@@ -229,6 +240,21 @@ def test_an_export_carries_everything():
     shutil.copytree(out, dovecot.dir + "/mail/back")
     give(dovecot.dir + "/mail/back", dovecot.dir + "/mail")
     same(account(dovecot.imap("back")), before)
+
+
+def test_an_mdbox_account_comes_by_imap():
+    before = fill("boxed", "/")  # mdbox divides so by itself
+    uidls_of_box = uidls(dovecot.pop3("boxed"))
+    expect(os.path.isdir(dovecot.dir + "/mail/boxed/mdbox/storage"), True)
+    args = ("mailbox", "import", "erin@example.test", "--imap", "127.0.0.1:%d" % dovecot.port, "--login", "boxed")
+    has(suite.mailctl(*args, "--dry-run", input="secret\n").stdout, "4 folders, 20 messages")
+    expect(os.path.exists(suite.maildir("erin")), False)
+    has(suite.mailctl(*args, input="secret\n").stdout, "4 folders, 20 messages")
+    same(account(suite.imap("erin")), before)
+    expect(uidls(suite.pop3("erin")), uidls_of_box)
+    no_session("erin")
+    has(suite.mailctl(*args, input="secret\n").stdout, "INBOX: is there already")
+    has(suite.mailctl("mailbox", "import", "erin@example.test", "--imap", "192.0.2.1", "--login", "boxed", input="secret\n", check=False).stderr, "tunnel")
 
 
 def test_a_folder_and_an_account_move():

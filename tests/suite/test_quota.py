@@ -167,7 +167,7 @@ def test_what_was_kept_long_enough_goes():
     c.logout()
 
     def gone():
-        d = suite.imap("carol")  # a mailboxd of the new setting looks ten seconds after its start
+        d = suite.imap("carol")  # a mailboxd of the new setting looks soon after its start
         d.logout()
         return not kept()
     wait_for(gone, 60, "the end of what was kept")

@@ -16,25 +16,12 @@
 #include "store/kept.h"
 #include "store/name.h"
 #include "store/quota.h"
-#include "store/transfer.h"
 #include "sys/loop.h"
 #include "sys/priv.h"
 #include "sys/worker.h"
-#include "tools/mailctl/mailbox.h"
-
-#define ARRIVING "pillarpost-deleted-import" /* removed by itself if this is cut short */
+#include "tools/mailctl/mailbox_copy.h"
 
 enum { PROGRESS_AFTER_MS = 2000 };
-
-struct job {
-	struct mailctl *m;
-	struct transfer t;
-	struct span folder;
-	int64_t begun_ms;
-	bool shown;
-	int status;
-	uint64_t folders, messages, missing, size;
-};
 
 static int64_t
 now_ms(void)
@@ -47,10 +34,10 @@ now_ms(void)
 
 /* ---- telling ---- */
 
-static void
-on_progress(void *arg, uint64_t messages)
+void
+copy_progress(void *arg, uint64_t messages)
 {
-	struct job *j = arg;
+	struct copy_job *j = arg;
 
 	if (messages % 64 || j->m->quiet || !isatty(STDERR_FILENO) || now_ms() - j->begun_ms < PROGRESS_AFTER_MS)
 		return;
@@ -60,15 +47,15 @@ on_progress(void *arg, uint64_t messages)
 }
 
 static void
-clear_progress(struct job *j)
+clear_progress(struct copy_job *j)
 {
 	if (j->shown)
 		(void)fputs("\r\033[K", stderr);
 	j->shown = false;
 }
 
-static void
-say(struct job *j, const char *what)
+void
+copy_say(struct copy_job *j, const char *what)
 {
 	clear_progress(j);
 	if (j->m->json)
@@ -85,16 +72,16 @@ say(struct job *j, const char *what)
 		(void)printf(": %s, %llu messages\n", what, (unsigned long long)j->t.messages);
 }
 
-static bool
-problem(struct job *j, const char *text)
+bool
+copy_problem(struct copy_job *j, const char *text)
 {
 	clear_progress(j);
 	j->status = mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(j->folder), text);
 	return true; /* the others are gone on with */
 }
 
-static void
-add_up(struct job *j)
+void
+copy_add_up(struct copy_job *j)
 {
 	j->folders++;
 	j->messages += j->t.messages;
@@ -136,21 +123,21 @@ make_target(const char *path, int base, struct fail *why)
 static bool
 export_one(void *arg, struct span name)
 {
-	struct job *j = arg;
+	struct copy_job *j = arg;
 	struct fail why = { .text = "" };
 	char dir[STORE_NAME_MAX + 2];
 
 	j->folder = name;
 	(void)snprintf(dir, sizeof(dir), "%s%.*s", span_eq(name, SPAN("INBOX")) ? "" : ".", span_eq(name, SPAN("INBOX")) ? 0 : (int)name.n, name.p);
 	if (!transfer_folder(&j->t, name, dir, &why))
-		return problem(j, why.text);
-	add_up(j);
-	say(j, "exported");
+		return copy_problem(j, why.text);
+	copy_add_up(j);
+	copy_say(j, "exported");
 	return true;
 }
 
 static void
-finish(struct job *j)
+finish(struct copy_job *j)
 {
 	clear_progress(j);
 	if (!j->m->json && !j->m->quiet)
@@ -159,7 +146,7 @@ finish(struct job *j)
 }
 
 static bool
-copy_account_files(struct job *j, struct fail *why)
+copy_account_files(struct copy_job *j, struct fail *why)
 {
 	return transfer_file(&j->t, "subscriptions", why) && transfer_file(&j->t, "pillarpost-metadata", why);
 }
@@ -167,7 +154,7 @@ copy_account_files(struct job *j, struct fail *why)
 int
 mailbox_cmd_export(struct mailctl *m)
 {
-	struct job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = on_progress }, .begun_ms = now_ms() };
+	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress }, .begun_ms = now_ms() };
 	struct fail why = { .text = "" };
 	bool ok;
 
@@ -229,11 +216,10 @@ open_or_make(struct mailctl *m, const char *user, struct fail *why)
 	return m->dry_run ? -1 : make_home(m, why);
 }
 
-/* Whether the folder can be put there. False: it is settled, one way or the other. */
-static bool
-wanted(struct job *j)
+bool
+copy_wanted(struct copy_job *j, uint32_t uidvalidity, uint64_t messages)
 {
-	struct look from, to = { .state = LOOK_NEW };
+	struct look to = { .state = LOOK_NEW };
 	struct fail why = { .text = "" };
 	char dir[STORE_NAME_MAX + 2];
 	struct vfs *v = j->t.to < 0 ? NULL : maildir_vfs(j->t.to, "", &why);
@@ -244,43 +230,61 @@ wanted(struct job *j)
 		there = maildir_exists(v, span_eq(j->folder, SPAN("INBOX")) ? "" : dir);
 		vfs_posix_free(&v);
 	}
-	if (!look_folder(j->t.from, j->folder, true, &from, &why) || (there && !look_folder(j->t.to, j->folder, true, &to, &why)))
-		return !problem(j, why.text);
+	if (there && !look_folder(j->t.to, j->folder, true, &to, &why))
+		return !copy_problem(j, why.text);
+	if (!there || (to.files == 0 && to.status.messages == 0))
+		return true;
+	if (uidvalidity && to.status.uidvalidity == uidvalidity && to.status.messages >= messages) {
+		copy_say(j, "is there already");
+		return false;
+	}
+	return !copy_problem(j, "there are messages in it already: give that folder another name first (mailctl mailbox move)");
+}
+
+static bool
+wanted(struct copy_job *j)
+{
+	struct fail why = { .text = "" };
+	struct look from;
+
+	if (!look_folder(j->t.from, j->folder, true, &from, &why))
+		return !copy_problem(j, why.text);
 	j->t.messages = from.files;
 	j->t.missing = from.missing;
 	j->t.size = from.status.size;
-	if (!there || (to.files == 0 && to.status.messages == 0))
-		return true;
-	if (from.state == LOOK_GOOD && to.status.uidvalidity == from.status.uidvalidity && to.status.messages >= from.status.messages) {
-		say(j, "is there already");
+	return copy_wanted(j, from.state == LOOK_GOOD ? from.status.uidvalidity : 0, from.status.messages);
+}
+
+bool
+copy_clean(struct copy_job *j, struct fail *why)
+{
+	struct vfs *v = maildir_vfs(j->t.to, "", why);
+
+	if (!v)
 		return false;
-	}
-	return !problem(j, "there are messages in it already: give that folder another name first (mailctl mailbox move)");
+	kept_remove_tree(v, COPY_ARRIVING, 0);
+	vfs_posix_free(&v);
+	return true;
 }
 
 static bool
 import_one(void *arg, struct span name)
 {
-	struct job *j = arg;
+	struct copy_job *j = arg;
 	struct fail why = { .text = "" };
-	struct vfs *v;
 
 	j->folder = name;
 	if (!wanted(j))
 		return true;
 	if (j->m->dry_run) {
-		add_up(j);
-		say(j, "would be imported");
+		copy_add_up(j);
+		copy_say(j, "would be imported");
 		return true;
 	}
-	if (!(v = maildir_vfs(j->t.to, "", &why)))
-		return problem(j, why.text);
-	kept_remove_tree(v, ARRIVING, 0); /* of an import that was cut short */
-	vfs_posix_free(&v);
-	if (!transfer_folder(&j->t, name, ARRIVING, &why) || !transfer_adopt(&j->t, ARRIVING, name, &why))
-		return problem(j, why.text);
-	add_up(j);
-	say(j, "imported");
+	if (!copy_clean(j, &why) || !transfer_folder(&j->t, name, COPY_ARRIVING, &why) || !transfer_adopt(&j->t, COPY_ARRIVING, name, &why))
+		return copy_problem(j, why.text);
+	copy_add_up(j);
+	copy_say(j, "imported");
 	return true;
 }
 
@@ -300,64 +304,83 @@ subscribe(void *arg, struct span name)
 
 /* What the import brings is added to what the user has. */
 static bool
-import_account_files(struct job *j, struct fail *why)
+with_store(struct copy_job *j, bool (*act)(struct copy_job *, struct subscribing *), struct fail *why)
 {
 	struct loop *loop = loop_new();
 	struct worker_pool *pool = loop ? worker_pool_new(loop, 1) : NULL;
 	struct store_config config = { .loop = loop, .pool = pool, .base = fcntl(j->t.to, F_DUPFD_CLOEXEC, 3), .host = j->m->conf->myhostname, .locked = true };
 	struct subscribing s = { .store = pool && config.base >= 0 ? store_new(&config, why) : NULL, .ok = true, .why = why };
-	struct vfs *v = s.store ? maildir_vfs(j->t.from, "", why) : NULL;
-	bool ok = v && subscriptions_each(v, subscribe, &s, why) && s.ok;
+	bool ok = s.store && act(j, &s) && s.ok;
 
-	if (v)
-		vfs_posix_free(&v);
 	store_free(&s.store);
 	if (pool)
 		worker_pool_free(&pool);
 	if (loop)
 		loop_free(&loop);
-	return ok && transfer_file(&j->t, "pillarpost-metadata", why);
+	return ok;
 }
 
 static bool
-import_all(struct job *j, struct fail *why)
+take_account_files(struct copy_job *j, struct subscribing *s)
+{
+	struct vfs *v = maildir_vfs(j->t.from, "", s->why);
+	bool ok = v && subscriptions_each(v, subscribe, s, s->why);
+
+	if (v)
+		vfs_posix_free(&v);
+	return ok && transfer_file(&j->t, "pillarpost-metadata", s->why);
+}
+
+static bool
+take_imap(struct copy_job *j, struct subscribing *s)
+{
+	return copy_from_imap(j, subscribe, s, s->why);
+}
+
+static bool
+import_folders(struct copy_job *j, struct fail *why)
 {
 	struct mailctl *m = j->m;
+
+	if (m->imap)
+		return m->dry_run ? copy_from_imap(j, NULL, NULL, why) : with_store(j, take_imap, why);
+	m->args++; /* folders stand behind the directory */
+	m->nargs--;
+	if (m->nargs > 1)
+		return mailbox_each_named(m, import_one, j, why);
+	return look_folders(j->t.from, import_one, j, why) && (m->dry_run || with_store(j, take_account_files, why));
+}
+
+static bool
+import_all(struct copy_job *j, struct fail *why)
+{
 	struct vfs *v;
 	bool ok;
 
-	m->args++; /* folders stand behind the directory */
-	m->nargs--;
-	if (!m->dry_run) {
-		if (!(v = maildir_vfs(j->t.to, "", why)))
-			return false;
-		ok = maildir_make(v, "", why); /* a new home */
-		vfs_posix_free(&v);
-		if (!ok)
-			return false;
-	}
-	if (m->nargs > 1)
-		return mailbox_each_named(m, import_one, j, why);
-	ok = look_folders(j->t.from, import_one, j, why) && (m->dry_run || import_account_files(j, why));
-	if (ok && !m->dry_run && (v = maildir_vfs(j->t.to, "", why))) {
-		quota_forget(v); /* counted anew when it is asked next */
-		vfs_posix_free(&v);
-	}
+	if (j->m->dry_run)
+		return import_folders(j, why);
+	if (!(v = maildir_vfs(j->t.to, "", why)))
+		return false;
+	ok = maildir_make(v, "", why) && /* a new home */
+	    import_folders(j, why);
+	quota_forget(v); /* counted anew when it is asked next */
+	vfs_posix_free(&v);
 	return ok;
 }
 
 int
 mailbox_cmd_import(struct mailctl *m)
 {
-	struct job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = on_progress }, .begun_ms = now_ms() };
+	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress }, .begun_ms = now_ms() };
 	struct fail why = { .text = "" };
 	bool ok;
 
 	j.t.arg = &j;
-	if (m->nargs < 2 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox import NAME@DOMAIN DIRECTORY [FOLDER ...] [--dry-run]");
-	j.t.from = open(m->args[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ok = j.t.from >= 0 || fail_errno(&why, 0, "%s", m->args[1]);
+	if (m->nargs < (m->imap ? 1 : 2) || (m->imap && (m->nargs > 1 || !m->login)) || !strchr(m->args[0], '@'))
+		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox import NAME@DOMAIN DIRECTORY [FOLDER ...] | NAME@DOMAIN --imap HOST[:PORT] --login LOGIN [--dry-run]");
+	if (!m->imap)
+		j.t.from = open(m->args[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ok = m->imap || j.t.from >= 0 || fail_errno(&why, 0, "%s", m->args[1]);
 	if (ok)
 		j.t.to = open_or_make(m, m->args[0], &why);
 	ok = ok && (j.t.to >= 0 ? look_lock(j.t.to, &why) : !why.text[0]) && import_all(&j, &why);
@@ -378,12 +401,12 @@ mailbox_cmd_import(struct mailctl *m)
 static bool
 count_files(void *arg, struct span name)
 {
-	struct job *j = arg;
+	struct copy_job *j = arg;
 	struct look l;
 	struct fail why;
 
 	if (!look_folder(j->t.to, name, true, &l, &why))
-		return problem(j, why.text);
+		return copy_problem(j, why.text);
 	j->messages += l.files + l.status.messages;
 	return true;
 }
@@ -415,7 +438,7 @@ exchange(const char *from, const char *to, bool both, struct fail *why)
 
 /* That both belong to one owner, who this process is from then on; that nobody uses them; that no mail is in the second. */
 static bool
-may_move(struct job *j, const char *to, struct fail *why)
+may_move(struct copy_job *j, const char *to, struct fail *why)
 {
 	struct stat a, b;
 	bool both = j->t.to >= 0;
@@ -434,7 +457,7 @@ may_move(struct job *j, const char *to, struct fail *why)
 }
 
 static bool
-move_account(struct job *j, const char *from, const char *to, struct fail *why)
+move_account(struct copy_job *j, const char *from, const char *to, struct fail *why)
 {
 	struct mailctl *m = j->m;
 	char from_home[B_PATH];
@@ -453,7 +476,7 @@ move_account(struct job *j, const char *from, const char *to, struct fail *why)
 }
 
 static bool
-rename_folder(struct job *j, struct span from, struct span to, struct fail *why)
+rename_folder(struct copy_job *j, struct span from, struct span to, struct fail *why)
 {
 	struct loop *loop = loop_new();
 	struct worker_pool *pool = loop ? worker_pool_new(loop, 1) : NULL;
@@ -475,7 +498,7 @@ rename_folder(struct job *j, struct span from, struct span to, struct fail *why)
 }
 
 static bool
-move_folder(struct job *j, struct fail *why)
+move_folder(struct copy_job *j, struct fail *why)
 {
 	struct mailctl *m = j->m;
 	struct buf from, to;
@@ -497,7 +520,7 @@ move_folder(struct job *j, struct fail *why)
 int
 mailbox_cmd_move(struct mailctl *m)
 {
-	struct job j = { .m = m, .t = { .from = -1, .to = -1 } };
+	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1 } };
 	struct fail why = { .text = "" };
 	bool ok;
 

@@ -22,7 +22,7 @@ struct mailctl {
 	bool json, dry_run, password_stdin, sandbox, widen;
 	bool follow, received;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
-	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids;
+	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids, *imap, *login;
 	uint64_t limit;
 	struct arena arena;
 	/* NULL: `user list` prints a user */

@@ -109,6 +109,8 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--since", offsetof(struct mailctl, since) },
 		{ "--log", offsetof(struct mailctl, log) },
 		{ "--size", offsetof(struct mailctl, size) },
+		{ "--imap", offsetof(struct mailctl, imap) },
+		{ "--login", offsetof(struct mailctl, login) },
 		{ "--uids", offsetof(struct mailctl, uids) },
 		{ "--messages", offsetof(struct mailctl, messages) },
 	};

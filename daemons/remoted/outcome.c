@@ -30,6 +30,8 @@ send_result(struct job *j, size_t i)
 static void
 settle_rest(struct job *j)
 {
+	bool later = j->last.outcome == VERDICT_DEFERRED; /* what one host cannot have for good another may, which was not to be reached */
+
 	if (j->last.outcome == VERDICT_PENDING)
 		j->last = verdict_make(STATUS_TEMP, &j->arena, "no mail server was tried");
 	for (size_t i = 0; i < j->mail.nrcpts; i++) {
@@ -38,8 +40,7 @@ settle_rest(struct job *j)
 
 		if (v->outcome != VERDICT_PENDING)
 			continue;
-		/* What this host cannot have for good another may, which was not to be reached. */
-		if (o->held.outcome == VERDICT_DEFERRED || (o->held.outcome == VERDICT_FAILED && j->last.outcome != VERDICT_DEFERRED)) {
+		if (o->held.outcome == VERDICT_DEFERRED || (o->held.outcome == VERDICT_FAILED && !later)) {
 			*v = o->held;
 			o->peer = o->held_peer;
 			o->tls = o->held_tls;

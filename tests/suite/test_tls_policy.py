@@ -529,5 +529,44 @@ def test_policies_outlive_their_process():
     expect([name for name, _ in fetched[before:] if name == "mta-sts.enforced.test"], [])
 
 
+def send_by(to, option=None, header="", words=()):
+    """Over TLS, with an option of MAIL or a header field; the delivery line of it that has these words."""
+    with suite.smtp() as s:
+        s.starttls(context=suite.context())
+        s.ehlo()
+        has(s.ehlo_resp.decode(), "REQUIRETLS")
+        code, text = s.mail("alice@example.test", [option] if option else [])
+        expect(code, 250)
+        expect(s.rcpt(to)[0], 250)
+        code, text = s.data("%sSubject: %s\r\n\r\nhello\r\n" % (header, to))
+        expect(code, 250)
+    name = text.decode().split()[-1]
+    return suite.wait_log("delivery", "id=" + name, "to=<%s>" % to, *words)
+
+
+def test_requiretls_goes_to_proven_hosts_alone():
+    """RFC 8689 4.2.1"""
+    good = peers["mx.good.test"]
+    has(send_by("required@ta.test", "REQUIRETLS"), "dsn=5.7.30 status=bounced")
+    good.extensions.append("REQUIRETLS")
+    line = send_by("required@good.test", "REQUIRETLS")
+    has(line, "verified by TLSA")
+    has(line, "status=sent")
+    has([m for m in good.messages if "required@good.test" in str(m.rcpts)][-1].mail, " REQUIRETLS")
+    # a host that cannot be proven gives way to the next; where there is none, mail goes back
+    has(send_by("required@fallback.test", "REQUIRETLS"), "relay=mx.good.test")
+    for to in ("required@useless.test", "required@plain.test"):
+        has(send_by(to, "REQUIRETLS"), "dsn=5.7.10 status=bounced")
+    report = [text for text in (open(p, errors="replace").read() for p in suite.wait_mail(4, "alice")) if "required@ta.test" in text][0]
+    has(report, "text/rfc822-headers")
+
+
+def test_tls_required_no_puts_the_recipients_policy_aside():
+    """RFC 8689 4.2.2"""
+    send_by("optional@bad.test", header="TLS-Required: No\r\n", words=("status=sent",))  # after its turn behind the others
+    expect([m.rcpts for m in peers["mx.bad.test"].messages], [["RCPT TO:<optional@bad.test>"]])
+    has(send_by("optional@hop.test", header="TLS-Required: No\r\n"), "status=deferred")  # our own table wants verify
+
+
 if __name__ == "__main__":
     main(globals())

@@ -6,6 +6,7 @@ import atexit
 import base64
 import email
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -199,6 +200,27 @@ def test_etrn_has_what_waits_tried():
         took(peer, "etrn %d" % n)
     starts(d.ask("ETRN #sub"), "459 4.7.1 ")
     d.close()
+
+
+def test_times_and_priorities_of_submitted_mail():
+    """FUTURERELEASE, DELIVERBY, MT-PRIORITY, in and out."""
+    rich.extensions += ["DELIVERBY", "MT-PRIORITY"]
+    with suite.submission("alice") as s:
+        has(s.ehlo_resp.decode(), "FUTURERELEASE ")
+        for subject, options, rcpts in (("released", ["HOLDFOR=2", "MT-PRIORITY=3", "BY=1000;RT"], ["x@all.test"]), ("far", ["HOLDFOR=3600"], ["x@all.test"]),
+                                        ("in time", ["BY=1000;R"], ["in-time@none.test"]), ("told", ["BY=1000;N"], ["told@none.test"])):
+            s.sendmail("alice@example.test", rcpts, "Subject: %s\r\n\r\nx\r\n" % subject, mail_options=options)
+    has(suite.wait_log("delivery", "to=<in-time@none.test>"), "dsn=5.3.3 status=bounced")
+    has(suite.wait_log("delivery", "to=<told@none.test>"), "status=sent")
+    listing = suite.mailctl("queue", "list").stdout
+    has(listing, "as its sender asked")
+    m = took(rich, "released")
+    assert re.search(r" BY=99[0-9];RT", m.mail) and " MT-PRIORITY=0" in m.mail, m.mail  # nobody has allowed more than 0
+    has(m.data.decode(), " PRIORITY 0;")
+    suite.wait_log("queue", "released: its time has come")
+    expect([m for m in rich.messages if b"Subject: far" in m.data], [])
+    for words in (("Action: relayed", "told@none.test"), ("Action: failed", "in-time@none.test"), ("Action: relayed", "x@all.test")):
+        wait_for(lambda: [p for p in suite.wait_mail(1, "alice") if all(w in open(p, errors="replace").read() for w in words)], 20, words)
 
 
 def test_proxy_header_names_the_client():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "mail/content.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "mail/charset.h"
@@ -302,6 +303,45 @@ next_dot(struct span s)
 	return s.n;
 }
 
+enum { BLOCK = 64 };
+
+/* A dot behind LF; the byte before is looked at, too. In a form that compilers make vector instructions of. */
+static bool
+has_dot(const char *p, size_t n)
+{
+	unsigned char found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found |= (unsigned char)((p[(ptrdiff_t)i - 1] == '\n') & (p[i] == '.'));
+	return found != 0;
+}
+
+static void
+note_last(struct stuff *s, struct span run)
+{
+	s->last[0] = run.n > 1 ? run.p[run.n - 2] : s->last[1];
+	s->last[1] = run.p[run.n - 1];
+}
+
+bool
+stuff_plain(struct stuff *s, struct span in)
+{
+	size_t at = 1;
+
+	if (in.n == 0)
+		return true;
+	if (in.p[0] == '.' && s->last[1] == '\n')
+		return false;
+	for (; in.n - at >= BLOCK; at += BLOCK)
+		if (has_dot(in.p + at, BLOCK))
+			return false;
+	if (has_dot(in.p + at, in.n - at))
+		return false;
+	s->dot = false;
+	note_last(s, in);
+	return true;
+}
+
 bool
 stuff_next(struct stuff *s, struct span *in, struct span *run)
 {
@@ -315,8 +355,7 @@ stuff_next(struct stuff *s, struct span *in, struct span *run)
 	s->dot = false;
 	*run = span_sub(*in, 0, next_dot(*in));
 	*in = span_from(*in, run->n);
-	s->last[0] = run->n > 1 ? run->p[run->n - 2] : s->last[1];
-	s->last[1] = run->p[run->n - 1];
+	note_last(s, *run);
 	return true;
 }
 

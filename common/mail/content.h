@@ -84,6 +84,8 @@ struct stuff {
 	bool dot;     /* the extra dot of this line has been put out */
 };
 void stuff_init(struct stuff *s);
+/* Whether the input can go out as it is; then it counts as put out. False: nothing has happened. */
+bool stuff_plain(struct stuff *s, struct span in);
 /* False when *in is exhausted. */
 bool stuff_next(struct stuff *s, struct span *in, struct span *run);
 /* ".\r\n", with a CRLF in front where the content did not end with one. */

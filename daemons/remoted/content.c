@@ -109,25 +109,61 @@ content_writer_init(struct content_writer *w, const struct remote_content *c, bo
 	stuff_init(&w->stuff);
 }
 
+/* Out, with what dots it needs. */
+static void
+put_stuffed(struct content_writer *w, struct stream *to, struct span in)
+{
+	struct span run;
+
+	while (stuff_next(&w->stuff, &in, &run))
+		stream_put(to, run);
+}
+
+/* A block is read to where it goes out from, and moved only when it needs dots. 0: unreadable. */
+static size_t
+read_block(struct content_writer *w, struct stream *to)
+{
+	char block[CONTENT_BLOCK];
+	struct buf *out = stream_out(to);
+	char *room = buf_room(out, CONTENT_BLOCK);
+	struct span in;
+
+	if (!room)
+		return 0;
+	in = block_at(w->content, w->at, room);
+	if (w->raw || stuff_plain(&w->stuff, in)) {
+		buf_added(out, in.n);
+		return in.n;
+	}
+	memcpy(block, in.p, in.n);
+	put_stuffed(w, to, span_of(block, in.n));
+	return in.n;
+}
+
+static size_t
+copy_block(struct content_writer *w, struct stream *to)
+{
+	struct span in = block_at(w->content, w->at, NULL);
+
+	if (w->raw)
+		stream_put(to, in);
+	else
+		put_stuffed(w, to, in);
+	return in.n;
+}
+
 enum content_written
 content_write(struct content_writer *w, struct stream *to)
 {
-	char block[CONTENT_BLOCK];
-	struct span in, run;
+	size_t n;
 
 	while (w->at < w->content->size) {
 		if (stream_full(to))
 			return CONTENT_BLOCKED;
-		in = block_at(w->content, w->at, block);
-		if (in.n == 0)
+		n = w->content->bytes ? copy_block(w, to) : read_block(w, to);
+		if (n == 0)
 			return CONTENT_UNREADABLE;
-		w->at += in.n;
-		if (w->raw) {
-			stream_put(to, in);
-			continue;
-		}
-		while (stuff_next(&w->stuff, &in, &run))
-			stream_put(to, run);
+		w->at += n;
 	}
 	if (!w->raw)
 		stream_put(to, stuff_tail(&w->stuff));

@@ -208,6 +208,72 @@ limits(void **state)
 	}
 }
 
+/* Many lines are taken in one step: a fault at each place of them must still be seen. */
+static void
+one_fault_anywhere_in_long_content(void **state)
+{
+	static const struct {
+		char with;
+		unsigned status;
+	} faults[] = { { '\r', STATUS_BARE_CR }, { '\n', STATUS_BARE_LF }, { '\0', STATUS_NUL_BYTE } };
+	static const struct content_limits limits = { .line = 78 };
+	static const char head[] = "A: b\r\n\r\n", end[] = ".\r\n";
+	char text[sizeof(head) + 8 * 80 + sizeof(end)];
+	size_t n = sizeof(head) - 1;
+
+	(void)state;
+	memcpy(text, head, n);
+	for (int line = 0; line < 8; line++) {
+		memset(text + n, 'a' + line, 78);
+		memcpy(text + n + 78, "\r\n", 2);
+		n += 80;
+	}
+	memcpy(text + n, end, 3);
+	n += 3;
+	for (size_t at = sizeof(head) - 1; at < n - 5; at++)
+		for (unsigned i = 0; i < 3; i++) {
+			char was = text[at];
+			struct fed f;
+
+			if (was == '\r' || was == '\n')
+				continue;
+			text[at] = faults[i].with;
+			for (size_t piece = 63; piece <= n; piece += 97) {
+				feed(&f, span_of(text, n), piece, &limits);
+				assert_true(f.ended);
+				assert_int_equal(f.c.status, faults[i].status);
+				buf_free(&f.out);
+			}
+			text[at] = '.';
+			feed(&f, span_of(text, n), n, &limits);
+			assert_true(f.ended && f.used == n && !f.c.status);
+			assert_int_equal(buf_len(&f.out), n - 3 - ((at - (sizeof(head) - 1)) % 80 == 0));
+			buf_free(&f.out);
+			text[at] = was;
+		}
+	for (int line = 0; line < 8; line++) { /* one byte longer than it may be */
+		char longer[sizeof(text) + 1];
+		size_t at = sizeof(head) - 1 + (size_t)line * 80;
+		struct fed f;
+
+		memcpy(longer, text, at);
+		longer[at] = 'x';
+		memcpy(longer + at + 1, text + at, n - at);
+		feed(&f, span_of(longer, n + 1), n + 1, &limits);
+		assert_true(f.ended);
+		assert_int_equal(f.c.status, STATUS_CONTENT_LINE_TOO_LONG);
+		buf_free(&f.out);
+	}
+	{
+		struct fed f;
+
+		feed(&f, span_of(text, n), n, &limits);
+		assert_true(f.ended && !f.c.status);
+		assert_memory_equal(f.out.mem + f.out.at, text, n - 3);
+		buf_free(&f.out);
+	}
+}
+
 static void
 facts(void **state)
 {
@@ -220,8 +286,8 @@ facts(void **state)
 		assert_int_equal(f.c.fields,
 		    CONTENT_FIELD(DATE) | CONTENT_FIELD(MESSAGE_ID) | CONTENT_FIELD(BCC) | CONTENT_FIELD(FROM));
 		assert_true(f.c.eightbit && !f.c.header_8bit && !f.c.need_blank);
-		assert_int_equal(f.header_at, strlen("Date: x\r\nMessage-Id : y\r\n z\r\nbcc:\r\nFROM:a\r\n"));
 		assert_int_equal(f.c.lines, 8);
+		assert_int_equal(f.header_at, strlen("Date: x\r\nMessage-Id : y\r\n z\r\nbcc:\r\nFROM:a\r\n"));
 		buf_free(&f.out);
 		feed(&f, SPAN("From: \xc3\xbc\r\nno field\r\n.\r\n"), piece, &none);
 		assert_true(f.c.header_8bit && f.c.need_blank);
@@ -285,6 +351,10 @@ stuffing_is_the_way_back(void **state)
 				struct span in = span_sub(all, at, piece);
 
 				at += in.n;
+				if (stuff_plain(&s, in)) {
+					buf_put(&wire, in);
+					continue;
+				}
 				while (stuff_next(&s, &in, &run))
 					buf_put(&wire, run);
 			}
@@ -296,6 +366,31 @@ stuffing_is_the_way_back(void **state)
 			buf_free(&f.out);
 			buf_free(&wire);
 		}
+}
+
+static void
+what_needs_no_dots_goes_as_it_is(void **state)
+{
+	char text[200];
+	struct stuff s;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (size_t at = 0; at + 1 < sizeof(text); at++) {
+		stuff_init(&s);
+		memcpy(text + at, "\n.", 2);
+		assert_false(stuff_plain(&s, span_of(text, sizeof(text))));
+		assert_true(stuff_plain(&s, span_of(text, at + 1)));
+		assert_false(stuff_plain(&s, span_of(text + at + 1, sizeof(text) - at - 1)));
+		text[at] = text[at + 1] = 'x';
+	}
+	stuff_init(&s);
+	assert_false(stuff_plain(&s, SPAN(".")));
+	assert_true(stuff_plain(&s, span_of(text, sizeof(text))));
+	assert_true(stuff_plain(&s, SPAN(".")));
+	assert_true(stuff_plain(&s, SPAN("\r")));
+	assert_true(stuff_plain(&s, SPAN("\n")));
+	assert_span(stuff_tail(&s), ".\r\n");
 }
 
 static void
@@ -319,9 +414,11 @@ main(void)
 		cmocka_unit_test(smuggled_ends_do_not_end),
 		cmocka_unit_test(the_first_fault_is_named),
 		cmocka_unit_test(limits),
+		cmocka_unit_test(one_fault_anywhere_in_long_content),
 		cmocka_unit_test(facts),
 		cmocka_unit_test(by_length),
 		cmocka_unit_test(stuffing_is_the_way_back),
+		cmocka_unit_test(what_needs_no_dots_goes_as_it_is),
 		cmocka_unit_test(unterminated_content_gets_its_line_end),
 	};
 

@@ -166,6 +166,7 @@ list_one(void *arg, struct span name, const struct user *user)
 		.quota = user->quota,
 		.messages = user->messages,
 		.login = user->hash.n > 0,
+		.scram = user->hash.n > 0 && user->scram.n > 0,
 	};
 	struct buf home;
 	bool more;

@@ -43,7 +43,7 @@ may_log_in(struct login *l, bool allowed)
 {
 	if (allowed)
 		return true;
-	err(l, l->set.auth ? "Plaintext authentication disallowed on non-secure (TLS) connections."
+	err(l, l->set.auth && !l->tls ? "Plaintext authentication disallowed on non-secure (TLS) connections."
 	                   : "Logging in is not possible here.");
 	return false;
 }

@@ -217,7 +217,9 @@ def test_a_user_without_keys_gets_them_with_a_password():
     wait_for(lambda: not plain_alone(), 20, "the mechanisms to be back")
     starts(try_pop3("old@example.test", suite.password("old"))[0], "-ERR [AUTH]")
     suite.wait_log("auth failed", "user=old@example.test", "no SCRAM keys")
+    has(suite.mailctl("user", "list", "old@example.test").stdout, " login ")
     suite.pop3("old").quit()
+    has(suite.mailctl("user", "list", "old@example.test").stdout, " scram ")
     starts(try_pop3("old@example.test", suite.password("old"))[0], "+OK")
 
 

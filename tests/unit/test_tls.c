@@ -578,6 +578,23 @@ hourly(void *ctx, struct tls_ticket_key keys[2])
 	return ticket_hour != 0;
 }
 
+/* What the last of the connections below could be bound to. */
+static struct {
+	bool exporter, end_point;
+} bindings;
+
+static bool
+can_bind(const struct tls_conn *conn, struct span type)
+{
+	struct buf data;
+	bool can;
+
+	buf_init(&data, 100);
+	can = tls_conn_binding(conn, type, &data);
+	buf_free(&data);
+	return can;
+}
+
 /* A TLS 1.2 client with a session; whether it was resumed, and the session afterwards. */
 static bool
 resumes(struct tls_server *server, SSL_CTX *ctx, SSL_SESSION **session)
@@ -602,6 +619,8 @@ resumes(struct tls_server *server, SSL_CTX *ctx, SSL_SESSION **session)
 	}
 	assert_int_equal(done, 1);
 	reused = SSL_session_reused(ssl);
+	bindings.exporter = can_bind(conn, SPAN("tls-exporter"));
+	bindings.end_point = can_bind(conn, SPAN("tls-server-end-point"));
 	SSL_SESSION_free(*session);
 	*session = SSL_get1_session(ssl);
 	(void)SSL_shutdown(ssl);
@@ -649,6 +668,48 @@ test_tickets_are_shared_and_rotate(void **state)
 	fixture_free(&f);
 }
 
+/* Which of two certificates a resumed session began with is not known any more. */
+static void
+test_channel_binding_of_a_resumed_session(void **state)
+{
+	struct fixture a, b;
+	struct two two = { { &a, &b } };
+	struct tls_signer signer = { sign_either, &two, hourly };
+	struct fail why = { 0 };
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	(void)state;
+	assert_true(fixture_make(&a, "RSA", "a.test") && fixture_make(&b, "EC", "a.test"));
+	(void)SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
+	ticket_hour = 5;
+	for (int both = 0; both < 2; both++) {
+		struct tls_server *server = tls_server_new(&signer, &why);
+		SSL_SESSION *session = NULL;
+
+		assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why) && (!both || tls_server_add_chain(server, buf_span(&b.chain), &why)));
+		assert_false(resumes(server, ctx, &session));
+		assert_true(bindings.exporter && bindings.end_point);
+		assert_true(resumes(server, ctx, &session));
+		assert_true(bindings.exporter && bindings.end_point == !both);
+		SSL_SESSION_free(session);
+		tls_server_unref(&server);
+	}
+	SSL_CTX_set_options(ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET); /* RFC 9266 3 */
+	{
+		struct tls_server *server = tls_server_new(&signer, &why);
+		SSL_SESSION *session = NULL;
+
+		assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
+		assert_false(resumes(server, ctx, &session));
+		assert_true(!bindings.exporter && bindings.end_point);
+		SSL_SESSION_free(session);
+		tls_server_unref(&server);
+	}
+	SSL_CTX_free(ctx);
+	fixture_free(&a);
+	fixture_free(&b);
+}
+
 int
 main(void)
 {
@@ -665,6 +726,7 @@ main(void)
 		cmocka_unit_test(test_rsa_and_ecdsa_chains_of_one_name_share_it),
 		cmocka_unit_test(test_plaintext_is_not_a_handshake),
 		cmocka_unit_test(test_tickets_are_shared_and_rotate),
+		cmocka_unit_test(test_channel_binding_of_a_resumed_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,8 @@ test_names(void **state)
 static bool
 count(void *arg, const struct ipc_user_admin_user *user)
 {
+	if (span_eq(user->user, SPAN("alice@example.test")))
+		assert_true(user->login && user->scram);
 	if (span_eq(user->user, SPAN("bob@other.test")))
 		assert_true(span_eq(user->home, SPAN("other.test/bob")) && !user->login);
 	*(int *)arg += 1;

@@ -64,11 +64,11 @@ user_print(struct mailctl *m, const struct ipc_user_admin_user *u)
 	if (m->on_user)
 		m->on_user(m, u);
 	else if (m->json)
-		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
+		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s,\"scram\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
 		    u->uid, u->gid, (unsigned long long)userdb_limit(u->quota, m->conf->mailbox_size_limit),
-		    (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit), u->login ? "true" : "false");
+		    (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit), u->login ? "true" : "false", u->scram ? "true" : "false");
 	else
-		(void)printf("%-40.*s %s  %.*s\n", SPAN_ARG(u->user), u->login ? "login" : "-----", SPAN_ARG(u->home));
+		(void)printf("%-40.*s %s  %.*s\n", SPAN_ARG(u->user), u->scram ? "scram" : u->login ? "login" : "-----", SPAN_ARG(u->home));
 }
 
 /* Sends the request to authd and prints its answer. */

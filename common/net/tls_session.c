@@ -12,7 +12,7 @@
 #include "net/tls_private.h"
 
 enum {
-	PEERS = 512,   /* the one used longest ago goes */
+	PEERS = 256,   /* the one used longest ago goes */
 	EACH = 4,      /* sessions of one: connections are made side by side */
 	LIFE_S = 3600, /* then the certificate is looked at again */
 };

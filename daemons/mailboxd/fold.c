@@ -26,6 +26,8 @@ static const struct run runs[] = {
 #undef FOLD_TEXT
 };
 
+enum { IDEOGRAPHS = 0x3400, IDEOGRAPHS_LAST = 0xa63f }; /* these and some around them are what they are */
+
 enum { /* Unicode 3.12 */
 	HANGUL = 0xac00, HANGUL_LAST = 0xd7a3, LEADS = 0x1100, VOWELS = 0x1161, TRAILS = 0x11a7, NVOWELS = 21, NTRAILS = 28,
 };
@@ -49,6 +51,8 @@ put_range(uint32_t c, struct buf *out)
 {
 	size_t lo = 0, hi = sizeof ranges / sizeof *ranges;
 
+	if (c < ranges[0].first) /* Latin, mostly */
+		return false;
 	while (lo < hi) { /* the first that ends at or behind c */
 		size_t mid = lo + (hi - lo) / 2;
 
@@ -97,7 +101,7 @@ put_wide(struct span at, struct buf *out)
 
 	if (!n)
 		n = 1; /* not UTF-8 */
-	else if (put_range(c, out) || put_run(c, out) || put_hangul(c, out))
+	else if ((c < IDEOGRAPHS || c > IDEOGRAPHS_LAST) && (put_range(c, out) || put_run(c, out) || put_hangul(c, out)))
 		return n;
 	buf_put(out, span_sub(at, 0, n));
 	return n;

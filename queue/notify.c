@@ -276,6 +276,7 @@ write_report(struct queue *q, struct message *m, struct span original, const str
 		.envelope_id = listed ? SPAN_NONE : message_envid(m),
 		.queue_id = queueid_text(message_id(m), its),
 		.arrival = (int64_t)((message_id(m) >> 4) / 1000000),
+		.deliver_by = m->extra && m->extra->by_mode ? m->extra->by_ms / 1000 : 0,
 		.now = q->now / 1000,
 		.zone = date_local_zone(q->now / 1000),
 		.full = b->group == 0 && returns_full(q, m),

@@ -345,6 +345,7 @@ put_machine(struct buf *out, const struct report *r)
 	put_typed(out, "Reporting-MTA", "dns", r->reporting_mta, r->utf8);
 	put_typed(out, "Received-From-MTA", "dns", r->received_from, r->utf8);
 	put_date(out, "Arrival-Date", r->arrival, r->zone);
+	put_date(out, "Deliver-By-Date", r->deliver_by, r->zone); /* RFC 2852 5 */
 	for (size_t i = 0; i < r->nrecipients; i++)
 		put_recipient(out, r, &r->recipients[i]);
 	buf_puts(out, "\r\n");

@@ -47,6 +47,7 @@ struct report {
 	struct span queue_id;        /* ours, told to the human */
 	struct span unique;          /* makes Message-ID and boundary unique: letters, digits, . and - */
 	int64_t arrival;             /* of the original; 0: unknown */
+	int64_t deliver_by;          /* the time its sender set (RFC 2852); 0: none */
 	int64_t now;
 	int zone;                    /* minutes east, for the dates */
 	bool full;                   /* the whole original rather than its header (RET=FULL on failures) */

@@ -104,6 +104,21 @@ failure_with_header(void **state)
 	arena_free(&a);
 }
 
+/* RFC 2852 5: the time that the sender set. */
+static void
+deliver_by_date(void **state)
+{
+	struct report r = base;
+	struct buf b;
+
+	(void)state;
+	r.deliver_by = 908206119;
+	buf_init(&b, 1 << 20);
+	assert_true(report_build(&r, &b, NULL));
+	assert_has(buf_span(&b), "Oct 1998 15:27:39 +0000\r\nDeliver-By-Date: Mon, 12 Oct 1998 15:28:39 +0000\r\n\r\n");
+	buf_free(&b);
+}
+
 static void
 full_original(void **state)
 {
@@ -299,7 +314,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failure_with_header),
-		cmocka_unit_test(full_original),
+		cmocka_unit_test(deliver_by_date), cmocka_unit_test(full_original),
 		cmocka_unit_test(utf8_report),
 		cmocka_unit_test(fields_of_a_recipient),
 		cmocka_unit_test(utf8_original_to_an_ascii_sender),

@@ -7,11 +7,12 @@
 
 #include "daemons/smtpd/session.h"
 #include "mail/status.h"
+#include "filter_script.h"
 #include "scram_script.h"
 
 enum { RULES = 32, DUE = 256, CONF_TEXT = 65536 };
 
-enum sibling { ROUTED, AUTHD, QUEUED, SIBLINGS, FLUSHED /* queued, of another matter */ };
+enum sibling { ROUTED, AUTHD, QUEUED, VERIFYD, SIBLINGS, FLUSHED /* queued, of another matter */ };
 
 struct rule {
 	struct span pattern; /* into the arena */
@@ -48,6 +49,7 @@ struct script {
 	uint64_t next_id, queue_id;
 	struct scram_script scram;
 	uint64_t pending; /* messages that ETRN finds; UINT64_MAX: queued is silent */
+	struct filter_script filter;
 	struct buf output, content;
 	int64_t left_ms;
 	unsigned progress, wait;
@@ -268,6 +270,24 @@ port_note(void *owner, enum session_note what, struct span text)
 	dialog_action(((struct script *)owner)->dialog, "note %s %.*s", names[what], SPAN_ARG(text));
 }
 
+static bool
+port_filter_mail(void *owner, struct ipc_filter_mail *m)
+{
+	return filter_script_mail(&((struct script *)owner)->filter, m);
+}
+
+static bool
+port_filter(void *owner, unsigned type, const void *m)
+{
+	return filter_script_send(&((struct script *)owner)->filter, type, m);
+}
+
+static uint64_t
+port_filter_question(void *owner)
+{
+	return ++((struct script *)owner)->next_id;
+}
+
 static const struct session_ports ports = {
 	.output = port_output,
 	.ask_rcpt = port_ask_rcpt,
@@ -283,6 +303,10 @@ static const struct session_ports ports = {
 	.intake_end = port_intake_end,
 	.intake_abort = port_intake_abort,
 	.intake_full = port_intake_full,
+	.filter_mail = port_filter_mail,
+	.filter = port_filter,
+	.filter_question = port_filter_question,
+	.filter_full = port_intake_full,
 	.start_tls = port_start_tls,
 	.time = port_time,
 	.trusted = port_trusted,
@@ -312,6 +336,7 @@ script_open(struct dialog *d)
 		return NULL;
 	x->dialog = d;
 	arena_init(&x->mem, CONF_ARENA_MAX);
+	filter_script_init(&x->filter, d, &x->mem);
 	buf_init(&x->settings, CONF_TEXT);
 	buf_init(&x->listener, CONF_TEXT);
 	buf_init(&x->output, 1 << 24);
@@ -424,8 +449,13 @@ script_turn(void *core)
 	struct due due;
 
 	if (x->first == x->last) {
+		bool more;
+
 		x->first = x->last = 0;
-		return false;
+		more = x->started && filter_script_turn(&x->filter, &x->session);
+		if (more)
+			emit(x);
+		return more;
 	}
 	due = x->due[x->first++];
 	if (due.from == ROUTED)
@@ -588,7 +618,7 @@ do_certificate(struct script *x, struct span rest)
 static bool
 sibling(struct span name, enum sibling *who)
 {
-	static const struct span names[] = { SPAN_INIT("routed"), SPAN_INIT("authd"), SPAN_INIT("queued") };
+	static const struct span names[] = { SPAN_INIT("routed"), SPAN_INIT("authd"), SPAN_INIT("queued"), SPAN_INIT("verifyd") };
 
 	for (size_t i = 0; i < SIBLINGS; i++)
 		if (span_eq(name, names[i])) {
@@ -606,6 +636,7 @@ do_away(struct script *x, struct span rest)
 	if (!sibling(rest, &who))
 		return false;
 	x->away[who] = true;
+	x->filter.away = x->away[VERIFYD];
 	return true;
 }
 
@@ -617,17 +648,20 @@ do_back(struct script *x, struct span rest)
 	if (!sibling(rest, &who))
 		return false;
 	x->away[who] = false;
+	x->filter.away = x->away[VERIFYD];
 	return true;
 }
 
 static bool
 do_lost(struct script *x, struct span rest)
 {
-	static const enum session_peer_daemon bits[] = { PEER_ROUTED, PEER_AUTHD, PEER_QUEUED };
+	static const enum session_peer_daemon bits[] = { PEER_ROUTED, PEER_AUTHD, PEER_QUEUED, PEER_VERIFYD };
 	enum sibling who;
 
 	if (!x->started || !sibling(rest, &who))
 		return false;
+	if (who == VERIFYD)
+		filter_script_lost(&x->filter);
 	session_on_peer_lost(&x->session, bits[who]);
 	return true;
 }
@@ -675,6 +709,12 @@ do_room(struct script *x, struct span rest)
 	return x->started;
 }
 
+static bool
+do_filter(struct script *x, struct span rest)
+{
+	return filter_script_directive(&x->filter, rest);
+}
+
 static const struct {
 	struct span word;
 	bool (*run)(struct script *x, struct span rest);
@@ -682,6 +722,7 @@ static const struct {
 	{ SPAN_INIT("set"), do_set },           { SPAN_INIT("listener"), do_listener }, { SPAN_INIT("peer"), do_peer },
 	{ SPAN_INIT("certificate"), do_certificate }, { SPAN_INIT("rcpt"), do_rcpt },   { SPAN_INIT("auth"), do_auth },
 	{ SPAN_INIT("access"), do_access },     { SPAN_INIT("pending"), do_pending },
+	{ SPAN_INIT("filter"), do_filter },
 	{ SPAN_INIT("queued"), do_queued },     { SPAN_INIT("away"), do_away },         { SPAN_INIT("back"), do_back },
 	{ SPAN_INIT("lost"), do_lost },         { SPAN_INIT("handshake"), do_handshake }, { SPAN_INIT("name"), do_name },
 	{ SPAN_INIT("shutdown"), do_shutdown }, { SPAN_INIT("full"), do_full },         { SPAN_INIT("room"), do_room },
@@ -715,6 +756,7 @@ script_free(void *core)
 	buf_free(&x->listener);
 	buf_free(&x->output);
 	buf_free(&x->content);
+	filter_script_free(&x->filter);
 	free(x);
 }
 

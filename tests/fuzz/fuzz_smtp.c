@@ -95,6 +95,17 @@ set_up(void *core, uint8_t choice)
 		directive(core, (struct word){ "set", "smtpd_reply_texts textbook" });
 	if (choice & 32)
 		directive(core, (struct word){ "peer", "10.0.0.1 trusted xclient" });
+	if (choice & 64) {
+		static const struct word filters[] = {
+			{ "set", "smtpd_milters inet:127.0.0.1:1" }, { "set", "non_smtpd_milters inet:127.0.0.1:1" }, { "filter", "rcpt filtered DENIED 554 filtered" },
+			{ "filter", "sender other@x.test" }, { "filter", "add added@example.test" }, { "filter", "remove gone@example.test" },
+		};
+
+		for (size_t i = 0; i < sizeof(filters) / sizeof(*filters); i++)
+			directive(core, filters[i]);
+		if (choice & 128)
+			directive(core, (struct word){ "filter", "end CONTENT 554 bad" });
+	}
 }
 
 static void

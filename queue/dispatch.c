@@ -63,6 +63,7 @@ free_job(struct queue *q, struct queue_job *job)
 	map_remove(&q->jobs, &job->by_id);
 	list_remove(&job->node);
 	words_put(&q->words, &job->reason);
+	q->suspects -= job->alone;
 	buf_free(&job->list);
 	buf_free(&job->bytes);
 	free(job->units);
@@ -158,11 +159,16 @@ static bool
 start_job(struct queue *q, struct destination *d, struct entry *e)
 {
 	uint32_t limit = e->count < d->limits.recipients ? e->count : d->limits.recipients;
-	struct queue_job *job = new_job(q, e, limit);
 	struct message *m = e->m;
+	struct queue_job *job;
 	struct fail why;
 	bool ok;
 
+	if (queue_is_suspect(m) && q->suspects > 0) {
+		queue_suspect_waits(q, e);
+		return true;
+	}
+	job = new_job(q, e, limit);
 	if (!job)
 		return false;
 	if (!find_content(q, job, &why)) {
@@ -187,6 +193,8 @@ start_job(struct queue *q, struct destination *d, struct entry *e)
 	}
 	job->content = SPAN_NONE; /* it may leave the cache now */
 	buf_free(&job->bytes);
+	job->alone = queue_is_suspect(m);
+	q->suspects += job->alone;
 	m->jobs++;
 	d->active++;
 	if (d->limits.rate_delay)
@@ -209,7 +217,7 @@ queue_run_jobs(struct queue *q)
 	list_init(&blocked);
 	for (unsigned i = 0; i < QUEUE_AGENTS; i++)
 		ready[i] = q->ports.agent_ready(q->ports.arg, i);
-	while (!list_empty(&q->rotor) && (ready[AGENT_REMOTE] || ready[AGENT_LOCAL] || q->asks.count < ASKS_MAX)) {
+	while (!list_empty(&q->rotor) && (ready[AGENT_REMOTE] || ready[AGENT_LOCAL] || q->asks.count < QUEUE_ASKS_MAX)) {
 		struct destination *d = OWNER_OF(list_shift(&q->rotor), struct destination, rotor);
 		struct entry *e = destination_prefers_due(d, q->now) ? destination_pick_due(d, q->now) : NULL;
 
@@ -417,6 +425,8 @@ queue_job_done(struct queue *q, uint64_t id, unsigned health, struct span text)
 	d = job->d;
 	m->jobs--;
 	d->active--;
+	if (job->alone && !job->crashed && job->nresults == job->nunits) /* its agent has survived it */
+		m->suspect = false;
 	if (job->nresults < job->nunits || job->reason) {
 		m->flags |= MESSAGE_TRIED;
 		m->attempts++;

@@ -12,6 +12,7 @@
  *   walk.c      all messages, in slices
  *   deleted.c   what was deleted and can be had back
  *   compact.c   what is live in a sparse segment is appended again
+ *   poison.c    messages whose agent crashed
  *   export.c    messages as they leave for another queue, and come from it
  */
 #ifndef QUEUE_IMPL_H
@@ -21,7 +22,7 @@
 #include "queue/queue.h"
 
 enum {
-	ASKS_MAX = 512,      /* questions to routing under way */
+	TARGETS_MAX = 1000000, /* answers to one: as alias_expansion_limit at most */
 	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
 	ASKS_MESSAGE = 128,  /* and under way: what others would have to wait behind */
 	REPORT_RECIPIENTS = 100,
@@ -70,6 +71,7 @@ struct queue {
 	size_t ndeleted, max_deleted, sweep;
 	struct heap timers;      /* of destinations */
 	struct heap timed;       /* of messages to which their senders set a time */
+	size_t suspects; /* jobs of suspect messages */
 	struct words words;
 	uint64_t next_job, next_ask, last_id;
 	int64_t now, next_age_ms;
@@ -139,6 +141,10 @@ void queue_untimed(struct queue *q, struct message *m); /* it leaves */
 void queue_run_timed(struct queue *q);
 bool queue_is_overdue(const struct queue *q, const struct message *m); /* and to be returned (RFC 2852) */
 void queue_give_up_overdue(struct queue *q, struct message *m);
+
+/* poison.c */
+bool queue_is_suspect(const struct message *m);
+void queue_suspect_waits(struct queue *q, struct entry *e);
 
 /* notify.c */
 struct news {

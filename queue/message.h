@@ -126,6 +126,7 @@ struct message {
 	uint16_t jobs;            /* under way */
 	uint16_t flags;
 	uint8_t ret;
+	bool suspect;             /* an agent crashed while it had it: goes out alone (poison.c) */
 	uint8_t priority;         /* as its record has it */
 	struct entry first;
 	struct recipient one;     /* rcpts points here when there is but one */

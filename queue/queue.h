@@ -19,7 +19,10 @@ struct queue;
 
 /* enum route_agent of ipc/route.def */
 enum queue_agent { AGENT_REMOTE, AGENT_LOCAL, AGENT_FAIL, AGENT_DEFER, AGENT_DISCARD };
-enum { QUEUE_AGENTS = 2 }; /* that take jobs */
+enum {
+	QUEUE_AGENTS = 2,     /* that take jobs */
+	QUEUE_ASKS_MAX = 512, /* questions to routing under way */
+};
 
 /* enum deliver_outcome of ipc/deliver.def */
 enum queue_outcome { OUTCOME_DELIVERED, OUTCOME_DEFERRED, OUTCOME_FAILED, OUTCOME_RELAYED };
@@ -51,6 +54,8 @@ struct queue_job {
 	struct span content;      /* inline, while fd < 0 */
 	int fd;                   /* a large content's file; set to -1 by who takes it over */
 	bool last;                /* no more for this destination now */
+	bool alone;               /* of a suspect: no other suspect is out */
+	bool crashed;             /* what its agent had handed it to */
 	uint32_t nunits, nresults;
 	struct unit **units;      /* owned */
 	uint8_t *outcomes;        /* of units; 0xff: no result yet */
@@ -117,6 +122,18 @@ bool queue_job_result(struct queue *q, uint64_t job, uint32_t index, const struc
 bool queue_job_done(struct queue *q, uint64_t job, unsigned health, struct span text);
 void queue_job_lost(struct queue *q, uint64_t job); /* its agent died */
 void queue_agent_lost(struct queue *q, const void *agent);
+
+/* Poison. What an agent has now (before queue_agent_lost()), in *doubts, to be freed; and
+ * later, when it is known that the agent ended by a crash: `who` is its program. */
+#define QUEUE_QUARANTINE "quarantine: " /* begins the reason of a message that is held for it */
+struct queue_doubt {
+	uint64_t message;
+	bool alone;
+};
+size_t queue_agent_doubts(const struct queue *q, const void *agent, struct queue_doubt **doubts);
+/* The same of one job, by what its agent handed it to. */
+void queue_job_crashed(struct queue *q, uint64_t job, const char *who);
+void queue_agent_crashed(struct queue *q, const struct queue_doubt *doubts, size_t n, const char *who);
 
 /* Administration. */
 enum queue_verb { VERB_FLUSH, VERB_HOLD, VERB_RELEASE, VERB_DELETE, VERB_BOUNCE, VERB_REQUEUE, VERB_EXPIRE, VERB_COUNT };

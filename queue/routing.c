@@ -84,7 +84,7 @@ ask_some(struct queue *q, struct entry *e)
 	for (int i = 0; i < ASKS_TURN && e->head && e->m->asks < ASKS_MESSAGE; i++) {
 		uint32_t recipient = e->head - 1;
 
-		if (q->asks.count >= ASKS_MAX || !ask_one(q, e->m, recipient, e->d))
+		if (q->asks.count >= QUEUE_ASKS_MAX || !ask_one(q, e->m, recipient, e->d))
 			return false;
 		(void)entry_unchain(e, &recipient);
 	}
@@ -140,6 +140,10 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 		}
 		a->at = at;
 		a->max_units = max;
+	}
+	if (u && a->nunits >= TARGETS_MAX) {
+		unit_free(u);
+		return false;
 	}
 	if (!u)
 		return false;

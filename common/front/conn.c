@@ -37,6 +37,7 @@ conn_free(struct conn *c)
 	list_remove(&c->list);
 	free(c);
 	f->nconns--;
+	limit_count(f->service->loop, f->protocol->limit, f->nconns, f->protocol->session_limit(f->service->conf));
 	if (f->service->stopping && f->nconns == 0)
 		service_exit(f->service);
 	if (f->paused && f->nconns < f->protocol->session_limit(f->service->conf)) {
@@ -562,7 +563,9 @@ conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
 		start_tls(c);
 	else
 		greet(c);
+	limit_count(f->service->loop, f->protocol->limit, f->nconns, f->protocol->session_limit(f->service->conf));
 	if (f->nconns >= f->protocol->session_limit(f->service->conf) && !f->paused) {
+		limit_reached(f->service->loop, f->protocol->limit, f->nconns, SPAN("all clients"));
 		log_put(LOG_limit, "sessions=%u", f->nconns);
 		f->paused = true;
 		for (size_t i = 0; i < f->nlisteners; i++)

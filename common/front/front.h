@@ -20,6 +20,7 @@ struct front_protocol {
 	enum conf_daemon see;
 	struct login *(*login_new)(void);
 	unsigned (*session_limit)(const struct conf *conf);
+	enum limit limit; /* its row of sys/limits.def */
 	bool (*textbook)(const struct conf *conf); /* NULL: no */
 };
 

@@ -8,6 +8,7 @@
 
 #include "ipc/channel.h"
 #include "ipc/frame.h"
+#include "sys/limits.h"
 
 enum {
 	PACKETS_A_WAKE = 8, /* then others get their turn, */
@@ -303,11 +304,14 @@ channel_send(struct channel *c, unsigned type, const void *m, int fd)
 {
 	if (type >= c->type->nmessages || c->type->messages[type].fds != (fd >= 0 ? 1u : 0u))
 		abort(); /* bug: the typed senders make this impossible */
+	if (c->backlog > CHANNEL_MAX)
+		limit_reached(c->watch.loop, LIMIT_channel_bytes, CHANNEL_MAX, span_str(c->type->name));
 	if (c->closed || c->backlog > CHANNEL_MAX || !enqueue(c, type, m, fd)) {
 		if (fd >= 0)
 			(void)close(fd);
 		return false;
 	}
+	limit_count(c->watch.loop, LIMIT_channel_bytes, c->backlog, CHANNEL_MAX);
 	if (c->backlog > CHANNEL_HIGH)
 		c->congested = true;
 	if (!(c->watch.wants & WATCH_WRITE))

@@ -39,6 +39,7 @@ on_deliver_job(struct channel *c, const struct ipc_deliver_job *m)
 	j->id = m->id;
 	list_push(&a->jobs, &j->order);
 	a->count++;
+	limit_count(a->service->loop, LIMIT_delivery_jobs, a->count, a->capacity);
 	if (map_put_u64(&a->by_id, &j->by_id, m->id))
 		return channel_step(c, IPC_deliver_job, &j->conversation);
 	abandon(j);
@@ -132,6 +133,7 @@ agent_forget(struct agent_job *j)
 	map_remove(&j->agent->by_id, &j->by_id);
 	list_remove(&j->order);
 	j->agent->count--;
+	limit_count(j->agent->service->loop, LIMIT_delivery_jobs, j->agent->count, j->agent->capacity);
 }
 
 void

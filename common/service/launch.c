@@ -36,7 +36,7 @@ struct channel *
 launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why)
 {
 	struct ipc_ctl_boot boot = { .name = span_str(what->name), .instance = what->instance, .instances = what->instances,
-		.unprivileged = what->unprivileged, .promises = what->promises };
+		.unprivileged = what->unprivileged, .promises = what->promises, .files = what->files, .memory = what->memory };
 	struct ipc_root_spawn spawn = { .id = what->id, .program = span_str(what->name), .label = span_str(what->label), .uid = what->uid, .gid = what->gid };
 	struct channel *ctl;
 	int fds[2], config;
@@ -57,17 +57,19 @@ launch_daemon(struct loop *loop, const struct launch *what, const struct channel
 }
 
 bool
-launch_wire(struct channel *client_ctl, const char *client, unsigned client_instance, struct channel *server_ctl, const char *server,
-    unsigned server_instance, const char *channel, struct fail *why)
+launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, struct fail *why)
 {
-	struct ipc_ctl_peer to_client = { .channel = span_str(channel), .client = true, .name = span_str(server), .instance = server_instance };
-	struct ipc_ctl_peer to_server = { .channel = span_str(channel), .client = false, .name = span_str(client), .instance = client_instance };
+	struct ipc_ctl_peer to_client = { .channel = span_str(channel), .client = true, .name = span_str(server->name), .instance = server->instance,
+		.crashed = server->crashed };
+	struct ipc_ctl_peer to_server = { .channel = span_str(channel), .client = false, .name = span_str(client->name), .instance = client->instance,
+		.crashed = client->crashed };
 	bool sent_client, sent_server;
 	int fds[2];
 
 	if (!make_pair(fds, why))
 		return false;
-	sent_client = ipc_send_ctl_peer(client_ctl, &to_client, fds[0]);
-	sent_server = ipc_send_ctl_peer(server_ctl, &to_server, fds[1]);
-	return (sent_client && sent_server) || fail_set(why, FAIL_TEMP, 0, "channel %s between %s and %s: a side is closed", channel, client, server);
+	sent_client = ipc_send_ctl_peer(client->ctl, &to_client, fds[0]);
+	sent_server = ipc_send_ctl_peer(server->ctl, &to_server, fds[1]);
+	return (sent_client && sent_server) ||
+	    fail_set(why, FAIL_TEMP, 0, "channel %s between %s and %s: a side is closed", channel, client->name, server->name);
 }

@@ -20,6 +20,7 @@ struct launch {
 	unsigned instance, instances;
 	bool unprivileged;
 	unsigned promises; /* PROMISE_* */
+	unsigned files, memory; /* of processes.def */
 	uint32_t uid, gid; /* of a mailbox's owner, 0 for the common mailbox user */
 	int config;        /* from launch_config(); not closed here */
 };
@@ -28,8 +29,14 @@ struct launch {
  * the child is told on the root channel (spawned, ended). NULL and *why: it was not even asked for. */
 struct channel *launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why);
 
+struct launch_end {
+	struct channel *ctl;
+	const char *name;
+	unsigned instance;
+	bool crashed; /* the process before this one did; the other side is told */
+};
+
 /* Sends each side one end of a new pair for the channel; false: no descriptors or a side is closed. */
-bool launch_wire(struct channel *client_ctl, const char *client, unsigned client_instance,
-    struct channel *server_ctl, const char *server, unsigned server_instance, const char *channel, struct fail *why);
+bool launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, struct fail *why);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "service/probe.h"
 #include "sys/child.h"
+#include "sys/limits.h"
 #include "sys/syscalls.h"
 
 /* A control socket: the skeleton accepts, the daemon serves the channel. */
@@ -30,6 +31,7 @@ struct skeleton {
 	struct list controls;
 	struct sandbox_report sandbox;
 	unsigned promises; /* of system calls, from the parent */
+	unsigned files, memory; /* limits, too */
 	bool seccomp;      /* they are kept by the kernel */
 	bool booted, started;
 	int status; /* exit status */
@@ -151,6 +153,8 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 	k->service.instances = m->instances;
 	k->service.unprivileged = m->unprivileged;
 	k->promises = m->promises;
+	k->files = m->files;
+	k->memory = m->memory;
 	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
 		return give_up(k, &why);
 	return true;
@@ -167,7 +171,9 @@ on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 		(void)close(fd);
 		return k->booted;
 	}
+	k->service.peer_crashed = m->crashed;
 	open_channel(k, sc, fd, m->name, m->instance);
+	k->service.peer_crashed = false;
 	return true;
 }
 
@@ -217,7 +223,7 @@ on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
 static bool
 enter_sandbox(struct skeleton *k, struct fail *why)
 {
-	struct sandbox walls = { .files_open = false };
+	struct sandbox walls = { .files = k->files, .memory = k->memory };
 	const char *missing;
 
 	if (k->ops->on_sandbox)
@@ -251,7 +257,7 @@ on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 {
 	struct skeleton *k = channel_owner(c);
 	struct probe probe = { .what = m, .program = k->service.name, .promises = k->promises };
-	struct sandbox walls = { .files_open = false };
+	struct sandbox walls = { .files = k->files, .memory = k->memory };
 	struct fail why = { .text = "" };
 	char layer[64];
 
@@ -362,6 +368,22 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 	ok = ipc_send_ctl_state(c, &(struct ipc_ctl_state){ .id = m->id, .text = buf_span(&text) });
 	buf_free(&text);
 	return ok;
+}
+
+static bool
+on_ctl_limits(struct channel *c, const struct ipc_ctl_limits *m)
+{
+	const struct limit_use *uses = loop_limits(channel_loop(c));
+
+	for (uint32_t i = 0; i < LIMIT_COUNT; i++) {
+		const struct limit_use *u = &uses[i];
+		struct ipc_ctl_limit row = { .id = m->id, .row = i, .bound = u->bound, .used = u->use, .peak = u->peak, .hits = u->hits,
+			.last_ms = (uint64_t)u->last_ms, .who = span_str(u->who) };
+
+		if (u->bound && !ipc_send_ctl_limit(c, &row))
+			return false;
+	}
+	return ipc_send_ctl_limits_done(c, &(struct ipc_ctl_limits_done){ .id = m->id });
 }
 
 #define DISPATCH_DEF "ipc/ctl.def"

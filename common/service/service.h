@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "ipc/messages.h"
 #include "log/log.h"
+#include "sys/limits.h"
 #include "sys/loop.h"
 #include "sys/sandbox.h"
 
@@ -28,6 +29,7 @@ struct service {
 	unsigned generation; /* of the configuration */
 	bool unprivileged;   /* the whole suite runs under one ordinary user */
 	bool stopping;
+	bool peer_crashed;   /* within on_open: the peer's predecessor has */
 	bool probing;        /* only the walls are tried: nothing will start */
 	void *state; /* the daemon's own; set in on_boot */
 };

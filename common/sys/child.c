@@ -149,6 +149,14 @@ child_signals_start(struct child_signals *s, struct loop *loop, void (*on_signal
 	return fd >= 0 && watch_want(&s->watch, WATCH_READ);
 }
 
+bool
+child_crashed(int status)
+{
+	int by = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return by && by != SIGKILL && by != SIGTERM && by != SIGINT && by != SIGHUP && by != SIGQUIT;
+}
+
 void
 child_status_text(int status, char *text, size_t size)
 {

@@ -29,6 +29,8 @@ struct child_reaper {
 	void (*on_exit)(struct child_reaper *r, pid_t pid, int status);
 };
 bool child_reaper_start(struct child_reaper *r, struct loop *loop, void (*on_exit)(struct child_reaper *, pid_t, int), struct fail *why);
+/* It ended by a signal that says it is broken: not by one of those that are sent to end a program. */
+bool child_crashed(int status);
 /* "exit status 1", "signal 9 (Killed)" */
 void child_status_text(int status, char *text, size_t size);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "sys/loop.h"
 
+#include "sys/limits.h"
+
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@ struct loop {
 	struct list turns;
 	int64_t now_ms, wall_ms;
 	bool stopping;
+	struct limit_use limits[LIMIT_COUNT];
 };
 
 static struct event *
@@ -67,6 +70,12 @@ loop_free(struct loop **loop)
 	event_base_free((*loop)->base);
 	free(*loop);
 	*loop = NULL;
+}
+
+struct limit_use *
+loop_limits(struct loop *loop)
+{
+	return loop->limits;
 }
 
 static void

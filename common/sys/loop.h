@@ -28,6 +28,10 @@ bool loop_turn(struct loop *loop, int timeout_ms); /* one round, for tests; -1 w
 int64_t loop_now_ms(const struct loop *loop);
 int64_t loop_wall_ms(const struct loop *loop);
 
+/* Of this process, by enum limit (sys/limits.h). */
+struct limit_use;
+struct limit_use *loop_limits(struct loop *loop);
+
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 
 enum { LOOP_EVENT_SIZE = 160 };

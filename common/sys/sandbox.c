@@ -11,6 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /* Newer than Debian 12's headers (Landlock ABI 4). */
 #ifndef LANDLOCK_ACCESS_NET_BIND_TCP
 #define LANDLOCK_ACCESS_NET_BIND_TCP (1ULL << 0)
@@ -108,12 +112,33 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	return ok;
 }
 
+static bool
+lower(__rlimit_resource_t what, rlim_t most, struct fail *why)
+{
+	struct rlimit now;
+
+	if (getrlimit(what, &now) < 0)
+		return fail_errno(why, 0, "sandbox: limits");
+	if (most >= now.rlim_max) /* it cannot be more than the parent's */
+		most = now.rlim_max;
+	return setrlimit(what, &(struct rlimit){ most, most }) == 0 || fail_errno(why, 0, "sandbox: limits");
+}
+
+static bool
+lower_limits(const struct sandbox *s, struct fail *why)
+{
+	return (!s->files || lower(RLIMIT_NOFILE, s->files, why)) &&
+	    (SANITIZED || !s->memory || lower(RLIMIT_DATA, (rlim_t)s->memory << 20, why));
+}
+
 bool
 sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why)
 {
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 
 	*report = (struct sandbox_report){ .landlock_abi = abi > 0 ? abi : 0 };
+	if (!lower_limits(s, why))
+		return false;
 	if (setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return fail_errno(why, 0, "sandbox: no core");
 	report->not_dumpable = true;

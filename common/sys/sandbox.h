@@ -17,6 +17,8 @@ struct sandbox {
 	bool files_open;   /* no file system walls (maild) */
 	bool tcp_connect;  /* may connect to TCP ports */
 	bool tcp_bind;     /* may bind TCP ports */
+	unsigned files;    /* most descriptors; 0: as before */
+	unsigned memory;   /* most MiB of data, not in builds with sanitizers; 0: as before */
 };
 
 /* What the kernel lacks, for the log and `mailctl status`. */
@@ -27,7 +29,7 @@ struct sandbox_report {
 	bool scoped; /* no signal and no abstract socket out of the sandbox (ABI 6) */
 };
 
-/* no_new_privs, not dumpable, no core, Landlock. False: a wall that the kernel
+/* no_new_privs, not dumpable, no core, limits of files and memory, Landlock. False: a wall that the kernel
  * offers could not be raised. */
 bool sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why);
 /* What this kernel or build does not give, in words; NULL when nothing is missing. */

@@ -109,7 +109,7 @@ target_settle(struct target *t, unsigned status, struct span text, bool maybe_do
 	enum deliver_outcome outcome =
 	    row->class == FAIL_NONE ? DELIVER_DELIVERED : row->class == FAIL_PERM ? DELIVER_FAILED : DELIVER_DEFERRED;
 	struct ipc_deliver_result r = { .id = j->base.id, .index = t->index, .outcome = (uint8_t)outcome, .code = span_str(row->code),
-		.maybe_done = maybe_done };
+		.maybe_done = maybe_done, .crashed = t->crashed };
 	struct buf reply;
 
 	if (t->settled)

@@ -17,6 +17,7 @@ struct target {
 	uint64_t quota, messages;
 	struct span address, original, home;
 	bool settled;
+	bool crashed; /* its deliverd, with it */
 	/* While it is an owner's: */
 	struct owner *owner;
 	struct list waiting;  /* linked: not sent yet */

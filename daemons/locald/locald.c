@@ -28,7 +28,7 @@ on_deliver_open(struct service *s, struct channel *c, struct span peer, unsigned
 static bool
 on_owner_child(struct channel *c, const struct ipc_owner_child *m, int fd)
 {
-	return owner_on_child(locald_of(c), m->id, fd);
+	return owner_on_child(locald_of(c), m->id, m->crashed, fd);
 }
 
 static bool
@@ -118,6 +118,7 @@ on_stop(struct service *s)
 {
 	struct locald *l = s->state;
 
+	owner_forget_questions(l);
 	agent_stop(&l->agent);
 	locald_check_stop(l);
 }

@@ -7,13 +7,16 @@
 
 #include "mail/status.h"
 
+/* userd shall have heard of a deliverd's end, too, and how it ended, before it is asked for another. */
+enum { PAUSE_MS = 100 };
+
 static void
 ask(struct owner *o)
 {
 	struct locald *l = o->locald;
 	struct ipc_owner_ask m = { .uid = o->uid, .gid = o->gid };
 
-	if (o->mailbox || o->question || list_empty(&o->waiting) || !l->userd)
+	if (timer_running(&o->pause) || o->mailbox || o->question || (list_empty(&o->waiting) && o->sent.count == 0) || !l->userd)
 		return;
 	m.id = ++l->next_id;
 	if (ipc_send_owner_ask(l->userd, &m))
@@ -75,13 +78,29 @@ on_mailbox_result(struct channel *c, const struct ipc_mailbox_result *m)
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"
 
+/* What its deliverd had when it ended: deferred, and whether by a crash (then it may be poison) userd says. */
+struct loss {
+	struct owner *owner;
+	bool crashed;
+};
+
 static void
-lose_sent(struct map_node *node, void *arg)
+lose_one(struct map_node *node, void *arg)
 {
 	struct target *t = OWNER_OF(node, struct target, sent);
+	const struct loss *loss = arg;
 
-	(void)take_sent(arg, t->id);
+	(void)take_sent(loss->owner, t->id);
+	t->crashed = loss->crashed;
 	target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN("the delivery process ended before it answered"), true);
+}
+
+static void
+lose_sent(struct owner *o, bool crashed)
+{
+	struct loss loss = { .owner = o, .crashed = crashed };
+
+	map_each(&o->sent, lose_one, &loss);
 }
 
 static void
@@ -92,8 +111,14 @@ on_mailbox_closed(struct channel *c, const struct fail *why)
 	if (!o->locald->service->stopping)
 		log_put(LOG_channel, "deliverd uid=%u: %s", o->uid, why->text);
 	channel_free(&o->mailbox);
-	map_each(&o->sent, lose_sent, o);
-	ask(o);
+	if (!o->locald->userd || o->locald->service->stopping || !timer_set(&o->pause, PAUSE_MS))
+		lose_sent(o, false);
+}
+
+static void
+on_pause(struct timer *t)
+{
+	ask(OWNER_OF(t, struct owner, pause));
 }
 
 static void
@@ -134,7 +159,7 @@ by_question(struct locald *l, uint64_t id)
 }
 
 bool
-owner_on_child(struct locald *l, uint64_t id, int fd)
+owner_on_child(struct locald *l, uint64_t id, bool crashed, int fd)
 {
 	struct owner *o = by_question(l, id);
 
@@ -142,6 +167,7 @@ owner_on_child(struct locald *l, uint64_t id, int fd)
 		(void)close(fd);
 		return false;
 	}
+	lose_sent(o, crashed);
 	o->mailbox = channel_new(l->service->loop, fd, &ipc_channel_mailbox, CHANNEL_CLIENT, &mailbox_ops, o);
 	if (!o->mailbox)
 		log_put(LOG_failure, "no memory for a channel");
@@ -157,6 +183,7 @@ owner_on_refused(struct locald *l, uint64_t id, struct span why)
 
 	if (!o)
 		return false;
+	lose_sent(o, false);
 	log_put(LOG_failure, "no delivery process for uid=%u: %.*s", o->uid, SPAN_ARG(why));
 	while ((it = list_shift(&o->waiting))) {
 		struct target *t = OWNER_OF(it, struct target, waiting);
@@ -183,8 +210,12 @@ owner_ask_all(struct locald *l)
 static void
 forget_one(struct map_node *node, void *arg)
 {
+	struct owner *o = OWNER_OF(node, struct owner, node);
+
 	(void)arg;
-	OWNER_OF(node, struct owner, node)->question = 0;
+	o->question = 0;
+	if (!o->mailbox)
+		lose_sent(o, false); /* nobody will say how it ended */
 }
 
 void
@@ -211,6 +242,7 @@ owner_of(struct locald *l, uint32_t uid, uint32_t gid)
 	o->gid = gid;
 	list_init(&o->waiting);
 	map_init(&o->sent);
+	timer_init(&o->pause, l->service->loop, on_pause);
 	if (map_put_u64(&l->owners, &o->node, key))
 		return o;
 	free(o);

@@ -17,8 +17,9 @@ struct owner {
 	uint32_t uid, gid;
 	struct channel *mailbox; /* NULL: none yet */
 	uint64_t question;       /* at userd, 0: none */
+	struct timer pause;      /* after the end of a deliverd */
 	struct list waiting;     /* targets */
-	struct map sent;         /* targets by id */
+	struct map sent;         /* targets by id; without a mailbox: until userd says how it ended */
 };
 
 /* Puts the target on its way; it will be settled. */
@@ -30,7 +31,7 @@ void owner_ask_all(struct locald *l);
 /* userd is gone: nothing is asked of it any more. */
 void owner_forget_questions(struct locald *l);
 
-bool owner_on_child(struct locald *l, uint64_t id, int fd);
+bool owner_on_child(struct locald *l, uint64_t id, bool crashed, int fd);
 bool owner_on_refused(struct locald *l, uint64_t id, struct span why);
 
 #endif

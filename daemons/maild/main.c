@@ -59,7 +59,7 @@ ward_end(struct ward *w, int status)
 
 	child_status_text(status, text, sizeof(text));
 	if (w->client)
-		(void)ipc_send_root_ended(w->client->channel, &(struct ipc_root_ended){ .id = w->id, .pid = (uint32_t)w->pid, .why = span_str(text) });
+		(void)ipc_send_root_ended(w->client->channel, &(struct ipc_root_ended){ .id = w->id, .pid = (uint32_t)w->pid, .crashed = child_crashed(status), .why = span_str(text) });
 	list_remove(&w->node);
 	free(w);
 }

@@ -20,7 +20,7 @@ textbook(const struct conf *conf)
 
 static const struct front_protocol protocol = {
 	.program = "pop3d", .service = "pop3", .see = CONF_POP3D, .login_new = pop3_login_new,
-	.session_limit = session_limit, .textbook = textbook,
+	.session_limit = session_limit, .limit = LIMIT_pop3_session_limit, .textbook = textbook,
 };
 
 static bool

@@ -6,6 +6,7 @@
 
 #include "daemons/queued/queued.h"
 #include "mail/orcpt.h"
+#include "sys/limits.h"
 
 enum { HINT_WORTH = 4 }; /* so many jobs more an instance may have and still get what it has a connection for */
 
@@ -15,7 +16,71 @@ struct agent {
 	struct channel *c;
 	unsigned kind, instance;
 	uint32_t capacity, jobs;
+	bool followed, crashed; /* its successor came before we saw its end, and said how that was */
 };
+
+/* Messages whose agent is gone, until it is known how it ended. */
+struct lost {
+	struct list node;
+	unsigned kind, instance;
+	struct queue_doubt *doubts;
+	size_t n;
+};
+
+static const char *
+program_of(unsigned kind)
+{
+	return kind == AGENT_LOCAL ? "locald" : "remoted";
+}
+
+static void
+lost_free(struct lost *lost)
+{
+	list_remove(&lost->node);
+	free(lost->doubts);
+	free(lost);
+}
+
+static void
+keep_doubts(struct queued *q, const struct agent *a)
+{
+	struct lost *lost = calloc(1, sizeof(*lost));
+
+	if (!lost)
+		return;
+	*lost = (struct lost){ .kind = a->kind, .instance = a->instance };
+	list_push(&q->lost, &lost->node);
+	lost->n = queue_agent_doubts(q->queue, a, &lost->doubts);
+}
+
+static void
+settle_lost(struct queued *q, unsigned kind, unsigned instance, bool crashed)
+{
+	LIST_EACH(&q->lost, it) {
+		struct lost *lost = OWNER_OF(it, struct lost, node);
+
+		if (lost->kind != kind || lost->instance != instance)
+			continue;
+		if (crashed && q->queue)
+			queue_agent_crashed(q->queue, lost->doubts, lost->n, program_of(kind));
+		lost_free(lost);
+	}
+}
+
+/* The next of its kind and instance has come: now it is known how the one before ended. */
+static void
+settle_doubts(struct queued *q, unsigned kind, unsigned instance, bool crashed)
+{
+	LIST_EACH(&q->agents, it) {
+		struct agent *a = OWNER_OF(it, struct agent, node);
+
+		if (a->kind == kind && a->instance == instance) {
+			a->followed = true;
+			a->crashed = crashed;
+		}
+	}
+	settle_lost(q, kind, instance, crashed);
+}
 
 static bool
 takes(const struct agent *a)
@@ -149,6 +214,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 	job->agent = a;
 	job->d->agent_hint = a->instance + 1;
 	a->jobs++;
+	limit_count(a->q->service->loop, LIMIT_queue_jobs, a->jobs, a->capacity);
 	return true;
 }
 
@@ -180,6 +246,8 @@ on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 
 	if (a->kind == AGENT_LOCAL && m->outcome != OUTCOME_DELIVERED)
 		tell_full(a->q, m);
+	if (m->crashed)
+		queue_job_crashed(a->q->queue, m->id, "deliverd");
 	return queue_job_result(a->q->queue, m->id, m->index, &r);
 }
 
@@ -192,6 +260,7 @@ on_deliver_done(struct channel *c, const struct ipc_deliver_done *m)
 		return false;
 	if (a->jobs > 0)
 		a->jobs--;
+	limit_count(a->q->service->loop, LIMIT_queue_jobs, a->jobs, a->capacity);
 	queued_soon(a->q);
 	return true;
 }
@@ -209,8 +278,12 @@ on_closed(struct channel *c, const struct fail *why)
 	if (why)
 		log_put(LOG_channel, "deliver: %s", why->text);
 	list_remove(&a->node);
-	if (q->queue)
+	if (q->queue) {
+		keep_doubts(q, a);
 		queue_agent_lost(q->queue, a);
+		if (a->followed)
+			settle_lost(q, a->kind, a->instance, a->crashed);
+	}
 	free(a);
 	channel_free(&c);
 	if (q->queue)
@@ -236,6 +309,7 @@ queued_deliver_open(struct service *s, struct channel *c, struct span peer, unsi
 		return;
 	}
 	*a = (struct agent){ .q = q, .c = c, .kind = span_eq(peer, SPAN("locald")) ? AGENT_LOCAL : AGENT_REMOTE, .instance = instance };
+	settle_doubts(q, a->kind, instance, s->peer_crashed);
 	list_push(&q->agents, &a->node);
 	channel_set_owner(c, a);
 }

@@ -169,9 +169,10 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 	};
 	if (!t->content || arena_short(m, &t->e) || in->q->stopping)
 		refuse(t, STATUS_NOT_ACCEPTING, SPAN_NONE);
-	else if (in->q->intake_bytes > INTAKE_MEMORY)
+	else if (in->q->intake_bytes > INTAKE_MEMORY) {
+		limit_reached(in->q->service->loop, LIMIT_intake_bytes, INTAKE_MEMORY, m->client_addr);
 		refuse(t, STATUS_CONGESTION, SPAN_NONE);
-	else if (is_full(in->q))
+	} else if (is_full(in->q))
 		refuse(t, STATUS_DISK_FULL, SPAN_NONE);
 	return true;
 }
@@ -251,6 +252,7 @@ on_intake_data(struct channel *c, const struct ipc_intake_data *m)
 
 		buf_put(b, m->bytes);
 		t->intake->q->intake_bytes += buf_len(b) - before;
+		limit_count(t->intake->q->service->loop, LIMIT_intake_bytes, t->intake->q->intake_bytes, INTAKE_MEMORY);
 		if (!buf_ok(b)) {
 			log_put(LOG_failure, "no memory for a message of %" PRIu64 " bytes", t->size);
 			refuse(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);

@@ -141,6 +141,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&q->intakes);
 	list_init(&q->etrns);
 	list_init(&q->agents);
+	list_init(&q->lost);
 	list_init(&q->views);
 	queued_view_users(q);
 	if (getrandom(&q->random, sizeof(q->random), 0) != (ssize_t)sizeof(q->random) || !q->random)

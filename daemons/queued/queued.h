@@ -48,6 +48,7 @@ struct queued {
 	struct channel *route; /* NULL while routed is away */
 	/* delivery */
 	struct list agents;
+	struct list lost; /* what they had that are gone */
 	uint64_t jobs_done;
 	/* tools */
 	struct list views; /* tools on queue_view */

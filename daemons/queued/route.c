@@ -3,6 +3,7 @@
  * Questions to routed.
  */
 #include "daemons/queued/queued.h"
+#include "sys/limits.h"
 
 bool
 queued_ask(void *arg, uint64_t ask, struct span address, struct span sender)
@@ -10,6 +11,7 @@ queued_ask(void *arg, uint64_t ask, struct span address, struct span sender)
 	struct queued *q = arg;
 	struct ipc_route_ask m = { .id = ask, .address = address, .sender = sender };
 
+	limit_count(q->service->loop, LIMIT_queue_asks, queue_stats(q->queue).asks, QUEUE_ASKS_MAX);
 	return q->route && !q->stopping && !channel_congested(q->route) && ipc_send_route_ask(q->route, &m);
 }
 

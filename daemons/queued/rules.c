@@ -270,7 +270,9 @@ rules_add(struct rule_list *l, struct tool *t, uint64_t request, struct span fil
 	struct filter_error error;
 	struct rule *r;
 
+	limit_count(t->q->service->loop, LIMIT_hold_rules, l->n, RULES_MAX);
 	if (l->n >= RULES_MAX) {
+		limit_reached(t->q->service->loop, LIMIT_hold_rules, RULES_MAX, SPAN("mailctl"));
 		tool_failed(t, request, SPAN("there are 1000 rules already"));
 		return;
 	}

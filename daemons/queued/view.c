@@ -5,6 +5,7 @@
  * channel's few rows, and how much at once is limited.
  */
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -175,6 +176,10 @@ queued_view_open(struct service *s, struct channel *c, struct span peer, unsigne
 		same += OWNER_OF(it, struct tool, node)->uid == instance;
 	}
 	if (all >= VIEWS_MAX || same >= VIEWS_OF_ONE) {
+		char who[32];
+
+		(void)snprintf(who, sizeof(who), "uid %u", instance);
+		limit_reached(s->loop, LIMIT_queue_views, all >= VIEWS_MAX ? VIEWS_MAX : VIEWS_OF_ONE, span_str(who));
 		log_put(LOG_limit, "uid %u: %u queue listings at once", instance, same);
 		channel_free(&c);
 		return;
@@ -183,6 +188,7 @@ queued_view_open(struct service *s, struct channel *c, struct span peer, unsigne
 	if (!t)
 		return;
 	t->view = true;
+	limit_count(s->loop, LIMIT_queue_views, all + 1, VIEWS_MAX);
 	list_push(&q->views, &t->node);
 	timer_init(&t->patience, s->loop, on_impatient);
 	(void)timer_set(&t->patience, VIEW_PATIENCE_MS);

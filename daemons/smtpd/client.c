@@ -333,6 +333,8 @@ greet(struct client *c, const struct netaddr *peer, bool trusted)
 	char label[400];
 
 	if (too_many(c, peer, trusted)) {
+		limit_reached(c->door->smtpd->service->loop, LIMIT_smtpd_client_connection_count_limit, (uint64_t)c->door->policy.listener->connection_limit,
+		    client_label(c, label));
 		log_put(LOG_limit, "smtpd_client_connection_count_limit: client=%.*s", SPAN_ARG(client_label(c, label)));
 		session_turn_away(&c->session, "Too many connections from your address");
 	} else if (c->door->policy.wrapper) {

@@ -36,6 +36,8 @@ crowd_enter(struct smtpd *d, const uint8_t key[16], size_t limit)
 	if (limit && c->sessions >= limit)
 		return false;
 	c->sessions++;
+	if (limit)
+		limit_count(d->service->loop, LIMIT_smtpd_client_connection_count_limit, c->sessions, limit);
 	return true;
 }
 

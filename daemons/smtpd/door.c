@@ -113,11 +113,15 @@ doors_reload(struct smtpd *d)
 void
 doors_balance(struct smtpd *d)
 {
-	bool full = d->nclients >= d->service->conf->smtpd_session_limit;
+	uint64_t limit = d->service->conf->smtpd_session_limit;
+	bool full = d->nclients >= limit;
 
+	limit_count(d->service->loop, LIMIT_smtpd_session_limit, d->nclients, limit);
 	if (full == d->paused)
 		return;
 	d->paused = full;
+	if (full)
+		limit_reached(d->service->loop, LIMIT_smtpd_session_limit, limit, SPAN("all clients"));
 	if (full)
 		log_put(LOG_limit, "smtpd_session_limit: %zu sessions; more wait", d->nclients);
 	LIST_EACH(&d->doors, it) {

@@ -11,12 +11,6 @@
 #include "ipc/control.h"
 #include "log/log.h"
 
-struct admin_request {
-	struct suite *suite;
-	struct channel *channel;
-	uint64_t stop_id;
-};
-
 static bool
 answer(struct channel *c, uint64_t id, bool ok, const char *text)
 {
@@ -49,6 +43,14 @@ on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
 			return false;
 	}
 	return answer(c, m->id, true, "");
+}
+
+static bool
+on_suite_admin_limits(struct channel *c, const struct ipc_suite_admin_limits *m)
+{
+	struct admin_request *r = channel_owner(c);
+
+	return limits_ask(r->suite, r, m->id) || answer(c, m->id, false, "somebody else is asking; try again");
 }
 
 static bool
@@ -90,6 +92,7 @@ on_closed(struct channel *c, const struct fail *why)
 	struct admin_request *r = channel_owner(c);
 
 	(void)why;
+	limits_forget(r->suite, r);
 	if (r->suite->stopper == r)
 		r->suite->stopper = NULL;
 	channel_free(&r->channel);

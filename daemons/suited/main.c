@@ -42,7 +42,7 @@ load(struct suite *s, int fd)
 static bool
 raise_walls(struct fail *why)
 {
-	struct sandbox walls = { .files_open = false };
+	struct sandbox walls = { .files = suite_own_row()->files, .memory = suite_own_row()->memory };
 	struct sandbox_report report;
 	bool seccomp;
 

@@ -23,7 +23,7 @@ enum {
 static const struct process_row rows[] = {
 #define ONE false
 #define CORES true
-#define PROCESS(name, bit, count, promises, job) { #name, bit, count, promises },
+#define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, count, promises, files, memory },
 #include "daemons/maild/processes.def"
 #undef ONE
 #undef CORES
@@ -35,6 +35,16 @@ static const struct {
 #define WIRE(channel, client, server) { #channel, #client, #server },
 #include "daemons/maild/processes.def"
 };
+
+const struct process_row *
+suite_own_row(void)
+{
+	size_t i = 0;
+
+	while (strcmp(rows[i].name, "suited") != 0)
+		i++;
+	return &rows[i];
+}
 
 void
 suite_fail(struct suite *s, int status, const char *text)
@@ -82,6 +92,18 @@ on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
 	return false;
 }
 
+static bool
+on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)
+{
+	return limits_row(channel_owner(c), m);
+}
+
+static bool
+on_ctl_limits_done(struct channel *c, const struct ipc_ctl_limits_done *m)
+{
+	return limits_done(channel_owner(c), m->id);
+}
+
 #define DISPATCH_DEF "ipc/ctl.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"
@@ -92,6 +114,7 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 {
 	struct process *p = channel_owner(c);
 
+	(void)limits_done(p, p->limits_id);
 	if (!p->suite->stopping && p->alive) {
 		log_put(LOG_channel, "%s %s: %s", p->row->name, p->label, why->text);
 		(void)ipc_send_root_kill(p->suite->root, &(struct ipc_root_kill){ .id = p->id });
@@ -106,7 +129,8 @@ spawn(struct process *p, struct fail *why)
 {
 	struct suite *s = p->suite;
 	struct launch what = { .root = s->root, .id = ++s->next_id, .name = p->row->name, .label = p->label, .instance = p->instance,
-		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises };
+		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises,
+		.files = p->row->files, .memory = p->row->memory };
 
 	what.config = launch_config(s->conf, p->row->see, why);
 	if (what.config < 0)
@@ -141,10 +165,13 @@ wire_root(struct process *p)
 static void
 wire(struct process *client, struct process *server, const char *channel)
 {
+	struct launch_end ends[] = {
+		{ client->ctl, client->row->name, client->instance, client->crashed },
+		{ server->ctl, server->row->name, server->instance, server->crashed },
+	};
 	struct fail why;
 
-	if (client->ctl && server->ctl && !launch_wire(client->ctl, client->row->name, client->instance, server->ctl, server->row->name,
-	    server->instance, channel, &why))
+	if (client->ctl && server->ctl && !launch_wire(&ends[0], &ends[1], channel, &why))
 		log_put(LOG_channel, "%s", why.text);
 }
 
@@ -269,6 +296,7 @@ on_restart(struct timer *t)
 		return;
 	}
 	wire_process(p, true);
+	p->crashed = false; /* all have heard of it */
 	hand_over(p);
 }
 
@@ -327,6 +355,7 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 		return true;
 	p->pid = 0;
 	p->alive = p->ready = false;
+	p->crashed = p->crashed || m->crashed;
 	channel_free(&p->ctl);
 	if (s->stopping) {
 		finish_stop(s);
@@ -379,8 +408,8 @@ on_root_closed(struct channel *c, const struct fail *why)
 {
 	struct suite *s = channel_owner(c);
 
+	suite_fail(s, EXIT_FAILURE, why->text); /* which goes with the channel */
 	channel_free(&s->root);
-	suite_fail(s, EXIT_FAILURE, why->text);
 }
 
 const struct channel_ops suite_root_ops = { dispatch_root, on_root_closed, NULL };

@@ -9,6 +9,7 @@
  *   setup.c  directories and sockets
  *   suite.c  processes and their wires
  *   admin.c  mailctl's requests
+ *   limits.c  how far all their limits are used
  */
 #ifndef SUITED_SUITE_H
 #define SUITED_SUITE_H
@@ -25,6 +26,7 @@ struct process_row {
 	unsigned see; /* CONF_* */
 	bool cores;
 	unsigned promises; /* PROMISE_* */
+	unsigned files, memory;
 };
 
 struct process {
@@ -37,10 +39,12 @@ struct process {
 	bool alive;          /* asked for, and its end was not heard of */
 	pid_t pid;           /* 0: not known yet */
 	bool ready;
+	bool crashed; /* its last one did */
 	char walls[128]; /* its words on which stand */
 	unsigned restarts, hasty; /* hasty: ends soon after start, in a row */
 	int64_t since_ms, since_wall_ms;
 	struct timer restart;
+	uint64_t limits_id; /* it was asked for its limits; 0: it was not, or has answered */
 };
 
 /* A listening socket, kept open over restarts and reloads. */
@@ -70,6 +74,12 @@ struct suite {
 	struct timer stop_limit;
 	struct watch admin;            /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
+	struct {
+		struct admin_request *asker; /* NULL: nobody */
+		uint64_t request, id;
+		unsigned pending;
+		struct timer patience;
+	} limits;
 };
 
 /* ask.c: a request of the root channel and its answer: a descriptor in *fd (-1: none) or done. */
@@ -86,6 +96,7 @@ bool setup_sockets(struct suite *s, struct fail *why);
 
 /* suite.c */
 extern const struct channel_ops suite_root_ops;
+const struct process_row *suite_own_row(void);
 bool suite_listen(struct suite *s, struct fail *why); /* to signals; before the walls */
 bool suite_start(struct suite *s, struct fail *why);
 bool suite_open_log(struct suite *s, struct fail *why);
@@ -96,7 +107,18 @@ void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
 void suite_begin(struct suite *s, int fd);
 
+/* limits.c. One asker at a time; rows go to the channel. False: a violation. */
+bool limits_ask(struct suite *s, struct admin_request *asker, uint64_t request);
+bool limits_row(struct process *p, const struct ipc_ctl_limit *m);
+bool limits_done(struct process *p, uint64_t id);
+void limits_forget(struct suite *s, const struct admin_request *asker); /* it is gone */
+
 /* admin.c: mailctl's requests. */
+struct admin_request {
+	struct suite *suite;
+	struct channel *channel;
+	uint64_t stop_id;
+};
 bool admin_open(struct suite *s, struct fail *why);
 void admin_stopped(struct suite *s); /* the last daemon is gone */
 

@@ -29,10 +29,11 @@ FILES = {"queued": ("queue", "data/queued"), "authd": ("data/authd",), "routed":
          "mailboxd": ("mail/example.test/bob",), "deliverd": ("mail",), "maild": ("sock/maild.pid", "log")}
 CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
-ROWS = {}
+ROWS, LIMITS = {}, {}
 with open(TOP + "/daemons/maild/processes.def") as table:
-    for m in re.finditer(r"^(PROCESS|OWNED)\((\w+), ", table.read(), re.M):
+    for m in re.finditer(r"^(PROCESS|OWNED)\((\w+), .*, (\d+), (\d+), \"", table.read(), re.M):
         ROWS[m.group(2)] = "pp-mail" if m.group(1) == "OWNED" else "pp-" + m.group(2)
+        LIMITS[m.group(2)] = int(m.group(3)), int(m.group(4)) << 20
 
 suite = Instance()
 s = suite.submission()
@@ -205,6 +206,11 @@ def test_limits():
             limits = {line[:26].strip(): line[26:].split()[:2] for line in list(f)[1:]}
         expect(limits["Max core file size"], ["0", "0"], name + ": no core, ever")
         expect(limits["Max open files"][0], limits["Max open files"][1], name)
+        files, memory = LIMITS.get(name, (0, 0))
+        if files:
+            expect(limits["Max open files"][1], str(files), name + ": files")
+        if not os.environ.get("SANITIZED"):
+            expect(limits["Max data size"], [str(memory or "unlimited")] * 2, name + ": memory")
 
 
 def test_only_those_that_talk_to_the_network_have_its_sockets():
@@ -230,7 +236,7 @@ def test_every_daemon_says_that_its_walls_stand():
 def test_private_files_are_closed_to_others():
     for path in ("queue", "data/authd", "data/queued"):
         expect(os.stat(os.path.join(suite.dir, path)).st_mode & 0o077, 0, path)
-    for name in ("suite_admin", "queue_admin", "user_admin", "route_admin"):
+    for name in ("suite_admin", "queue_admin", "user_admin", "route_admin", "mailbox_admin"):
         expect(os.stat(os.path.join(suite.dir, "sock", name)).st_mode & 0o077, 0, name)
     expect(os.stat(os.path.join(suite.dir, "instance.env")).st_mode & 0o077, 0)
 

@@ -26,11 +26,11 @@ enum { PROBE_MS = 30000 };
 
 static const struct patient {
 	const char *name;
-	unsigned see, promises;
+	unsigned see, promises, files, memory;
 	bool owned;
 } patients[] = {
-#define PROCESS(name, bit, count, promises, job) { #name, bit, promises, false },
-#define OWNED(name, bit, promises, job) { #name, bit, promises, true },
+#define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, promises, files, memory, false },
+#define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, files, memory, true },
 #include "daemons/maild/processes.def"
 };
 
@@ -110,7 +110,7 @@ begin(struct doctor *d, const struct patient *p, struct channel_sync *c, uint32_
 {
 	const struct conf *conf = d->m->conf;
 	struct ipc_ctl_boot boot = { .name = span_str(p->name), .instances = 1, .unprivileged = geteuid() != 0,
-		.promises = p->promises | (d->m->widen ? PROMISE_CHILDREN : 0) };
+		.promises = p->promises | (d->m->widen ? PROMISE_CHILDREN : 0), .files = p->files, .memory = p->memory };
 	struct ipc_ctl_probe probe = { .from = from, .spool = conf->queue_directory, .users = conf->user_database, .key = conf->smtpd_tls_key_file,
 		.mailboxes = conf->virtual_mailbox_base, .mailbox = span_str(d->mailbox), .control = span_str(d->control) };
 	int config = launch_config(conf, p->see, why);

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: ISC */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemons/userd/userd.h"
+#include "sys/limits.h"
+#include "sys/syscalls.h"
+
+static bool
+on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+/* Only mailctl doctor has walls tried. */
+static bool
+on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
+/* Nor does userd ask for these. */
+static bool
+on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
+static bool
+on_ctl_limits_done(struct channel *c, const struct ipc_ctl_limits_done *m)
+{
+	(void)c, (void)m;
+	return false;
+}
+
+#define DISPATCH_DEF "ipc/ctl.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_ctl_closed(struct channel *c, const struct fail *why)
+{
+	struct child *child = channel_owner(c);
+
+	(void)why; /* the reaper tells the rest; without ctl it ends by itself */
+	child->stopping = true;
+	channel_free(&child->ctl);
+}
+
+static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
+
+struct child *
+child_of(struct userd *u, const char *key)
+{
+	struct map_node *node = map_get(&u->children, span_str(key));
+
+	return node ? OWNER_OF(node, struct child, node) : NULL;
+}
+
+void
+child_stop(struct child *child)
+{
+	if (!child->stopping && child->ctl)
+		(void)ipc_send_ctl_stop(child->ctl, &(struct ipc_ctl_stop){ .grace_ms = USERD_GRACE_MS });
+	child->stopping = true;
+}
+
+static void
+child_free(struct child *child)
+{
+	if (child_of(child->userd, child->key) == child)
+		map_remove(&child->userd->children, &child->node);
+	list_remove(&child->all);
+	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
+	if (child->held >= 0)
+		(void)close(child->held);
+	channel_free(&child->ctl);
+	channel_free(&child->session);
+	free(child);
+}
+
+static bool
+on_session_idle(struct channel *c, const struct ipc_session_idle *m)
+{
+	struct child *child = channel_owner(c);
+
+	if (m->entered == child->entered)
+		child_stop(child);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/session.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static void
+on_session_closed(struct channel *c, const struct fail *why)
+{
+	struct child *child = channel_owner(c);
+
+	(void)why;
+	channel_free(&child->session);
+	child_stop(child);
+}
+
+static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
+
+/* The programs that belong to mailbox owners. */
+static const struct {
+	const char *name;
+	unsigned see, promises, files, memory;
+} programs[] = {
+#define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, files, memory },
+#include "daemons/maild/processes.def"
+};
+
+struct child *
+child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
+{
+	struct service *s = u->service;
+	struct launch what = { .root = u->root, .id = ++u->next_id, .name = programs[program].name, .label = key, .instances = 1,
+		.unprivileged = s->unprivileged, .promises = programs[program].promises, .files = programs[program].files, .memory = programs[program].memory, .uid = uid, .gid = gid };
+	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
+
+	if (u->nchildren >= USERD_CHILDREN_MAX) {
+		limit_reached(s->loop, LIMIT_mailbox_processes, USERD_CHILDREN_MAX, span_str(key));
+		log_put(LOG_limit, "%u processes of mailbox owners: none is started for %s", u->nchildren, key);
+		free(child);
+		return (void)fail_set(why, FAIL_LIMIT, 0, "too many mailbox processes"), NULL;
+	}
+	if (!u->root)
+		(void)fail_set(why, FAIL_TEMP, 0, "maild is away");
+	what.config = child && u->root ? launch_config(s->conf, programs[program].see, why) : -1;
+	if (what.config >= 0) {
+		child->userd = u;
+		child->id = what.id;
+		child->program = program;
+		child->before = before;
+		child->held = -1;
+		list_init(&child->asks);
+		(void)snprintf(child->key, sizeof(child->key), "%s", key);
+		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, why);
+		(void)close(what.config);
+		if (before)
+			map_remove(&u->children, &before->node);
+		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
+			list_push(&u->all, &child->all);
+			limit_count(s->loop, LIMIT_mailbox_processes, ++u->nchildren, USERD_CHILDREN_MAX);
+			return child;
+		}
+		channel_free(&child->ctl);
+	}
+	free(child);
+	return NULL;
+}
+
+int
+child_peer(struct child *child, const char *channel, const char *client)
+{
+	struct ipc_ctl_peer peer = { .channel = span_str(channel), .name = span_str(client) };
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -1;
+	if (ipc_send_ctl_peer(child->ctl, &peer, fds[1]))
+		return fds[0];
+	(void)close(fds[0]);
+	return -1;
+}
+
+/* Its mailbox is its own now: let it have its sessions. */
+static void
+child_release(struct child *child)
+{
+	struct ipc_ctl_peer peer = { .channel = SPAN("session"), .name = SPAN("userd") };
+
+	(void)ipc_send_ctl_peer(child->ctl, &peer, child->held);
+	child->held = -1;
+	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = child->userd->service->generation });
+}
+
+struct child *
+child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
+{
+	struct ipc_session_owner owner = { .user = grant->user };
+	char user[B_ADDRESS + 1], path[B_PATH];
+	struct child *child;
+	int fds[2];
+
+	if (!span_cstr(grant->user, user, sizeof(user)))
+		return NULL;
+	child = child_of(u, user);
+	if (child && !child->stopping)
+		return child;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return (void)fail_errno(why, 0, "socketpair"), NULL;
+	child = child_launch(u, MAILBOXD, user, grant->uid, grant->gid, why);
+	if (!child) {
+		(void)close(fds[0]);
+		(void)close(fds[1]);
+		return NULL;
+	}
+	child->held = fds[1];
+	child->session = channel_new(u->service->loop, fds[0], &ipc_channel_session, CHANNEL_CLIENT, &session_ops, child);
+	(void)snprintf(path, sizeof(path), "%s/%.*s", u->service->conf->virtual_mailbox_base.p, SPAN_ARG(grant->home));
+	owner.home = span_str(path);
+	if (child->session)
+		(void)ipc_send_session_owner(child->session, &owner);
+	if (!child->before)
+		child_release(child);
+	return child;
+}
+
+struct child *
+child_by_id(struct userd *u, uint64_t id)
+{
+	LIST_EACH(&u->all, it)
+		if (OWNER_OF(it, struct child, all)->id == id)
+			return OWNER_OF(it, struct child, all);
+	return NULL;
+}
+
+void
+child_gone(struct child *child)
+{
+	LIST_EACH(&child->userd->all, it) {
+		struct child *next = OWNER_OF(it, struct child, all);
+
+		if (next->before == child) {
+			next->before = NULL;
+			child_release(next);
+		}
+	}
+	child_free(child);
+}
+
+void
+child_reload(struct child *child)
+{
+	struct service *s = child->userd->service;
+	struct ipc_ctl_reload reload = { .generation = s->generation };
+	struct fail why;
+	int fd;
+
+	if (!child->ctl || child->stopping)
+		return;
+	fd = launch_config(s->conf, programs[child->program].see, &why);
+	if (fd < 0)
+		log_put(LOG_failure, "%s goes on as it was configured: %s", child->key, why.text);
+	else
+		(void)ipc_send_ctl_reload(child->ctl, &reload, fd);
+	if ((fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+		(void)ipc_send_ctl_file(child->ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
+	if (child->held < 0) /* else it has not begun yet */
+		(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = s->generation });
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Mailboxes and delivery processes that crash.  The second crash of a user's
+ * mailboxd within a day closes the mailbox until mailctl quarantine release: what is in it,
+ * or what its client sends, would only crash the next one, and who can crash a
+ * program at will may be learning to do more.  Kept in memory: userd's end forgets it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemons/userd/userd.h"
+
+enum { POISON_MAX = 1000, TWICE = 2, FORGET_MS = 24 * 60 * 60 * 1000, FRESH_MS = 10 * 1000 };
+
+struct poison {
+	struct map_node node;
+	struct list order; /* of their last crashes */
+	char key[B_ADDRESS + 1], why[64];
+	bool mailbox;
+	unsigned crashes;
+	int64_t last_ms, last_wall_ms;
+};
+
+static struct poison *
+find(const struct userd *u, struct span key)
+{
+	struct map_node *node = map_get(&u->poison, key);
+
+	return node ? OWNER_OF(node, struct poison, node) : NULL;
+}
+
+static void
+forget(struct userd *u, struct poison *p)
+{
+	map_remove(&u->poison, &p->node);
+	list_remove(&p->order);
+	free(p);
+}
+
+static struct poison *
+make(struct userd *u, const char *key)
+{
+	struct poison *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	(void)snprintf(p->key, sizeof(p->key), "%s", key);
+	if (map_put(&u->poison, &p->node, span_str(p->key)))
+		return p;
+	free(p);
+	return NULL;
+}
+
+void
+poison_note(struct userd *u, const struct child *child, struct span how)
+{
+	int64_t now = loop_now_ms(u->service->loop);
+	struct poison *p = find(u, span_str(child->key));
+
+	if (p)
+		list_remove(&p->order);
+	else if (!(p = make(u, child->key)))
+		return;
+	if (p->crashes && now - p->last_ms > FORGET_MS)
+		p->crashes = 0;
+	p->crashes++;
+	p->mailbox = child->session != NULL || child->entered;
+	p->last_ms = now;
+	p->last_wall_ms = loop_wall_ms(u->service->loop);
+	(void)span_cstr(span_sub(how, 0, sizeof(p->why) - 1), p->why, sizeof(p->why));
+	list_push(&u->poisoned, &p->order);
+	if (u->poison.count > POISON_MAX)
+		forget(u, OWNER_OF(u->poisoned.next, struct poison, order));
+	if (p->mailbox)
+		log_put(LOG_quarantine, "user=%s mailboxd crashed (%s), %u times in a day%s", p->key, p->why, p->crashes,
+		    p->crashes >= TWICE ? ": no logins until it is released" : "");
+}
+
+bool
+poison_holds(const struct userd *u, struct span user)
+{
+	const struct poison *p = find(u, user);
+
+	return p && p->mailbox && p->crashes >= TWICE;
+}
+
+bool
+poison_is_fresh(const struct userd *u, const char *key)
+{
+	const struct poison *p = find(u, span_str(key));
+
+	return p && loop_now_ms(u->service->loop) - p->last_ms < FRESH_MS;
+}
+
+/* ---- mailctl ---- */
+
+static bool
+on_mailbox_admin_list(struct channel *c, const struct ipc_mailbox_admin_list *m)
+{
+	const struct userd *u = userd_of(c);
+
+	LIST_EACH(&u->poisoned, it) {
+		const struct poison *p = OWNER_OF(it, struct poison, order);
+		struct ipc_mailbox_admin_mailbox row = { .id = m->id, .user = span_str(p->key), .crashes = p->crashes,
+			.last_ms = (uint64_t)p->last_wall_ms, .held = p->crashes >= TWICE, .why = span_str(p->why) };
+
+		if (p->mailbox && !ipc_send_mailbox_admin_mailbox(c, &row))
+			return false;
+	}
+	return ipc_send_mailbox_admin_done(c, &(struct ipc_mailbox_admin_done){ .id = m->id, .ok = true });
+}
+
+static bool
+on_mailbox_admin_release(struct channel *c, const struct ipc_mailbox_admin_release *m)
+{
+	struct userd *u = userd_of(c);
+	struct poison *p = find(u, m->user);
+	bool ok = p && p->mailbox;
+
+	if (ok) {
+		log_put(LOG_quarantine, "user=%s released", p->key);
+		forget(u, p);
+	}
+	return ipc_send_mailbox_admin_done(c, &(struct ipc_mailbox_admin_done){ .id = m->id, .ok = ok,
+	    .text = ok ? SPAN_NONE : SPAN("this mailbox is not in quarantine") });
+}
+
+#define DISPATCH_DEF "ipc/mailbox_admin.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_closed(struct channel *c, const struct fail *why)
+{
+	(void)why;
+	channel_free(&c);
+}
+
+const struct channel_ops poison_admin_ops = { dispatch_mailbox_admin, on_closed, NULL };

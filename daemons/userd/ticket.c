@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemons/userd/userd.h"
+#include "sys/limits.h"
+
+void
+ticket_drop(struct userd *u, struct ticket *t)
+{
+	map_remove(&u->tickets, &t->node);
+	list_remove(&t->order);
+	explicit_bzero(t, sizeof(*t));
+	free(t);
+}
+
+static struct span
+keep(char *to, struct span s)
+{
+	if (s.n)
+		memcpy(to, s.p, s.n);
+	return span_of(to, s.n);
+}
+
+static bool
+on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
+{
+	struct userd *u = userd_of(c);
+	int64_t now = loop_now_ms(u->service->loop);
+	struct ticket *t;
+
+	while (!list_empty(&u->order) && (t = OWNER_OF(u->order.next, struct ticket, order)) &&
+	    (t->until_ms < now || u->tickets.count >= TICKETS_MAX)) {
+		if (t->until_ms >= now)
+			limit_reached(u->service->loop, LIMIT_tickets, TICKETS_MAX, m->user);
+		ticket_drop(u, t);
+	}
+	if (m->ticket.n != B_TICKET || map_get(&u->tickets, m->ticket))
+		return false;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return true; /* the login will fail, and say so */
+	t->until_ms = now + u->service->conf->auth_ticket_lifetime;
+	t->grant = *m;
+	t->grant.service = keep(t->service, m->service);
+	t->grant.user = keep(t->user, m->user);
+	t->grant.home = keep(t->home, m->home);
+	t->grant.ticket = keep(t->bytes, m->ticket);
+	if (!map_put(&u->tickets, &t->node, t->grant.ticket)) {
+		free(t);
+		return true;
+	}
+	list_push(&u->order, &t->order);
+	limit_count(u->service->loop, LIMIT_tickets, u->tickets.count, TICKETS_MAX);
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/ticket.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
+
+static void
+on_authd_closed(struct channel *c, const struct fail *why)
+{
+	struct userd *u = userd_of(c);
+
+	(void)why;
+	if (u->authd == c)
+		u->authd = NULL;
+	channel_free(&c);
+}
+
+const struct channel_ops ticket_ops = { dispatch_ticket, on_authd_closed, NULL };
+
+void
+ticket_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	(void)peer, (void)instance;
+	((struct userd *)s->state)->authd = c;
+}
+
+/* authd sent the ticket before the front could know it, but in a crowd of logins
+ * it may still lie unread. */
+struct ticket *
+ticket_find(struct userd *u, struct span bytes)
+{
+	struct map_node *node;
+
+	if (u->authd && !map_get(&u->tickets, bytes))
+		channel_catch_up(u->authd);
+	node = map_get(&u->tickets, bytes);
+	return node ? OWNER_OF(node, struct ticket, node) : NULL;
+}

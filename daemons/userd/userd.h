@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * userd: the way to a mailbox owner: has one mailboxd for each active user and
+ * one deliverd for each owning uid started by maild, and rules them.  It has no right
+ * of its own and reads no network byte and no mail.
+ *
+ *   main.c    its channels and its life
+ *   ticket.c  one-time tickets
+ *   child.c   mailboxd and deliverd processes
+ *   poison.c  users whose mailboxd crashes
+ */
+#ifndef USERD_USERD_H
+#define USERD_USERD_H
+
+#include "base/map.h"
+#include "service/launch.h"
+#include "service/service.h"
+
+enum { TICKETS_MAX = 10000, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000 };
+
+struct userd {
+	struct service *service;
+	struct channel *root; /* to maild; NULL: away */
+	uint64_t next_id;     /* of children, on root */
+	struct channel *authd;
+	struct map tickets;  /* struct ticket by its bytes */
+	struct map children; /* struct child by user, or by "uid:gid" */
+	struct list order;   /* tickets, oldest first */
+	unsigned nchildren;  /* those that are leaving, too */
+	struct list all;     /* children, those that are leaving too */
+	struct map poison;   /* those that crashed lately, by their keys */
+	struct list poisoned;
+	struct timer stop_limit;
+};
+
+struct ticket {
+	struct map_node node;
+	struct list order;
+	int64_t until_ms;
+	struct ipc_ticket_grant grant;
+	char bytes[B_TICKET], service[B_NAME], user[B_ADDRESS], home[B_PATH];
+};
+
+/* One mailboxd or deliverd. */
+struct child {
+	struct map_node node;
+	struct list all;
+	struct userd *userd;
+	char key[B_ADDRESS + 1];
+	uint64_t id;
+	unsigned program;        /* enum program */
+	struct channel *ctl;
+	struct channel *session; /* mailboxd */
+	uint64_t entered;        /* sessions given to it */
+	bool stopping;
+	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
+	struct list asks;     /* of locald, who wait for what comes after it */
+	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
+};
+
+static inline struct userd *userd_of(const struct channel *c) { return ((struct service *)channel_owner(c))->state; }
+
+/* ticket.c */
+extern const struct channel_ops ticket_ops;
+void ticket_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
+struct ticket *ticket_find(struct userd *u, struct span bytes); /* NULL: none */
+void ticket_drop(struct userd *u, struct ticket *t);
+
+/* child.c */
+enum program { MAILBOXD, DELIVERD };
+struct child *child_of(struct userd *u, const char *key);
+struct child *child_by_id(struct userd *u, uint64_t id);
+/* Has a program started for an owner and makes it known under key; NULL and *why. */
+struct child *child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why);
+/* Gives a child its end of a new channel; returns the other end, or -1. */
+int child_peer(struct child *child, const char *channel, const char *client);
+void child_stop(struct child *child);
+void child_reload(struct child *child); /* the new configuration, and the log, which may be another file now */
+/* It has ended: those that waited for that have their turn. */
+void child_gone(struct child *child);
+/* The user's mailboxd, started if need be; NULL and *why. */
+struct child *child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why);
+
+/* poison.c */
+extern const struct channel_ops poison_admin_ops;
+void poison_note(struct userd *u, const struct child *child, struct span how); /* it has crashed */
+bool poison_holds(const struct userd *u, struct span user);      /* nobody may enter this mailbox */
+bool poison_is_fresh(const struct userd *u, const char *key);    /* its last child crashed a moment ago */
+
+#endif

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Poison: what crashes a program twice is set aside, everything else goes on.
+The crashes are made: a signal at the moment when the program has the message."""
+import imaplib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+from pillar import SLOW, Instance, expect, has, main, wait_for
+
+
+class Peer(threading.Thread):
+    """Takes mail; crashes remoted whenever the poison's MAIL comes, while armed.
+    Until the first crash the others are kept in hand, so that they are suspects, too."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(64)
+        self.port = self.socket.getsockname()[1]
+        self.armed, self.crashes, self.waiting, self.taken, self.lock = True, 0, 0, [], threading.Lock()
+        self.crashed = threading.Event()
+        self.start()
+
+    def run(self):
+        while True:
+            threading.Thread(target=self.serve, args=(self.socket.accept()[0],), daemon=True).start()
+
+    def serve(self, c):
+        try:
+            self.talk(c)
+        except OSError:
+            pass
+        finally:
+            c.close()
+
+    def mail(self, line):
+        if b"poison@" in line and self.armed:
+            wait_for(lambda: self.crashed.is_set() or self.waiting >= INNOCENT, 30, "innocent company")
+            with self.lock:
+                self.crashes += 1
+                os.kill(pid_of("remoted"), signal.SIGSEGV)
+            self.crashed.set()
+            time.sleep(5 * SLOW) # remoted sees no answer any more
+        elif b"poison@" not in line and not self.crashed.is_set():
+            with self.lock:
+                self.waiting += 1
+            self.crashed.wait(60 * SLOW)
+
+    def talk(self, c):
+        f, sender = c.makefile("rb"), b""
+        c.sendall(b"220 peer\r\n")
+        for line in f:
+            word = line[:4].upper()
+            if word == b"MAIL":
+                sender = line
+                self.mail(line)
+            if word == b"DATA":
+                c.sendall(b"354 go on\r\n")
+                while f.readline() not in (b".\r\n", b""):
+                    pass
+                with self.lock:
+                    self.taken.append(sender)
+            c.sendall(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+
+
+INNOCENT = 4
+peer = Peer()
+suite = Instance(extra="daemon_processes = 1\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n"
+                 "mynetworks = 127.0.0.0/8\ntransport_maps = inline:{remote.test=smtp:[127.0.0.1]:%d}\n" % peer.port)
+
+
+def pid_of(program):
+    """Of the only process of that name that maild has started."""
+    with open(suite.dir + "/sock/maild.pid") as f:
+        parent = f.read().strip()
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/status" % name) as f:
+                words = dict(line.strip().split(":", 1) for line in f)
+        except (OSError, ValueError):
+            continue
+        if words["Name"].strip() == program and words["PPid"].strip() == parent and not words["State"].strip().startswith("Z"):
+            return int(name)
+    raise ProcessLookupError(program)
+
+
+def submit(sender, to):
+    s = suite.smtp()
+    s.sendmail(sender, [to], "Subject: from %s\r\n\r\nthe case\r\n" % sender)
+    s.quit()
+
+
+def quarantine():
+    return [json.loads(line) for line in suite.mailctl("quarantine", "list", "--json").stdout.splitlines()]
+
+
+def test_a_message_that_crashes_remoted_twice_is_held_and_others_go_on():
+    for i in range(INNOCENT):
+        submit("good%d@example.test" % i, "x%d@remote.test" % i)
+    submit("poison@example.test", "x@remote.test")
+    rows = wait_for(quarantine, 120, "the quarantine")
+    expect([r["sender"] for r in rows], ["poison@example.test"])
+    has(rows[0]["reason"] if "reason" in rows[0] else str(rows[0]), "quarantine: remoted crashed twice")
+    wait_for(lambda: len({s for s in peer.taken if b"good" in s}) == INNOCENT, 120, "the others")
+    expect([r["sender"] for r in quarantine()], ["poison@example.test"], "innocent")
+    expect(peer.crashes, 2)
+    has(suite.mailctl("quarantine", "list").stdout, "poison@example.test")
+
+
+def test_its_case_can_be_seen_and_it_can_be_released():
+    row = quarantine()[0]
+    has(suite.mailctl("quarantine", "show", row["id"], "--content").stdout, "the case")
+    peer.armed = False
+    suite.mailctl("quarantine", "release", row["id"])
+    wait_for(lambda: any(b"poison@" in s for s in peer.taken), 60, "the message that was released")
+    expect(quarantine(), [])
+
+
+def mailboxes():
+    return [(r["user"], r["crashes"], r["held"]) for r in quarantine() if "user" in r]
+
+
+def crash_mailboxd():
+    c = suite.imap("bob")
+    c.select("INBOX")
+    pid = pid_of("mailboxd")
+    os.kill(pid, signal.SIGSEGV)
+    wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
+
+
+def test_a_mailbox_whose_process_crashes_twice_lets_nobody_in_until_released():
+    crash_mailboxd()
+    wait_for(lambda: mailboxes() == [("bob@example.test", 1, False)], 60, "the first crash to be known")
+    suite.imap("bob").logout()
+    crash_mailboxd()
+    wait_for(lambda: mailboxes() == [("bob@example.test", 2, True)], 60, "the second")
+    try:
+        suite.imap("bob")
+        raise AssertionError("bob was let in")
+    except imaplib.IMAP4.error as e:
+        has(str(e), "UNAVAILABLE")
+    suite.imap("alice").logout()
+    has(suite.mailctl("quarantine", "list").stdout, "mailbox bob@example.test: mailboxd crashed 2 times")
+    suite.mailctl("quarantine", "release", "bob@example.test")
+    suite.imap("bob").logout()
+    expect(suite.mailctl("quarantine", "release", "bob@example.test", check=False).returncode, 1)
+
+
+def test_a_kill_is_no_crash():
+    before = mailboxes()
+    c = suite.imap("bob")
+    c.select("INBOX")
+    pid = pid_of("mailboxd")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
+    suite.imap("bob").logout()
+    expect(mailboxes(), before)
+
+
+main(globals())

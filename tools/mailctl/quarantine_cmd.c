@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * quarantine: what crashed a program twice: messages, which queued holds, and
+ * mailboxes, which userd lets nobody enter.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/queueid.h"
+#include "queue/queue.h"
+#include "tools/mailctl/queue.h"
+
+#define IN_QUARANTINE "status:hold and reason~\"" QUEUE_QUARANTINE "\""
+
+/* Asks userd; each row is given to on_row. */
+static int
+ask_userd(struct mailctl *m, unsigned type, const void *request, void (*on_row)(struct mailctl *, const struct ipc_mailbox_admin_mailbox *))
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_mailbox_admin);
+	int status = EX_UNAVAILABLE_;
+	const void *row;
+	unsigned what;
+
+	if (!c)
+		return status;
+	if (mailctl_send(c, type, request))
+		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &what, &row)) {
+			const struct ipc_mailbox_admin_done *done = row;
+
+			if (what == IPC_mailbox_admin_mailbox)
+				on_row(m, row);
+			else
+				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+		}
+	channel_sync_free(&c);
+	return status;
+}
+
+static void
+print_mailbox(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
+{
+	struct buf line;
+	char when[32];
+
+	if (m->nargs && !span_eq(row->user, span_str(m->args[0])))
+		return;
+	if (m->json) {
+		buf_init(&line, 8192);
+		desc_json(&ipc_channel_mailbox_admin.messages[IPC_mailbox_admin_mailbox].desc, row, &line);
+		(void)printf("%.*s\n", SPAN_ARG(buf_span(&line)));
+		buf_free(&line);
+	} else {
+		(void)printf("mailbox %.*s: mailboxd crashed %u time%s, last at %s (%.*s)%s\n", SPAN_ARG(row->user), row->crashes,
+		    row->crashes == 1 ? "" : "s", queue_time(row->last_ms, when), SPAN_ARG(row->why), row->held ? ": no logins" : "");
+	}
+}
+
+/* The messages on hold for it, given as a filter to one of the queue's commands. */
+static int
+with_filter(struct mailctl *m, int (*command)(struct mailctl *), const char *id)
+{
+	char filter[200];
+	char *none = NULL, **args = m->args;
+	int nargs = m->nargs, status;
+
+	(void)snprintf(filter, sizeof(filter), IN_QUARANTINE "%s%.40s", id ? " and id:" : "", id ? id : "");
+	m->filter = filter;
+	m->args = &none;
+	m->nargs = 0;
+	status = command(m);
+	m->filter = NULL;
+	m->args = args;
+	m->nargs = nargs;
+	return status;
+}
+
+int
+quarantine_cmd_list(struct mailctl *m)
+{
+	int status = with_filter(m, queue_cmd_list, NULL), also;
+
+	m->nargs = 0;
+	also = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_mailbox);
+	return status ? status : also;
+}
+
+static bool
+is_message(const struct mailctl *m)
+{
+	uint64_t id;
+
+	return m->nargs == 1 && queueid_parse(span_str(m->args[0]), &id);
+}
+
+int
+quarantine_cmd_show(struct mailctl *m)
+{
+	if (m->nargs != 1)
+		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine show ID | NAME@DOMAIN");
+	if (is_message(m))
+		return with_filter(m, queue_cmd_show, m->args[0]);
+	return ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_mailbox);
+}
+
+int
+quarantine_cmd_release(struct mailctl *m)
+{
+	struct ipc_mailbox_admin_release release = { .id = 1 };
+
+	if (m->nargs != 1)
+		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine release ID | NAME@DOMAIN");
+	if (is_message(m)) {
+		m->verb = "release";
+		return with_filter(m, queue_cmd_act, m->args[0]);
+	}
+	release.user = span_str(m->args[0]);
+	return ask_userd(m, IPC_mailbox_admin_release, &release, NULL);
+}

@@ -13,7 +13,8 @@
 enum {
 	SIGN_MS = 10000,     /* for one signature; only its own handshake waits */
 	LOOK_MS = 2000,      /* how often that is looked at */
-	FETCH_MS = 2000,     /* for each message of the chains */
+	FETCH_MS = 2000,     /* for each message of the chains, */
+	FETCH_ALL_MS = 5000, /* and for all: who waits cannot serve, and a hostile keyd never ends */
 	RETRY_MS = 1000,     /* after keyd did not answer */
 	CHAINS_MAX = 1000,
 };
@@ -262,12 +263,19 @@ build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
 	const void *m;
 	unsigned type;
 	bool more = server != NULL;
+	int64_t until = now_ms() + FETCH_ALL_MS;
 	size_t chains = 0;
 
 	if (server && s->only13)
 		tls_server_only13(server);
 	while (more) {
-		if (!receive(s, &type, &m, why)) {
+		bool late = now_ms() > until;
+
+		if (late) {
+			(void)fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
+			channel_sync_free(&s->certs);
+		}
+		if (late || !receive(s, &type, &m, why)) {
 			tls_server_unref(&server);
 			return NULL;
 		}
@@ -323,8 +331,7 @@ signer_context(struct signer *s, struct fail *why)
 	if (s->stale && now_ms() >= s->retry_ms) {
 		bool ok = refresh(s, why);
 
-		if (s->stale)
-			s->retry_ms = now_ms() + RETRY_MS;
+		s->retry_ms = now_ms() + RETRY_MS; /* also when it went well: no more often, whatever keyd says */
 		if (!ok && !s->server)
 			return NULL;
 	}

@@ -191,3 +191,14 @@ worker_wait(struct worker_pool *pool, struct work *w)
 	if (mine)
 		w->run(w);
 }
+
+bool
+worker_withdraw(struct worker_pool *pool, struct work *w)
+{
+	bool mine;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	mine = queue_remove(&pool->todo, w);
+	(void)pthread_mutex_unlock(&pool->lock);
+	return mine;
+}

@@ -20,6 +20,8 @@ struct work {
 struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads); /* NULL: no threads to be had */
 void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
 void worker_submit(struct worker_pool *pool, struct work *w);
+/* Takes an item back that no thread has begun; its completion will not run. False: too late. */
+bool worker_withdraw(struct worker_pool *pool, struct work *w);
 /* Waits until this submitted item, whose completion has not run, has been run
  * (here, if no thread has begun it), and takes it out of the pool: calling
  * w->done(w) is then up to the caller. */

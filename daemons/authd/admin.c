@@ -63,6 +63,7 @@ done(struct work *w)
 	finish(ch->link->channel, ch->set.id, ch->ok, &ch->why);
 	buf_wipe(&ch->password);
 	useradmin_secret_wipe(&ch->secret);
+	a->nchanges--;
 	link_unref(ch->link);
 	free(ch);
 }
@@ -74,9 +75,11 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 	char name[USERDB_NAME + 1];
 	struct fail why;
 
-	if (!ch || !useradmin_check(m, name, &why)) {
+	if (!ch || l->authd->nchanges >= CHANGES_MAX || !useradmin_check(m, name, &why)) {
 		if (!ch)
 			(void)fail_set(&why, FAIL_TEMP, 0, "out of memory");
+		else if (l->authd->nchanges >= CHANGES_MAX)
+			(void)fail_set(&why, FAIL_LIMIT, 0, "too many changes at once");
 		finish(l->channel, m->id, false, &why);
 		free(ch);
 		return true;
@@ -94,6 +97,7 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 	useradmin_secret_init(&ch->secret, l->authd->db, ch->set.user, authd_scram_iterations(l->authd));
 	buf_put(&ch->password, m->password);
 	ch->set.password = SPAN_NONE;
+	l->authd->nchanges++;
 	worker_submit(l->authd->pool, &ch->work);
 	return true;
 }

@@ -19,6 +19,7 @@
 #include "table/useradmin.h"
 
 enum {
+	CHANGES_MAX = 64,         /* of users, at once */
 	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
 	CHECKS_PER_CLIENT = 64,   /* of one client address */
 	EXCHANGES_MAX = 4096,     /* SCRAM: clients that are to answer a challenge */
@@ -38,6 +39,7 @@ struct authd {
 	struct list checks;       /* struct check */
 	struct list exchanges;    /* struct check, the oldest first: SCRAM, while the client has the word */
 	size_t nchecks, nexchanges;
+	size_t nchanges; /* of users, on their way */
 	uint64_t good, wrong, refused, cached;
 };
 
@@ -62,6 +64,7 @@ uint32_t authd_scram_iterations(const struct authd *a);
 /* check.c */
 bool check_begin(struct link *l, const struct ipc_auth_ask *ask);
 void check_drop_all(struct authd *a); /* at the end, with no worker left */
+void check_stop(struct authd *a); /* those that no thread has begun */
 
 /* scram.c */
 bool scram_begin(struct link *l, const struct ipc_auth_scram *m);

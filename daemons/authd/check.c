@@ -283,6 +283,7 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	timer_init(&k->wait, a->service->loop, on_waited);
 	list_push(&a->checks, &k->node);
 	a->nchecks++;
+	limit_count(a->service->loop, LIMIT_auth_checks, a->nchecks, CHECKS_MAX);
 	return k;
 }
 
@@ -329,6 +330,7 @@ check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, s
 	}
 	if (a->nchecks >= CHECKS_MAX || same_client(a, ask->client_addr) >= CHECKS_PER_CLIENT || !(k = check_new(l, ask))) {
 		a->refused++;
+		limit_reached(a->service->loop, LIMIT_auth_checks, CHECKS_MAX, ask->client_addr);
 		log_put(LOG_limit, "too many logins at once client=%.*s", SPAN_ARG(ask->client_addr));
 		check_refuse(l->channel, ask->id, "too many logins at once");
 		return NULL;
@@ -368,4 +370,18 @@ check_drop_all(struct authd *a)
 		check_free(OWNER_OF(a->checks.next, struct check, node));
 	while (!list_empty(&a->exchanges))
 		check_free(OWNER_OF(a->exchanges.next, struct check, node));
+}
+
+/* Thousands of hashes are minutes: who asked is told to come again. */
+void
+check_stop(struct authd *a)
+{
+	LIST_EACH(&a->checks, node) {
+		struct check *k = OWNER_OF(node, struct check, node);
+
+		if (!worker_withdraw(a->pool, &k->work))
+			continue;
+		refuse(k->link->channel, k->id, true, "authd is stopping");
+		check_free(k);
+	}
 }

@@ -277,6 +277,8 @@ on_stop(struct service *s)
 {
 	struct authd *a = s->state;
 
+	if (a->pool)
+		check_stop(a);
 	worker_pool_free(&a->pool); /* a change that was asked for is finished */
 	LIST_EACH(&a->links, node) {
 		struct link *l = OWNER_OF(node, struct link, node);

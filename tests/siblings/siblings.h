@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * siblings: each real daemon alone among hostile siblings.
+ *
+ * The rig starts a daemon as suited (maild, userd) would, but plays every
+ * other end of every channel that processes.def and the owners' channels give it, and
+ * plays it badly: what the tables allow, in states they allow and in others, with
+ * ids that are alive, dead and made up, descriptors of every kind, broken packets,
+ * floods, and ends that do not read or vanish.  The daemon may close channels; it
+ * may not end, stop answering its parent, or grow.
+ *
+ *   message.c  what is said: rows of the tables, filled and spoilt
+ *   wire.c     ends: sending, receiving, what the daemon asks for and must get
+ *   target.c   starting the daemon, its wiring, its health
+ *   client.c   network clients, so that fronts have something to ask
+ *   main.c     the targets, one after the other; TAP
+ */
+#ifndef TESTS_SIBLINGS_H
+#define TESTS_SIBLINGS_H
+
+#include <sys/types.h>
+
+#include "conf/conf.h"
+#include "ipc/frame.h"
+#include "ipc/messages.h"
+
+enum {
+	CONVS = 24,
+	SEEN = 64,
+	WORDS = 256,
+	WORD_MAX = 320,
+	ENDS = 512,
+	CLIENTS = 6,
+	LAST = 48, /* messages that are told when something breaks */
+};
+
+struct conv {
+	uint64_t id;
+	uint8_t state; /* enum ipc_state */
+};
+
+enum end_kind {
+	END_CTL,     /* ours to the daemon, or maild's to suited: honest */
+	END_HONEST,  /* another of maild's, whom nobody defends himself against */
+	END_WIRE,    /* hostile; given over ctl, and again when it is gone */
+	END_CONTROL, /* hostile; connected to a control socket */
+	END_GIVEN,   /* hostile; handed to us by the daemon; not made again */
+	END_TOOL,    /* honest; asks suited how it is */
+};
+
+struct end {
+	enum end_kind kind;
+	const struct ipc_channel *type;
+	enum channel_side side; /* the one we play */
+	const char *peer;       /* whom */
+	unsigned instance;
+	int fd;
+	uint64_t child;     /* a ctl end that suited or userd made: its id on root */
+	struct end *parent; /* that root end */
+	unsigned deaf;      /* so many rounds more it does not read */
+	struct conv convs[CONVS];
+	uint64_t next_id, seen[SEEN];
+	size_t nseen;
+	struct buf pending; /* a packet that did not fit yet */
+	int fds[FRAME_FDS];
+	unsigned nfds;
+	bool gone;
+};
+
+struct target {
+	const char *name;
+	unsigned see, promises;
+	bool calm;       /* its channels are dear: few packets are broken */
+	bool mortal;     /* ends, orderly, when its peer is gone */
+	size_t may_grow; /* bytes, from the first third to the last */
+};
+
+struct rig {
+	const struct target *target;
+	const struct conf *conf;
+	const char *dir, *build;
+	uint64_t random;
+	struct end *ends[ENDS];
+	size_t nends;
+	struct end *ctl;
+	pid_t pid;
+	int null, listener, sink; /* sink: a listening socket for the daemon to connect to */
+	uint16_t sink_port, client_port;
+	struct client {
+		int fd;
+		bool server;
+	} clients[CLIENTS * 2];
+	struct {
+		char text[WORD_MAX];
+		size_t n;
+	} words[WORDS];
+	size_t nwords;
+	uint64_t sent, received, closed, started;
+	bool ready;
+	uint64_t asked, answered;
+	int64_t asked_ms;
+	char last[LAST][160];
+	size_t nlast;
+	char wrong[256]; /* what broke; empty: nothing */
+};
+
+enum { CALM = 4000, WILD = 40 }; /* of so many packets one is broken */
+static inline uint32_t wildness(const struct rig *r) { return r->target->calm ? CALM : WILD; }
+
+uint32_t rnd(struct rig *r, uint32_t below); /* 0 for 0 */
+int64_t now_ms(void);
+bool broke(struct rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* false; the first is kept */
+
+/* message.c */
+void words_learn(struct rig *r, const struct ipc_message *msg, const void *m);
+/* Fills *m with a message this end may or may not send now; buf holds its texts. *fd is a new descriptor, or -1. */
+const struct ipc_message *message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *room, int *fd);
+void message_spoil(struct rig *r, struct end *e, struct buf *packet, unsigned *nfds);
+struct conv *conv_find(struct end *e, uint64_t id);
+uint64_t message_id_of(const struct ipc_message *msg, const void *m); /* 0: it has none */
+
+/* wire.c */
+struct end *end_new(struct rig *r, enum end_kind kind, const struct ipc_channel *type, enum channel_side side, const char *peer, int fd);
+void end_free(struct rig *r, struct end *e);
+void end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd); /* honestly, and soon */
+void end_attack(struct rig *r, struct end *e);
+void ends_read(struct rig *r, int timeout_ms);
+
+/* target.c */
+extern const struct target targets[];
+extern const size_t ntargets;
+bool target_start(struct rig *r);
+bool target_healthy(struct rig *r); /* asks, and looks whether it lives; *r says what is wrong */
+bool target_stop(struct rig *r);
+size_t target_rss(const struct rig *r);
+void target_rewire(struct rig *r, struct end *e); /* after e has gone */
+bool target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigned type, const void *m, int fd); /* honest reactions; true: fd is taken */
+
+/* client.c */
+bool clients_open(struct rig *r);
+void clients_turn(struct rig *r);
+void clients_close(struct rig *r);
+
+#endif

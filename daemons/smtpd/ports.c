@@ -232,8 +232,9 @@ note(void *owner, enum session_note what, struct span text)
 		    SPAN_ARG(c->session.rule));
 		break;
 	case SESSION_NOTE_REFUSED:
-		log_put(LOG_reject, "id=%.*s client=%.*s helo=%.*s from=<%.*s> content refused: %s", SPAN_ARG(text), SPAN_ARG(who), SPAN_ARG(c->session.helo),
-		    SPAN_ARG(t ? t->sender : SPAN_NONE), status_get(t ? t->status : STATUS_NONE)->text);
+		log_put(LOG_reject, "id=%.*s client=%.*s helo=%.*s from=<%.*s> content refused: %s%s%.*s", SPAN_ARG(text), SPAN_ARG(who), SPAN_ARG(c->session.helo),
+		    SPAN_ARG(t ? t->sender : SPAN_NONE), status_get(t ? t->status : STATUS_NONE)->text, c->session.rule.n ? " rule=" : "",
+		    SPAN_ARG(c->session.rule));
 		break;
 	case SESSION_NOTE_ACCESS:
 		log_put(LOG_access, "id=%.*s client=%.*s from=<%.*s> to=<%.*s> rule=%.*s", SPAN_ARG(text), SPAN_ARG(who),

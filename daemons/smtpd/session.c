@@ -185,12 +185,15 @@ must_wait(struct session *s, struct span line, bool good)
 	    t->tried >= s->policy->conf->smtpd_recipient_limit;
 }
 
-/* A rule by the client's name must not be passed by because the DNS is slow. */
+/* A rule by the client's name must not be passed by because the DNS is slow; and filters are told the name. */
 static bool
 wants_name(const struct session *s, struct span line)
 {
-	return s->naming && s->policy->conf->smtpd_client_access_maps.n &&
-	    (span_casestarts(line, SPAN("RCPT")) || span_casestarts(line, SPAN("VRFY")));
+	if (!s->naming)
+		return false;
+	if (span_casestarts(line, SPAN("MAIL")))
+		return filter_on(s);
+	return s->policy->conf->smtpd_client_access_maps.n && (span_casestarts(line, SPAN("RCPT")) || span_casestarts(line, SPAN("VRFY")));
 }
 
 static size_t

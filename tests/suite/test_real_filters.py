@@ -142,7 +142,7 @@ def test_rspamd_lets_pass_marks_and_refuses():
     starts(send(letter("marked", GTUBE % "YJS")), "250")
     expect(arrived("marked", "alice")[0]["X-Spam"], "Yes")
     starts(send(letter("refused", GTUBE % "XJS")), "554 5.7.1 Gtube pattern")
-    has(suite.wait_log(" reject ", "content refused"), "from=<x@else.test>")
+    has(suite.wait_log(" reject ", "content refused"), "rule=inet:127.0.0.1:")
 
 
 main(globals())

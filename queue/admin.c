@@ -60,6 +60,10 @@ release(struct queue *q, struct message *m)
 		return false;
 	m->flags &= (uint16_t)~MESSAGE_HELD;
 	queue_record_state(q, m);
+	if (queue_is_overdue(q, m)) {
+		queue_give_up_overdue(q, m);
+		return true;
+	}
 	return start_over(q, m);
 }
 

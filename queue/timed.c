@@ -41,7 +41,8 @@ overdue(struct queue *q, struct message *m)
 		return;
 	if (m->extra->by_mode & BY_RETURN) {
 		m->flags |= MESSAGE_EXPIRED;
-		queue_give_up_overdue(q, m);
+		if (!(m->flags & MESSAGE_HELD)) /* else when the administrator lets it go */
+			queue_give_up_overdue(q, m);
 		return;
 	}
 	m->flags |= MESSAGE_OVERDUE;

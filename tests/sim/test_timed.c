@@ -175,6 +175,31 @@ late_mail_comes_back(void **state)
 		assert_true(sim.hosts[1].seen[i].at_ms <= start + 2 * HOUR + 1);
 }
 
+/* On hold it stays, and goes back when it is let go. */
+static void
+late_mail_on_hold_is_the_administrators(void **state)
+{
+	int64_t start = sim.now;
+	uint64_t id;
+
+	(void)state;
+	sim.with.by_ms = start + HOUR;
+	sim.with.by_mode = BY_RETURN;
+	id = sim_accept(&sim, "a@from.test", "c@good.test");
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_HOLD));
+	sim.with.by_mode = 0;
+	sim_run(&sim, start + 2 * HOUR);
+	sim_restart(&sim);
+	sim_run(&sim, start + 3 * HOUR);
+	assert_int_equal(queued(), 1);
+	assert_int_equal(sim.reports, 0);
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_RELEASE));
+	sim_run(&sim, start + 4 * HOUR);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(sim.hosts[0].n, 0);
+}
+
 /* What is with an agent when the time is over is let finish. */
 static void
 late_mail_under_way_is_let_finish(void **state)
@@ -272,6 +297,7 @@ main(void)
 		T(lifetime_begins_with_the_release),
 		T(verbs_on_what_waits_for_its_time),
 		T(late_mail_comes_back),
+		T(late_mail_on_hold_is_the_administrators),
 		T(late_mail_under_way_is_let_finish),
 		T(late_mail_is_told_of_once),
 		T(priority_is_the_order),

@@ -84,8 +84,11 @@ thread_main(void *arg)
 		queue_put(&pool->finished, w);
 		if (pool->waiting)
 			(void)pthread_cond_broadcast(&pool->ran);
+		/* Whoever is woken wants the lock at once. */
+		(void)pthread_mutex_unlock(&pool->lock);
 		if (first && write(pool->wake.fd, &one, sizeof(one)) < 0)
 			abort(); /* bug: an eventfd that cannot count to one */
+		(void)pthread_mutex_lock(&pool->lock);
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
 	return NULL;
@@ -172,8 +175,8 @@ worker_submit(struct worker_pool *pool, struct work *w)
 {
 	(void)pthread_mutex_lock(&pool->lock);
 	queue_put(&pool->todo, w);
-	(void)pthread_cond_signal(&pool->more);
 	(void)pthread_mutex_unlock(&pool->lock);
+	(void)pthread_cond_signal(&pool->more);
 }
 
 void

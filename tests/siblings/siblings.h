@@ -12,6 +12,7 @@
  *   message.c  what is said: rows of the tables, filled and spoilt
  *   wire.c     ends: sending, receiving, what the daemon asks for and must get
  *   target.c   starting the daemon, its wiring, its health
+ *   ticket.c   replayed and forged tickets
  *   client.c   network clients, so that fronts have something to ask
  *   main.c     the targets, one after the other; TAP
  */
@@ -99,6 +100,8 @@ struct rig {
 	bool ready;
 	uint64_t asked, answered;
 	int64_t asked_ms;
+	uint64_t logins, login_id; /* of the last answer of userd */
+	bool login_ok;
 	char last[LAST][160];
 	size_t nlast;
 	char wrong[256]; /* what broke; empty: nothing */
@@ -135,6 +138,9 @@ bool target_stop(struct rig *r);
 size_t target_rss(const struct rig *r);
 void target_rewire(struct rig *r, struct end *e); /* after e has gone */
 bool target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigned type, const void *m, int fd); /* honest reactions; true: fd is taken */
+
+/* ticket.c: with a userd that has been started. */
+bool tickets_tried(struct rig *r);
 
 /* client.c */
 bool clients_open(struct rig *r);

@@ -263,6 +263,10 @@ target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigne
 		return told_by_ctl(r, e, type, m, fd);
 	if (e->type == &ipc_channel_certs && type == IPC_certs_fetch && rnd(r, 64)) /* fronts wait for it, some seconds */
 		end_say(r, e, IPC_certs_chains, &(struct ipc_certs_chains){ .id = ((const struct ipc_certs_fetch *)m)->id, .generation = 1 + rnd(r, 3) }, -1);
+	if (e->type == &ipc_channel_login && type == IPC_login_result) {
+		r->login_id = ((const struct ipc_login_result *)m)->id;
+		r->login_ok = ((const struct ipc_login_result *)m)->ok;
+	}
 	if (e->kind == END_TOOL && type == IPC_suite_admin_done)
 		r->answered = ((const struct ipc_suite_admin_done *)m)->id;
 	return false;

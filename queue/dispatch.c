@@ -437,6 +437,7 @@ queue_job_done(struct queue *q, uint64_t id, unsigned health, struct span text)
 	}
 	judge(q, d, health, text);
 	delay_rest(q, job, d->until_ms != 0 && health != HEALTH_GOOD);
+	queue_blame_job(q, job);
 	finished = nothing_open(m);
 	if (buf_len(&job->list) > 0 || finished)
 		queue_record_outcome(q, m, buf_span(&job->list), false, finished ? "" : NULL);

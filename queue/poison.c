@@ -84,12 +84,17 @@ void
 queue_job_crashed(struct queue *q, uint64_t id, const char *who)
 {
 	struct map_node *node = map_get_u64(&q->jobs, id);
-	struct queue_job *job = node ? OWNER_OF(node, struct queue_job, by_id) : NULL;
-	struct queue_doubt doubt;
 
-	if (!job || job->crashed)
-		return;
-	job->crashed = true; /* once, however many recipients */
-	doubt = (struct queue_doubt){ .message = message_id(job->m), .alone = job->alone };
-	queue_agent_crashed(q, &doubt, 1, who);
+	if (node)
+		OWNER_OF(node, struct queue_job, by_id)->crashed = who;
+}
+
+/* Of a job that comes to its end: what is said of its recipients is no longer the last word. */
+void
+queue_blame_job(struct queue *q, const struct queue_job *job)
+{
+	struct queue_doubt doubt = { .message = message_id(job->m), .alone = job->alone };
+
+	if (job->crashed)
+		queue_agent_crashed(q, &doubt, 1, job->crashed);
 }

@@ -55,7 +55,7 @@ struct queue_job {
 	int fd;                   /* a large content's file; set to -1 by who takes it over */
 	bool last;                /* no more for this destination now */
 	bool alone;               /* of a suspect: no other suspect is out */
-	bool crashed;             /* what its agent had handed it to */
+	const char *crashed;      /* the program that its agent had handed it to, and that crashed; or NULL */
 	uint32_t nunits, nresults;
 	struct unit **units;      /* owned */
 	uint8_t *outcomes;        /* of units; 0xff: no result yet */
@@ -131,7 +131,7 @@ struct queue_doubt {
 	bool alone;
 };
 size_t queue_agent_doubts(const struct queue *q, const void *agent, struct queue_doubt **doubts);
-/* The same of one job, by what its agent handed it to. */
+/* The same of one job that is about to end: who (static) had it from its agent, and crashed. */
 void queue_job_crashed(struct queue *q, uint64_t job, const char *who);
 void queue_agent_crashed(struct queue *q, const struct queue_doubt *doubts, size_t n, const char *who);
 

@@ -122,6 +122,37 @@ def test_its_case_can_be_seen_and_it_can_be_released():
     expect(quarantine(), [])
 
 
+def test_a_message_that_crashes_deliverd_is_held_too():
+    submit("first@example.test", "bob@example.test") # deliverd runs
+    suite.wait_mail(1)
+    os.kill(pid_of("deliverd"), signal.SIGSTOP)
+    submit("poison@example.test", "bob@example.test")
+    end = time.monotonic() + 60 * SLOW
+    while not quarantine() and time.monotonic() < end: # a crash without it does not count
+        if any(b"poison@" in open(f, "rb").read() for f in suite.mailbox_files()): # it came through between two crashes
+            for f in suite.mailbox_files():
+                os.unlink(f)
+            submit("poison@example.test", "bob@example.test")
+        try:
+            pid = pid_of("deliverd")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                wait_for(lambda: "poison@" in suite.mailctl("queue", "list", "status:active").stdout, 3, "its delivery")
+                time.sleep(0.2 * SLOW)
+            except AssertionError:
+                pass
+            os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
+        except ProcessLookupError:
+            time.sleep(0.1)
+    expect([r["sender"] for r in quarantine()], ["poison@example.test"])
+    submit("second@example.test", "bob@example.test")
+    wait_for(lambda: any(b"second@" in open(f, "rb").read() for f in suite.mailbox_files()), 60, "other mail")
+    suite.mailctl("quarantine", "release", quarantine()[0]["id"])
+    wait_for(lambda: any(b"poison@" in open(f, "rb").read() for f in suite.mailbox_files()), 60, "the message that was released")
+
+
 def mailboxes():
     return [(r["user"], r["crashes"], r["held"]) for r in quarantine() if "user" in r]
 

@@ -56,11 +56,15 @@ bool
 record_list_put(struct buf *list, const struct desc *d, const void *part)
 {
 	size_t at = buf_len(list), n;
+	bool whole = buf_ok(list);
 	char *p;
 
 	buf_le32(list, 0);
-	if (!desc_encode(d, part, list))
+	if (!desc_encode(d, part, list)) { /* half of it would spoil those before it */
+		list->failed = !whole;
+		buf_cut(list, at);
 		return false;
+	}
 	n = buf_len(list) - at - 4;
 	p = list->mem + list->at + at;
 	for (int i = 0; i < 4; i++, n >>= 8)

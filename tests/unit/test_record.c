@@ -96,6 +96,34 @@ a_broken_list_is_no_message(void **state)
 }
 
 static void
+what_does_not_fit_a_list_leaves_it_as_it_was(void **state)
+{
+	static char many[900];
+	struct record_recipient good = { .address = SPAN("b@example.test") }, out;
+	struct record_recipient bad = { .address = span_of(memset(many, 'x', sizeof(many)), sizeof(many)) };
+	struct span rest;
+	struct buf list;
+	size_t n;
+	bool ok = true;
+
+	(void)state;
+	buf_init(&list, 100);
+	assert_true(record_list_put(&list, &record_desc_recipient, &good));
+	n = buf_len(&list);
+	assert_false(record_list_put(&list, &record_desc_recipient, &bad)); /* over its bound */
+	bad.address.n = 90;
+	assert_false(record_list_put(&list, &record_desc_recipient, &bad)); /* no room */
+	assert_int_equal(buf_len(&list), n);
+	assert_true(record_list_put(&list, &record_desc_recipient, &good));
+	rest = buf_span(&list);
+	for (int i = 0; i < 2; i++)
+		assert_true(record_list_next(&rest, &record_desc_recipient, &out, &ok));
+	assert_false(record_list_next(&rest, &record_desc_recipient, &out, &ok));
+	assert_true(ok);
+	buf_free(&list);
+}
+
+static void
 a_waiting_message_with_one_recipient_is_small(void **state)
 {
 	(void)state;
@@ -109,6 +137,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_record_goes_round_and_every_truncation_is_refused),
 		cmocka_unit_test(a_broken_list_is_no_message),
+		cmocka_unit_test(what_does_not_fit_a_list_leaves_it_as_it_was),
 		cmocka_unit_test(a_waiting_message_with_one_recipient_is_small),
 	};
 

@@ -6,6 +6,7 @@ server runs in a mount namespace where that directory lies over /usr and a scrat
 directory over /etc, so that it finds itself and its configuration where it expects them
 and nothing else sees them.  Each runs in a control group of its own, which is what its CPU
 time, memory and system calls are read from: no process is missed, not even one that ended.
+Where there are no control groups its processes are known by their mount namespace, and nothing is measured.
 """
 import atexit
 import glob
@@ -75,6 +76,29 @@ def can_connect(port):
         return False
 
 
+def namespace(pid):
+    try:
+        return os.readlink("/proc/%d/ns/mnt" % pid)
+    except OSError:
+        return None
+
+
+def impossible(*servers):
+    """Why these cannot run on this machine, or None."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        os.makedirs(d + "/work")
+        os.makedirs(d + "/etc")
+        r = subprocess.run(["unshare", "-m", "mount", "-t", "overlay", "overlay", "-o", "lowerdir=/etc,upperdir=%s/etc,workdir=%s/work" % (d, d), "/etc"], capture_output=True, text=True)
+    if r.returncode:
+        return "no overlay mount in a mount namespace: " + r.stderr.strip()
+    try:
+        for s in servers:
+            unpacked(s.name, s.packages, s.libraries)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+        return "the packages of %s are not to be had: %s" % (s.name, str(e).replace("\n", " "))
+    return None
+
+
 class Server:
     """One running server.  kind: accept (everything is kept back), relay (to the sink), local (Maildir), mailbox."""
 
@@ -85,8 +109,11 @@ class Server:
     def __init__(self, kind, sink_port=9, tls=False):
         self.kind, self.sink_port, self.tls = kind, sink_port, tls
         Server.number += 1
-        self.group = "%s/bench-%d-%d" % (CGROUP, os.getpid(), Server.number)
-        os.makedirs(self.group)
+        if CGROUP:
+            self.group = "%s/bench-%d-%d" % (CGROUP, os.getpid(), Server.number)
+            os.makedirs(self.group)
+        else:
+            self.group = tempfile.mkdtemp(prefix="bench-group-", dir="/var/tmp")
         self.start()
 
     @classmethod
@@ -131,7 +158,7 @@ class Server:
         if SLOW_SYNC:
             with open(upper + "/ld.so.preload", "w") as f:
                 f.write(SLOW_SYNC + "\n")
-        script = "echo $$ >%s/cgroup.procs\nset -e\n" % self.group
+        script = ("echo $$ >%s/cgroup.procs\nset -e\n" if CGROUP else "readlink /proc/self/ns/mnt >>%s/namespaces\nset -e\n") % self.group
         script += "mount -t overlay overlay -o lowerdir=/etc,upperdir=%s,workdir=%s.work /etc\n" % (upper, upper)
         if not etc_upper:
             script += "mount -t overlay overlay -o lowerdir=%s/usr:/usr /usr\nmount --bind %s/spool /var/spool\nmount --bind %s/lib /var/lib\n" % (self.root, self.dir, self.dir)
@@ -144,8 +171,15 @@ class Server:
     # ---- what it used ----
 
     def pids(self):
-        with open(self.group + "/cgroup.procs") as f:
-            return [int(line) for line in f]
+        if CGROUP:
+            with open(self.group + "/cgroup.procs") as f:
+                return [int(line) for line in f]
+        try:
+            with open(self.group + "/namespaces") as f:
+                ours = f.read().split()
+        except FileNotFoundError:
+            return []
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if namespace(pid) in ours]
 
     def cpu(self):
         """CPU seconds of all its processes so far."""
@@ -198,7 +232,10 @@ class Server:
                     pass
             while self.pids() and time.monotonic() < end:
                 time.sleep(0.02)
-        os.rmdir(self.group)
+        if CGROUP:
+            os.rmdir(self.group)
+        else:
+            shutil.rmtree(self.group)
 
     def stop(self):
         self.kill()

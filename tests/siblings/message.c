@@ -234,23 +234,35 @@ left_out(struct rig *r, const struct end *e, const struct ipc_message *msg)
 	return strcmp(msg->desc.name, "session_stop") == 0 || e->type == &ipc_channel_suite_admin;
 }
 
-const struct ipc_message *
-message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *room, int *fd)
+/* One of those that may come in this conversation, or of all. */
+static const struct ipc_message *
+choose(struct rig *r, const struct end *e, enum ipc_direction ours, const struct conv *c, bool any)
 {
-	enum ipc_direction ours = e->side == CHANNEL_CLIENT ? TO_SERVER : TO_CLIENT;
-	struct conv *c = &e->convs[rnd(r, CONVS)];
 	const struct ipc_message *found = NULL;
-	bool any = rnd(r, r->target->calm ? 20000 : 200) == 0;
 	uint32_t n = 0;
 
-	if (e->type->nmessages == 0)
-		return NULL;
 	for (size_t i = 0; i < e->type->nmessages; i++) {
 		const struct ipc_message *msg = &e->type->messages[i];
 
 		if (msg->direction == ours && (any || msg->from & c->state) && !left_out(r, e, msg) && rnd(r, ++n) == 0)
 			found = msg;
 	}
+	return found;
+}
+
+const struct ipc_message *
+message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *room, int *fd)
+{
+	enum ipc_direction ours = e->side == CHANNEL_CLIENT ? TO_SERVER : TO_CLIENT;
+	uint32_t first = rnd(r, CONVS);
+	struct conv *c = &e->convs[first];
+	bool any = rnd(r, r->target->calm ? 20000 : 200) == 0;
+	const struct ipc_message *found = choose(r, e, ours, c, any);
+
+	for (uint32_t i = 1; !found && i < CONVS; i++) /* who answers has few conversations open */
+		found = choose(r, e, ours, c = &e->convs[(first + i) % CONVS], false);
+	if (!found && !r->target->calm && rnd(r, 8) == 0)
+		found = choose(r, e, ours, c, any = true);
 	if (!found)
 		return NULL;
 	fill(r, e, found, c, m, room);

@@ -150,7 +150,10 @@ open_both(struct put *p, struct fail *why)
 	if (!d->deliverer)
 		return fail_set(why, FAIL_TEMP, STATUS_SYSTEM_LOCAL_TEMP, "deliverd is not ready");
 	p->home = homes_use(&d->homes, span_str(p->home_path), span_str(p->folder_name), why);
-	account = p->home ? homes_use(&d->homes, span_str(p->home_path), SPAN_NONE, why) : NULL;
+	if (p->home && !p->folder_name[0])
+		account = homes_again(p->home);
+	else
+		account = p->home ? homes_use(&d->homes, span_str(p->home_path), SPAN_NONE, why) : NULL;
 	if (!account)
 		return false;
 	p->room.account = account;

@@ -44,6 +44,8 @@ void homes_close(struct homes *h);
  * INBOX), made if it is not there; counted as used.  NULL and *why: FAIL_PERM for
  * a path that is no good. */
 struct home *homes_use(struct homes *h, struct span home, struct span folder, struct fail *why);
+/* Counts one that is in use once more. */
+static inline struct home *homes_again(struct home *at) { at->users++; return at; }
 void homes_unuse(struct homes *h, struct home *at);
 /* The directory is not what it was (deleted, moved): opened anew next time. */
 void homes_drop(struct homes *h, struct home *at);

@@ -8,6 +8,12 @@
 
 #include "daemons/remoted/client.h"
 
+static int64_t
+by_left(const struct client_mail *mail)
+{
+	return 100 - (int64_t)mail->size;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool
@@ -52,6 +58,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	settings.lmtp = data[0] >> 2 & 1;
 	mail.body8 = data[0] >> 3 & 1;
 	mail.size = data[1];
+	mail.requiretls = data[1] >> 2 & 1;
+	mail.binary = data[1] >> 3 & 1;
+	mail.by_mode = data[1] >> 4 & 3; /* none, notify, return; both is no row of any sender's */
+	mail.by_left = by_left;
+	mail.priority = data[1] >> 6 & 1 ? 19 : 0;
 	if (data[0] >> 4 & 1)
 		settings.login = (struct client_login){ .user = SPAN("user"), .password = SPAN("pencil"), .nonce = SPAN("rOprNGfwEbeRWgbNEkqO"),
 			.mechanisms = AUTH_ALL, .plaintext = data[0] >> 5 & 1 };

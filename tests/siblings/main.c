@@ -5,6 +5,7 @@
  *   -s  where chance begins (1)
  *   -t  at most so long with each program; the others get what it has left (no limit)
  *   -p  this one alone
+ *   -u  root is so in its own user namespace only: it need not become nobody
  * BUILD holds the daemons, DIR an instance of tools/setup/instance.sh.  See tests/siblings/run.
  */
 #include <fcntl.h>
@@ -175,15 +176,15 @@ chosen(const struct target *t, const char *only)
 
 /* Whom chance may take anywhere must be able to do no harm. */
 static bool
-become_nobody(struct fail *why)
+become_nobody(bool stay, struct fail *why)
 {
 	const struct priv_identity nobody = { .uid = 65534, .gid = 65534 };
 
-	return geteuid() != 0 || priv_become(&nobody, why);
+	return stay || geteuid() != 0 || priv_become(&nobody, why);
 }
 
 static bool
-load(struct rig *r, struct arena *arena)
+load(struct rig *r, bool stay, struct arena *arena)
 {
 	char path[B_PATH];
 	struct fail why = { .text = "" };
@@ -191,7 +192,7 @@ load(struct rig *r, struct arena *arena)
 	(void)snprintf(path, sizeof(path), "%s/etc/pillarpost.conf", r->dir);
 	arena_init(arena, CONF_ARENA_MAX);
 	r->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (r->null >= 0 && chdir(r->build) == 0 && conf_load(path, arena, &r->conf, NULL, &why) && become_nobody(&why))
+	if (r->null >= 0 && chdir(r->build) == 0 && conf_load(path, arena, &r->conf, NULL, &why) && become_nobody(stay, &why))
 		return true;
 	(void)fprintf(stderr, "siblings: %s: %s\n", path, why.text);
 	return false;
@@ -206,16 +207,19 @@ main(int argc, char **argv)
 	struct arena arena;
 	size_t n = 0, failed = 0;
 	const char *only = NULL;
+	bool stay = false;
 	int opt;
 
 	rig.random = 1;
-	while ((opt = getopt(argc, argv, "n:p:s:t:")) != -1)
+	while ((opt = getopt(argc, argv, "n:p:s:t:u")) != -1)
 		if (opt == 'n')
 			messages = strtoull(optarg, NULL, 10);
 		else if (opt == 's')
 			rig.random = strtoull(optarg, NULL, 10);
 		else if (opt == 'p')
 			only = optarg;
+		else if (opt == 'u')
+			stay = true;
 		else if (opt == 't')
 			seconds = strtoll(optarg, NULL, 10);
 	if (optind + 2 > argc)
@@ -224,7 +228,7 @@ main(int argc, char **argv)
 	rig.dir = argv[optind + 1];
 	rig.random = rig.random * 0x9E3779B97F4A7C15ULL | 1;
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (!load(&rig, &arena))
+	if (!load(&rig, stay, &arena))
 		return 1;
 	for (size_t i = 0; i < ntargets; i++)
 		n += chosen(&targets[i], only);

@@ -13,7 +13,7 @@ change_pending(struct mailbox *mb, const struct view *but)
 {
 	LIST_EACH(&mb->views, it) {
 		struct view *v = OWNER_OF(it, struct view, node);
-		bool any = v->told < mb->visible || !uidset_empty(&v->gone) || !uidset_empty(&v->changed);
+		bool any = v->told < mb->visible || v->ngone != v->held || !uidset_empty(&v->changed);
 
 		if (!any || v->pending)
 			continue;

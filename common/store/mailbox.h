@@ -117,6 +117,7 @@ struct view {
 	uint32_t told;          /* highest UID this session knows */
 	uint32_t ntold;         /* messages this session knows */
 	uint32_t ngone;         /* members of gone */
+	uint32_t held;          /* of them, noticed before but not to be told then */
 	struct uidset gone;     /* expunged, but not told */
 	struct uidset changed;  /* flags changed by others, not told */
 	struct uidset recent;   /* \Recent here */

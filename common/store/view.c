@@ -187,6 +187,7 @@ view_sync(struct view *v, const struct view_events *events, bool expunges)
 		events->on_exists(v, v->ntold, (uint32_t)uidset_count(&v->recent));
 	tell_flags(v, events);
 	/* What may not be told now is told at a later call; no further notice is needed for it. */
+	v->held = v->ngone;
 	v->pending = false;
 }
 
@@ -197,7 +198,7 @@ view_open(struct view *v, struct store *store, struct span name, bool readonly, 
 	if (!v->mailbox)
 		return false;
 	v->readonly = readonly;
-	v->told = v->ntold = v->ngone = 0;
+	v->told = v->ntold = v->ngone = v->held = 0;
 	v->pending = false;
 	uidset_init(&v->gone);
 	uidset_init(&v->changed);

@@ -36,7 +36,11 @@ class Dovecot(peers.Server):
 
     def __init__(self):
         super().__init__("mailbox")
-        atexit.register(self.stop)
+        atexit.register(self.end)
+
+    def end(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)  # what stop() leaves for later does not happen any more
 
     def start(self):
         self.prepare()

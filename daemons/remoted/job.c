@@ -371,6 +371,14 @@ next_needs_targets(struct job *j)
 	return true;
 }
 
+static void
+ask_anew(struct job *j)
+{
+	j->target = j->answered = 0;
+	if (!next_needs_targets(j))
+		finish(j);
+}
+
 void
 job_session_over(struct job *j, struct session *s, enum session_over over)
 {
@@ -388,6 +396,8 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 			finish(j);
 		else if (j->destination.ntargets)
 			try_next(j);
+		else if (outcome_elsewhere(j)) /* what a kept connection lacks, its host may have by now, or another */
+			ask_anew(j);
 		else
 			finish(j); /* put off by a host that was asked on a kept connection: queued tries again */
 		return;

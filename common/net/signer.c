@@ -15,7 +15,8 @@ enum {
 	LOOK_MS = 2000,      /* how often that is looked at */
 	FETCH_MS = 2000,     /* for each message of the chains, */
 	FETCH_ALL_MS = 5000, /* and for all: who waits cannot serve, and a hostile keyd never ends */
-	RETRY_MS = 1000,     /* after keyd did not answer */
+	RETRY_MS = 1000,     /* after keyd did not answer, */
+	FETCHES_MAX = 8,     /* or as often as this in so long: no more, whatever keyd says */
 	CHAINS_MAX = 1000,
 };
 
@@ -30,6 +31,8 @@ struct signer {
 	uint32_t generation; /* of the chains in server */
 	uint64_t last_id;
 	int64_t retry_ms;    /* not before this */
+	int64_t fetched_ms;  /* the first of these */
+	unsigned fetches;
 	size_t chains;
 	struct tls_ticket_key tickets[2];
 	bool have_tickets;
@@ -331,7 +334,12 @@ signer_context(struct signer *s, struct fail *why)
 	if (s->stale && now_ms() >= s->retry_ms) {
 		bool ok = refresh(s, why);
 
-		s->retry_ms = now_ms() + RETRY_MS; /* also when it went well: no more often, whatever keyd says */
+		if (now_ms() - s->fetched_ms > RETRY_MS) {
+			s->fetched_ms = now_ms();
+			s->fetches = 0;
+		}
+		if (++s->fetches >= FETCHES_MAX || s->stale)
+			s->retry_ms = now_ms() + RETRY_MS;
 		if (!ok && !s->server)
 			return NULL;
 	}

@@ -36,7 +36,7 @@ on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 	struct remoted *r = s->state;
 
 	(void)peer, (void)instance;
-	lookup_client_open(&r->dns, c);
+	inquirer_open(&r->dns, c);
 }
 
 static void
@@ -45,7 +45,7 @@ on_tlspolicy_open(struct service *s, struct channel *c, struct span peer, unsign
 	struct remoted *r = s->state;
 
 	(void)instance;
-	tlsask_client_open(span_eq(peer, SPAN("stsd")) ? &r->sts : &r->tables, c);
+	inquirer_open(span_eq(peer, SPAN("stsd")) ? &r->sts : &r->tables, c);
 }
 
 /* --- life ------------------------------------------------------------------------ */
@@ -69,9 +69,9 @@ on_boot(struct service *s, struct fail *why)
 	r->service = s;
 	r->loop = s->loop;
 	r->conf = s->conf;
-	lookup_client_init(&r->dns);
-	tlsask_client_init(&r->tables);
-	tlsask_client_init(&r->sts);
+	inquirer_init(&r->dns, &lookup_ops);
+	inquirer_init(&r->tables, &tlsask_ops);
+	inquirer_init(&r->sts, &tlsask_ops);
 	pool_init(&r->pool);
 	list_init(&r->sessions);
 	agent_init(&r->agent, s, &job_ops, capacity());

@@ -18,8 +18,8 @@ struct remoted {
 	struct loop *loop;
 	const struct conf *conf; /* in force */
 	struct policy *policy;   /* of conf; a reference */
-	struct lookup_client dns;
-	struct tlsask_client tables, sts; /* TLS policies: routed's, stsd's */
+	struct inquirer dns;
+	struct inquirer tables, sts; /* TLS policies: routed's, stsd's */
 	struct pool pool;
 	struct agent agent; /* jobs */
 	struct list sessions;

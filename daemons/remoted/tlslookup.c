@@ -28,10 +28,10 @@ note(struct tlslookup *t, const char *what, struct span more)
 }
 
 static bool
-ask(struct tlslookup *t, struct tlsask_client *client, struct span name, bool for_sts)
+ask(struct tlslookup *t, struct inquirer *peer, struct span name, bool for_sts)
 {
 	t->for_sts = for_sts;
-	t->asking = tlsask_start(client, &t->ask, name);
+	t->asking = tlsask_start(peer, &t->ask, name);
 	if (t->asking)
 		(void)timer_set(&t->timer, t->limit_ms);
 	return t->asking;

@@ -251,7 +251,7 @@ void
 repute_init(struct repute *r, struct loop *loop)
 {
 	*r = (struct repute){ .loop = loop };
-	lookup_client_init(&r->dns);
+	inquirer_init(&r->dns, &lookup_ops);
 	map_init(&r->clients);
 	list_init(&r->recent);
 }
@@ -260,7 +260,7 @@ void
 repute_free(struct repute *r)
 {
 	forget_all(r);
-	lookup_client_free(&r->dns);
+	inquirer_free(&r->dns);
 	map_free(&r->clients);
 	free(r->sites);
 }

@@ -17,7 +17,7 @@ enum { REPUTE_CLIENTS_MAX = 50000, REPUTE_HITS_MAX = 400 };
 
 struct repute {
 	struct loop *loop;
-	struct lookup_client dns;
+	struct inquirer dns;
 	struct conf_site *sites; /* owned */
 	size_t nsites;
 	struct map clients;  /* struct known by address */

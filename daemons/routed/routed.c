@@ -167,7 +167,7 @@ on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 	struct routed *d = s->state;
 
 	(void)peer, (void)instance;
-	lookup_client_open(&d->repute.dns, c);
+	inquirer_open(&d->repute.dns, c);
 }
 
 static const struct service_channel channels[] = {

@@ -23,7 +23,7 @@ enum {
 struct stsd {
 	struct service *service;
 	struct sts sts;
-	struct lookup_client dns;
+	struct inquirer dns;
 	struct worker_pool *pool; /* once there is something to fetch */
 	struct list askers;
 	struct timer sweep;
@@ -293,7 +293,7 @@ on_dns_open(struct service *service, struct channel *c, struct span peer, unsign
 	struct stsd *s = service->state;
 
 	(void)peer, (void)instance;
-	lookup_client_open(&s->dns, c);
+	inquirer_open(&s->dns, c);
 }
 
 /* --- life -------------------------------------------------------------------------------- */
@@ -321,7 +321,7 @@ on_boot(struct service *service, struct fail *why)
 	}
 	s->service = service;
 	sts_init(&s->sts, &ops, s);
-	lookup_client_init(&s->dns);
+	inquirer_init(&s->dns, &lookup_ops);
 	list_init(&s->askers);
 	timer_init(&s->sweep, service->loop, on_sweep);
 	(void)service_data_path(service, s->data);

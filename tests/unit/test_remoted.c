@@ -354,7 +354,7 @@ stop(void)
 	for (int i = 0; i < 5; i++)
 		(void)loop_turn(loop, 5);
 	channel_free(&dnsd);
-	lookup_client_free(&r->dns);
+	inquirer_free(&r->dns);
 	pool_free(&r->pool);
 	map_free(&r->agent.by_id);
 	policy_unref(&r->policy);

@@ -129,18 +129,8 @@ bool
 queue_append(struct queue *q, unsigned type, const struct desc *d, const void *record, struct span body, unsigned flags,
     struct journal_ticket *t, journal_pos *pos, struct fail *why)
 {
-	struct buf head;
-	struct journal_record r;
-	bool ok;
-
-	buf_init(&head, RECORD_HEAD_MAX);
-	ok = desc_encode(d, record, &head);
-	if (!ok)
-		(void)fail_set(why, FAIL_LIMIT, 0, "a %s record does not fit its bounds", d->name);
-	r = (struct journal_record){ .type = (uint16_t)type, .head = buf_span(&head), .body = body };
-	ok = ok && journal_append(q->journal, &r, flags, t, pos, why);
-	buf_free(&head);
-	return ok;
+	return journal_append(q->journal, &(struct journal_record){ .type = (uint16_t)type, .desc = d, .from = record, .body = body },
+	    flags, t, pos, why);
 }
 
 /* ---- accepting ---- */

@@ -130,6 +130,19 @@ desc_encode(const struct desc *d, const void *from, struct buf *out)
 	return buf_ok(out);
 }
 
+size_t
+desc_size(const struct desc *d, const void *from)
+{
+	size_t n = 0;
+
+	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
+		if (counted(f) ? !text_ok(f, span_at(f, from)) : !number_ok(f, number_at(f, from)))
+			return SIZE_MAX;
+		n += counted(f) ? 4 + span_at(f, from).n : kinds[f->kind].width;
+	}
+	return n;
+}
+
 static uint64_t
 take_number(struct cursor *c, size_t width)
 {

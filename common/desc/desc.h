@@ -55,6 +55,8 @@ struct desc {
 
 /* False if a value breaks its own row's bound (a bug of the sender) or out failed. */
 bool desc_encode(const struct desc *d, const void *from, struct buf *out);
+/* The bytes that it would write; SIZE_MAX where it would be false. */
+size_t desc_size(const struct desc *d, const void *from);
 /* False if the input is not exactly one valid struct; *bad (may be NULL) then
  * names the field, or is NULL for trailing bytes. */
 bool desc_decode(const struct desc *d, struct span in, void *to, const struct desc_field **bad);

@@ -121,23 +121,53 @@ job_retire(struct work *w)
 	(void)job->slots->vfs->ops->unlink(job->slots->vfs, name);
 }
 
+/* What the entries leave out, from the segment itself. */
+static bool
+read_segment(void *arg, size_t at, char *to, size_t n)
+{
+	struct job *job = arg;
+	struct vfs *v = job->slots->vfs;
+	char name[120];
+	bool ok;
+	int fd;
+
+	slots_name(job->slots, job->slot->number, "seg", name);
+	fd = v->ops->open(v, name, VFS_READ);
+	ok = fd >= 0 && vfs_read_all(v, fd, to, n, at);
+	if (!ok)
+		(void)fail_errno(&job->why, 0, "cannot read %s for its index", name);
+	if (fd >= 0)
+		(void)v->ops->close(v, fd);
+	return ok;
+}
+
 /* Not synced: an index that did not survive is not believed, and done without. */
 void
 job_index(struct work *w)
 {
 	struct job *job = OWNER_OF(w, struct job, work);
+	const struct segment_header *h = &job->slot->head;
 	struct vfs *v = job->slots->vfs;
-	struct span s = buf_span(&job->content);
 	char name[120];
+	struct buf s;
 	int fd;
 
+	buf_init(&s, SEGMENT_SIZE_MAX);
+	if (!buf_ok(&job->content) ||
+	    !segment_index_seal(&s, buf_span(&job->content), h->seq, h->mark, job->slot->end, read_segment, job)) {
+		if (job->why.class == FAIL_NONE)
+			(void)fail_set(&job->why, FAIL_LIMIT, 0, "no memory for the index of a segment");
+		buf_free(&s);
+		return;
+	}
 	slots_name(job->slots, job->slot->number, "idx", name);
 	(void)v->ops->unlink(v, name);
 	fd = v->ops->open(v, name, VFS_CREATE);
-	if (fd < 0 || !vfs_write_all(v, fd, s.p, s.n, 0)) {
+	if (fd < 0 || !vfs_write_all(v, fd, buf_span(&s).p, buf_len(&s), 0)) {
 		(void)fail_errno(&job->why, 0, "cannot write %s", name);
 		(void)v->ops->unlink(v, name);
 	}
 	if (fd >= 0)
 		(void)v->ops->close(v, fd);
+	buf_free(&s);
 }

@@ -46,7 +46,7 @@ struct job {
 	struct slot *slot;   /* RETIRE and INDEX */
 	uint32_t number;     /* MAKE */
 	uint64_t stamp;      /* RETIRE */
-	struct buf content;  /* INDEX */
+	struct buf content;  /* INDEX: the entries */
 	int fd;              /* MAKE: the result */
 	bool fill;           /* MAKE: write zeros */
 	struct fail why;

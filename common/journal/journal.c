@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "desc/desc.h"
 #include "journal/impl.h"
 
 enum {
@@ -230,7 +231,8 @@ bool
 journal_append(struct journal *j, const struct journal_record *r, unsigned flags, struct journal_ticket *t, journal_pos *pos,
     struct fail *why)
 {
-	size_t n = segment_record_size(r->head.n, r->body.n);
+	size_t head = segment_head_size(r), n = segment_record_size(head, r->body.n);
+	struct journal_record kept = { .type = r->type, .body_size = (uint32_t)r->body.n };
 	struct batch *b;
 
 	if (j->dead) {
@@ -240,7 +242,9 @@ journal_append(struct journal *j, const struct journal_record *r, unsigned flags
 	}
 	if (!j->replayed || j->o.read_only || r->type > JOURNAL_TYPE_MAX)
 		return fail_set(why, FAIL_PERM, 0, "the journal is not open for writing");
-	if (r->head.n + r->body.n > JOURNAL_RECORD_MAX || n > (j->o.segment_size - SEGMENT_HEADER) / 2)
+	if (head == SIZE_MAX)
+		return fail_set(why, FAIL_LIMIT, 0, "a %s record does not fit its bounds", r->desc->name);
+	if (head + r->body.n > JOURNAL_RECORD_MAX || n > (j->o.segment_size - SEGMENT_HEADER) / 2)
 		return fail_set(why, FAIL_PERM, 0, "a record of %zu bytes is too large for the journal", n);
 	if (j->pending + n > j->o.max_pending && j->pending > 0 && !(flags & JOURNAL_INTERNAL))
 		return fail_set(why, FAIL_LIMIT, 0, "too much waits for the disk");
@@ -253,7 +257,9 @@ journal_append(struct journal *j, const struct journal_record *r, unsigned flags
 		return fail_set(why, FAIL_TEMP, 0, "no memory for the journal");
 	if (pos)
 		*pos = segment_pos(j->active->head.seq, j->active->end);
-	segment_index_add(&j->active->index, j->active->end, r);
+	(void)batch_get(b, j->active->end, &kept.head);
+	kept.head = segment_head(kept.head, head);
+	segment_index_add(&j->active->index, j->active->end, &kept);
 	j->active->records++;
 	j->active->end += (uint32_t)n;
 	j->pending += n;

@@ -29,6 +29,7 @@
 #include "base/fail.h"
 #include "journal/vfs.h"
 
+struct desc;
 struct journal;
 struct loop;
 struct worker_pool;
@@ -67,6 +68,9 @@ typedef uint64_t journal_pos;
 struct journal_record {
 	uint16_t type;
 	struct span head, body;
+	/* To append a struct: its rows, and then no head; it is encoded where it goes, not copied there. */
+	const struct desc *desc;
+	const void *from;
 	/* Filled by replay, scan and read: */
 	journal_pos pos;
 	uint32_t body_size; /* known even where the body was not read */
@@ -98,7 +102,7 @@ bool journal_replay(struct journal *j, bool (*on_record)(void *arg, const struct
     unsigned *damaged, struct fail *why);
 
 /* Queues a record. False: nothing was queued and no ticket will be told
- * (FAIL_LIMIT: too much pending, or the disk is full; FAIL_TEMP: dead).
+ * (FAIL_LIMIT: too much pending, the disk is full, or the struct breaks its rows' bounds; FAIL_TEMP: dead).
  * t and pos may be NULL. */
 bool journal_append(struct journal *j, const struct journal_record *r, unsigned flags, struct journal_ticket *t,
     journal_pos *pos, struct fail *why);

@@ -30,6 +30,7 @@ static const struct desc header_desc = { "segment_header", header_fields, sizeof
 
 static const struct span magic = SPAN_INIT("PPJn");
 static const struct span index_magic = SPAN_INIT("PPJx");
+static const char zeros[8];
 
 void
 segment_header_put(struct segment_header *h, const char kind[4], char *block)
@@ -95,26 +96,35 @@ put32(char *p, uint32_t v)
 		p[i] = (char)(v & 0xff);
 }
 
+size_t
+segment_head_size(const struct journal_record *r)
+{
+	return r->desc ? desc_size(r->desc, r->from) : r->head.n;
+}
+
 bool
 segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r)
 {
-	size_t n = segment_record_size(r->head.n, r->body.n), used = SEGMENT_RECORD + r->head.n + r->body.n;
-	char *p = buf_room(out, n);
+	size_t head = segment_head_size(r), at = buf_len(out), used = SEGMENT_RECORD + head + r->body.n;
+	char *p = head == SIZE_MAX ? NULL : buf_room(out, segment_record_size(head, r->body.n));
 
 	if (!p)
 		return false;
 	put32(p + 4, mark);
-	put32(p + 8, (uint32_t)r->head.n);
+	put32(p + 8, (uint32_t)head);
 	put32(p + 12, (uint32_t)r->body.n);
 	put32(p + 16, r->type);
 	put32(p + 20, batch);
-	if (r->head.n)
-		memcpy(p + SEGMENT_RECORD, r->head.p, r->head.n);
-	if (r->body.n)
-		memcpy(p + SEGMENT_RECORD + r->head.n, r->body.p, r->body.n);
-	memset(p + used, 0, n - used);
+	buf_added(out, SEGMENT_RECORD);
+	if (!r->desc)
+		buf_put(out, r->head);
+	else if (!desc_encode(r->desc, r->from, out)) {
+		buf_cut(out, at);
+		return false;
+	}
+	buf_put(out, r->body);
+	buf_put(out, span_of(zeros, -used & 7));
 	put32(p, crc32c(0, span_of(p + 4, used - 4)));
-	buf_added(out, n);
 	return true;
 }
 
@@ -239,44 +249,82 @@ segment_walk(const struct segment_walk *given, bool *complete)
 	return w.end ? w.end : at;
 }
 
-/* An entry: offset / 8 u32 | type u16 | 0 u16 | head size u32 | body size u32 | head | zeros to 8 */
+/* An entry: offset / 8 u32 | type u16 | 0 u16 | head size u32 | body size u32 | head | zeros to 8
+ * Until it is sealed, LEFT_OUT instead of the second 0 where head and zeros are not there: what is
+ * long is not to be kept twice, nor copied while others wait. */
+enum { LEFT_OUT = 1, LONG_HEAD = 64 * 1024 };
+
 void
 segment_index_add(struct buf *index, size_t at, const struct journal_record *r)
 {
-	static const char zeros[8];
+	bool out = r->head.n > LONG_HEAD;
 
 	buf_le32(index, (uint32_t)(at >> 3));
 	buf_le16(index, r->type);
-	buf_le16(index, 0);
+	buf_le16(index, out ? LEFT_OUT : 0);
 	buf_le32(index, (uint32_t)r->head.n);
 	buf_le32(index, r->body.n ? (uint32_t)r->body.n : r->body_size);
+	if (out)
+		return;
 	buf_put(index, r->head);
 	buf_put(index, span_of(zeros, -r->head.n & 7));
 }
 
+/* Entries as they stand in the file. */
+static bool
+put_entries(struct buf *out, struct span entries, bool (*read)(void *, size_t, char *, size_t), void *arg)
+{
+	struct cursor c = cursor_of(entries);
+
+	while (c.ok && !cursor_end(&c)) {
+		uint32_t at = cursor_le32(&c);
+		uint16_t type = cursor_le16(&c), how = cursor_le16(&c);
+		uint32_t head = cursor_le32(&c), body = cursor_le32(&c);
+		char *to;
+
+		buf_le32(out, at);
+		buf_le16(out, type);
+		buf_le16(out, 0);
+		buf_le32(out, head);
+		buf_le32(out, body);
+		to = buf_room(out, head + 8);
+		if (!to)
+			return false;
+		if (how == LEFT_OUT) {
+			if (!read(arg, ((size_t)at << 3) + SEGMENT_RECORD, to, head))
+				return false;
+			buf_added(out, head);
+			buf_put(out, span_of(zeros, -(size_t)head & 7));
+		} else {
+			buf_put(out, cursor_bytes(&c, head + (-head & 7)));
+		}
+	}
+	return c.ok;
+}
+
 /* Its header: crc32c u32 | magic | version u16 | 0 u16 | mark u32 | seq u64 | end u32 | entries' bytes u32 */
 bool
-segment_index_seal(struct buf *out, struct span entries, uint64_t seq, uint32_t mark, uint32_t end)
+segment_index_seal(struct buf *out, struct span entries, uint64_t seq, uint32_t mark, uint32_t end,
+    bool (*read)(void *, size_t, char *, size_t), void *arg)
 {
-	struct buf head;
-	uint32_t crc;
-	bool ok;
+	enum { SIZE_AT = 28, HEADER = 32 };
+	size_t start = buf_len(out);
+	struct span whole;
 
-	buf_init(&head, 64);
-	buf_put(&head, index_magic);
-	buf_le16(&head, JOURNAL_VERSION);
-	buf_le16(&head, 0);
-	buf_le32(&head, mark);
-	buf_le64(&head, seq);
-	buf_le32(&head, end);
-	buf_le32(&head, (uint32_t)entries.n);
-	crc = crc32c(crc32c(0, buf_span(&head)), entries);
-	buf_le32(out, crc);
-	buf_put(out, buf_span(&head));
-	buf_put(out, entries);
-	ok = buf_ok(&head) && buf_ok(out);
-	buf_free(&head);
-	return ok;
+	buf_le32(out, 0);
+	buf_put(out, index_magic);
+	buf_le16(out, JOURNAL_VERSION);
+	buf_le16(out, 0);
+	buf_le32(out, mark);
+	buf_le64(out, seq);
+	buf_le32(out, end);
+	buf_le32(out, 0);
+	if (!put_entries(out, entries, read, arg) || !buf_ok(out))
+		return false;
+	whole = span_from(buf_span(out), start);
+	put32(out->mem + out->at + start + SIZE_AT, (uint32_t)(whole.n - HEADER));
+	put32(out->mem + out->at + start, crc32c(0, span_from(whole, 4)));
+	return true;
 }
 
 bool

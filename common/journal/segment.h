@@ -50,8 +50,12 @@ enum segment_state segment_header_get(const char *block, const char kind[4], str
 
 static inline size_t segment_record_size(size_t head, size_t body) { return (SEGMENT_RECORD + head + body + 7) & ~(size_t)7; }
 
+/* The bytes of a record's head; SIZE_MAX: the struct breaks its bounds. */
+size_t segment_head_size(const struct journal_record *r);
 /* Appends one framed record; false when out is full. */
 bool segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r);
+/* The head of a record so framed. */
+static inline struct span segment_head(struct span whole, size_t n) { return span_sub(whole, SEGMENT_RECORD, n); }
 /* The record at the start of s. False: none, or broken. *size: what it takes. */
 bool segment_get(struct span s, uint32_t mark, struct journal_record *r, uint32_t *batch, size_t *size);
 
@@ -70,10 +74,12 @@ struct segment_walk {
  * is false when on_record stopped it. */
 size_t segment_walk(const struct segment_walk *w, bool *complete);
 
-/* The index: heads of records as they are appended, then sealed. */
+/* The index: heads of records as they are appended, then sealed.  A long head is left out at first. */
 void segment_index_add(struct buf *index, size_t at, const struct journal_record *r);
-/* Puts the header in front of the collected entries: the file's whole content. */
-bool segment_index_seal(struct buf *out, struct span entries, uint64_t seq, uint32_t mark, uint32_t end);
+/* The file's whole content: a header and the collected entries.  read gives what was left out: n bytes
+ * of the segment from `at` on; its false is this one's. */
+bool segment_index_seal(struct buf *out, struct span entries, uint64_t seq, uint32_t mark, uint32_t end,
+    bool (*read)(void *arg, size_t at, char *to, size_t n), void *arg);
 /* False: not the index of that segment, or broken (nothing was given then).
  * on_record may stop it, which is still true. */
 bool segment_index_walk(struct span file, uint64_t seq, uint32_t mark, uint32_t *end,

@@ -83,12 +83,8 @@ upkeep_index(struct journal *j, struct slot *slot)
 	if (!job)
 		return;
 	slot->indexed = true;
-	if (!buf_ok(&slot->index) || !segment_index_seal(&job->content, buf_span(&slot->index), slot->head.seq, slot->head.mark, slot->end)) {
-		(void)fail_set(&job->why, FAIL_LIMIT, 0, "no memory for the index of a segment");
-		(void)job_end(job);
-		return;
-	}
-	buf_free(&slot->index);
+	job->content = slot->index;
+	buf_init(&slot->index, slot->index.cap);
 	job_start(j, job, job_index, index_done);
 }
 

@@ -264,24 +264,18 @@ frees(unsigned type)
 bool
 indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
 {
-	struct journal_record rec = { .type = (uint16_t)type };
-	struct buf head;
+	const struct desc *d = record_table(type);
+	struct journal_record rec = { .type = (uint16_t)type, .desc = d, .from = r };
+	unsigned flags = (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0);
 	journal_pos pos = 0;
-	unsigned flags;
-	bool ok;
+	bool ok = journal_append(f->journal, &rec, flags, t, &pos, why);
 
-	buf_init(&head, SEGMENT_SIZE / 2);
-	ok = desc_encode(record_table(type), r, &head) || fail_set(why, FAIL_PERM, 0, "an index record is too large");
-	rec.head = buf_span(&head);
-	flags = (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0);
-	ok = ok && journal_append(f->journal, &rec, flags, t, &pos, why);
 	if (ok)
-		(void)keep(f, pos, rec.head.n + 32);
+		(void)keep(f, pos, desc_size(d, r) + 32);
 	/* A record that cannot be applied is a bug here, or memory: either way the
 	 * journal is ahead of the index, and only a new open gives both again. */
 	if (ok && !index_apply(&f->ix, type, r))
 		f->ix.failed = true;
-	buf_free(&head);
 	return ok;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crash/memfs.h"
+#include "desc/desc.h"
 #include "journal/journal.h"
 #include "sys/crc32c.h"
 #include "sys/loop.h"
@@ -163,6 +164,120 @@ many_segments_keep_order_and_use_indexes(void **state)
 	j = open_on(fs, &seen);
 	assert_int_equal(seen.n, 100);
 	journal_close(&j);
+	memfs_free(&fs);
+}
+
+struct fact {
+	uint32_t number;
+	struct span word;
+};
+
+static const struct desc_field fact_fields[] = {
+	{ "number", DESC_U32, 0, offsetof(struct fact, number), "a number" },
+	{ "word", DESC_TEXT, 5, offsetof(struct fact, word), "a word" },
+};
+static const struct desc fact_desc = { "fact", fact_fields, 2, sizeof(struct fact), "a fact" };
+
+static bool
+on_fact(void *arg, const struct journal_record *r)
+{
+	struct fact f;
+
+	assert_true(desc_decode(&fact_desc, r->head, &f, NULL));
+	assert_int_equal(f.number, 7);
+	assert_true(span_eq(f.word, SPAN("seven")));
+	assert_true(span_eq(r->body, SPAN("body")));
+	++*(unsigned *)arg;
+	return true;
+}
+
+static void
+a_struct_is_encoded_where_it_goes(void **state)
+{
+	struct memfs *fs = memfs_new();
+	struct seen seen;
+	struct journal *j = open_on(fs, &seen);
+	struct fact good = { 7, SPAN("seven") }, bad = { 8, SPAN("eighth") }, wrong = { 9, SPAN("\n") };
+	struct journal_record r = { .type = 1, .desc = &fact_desc, .from = &good, .body = SPAN("body") };
+	struct journal_options o = { .vfs = &fs->vfs, .dir = "j", .kind = "test", .segment_size = SEGMENT };
+	struct fail why;
+	unsigned n = 0;
+
+	(void)state;
+	assert_true(journal_append(j, &r, 0, NULL, NULL, &why));
+	r.from = &bad;
+	assert_false(journal_append(j, &r, 0, NULL, NULL, &why));
+	assert_int_equal(why.class, FAIL_LIMIT);
+	r.from = &wrong;
+	assert_false(journal_append(j, &r, 0, NULL, NULL, &why));
+	r.from = &good;
+	assert_true(journal_append(j, &r, 0, NULL, NULL, &why));
+	journal_close(&j);
+	j = journal_open(&o, &why);
+	assert_non_null(j);
+	assert_true(journal_replay(j, on_fact, &n, NULL, &why));
+	assert_int_equal(n, 2);
+	journal_close(&j);
+	memfs_free(&fs);
+}
+
+enum { LONG = 100 * 1000, LONG_SEGMENT = 1024 * 1024 };
+
+struct heads {
+	unsigned n, longs;
+};
+
+static bool
+on_long(void *arg, const struct journal_record *r)
+{
+	struct heads *h = arg;
+
+	h->longs += r->head.n == LONG;
+	assert_true(r->head.n == LONG || span_eq(r->head, SPAN("short")));
+	for (size_t i = 0; r->head.n == LONG && i < LONG; i++)
+		assert_int_equal(r->head.p[i], (char)('a' + h->n % 26));
+	h->n++;
+	return true;
+}
+
+/* Appends some when it is given LONG bytes for them. */
+static struct heads
+replay_longs(struct memfs *fs, char *head)
+{
+	struct journal_options o = { .vfs = &fs->vfs, .dir = "j", .kind = "test", .segment_size = LONG_SEGMENT };
+	struct journal *j = journal_open(&o, NULL);
+	struct heads h = { 0 };
+
+	assert_non_null(j);
+	assert_true(journal_replay(j, on_long, &h, NULL, NULL));
+	for (unsigned i = 0; head && i < 40; i++) {
+		struct journal_record r = { .type = 1, .head = i % 2 ? SPAN("short") : span_of(head, LONG) };
+
+		memset(head, (int)('a' + i % 26), LONG);
+		assert_true(journal_append(j, &r, 0, NULL, NULL, NULL));
+		assert_true(journal_sync(j, NULL));
+	}
+	journal_close(&j);
+	return h;
+}
+
+/* They are not kept in memory for it, but read again when the index is written. */
+static void
+long_heads_are_in_the_index(void **state)
+{
+	static char bytes[LONG];
+	struct memfs *fs = memfs_new();
+	struct heads h;
+	uint64_t size;
+
+	(void)state;
+	(void)replay_longs(fs, bytes);
+	assert_non_null(memfs_bytes(fs, "j/00000000.idx", &size));
+	assert_true(size > 5 * LONG);
+	memfs_bytes(fs, "j/00000000.seg", &size)[4096 + 500] ^= 1; /* not looked at while there is an index */
+	h = replay_longs(fs, NULL);
+	assert_int_equal(h.n, 40);
+	assert_int_equal(h.longs, 20);
 	memfs_free(&fs);
 }
 
@@ -495,6 +610,8 @@ main(void)
 		cmocka_unit_test(checksum_is_castagnoli),
 		cmocka_unit_test(appended_records_come_back),
 		cmocka_unit_test(many_segments_keep_order_and_use_indexes),
+		cmocka_unit_test(a_struct_is_encoded_where_it_goes),
+		cmocka_unit_test(long_heads_are_in_the_index),
 		cmocka_unit_test(damage_in_the_middle_is_skipped_and_told),
 		cmocka_unit_test(torn_tail_ends_the_replay_silently),
 		cmocka_unit_test(dead_segments_are_recycled_in_dependency_order),

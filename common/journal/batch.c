@@ -34,7 +34,6 @@ batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket
 		return false;
 	}
 	b->bytes = buf_len(&b->data);
-	b->records++;
 	if (t) {
 		t->next = NULL;
 		*b->tail = t;

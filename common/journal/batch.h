@@ -20,7 +20,7 @@ struct batch {
 	bool last;         /* of its segment: the index may be written after it */
 	struct buf data;
 	size_t bytes;      /* of records */
-	uint32_t records;
+	uint32_t waited;   /* records that are not lazy */
 	struct journal_ticket *tickets, **tail;
 	struct work work;
 	struct fail why;   /* class FAIL_NONE when it went well */

@@ -20,7 +20,7 @@ struct journal {
 	size_t pending;
 	unsigned jobs;       /* on threads */
 	struct list running; /* those */
-	uint32_t crowd, enough; /* records of a sync lately; that end the present wait */
+	uint32_t crowd, enough; /* records of a sync lately that were not lazy; that end the present wait */
 	int64_t last_commit_ms, last_try_ms, try_ms; /* try_ms: how long until the next trial */
 	bool replayed, dead, making, full_told, tidying;
 	bool untidy; /* journal_tidy() may find something */

@@ -18,8 +18,8 @@ enum {
 
 static void commit(struct journal *j);
 
-/* Under load a moment's patience makes many share one sync.  `crowd` is how many
- * did so lately: a sync waits until as many are there again, for patience_ms at
+/* Under load a moment's patience makes many share one sync.  `crowd` is how many that somebody
+ * waits for did so lately (lazy ones are no company): a sync waits until as many are there again, for patience_ms at
  * most; a wait in vain, or a pause, makes it 1, and then a record goes at once.
  * Now and then it is tried whether there would be more; each trial in vain doubles the
  * time to the next, so that a lone sender hardly ever pays for one. */
@@ -32,15 +32,15 @@ wait_for_company(struct journal *j)
 	if (!b || j->writing || b->last || !j->o.patience_ms)
 		return false;
 	if (timer_running(&j->patience)) {
-		if (b->records < j->enough)
+		if (b->waited < j->enough)
 			return true;
 		j->try_ms = TRY_MS;
 		return false;
 	}
 	if (now - j->last_commit_ms > PAUSE_MS)
 		j->crowd = 1;
-	else if (b->records > j->crowd) {
-		j->crowd = b->records < CROWD_MAX ? b->records : CROWD_MAX;
+	else if (b->waited > j->crowd) {
+		j->crowd = b->waited < CROWD_MAX ? b->waited : CROWD_MAX;
 		j->try_ms = TRY_MS;
 	}
 	j->enough = j->crowd;
@@ -48,7 +48,7 @@ wait_for_company(struct journal *j)
 		j->last_try_ms = now;
 		j->enough = 2 * j->crowd;
 	}
-	return b->records < j->enough && timer_set(&j->patience, j->o.patience_ms);
+	return b->waited < j->enough && timer_set(&j->patience, j->o.patience_ms);
 }
 
 static void
@@ -59,7 +59,7 @@ on_patience(struct timer *t)
 	if (j->enough > j->crowd && (j->try_ms *= 2) > TRY_MAX_MS)
 		j->try_ms = TRY_MAX_MS;
 	if (!list_empty(&j->batches))
-		j->crowd = OWNER_OF(j->batches.next, struct batch, node)->records;
+		j->crowd = OWNER_OF(j->batches.next, struct batch, node)->waited;
 	commit(j);
 }
 
@@ -218,6 +218,7 @@ static void
 schedule(struct journal *j, struct batch *b, unsigned flags)
 {
 	if (!(flags & JOURNAL_LAZY)) {
+		b->waited++;
 		LIST_EACH(&j->batches, it) /* what is older has to go first */
 			OWNER_OF(it, struct batch, node)->urgent = true;
 		if (j->o.loop && !j->writing)

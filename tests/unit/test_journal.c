@@ -571,6 +571,19 @@ a_lone_record_does_not_wait_for_company(void **state)
 		assert_int_equal(tickets, 1);
 		assert_true(loop_now_ms(loop) - began < PATIENCE_MS / 2);
 	}
+	/* What nobody waits for is no company either, however much it is. */
+	(void)usleep(20000);
+	for (int i = 0; i < 2; i++) {
+		began = loop_now_ms(loop);
+		tickets = 0;
+		for (int lazy = i ? 5 : 20; lazy > 0; lazy--)
+			assert_true(journal_append(j, &r, JOURNAL_LAZY, NULL, NULL, NULL));
+		assert_true(journal_append(j, &r, 0, &t, NULL, NULL));
+		for (int k = 0; k < 100 && tickets == 0; k++)
+			(void)loop_turn(loop, 200);
+		assert_int_equal(tickets, 1);
+		assert_true(loop_now_ms(loop) - began < PATIENCE_MS / 2);
+	}
 	worker_pool_free(&pool);
 	journal_close(&j);
 	vfs_posix_free(&v);

@@ -38,7 +38,8 @@ struct channel {
 	struct fail why;
 	bool greeted;   /* the peer's hello has come */
 	bool closed;    /* no more reading or sending */
-	bool congested; /* on_drained is owed */
+	bool congested; /* on_drained is owed, */
+	bool blocked;   /* and only when nothing is left */
 	bool *freed;    /* set while handlers run, so that they may free the channel */
 };
 
@@ -154,8 +155,8 @@ static void
 on_writable(struct channel *c)
 {
 	(void)channel_flush(c);
-	if (c->congested && !c->closed && c->backlog < CHANNEL_LOW) {
-		c->congested = false;
+	if (c->congested && !c->closed && c->backlog < (c->blocked ? 1 : CHANNEL_LOW)) {
+		c->congested = c->blocked = false;
 		if (c->ops->on_drained)
 			c->ops->on_drained(c);
 	}
@@ -261,6 +262,15 @@ bool
 channel_congested(const struct channel *c)
 {
 	return c->backlog > CHANNEL_HIGH;
+}
+
+bool
+channel_blocked(struct channel *c)
+{
+	if (!(c->watch.wants & WATCH_WRITE))
+		return false;
+	c->congested = c->blocked = true;
+	return true;
 }
 
 /* The packet that takes one more frame, with or without a descriptor. */

@@ -52,7 +52,8 @@ struct channel_ops {
 	 * loop, never from within channel_send(); the channel accepts no more and its owner frees
 	 * it, here or later. */
 	void (*on_closed)(struct channel *c, const struct fail *why);
-	/* The backlog has fallen below CHANNEL_LOW after channel_congested() was true. May be NULL. */
+	/* The backlog has fallen below CHANNEL_LOW after channel_congested() was true, or all of it is
+	 * gone after channel_blocked() was. May be NULL. */
 	void (*on_drained)(struct channel *c);
 };
 
@@ -79,6 +80,9 @@ bool channel_is_open(const struct channel *c);
  * False: the channel is closed, its backlog is at CHANNEL_MAX, or a field breaks its own bound. */
 bool channel_send(struct channel *c, unsigned type, const void *m, int fd);
 bool channel_congested(const struct channel *c);
+/* The kernel takes no more now.  For a sender of much that others should not stand behind: what it sends
+ * only while this is false never waits here. */
+bool channel_blocked(struct channel *c);
 bool channel_flush(struct channel *c); /* tries to send now; true when nothing is left */
 
 /* Handles at once what the peer has sent so far, for an owner who learns elsewhere

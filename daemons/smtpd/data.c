@@ -237,7 +237,7 @@ data_go_ahead(struct session *s)
 bool
 session_list_due(const struct session *s)
 {
-	return s->wait == WAIT_LIST && !s->ports->intake_full(s->owner);
+	return s->wait == WAIT_LIST && !s->ports->intake_blocked(s->owner);
 }
 
 void

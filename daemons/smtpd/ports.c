@@ -139,6 +139,14 @@ intake_full(void *owner)
 }
 
 static bool
+intake_blocked(void *owner)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	return d->queued && channel_blocked(d->queued);
+}
+
+static bool
 filter_mail(void *owner, struct ipc_filter_mail *m)
 {
 	struct client *c = owner;
@@ -267,6 +275,7 @@ const struct session_ports client_ports = {
 	.intake_end = intake_end,
 	.intake_abort = intake_abort,
 	.intake_full = intake_full,
+	.intake_blocked = intake_blocked,
 	.filter_mail = filter_mail,
 	.filter = filter,
 	.filter_question = filter_question,

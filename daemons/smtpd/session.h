@@ -55,6 +55,7 @@ struct session_ports {
 	bool (*intake_end)(void *owner, const struct ipc_intake_end *m);
 	void (*intake_abort)(void *owner, uint64_t id);
 	bool (*intake_full)(void *owner); /* then session_on_room() says when to go on */
+	bool (*intake_blocked)(void *owner); /* so too: what is sent now would keep others waiting */
 	/* To verifyd (ipc/filter.def). MAIL: the port fills listener, session, client_port, and id where it is 0. */
 	bool (*filter_mail)(void *owner, struct ipc_filter_mail *m);
 	bool (*filter)(void *owner, unsigned type, const void *m); /* any other message */

@@ -303,6 +303,7 @@ static const struct session_ports ports = {
 	.intake_end = port_intake_end,
 	.intake_abort = port_intake_abort,
 	.intake_full = port_intake_full,
+	.intake_blocked = port_intake_full,
 	.filter_mail = port_filter_mail,
 	.filter = port_filter,
 	.filter_question = port_filter_question,

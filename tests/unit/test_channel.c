@@ -166,6 +166,34 @@ test_who_waits_for_room_is_told_however_fast_the_peer_reads(void **state)
 	pair_drop(&p);
 }
 
+/* Who is told that the kernel takes no more is told when nothing is left, not at the usual mark. */
+static void
+test_a_blocked_sender_hears_when_all_is_gone(void **state)
+{
+	static const struct channel_ops ops = { dispatch_rcpt, on_closed, on_room };
+	static char text[100], got[IPC_PACKET_MAX];
+	struct ipc_rcpt_answer answer = { .id = 1, .why = span_of(text, sizeof(text)) };
+	struct pair p;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	pair_make(&p, &ipc_channel_rcpt, &ops);
+	assert_false(channel_blocked(p.server));
+	for (int i = 0; i < 10000 && !channel_blocked(p.server); i++) {
+		assert_true(ipc_send_rcpt_answer(p.server, &answer));
+		turns(&p);
+	}
+	assert_true(channel_blocked(p.server));
+	assert_false(channel_congested(p.server)); /* far from it */
+	turns(&p);
+	assert_int_equal(p.seen.opens, 0);
+	while (recv(p.raw, got, sizeof(got), MSG_DONTWAIT) > 0)
+		turns(&p);
+	assert_int_equal(p.seen.opens, 1);
+	assert_false(channel_blocked(p.server));
+	pair_drop(&p);
+}
+
 static void
 test_handler_refusal_closes_the_peer(void **state)
 {
@@ -361,6 +389,7 @@ main(void)
 		cmocka_unit_test(test_mangled_packets_only_close),
 		cmocka_unit_test(test_conversation_states),
 		cmocka_unit_test(test_who_waits_for_room_is_told_however_fast_the_peer_reads),
+		cmocka_unit_test(test_a_blocked_sender_hears_when_all_is_gone),
 		cmocka_unit_test(test_every_row_round_trips),
 	};
 

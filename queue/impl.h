@@ -23,8 +23,8 @@
 
 enum {
 	TARGETS_MAX = 1000000, /* answers to one: as alias_expansion_limit at most */
-	ASKS_TURN = 64,      /* recipients of one message asked about before others have their turn */
-	ASKS_MESSAGE = 128,  /* and under way: what others would have to wait behind */
+	ASKS_TURN = 16,      /* recipients of one message asked about before others have their turn */
+	ASKS_MESSAGE = 32,   /* and under way: what others would have to wait behind */
 	REPORT_RECIPIENTS = 100,
 	RESULTS_MAX = 256 * 1024, /* bytes of results in one record, about */
 	ACTIONS_MAX = 64 * 1024 * 1024, /* bytes */

@@ -15,14 +15,21 @@ bytes(struct span s)
 }
 
 void
-digest_sha256(struct span text, uint8_t out[DIGEST_SHA256])
+digest_parts(const struct span *parts, size_t n, uint8_t out[DIGEST_SHA256])
 {
 	struct sha256_ctx ctx;
 
 	sha256_init(&ctx);
-	sha256_update(&ctx, text.n, bytes(text));
+	for (size_t i = 0; i < n; i++)
+		sha256_update(&ctx, parts[i].n, bytes(parts[i]));
 	sha256_digest(&ctx, DIGEST_SHA256, out);
 	explicit_bzero(&ctx, sizeof(ctx));
+}
+
+void
+digest_sha256(struct span text, uint8_t out[DIGEST_SHA256])
+{
+	digest_parts(&text, 1, out);
 }
 
 void

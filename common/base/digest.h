@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
- * digest: SHA-256, HMAC and PBKDF2 with it, by nettle: what logins need where no
- * TLS library is wanted. Who uses it links NETTLE_LIBS.
+ * digest: SHA-256, HMAC and PBKDF2 with it, by nettle: what logins, and names made
+ * of content (RFC 8474), need where no TLS library is wanted. Who uses it links
+ * NETTLE_LIBS.
  */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
@@ -11,6 +12,8 @@
 enum { DIGEST_SHA256 = 32 };
 
 void digest_sha256(struct span text, uint8_t out[DIGEST_SHA256]);
+/* Of the parts one behind the other. */
+void digest_parts(const struct span *parts, size_t n, uint8_t out[DIGEST_SHA256]);
 /* RFC 2104. */
 void digest_hmac(struct span key, struct span text, uint8_t out[DIGEST_SHA256]);
 /* RFC 8018 5.2; takes about half a microsecond an iteration. iterations > 0. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/objectid.h"
 
-#include "base/sha256.h"
+#include "base/digest.h"
 
 enum { OCTETS = 16 }; /* of a digest that an id shows */
 
@@ -36,10 +36,9 @@ objectid_email(struct text *t, char out[OBJECTID_SIZE])
 bool
 objectid_thread(struct text *t, char out[OBJECTID_SIZE])
 {
-	uint8_t digest[SHA256_SIZE];
+	uint8_t digest[DIGEST_SHA256];
 	const struct facts *f;
 	struct span rest, own, first;
-	struct sha256 sum;
 
 	if (!text_facts(t, &f))
 		return false;
@@ -50,10 +49,7 @@ objectid_thread(struct text *t, char out[OBJECTID_SIZE])
 		first = own;
 	if (!first.n && !text_digest(t, &first))
 		return false;
-	sha256_init(&sum);
-	sha256_put(&sum, SPAN("thread\n"));
-	sha256_put(&sum, first);
-	sha256_end(&sum, digest);
+	digest_parts((const struct span[]){ SPAN("thread\n"), first }, 2, digest);
 	write_id(out, 'T', span_of(digest, sizeof digest));
 	return true;
 }

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "daemons/mailboxd/preview.h"
 #include "daemons/mailboxd/structure.h"
 #include "daemons/mailboxd/subject.h"
@@ -225,8 +225,7 @@ static bool
 make_digest(struct text *t)
 {
 	int64_t date = mailbox_date(t->mailbox, t->uid);
-	uint8_t digest[SHA256_SIZE];
-	struct sha256 sum;
+	uint8_t digest[DIGEST_SHA256];
 	struct span all;
 	char text[8];
 
@@ -234,10 +233,7 @@ make_digest(struct text *t)
 		return false;
 	for (unsigned i = 0; i < sizeof text; i++)
 		text[i] = (char)((uint64_t)date >> (8 * i));
-	sha256_init(&sum);
-	sha256_put(&sum, span_of(text, sizeof text));
-	sha256_put(&sum, all);
-	sha256_end(&sum, digest);
+	digest_parts((const struct span[]){ span_of(text, sizeof text), all }, 2, digest);
 	t->facts.digest = arena_dup(&t->arena, span_of(digest, sizeof digest));
 	return t->facts.digest.p != NULL;
 }
@@ -274,7 +270,7 @@ make_facts(struct text *t)
 static bool
 lacks_digest(const struct text *t)
 {
-	return t->hashing && t->facts.digest.n != SHA256_SIZE;
+	return t->hashing && t->facts.digest.n != DIGEST_SHA256;
 }
 
 bool

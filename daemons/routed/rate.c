@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ipc/bounds.h"
+#include "net/netaddr.h"
+
 struct counter {
 	struct map_node by_key;
 	struct list by_start;
@@ -78,14 +81,38 @@ rate_count(struct rates *r, enum rate_kind kind, struct span key, uint64_t limit
 	return !c || ++c->n <= limit;
 }
 
-const char *
-rate_option(enum rate_kind kind)
+/* Hosts of one network of IPv6 are one client, as for smtpd_client_connection_count_limit. */
+static struct span
+client_key(struct span client_addr, char key[16])
 {
-	static const char *const names[] = {
-#define X(name, option, text) [RATE_##name] = #option,
+	struct netaddr a;
+
+	if (!netaddr_parse(client_addr, 0, &a))
+		return SPAN_NONE;
+	netaddr_network(&a, 32, 64, (uint8_t *)key);
+	return span_of(key, 16);
+}
+
+const char *
+rate_exceeded(struct rates *r, const struct conf *conf, const struct ipc_rcpt_ask *m, int64_t now_ms)
+{
+	const struct {
+		const char *option;
+		uint64_t limit;
+		unsigned about; /* set of rcpt_about */
+		bool login;
+	} rows[RATE_KIND_COUNT] = {
+#define X(name, option, login, about, text) [RATE_##name] = { #option, conf->option, about, login },
 		RATE_KINDS(X)
 #undef X
 	};
+	char memory[16];
+	bool friend = m->may_relay && !m->sasl_user.n;
+	struct span client = friend ? SPAN_NONE : client_key(m->client_addr, memory);
 
-	return names[kind];
+	for (unsigned i = 0; i < RATE_KIND_COUNT; i++)
+		if (rows[i].about & 1u << m->about && !rate_count(r, (enum rate_kind)i, rows[i].login ? m->sasl_user : client,
+		        rows[i].limit, conf->anvil_rate_time_unit, now_ms))
+			return rows[i].option;
+	return NULL;
 }

@@ -12,7 +12,6 @@
 #include "access.h"
 #include "routed.h"
 #include "mail/status.h"
-#include "net/netaddr.h"
 
 enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000, ACCESS_MEMORY = 8 * 1024 * 1024 };
 
@@ -407,55 +406,11 @@ client_of(struct channel *c)
 	return cl;
 }
 
-/* Hosts of one network of IPv6 are one client, as for smtpd_client_connection_count_limit. */
-static struct span
-client_key(struct span client_addr, char key[16])
-{
-	struct netaddr a;
-
-	if (!netaddr_parse(client_addr, 0, &a))
-		return SPAN_NONE;
-	netaddr_network(&a, 32, 64, (uint8_t *)key);
-	return span_of(key, 16);
-}
-
-/* anvil_rate_time_unit: the option whose limit is passed; NULL when none is. */
-static const char *
-too_often(struct routed *d, const struct ipc_rcpt_ask *m)
-{
-	const struct conf *conf = d->service->conf;
-	const uint64_t limits[] = {
-#define X(name, option, text) [RATE_##name] = conf->option,
-		RATE_KINDS(X)
-#undef X
-	};
-	char memory[16];
-	bool friend = m->may_relay && !m->sasl_user.n;
-	struct span client = friend ? SPAN_NONE : client_key(m->client_addr, memory);
-	static const struct {
-		enum rate_kind kind;
-		unsigned about; /* set of rcpt_about */
-		bool login;
-	} rows[] = {
-		{ RATE_CLIENT_CONNECTIONS, 1u << RCPT_CONNECTION, false },
-		{ RATE_CLIENT_MESSAGES, 1u << RCPT_FIRST, false },
-		{ RATE_CLIENT_RECIPIENTS, 1u << RCPT_FIRST | 1u << RCPT_FURTHER, false },
-		{ RATE_LOGIN_MESSAGES, 1u << RCPT_FIRST, true },
-		{ RATE_LOGIN_RECIPIENTS, 1u << RCPT_FIRST | 1u << RCPT_FURTHER, true },
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		if (rows[i].about & 1u << m->about && !rate_count(&d->rates, rows[i].kind, rows[i].login ? m->sasl_user : client,
-		        limits[rows[i].kind], conf->anvil_rate_time_unit, loop_now_ms(d->service->loop)))
-			return rate_option(rows[i].kind);
-	return NULL;
-}
-
 /* True: it is answered. */
 static bool
 answer_rate(struct channel *c, struct routed *d, const struct ipc_rcpt_ask *m, bool *sent)
 {
-	const char *option = too_often(d, m);
+	const char *option = rate_exceeded(&d->rates, d->service->conf, m, loop_now_ms(d->service->loop));
 	struct ipc_rcpt_answer no = { .id = m->id, .status = STATUS_RATE_LIMIT, .why = option ? span_str(option) : SPAN_NONE };
 
 	if (!option && m->about != RCPT_CONNECTION)

@@ -3,27 +3,14 @@
  * Five days against destinations of every kind, and what each of them saw of
  * us: when it was tried, how often, by how many at once.
  */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log/log.h"
-#include "sim/sim.h"
-
-#define SECOND 1000LL
-#define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
+#include "sim/simtest.h"
 
 enum { GOOD, OTHER }; /* hosts; a test's own come behind */
-
-static struct sim sim;
 
 static void
 limits(void *arg, struct span nexthop, struct destination_limits *l)
@@ -37,29 +24,11 @@ limits(void *arg, struct span nexthop, struct destination_limits *l)
 	}
 }
 
-static int
-setup(void **state)
+static void
+begin(void)
 {
-	(void)state;
-	sim_init(&sim);
 	sim.limits = limits;
 	sim_host_add(&sim, "good.test", sim_good);
-	sim_open(&sim);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	sim_free(&sim);
-	return 0;
-}
-
-static size_t
-queued(void)
-{
-	return queue_stats(sim.queue).messages;
 }
 
 static void
@@ -486,7 +455,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(dead_is_probed_ever_more_rarely_and_given_up_after_five_days),
 		T(a_schedule_of_its_own_holds_for_one_destination),
 		T(flapping_is_tried_rarely_while_down_and_drained_when_up),
@@ -501,7 +469,6 @@ main(void)
 		T(two_lists_to_one_host_share_it),
 		T(fresh_goes_first_and_deferred_does_not_starve),
 		T(a_hundred_thousand_recipients_expire_once),
-#undef T
 	};
 
 	log_set_level(LOG_LEVEL_ERROR + 1);

@@ -1,47 +1,17 @@
 /* SPDX-License-Identifier: ISC */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log/log.h"
-#include "sim/sim.h"
+#include "sim/simtest.h"
 
-#define MINUTE 60000LL
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-
-static struct sim sim;
-
-static int
-setup(void **state)
+static void
+begin(void)
 {
-	(void)state;
-	sim_init(&sim);
 	sim_host_add(&sim, "good.test", sim_good);
 	sim_host_add(&sim, "second.test", sim_good);
 	sim_host_add(&sim, "dead.test", sim_dead);
-	sim_open(&sim);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	sim_free(&sim);
-	return 0;
-}
-
-static size_t
-queued(void)
-{
-	return queue_stats(sim.queue).messages;
 }
 
 static void
@@ -431,7 +401,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_letter_is_delivered_at_once_and_gone),
 		T(one_dead_destination_sees_one_probe_an_interval),
 		T(mail_to_others_does_not_wait_for_the_dead),
@@ -451,7 +420,6 @@ main(void)
 		T(routing_that_is_away_only_delays),
 		T(a_clock_that_jumps_neither_loses_nor_hangs),
 		T(the_journal_does_not_grow_with_what_is_done),
-#undef T
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -2,46 +2,16 @@
  *
  * What senders say of their messages' time and order (queue/timed.c, ranks of queue/destination.c).
  */
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <string.h>
 
 #include "ipc/bounds.h"
-#include "sim/sim.h"
+#include "sim/simtest.h"
 
-#define MINUTE 60000LL
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-
-static struct sim sim;
-
-static int
-setup(void **state)
+static void
+begin(void)
 {
-	(void)state;
-	sim_init(&sim);
 	sim_host_add(&sim, "good.test", sim_good);
 	sim_host_add(&sim, "dead.test", sim_dead);
-	sim_open(&sim);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	sim_free(&sim);
-	return 0;
-}
-
-static size_t
-queued(void)
-{
-	return queue_stats(sim.queue).messages;
 }
 
 /* RFC 4865: each at its time, whatever the order they came in; others do not wait. */
@@ -285,8 +255,6 @@ priority_is_the_order(void **state)
 	sim_run(&sim, sim.now + MINUTE);
 	assert_string_equal(order, "abcdefgmhnl");
 }
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
 main(void)

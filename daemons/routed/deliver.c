@@ -5,10 +5,9 @@
  */
 #include <string.h>
 
+#include "ipc/bounds.h"
 #include "job.h"
 #include "way.h"
-
-enum { LOGIN_MAX = 1400 }; /* B_LOGIN of ipc/bounds.h */
 
 /* ---- the way out ---- */
 
@@ -33,7 +32,7 @@ refuse_way(struct route_job *job, struct node *node, const struct way *way)
 static size_t
 sender_keys(struct route_job *job, const struct node *node, struct span keys[3])
 {
-	struct span sender = node->sender.n ? node->sender : job->q.sender, user, detail;
+	struct span sender = node->sender.n ? node->sender : job->q.sender, base = rules_without_extension(job->rules, sender, &job->arena);
 	size_t at = span_rchr(sender, '@'), n = 0;
 
 	if (!sender.n)
@@ -41,8 +40,8 @@ sender_keys(struct route_job *job, const struct node *node, struct span keys[3])
 	if (at == SIZE_MAX)
 		return n;
 	keys[n++] = sender;
-	if (address_subaddress(span_sub(sender, 0, at), job->conf->recipient_delimiter, &user, &detail))
-		keys[n++] = arena_printf(&job->arena, "%.*s%.*s", SPAN_ARG(user), SPAN_ARG(span_from(sender, at)));
+	if (base.n)
+		keys[n++] = base;
 	keys[n++] = span_from(sender, at);
 	return n;
 }
@@ -96,7 +95,7 @@ find_login(struct route_job *job, struct node *node, struct route_target *t)
 	keys[n++] = host_of(t->nexthop);
 	if (first_of(job, node, RULES_SASL_PASSWORDS, keys, n, &value, &which) <= 0)
 		return;
-	if (value.n > LOGIN_MAX || span_chr(value, ':') == SIZE_MAX || span_chr(value, ':') == 0) {
+	if (value.n > B_LOGIN || span_chr(value, ':') == SIZE_MAX || span_chr(value, ':') == 0) {
 		job_put_off(job, node, STATUS_MISCONFIGURED, "smtp_sasl_password_maps has something else than user:password");
 		return;
 	}
@@ -449,23 +448,19 @@ static void
 deliver_remote(struct route_job *job, struct node *node, const struct parts *p)
 {
 	struct way way = { CONF_TRANSPORT_SMTP, SPAN("") };
-	struct span relay = job->conf->relayhost, keys[3];
+	struct span relay = job->conf->relayhost, own, keys[3];
 	bool by_sender = false;
 	struct fail why;
 	size_t which;
 
 	if (rules_has_map(job->rules, RULES_SENDER_RELAY)) {
-		int found = first_of(job, node, RULES_SENDER_RELAY, keys, sender_keys(job, node, keys), &relay, &which);
+		int found = first_of(job, node, RULES_SENDER_RELAY, keys, sender_keys(job, node, keys), &own, &which);
 
 		if (found < 0)
 			return;
-		by_sender = found > 0;
-		if (by_sender && span_caseeq(relay, SPAN("DUNNO"))) {
-			relay = job->conf->relayhost;
-			by_sender = false;
-		}
-		if (!found)
-			relay = job->conf->relayhost;
+		by_sender = found && !span_caseeq(own, SPAN("DUNNO"));
+		if (by_sender)
+			relay = own;
 	}
 	if (relay.n > 0) {
 		bool lmtp = span_starts(relay, SPAN("lmtp:"));

@@ -1,20 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "owner.h"
 
-#include "mail/address.h"
 #include "mail/status.h"
-
-/* user+detail@domain without its extension; empty when it has none. */
-static struct span
-without_extension(struct rules *rules, struct span sender, struct arena *arena)
-{
-	size_t at = span_rchr(sender, '@');
-	struct span user, detail;
-
-	if (at == SIZE_MAX || !address_subaddress(span_sub(sender, 0, at), rules_conf(rules)->recipient_delimiter, &user, &detail))
-		return SPAN_NONE;
-	return arena_printf(arena, "%.*s%.*s", SPAN_ARG(user), SPAN_ARG(span_from(sender, at)));
-}
 
 /* Logins between blanks and commas. */
 static bool
@@ -45,7 +32,7 @@ judge(struct rules *rules, struct span login, struct span owners, bool listed)
 unsigned
 owner_check(struct rules *rules, struct span login, struct span sender, bool local, struct arena *arena, struct span *why)
 {
-	struct span base = without_extension(rules, sender, arena), owners = SPAN_NONE, which = SPAN_NONE;
+	struct span base = rules_without_extension(rules, sender, arena), owners = SPAN_NONE, which = SPAN_NONE;
 	struct span keys[] = { sender, base, span_from(sender, span_rchr(sender, '@')) };
 	struct fail failure = { 0 };
 	bool listed = false;

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "domainset.h"
+#include "mail/address.h"
 
 struct opened {
 	struct list node;
@@ -154,6 +155,17 @@ const struct conf *
 rules_conf(const struct rules *rules)
 {
 	return rules->conf;
+}
+
+struct span
+rules_without_extension(const struct rules *rules, struct span address, struct arena *arena)
+{
+	size_t at = span_rchr(address, '@');
+	struct span user, detail;
+
+	if (at == SIZE_MAX || !address_subaddress(span_sub(address, 0, at), rules->conf->recipient_delimiter, &user, &detail))
+		return SPAN_NONE;
+	return arena_printf(arena, "%.*s%.*s", SPAN_ARG(user), SPAN_ARG(span_from(address, at)));
 }
 
 void

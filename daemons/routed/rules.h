@@ -55,6 +55,8 @@ struct rules *rules_new(const struct conf *conf, const char *cache_dir, void (*o
     void *arg, struct fail *why);
 void rules_free(struct rules **rules);
 const struct conf *rules_conf(const struct rules *rules);
+/* user+detail@domain without its extension, in the arena; empty when it has none. */
+struct span rules_without_extension(const struct rules *rules, struct span address, struct arena *arena);
 
 /* Looks after changed sources; cheap. */
 void rules_refresh(struct rules *rules, int64_t now_ms);

@@ -5,6 +5,7 @@
  * for one request at a time.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemons/queued/queued.h"
 #include "mail/domain.h"
@@ -85,7 +86,7 @@ start_next(struct queued *q)
 	turn_later(&e->turn, q->service->loop);
 }
 
-bool
+void
 queued_etrn(struct queued *q, struct channel *c, const struct ipc_intake_flush *m)
 {
 	struct etrn *e = NULL;
@@ -95,19 +96,19 @@ queued_etrn(struct queued *q, struct channel *c, const struct ipc_intake_flush *
 		n++;
 	if (n < WAITING_MAX && q->queue && !q->stopping)
 		e = calloc(1, sizeof(*e));
-	if (!e)
-		return ipc_send_intake_flushed(c, &(struct ipc_intake_flushed){ .id = m->id, .status = STATUS_CONGESTION });
+	if (!e) {
+		(void)ipc_send_intake_flushed(c, &(struct ipc_intake_flushed){ .id = m->id, .status = STATUS_CONGESTION });
+		return;
+	}
 	e->q = q;
 	e->c = c;
 	e->id = m->id;
 	e->below = m->below;
 	e->n = m->domain.n;
-	for (size_t i = 0; i < e->n; i++)
-		e->domain[i] = m->domain.p[i];
+	memcpy(e->domain, m->domain.p, e->n);
 	turn_init(&e->turn, on_slice);
 	list_push(&q->etrns, &e->node);
 	start_next(q);
-	return true;
 }
 
 void

@@ -373,7 +373,10 @@ on_intake_flush(struct channel *c, const struct ipc_intake_flush *m)
 	struct intake *in = channel_owner(c);
 	uint8_t state = CONV_NONE;
 
-	return m->domain.n && channel_step(c, IPC_intake_flush, &state) && (queued_etrn(in->q, c, m) || true);
+	if (!m->domain.n || !channel_step(c, IPC_intake_flush, &state))
+		return false;
+	queued_etrn(in->q, c, m);
+	return true;
 }
 
 #define DISPATCH_DEF "ipc/intake.def"

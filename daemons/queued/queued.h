@@ -91,8 +91,8 @@ void queued_remove_blob(void *arg, const char *name, bool again);
 void queued_open_files(struct queued *q);
 /* The file for the content of message id; size: about how much, 0 if that is not known. */
 bool queued_new_blob(struct queued *q, struct blob *b, uint64_t id, uint64_t size, struct fail *why);
-/* etrn.c; false: the channel takes no answer. */
-bool queued_etrn(struct queued *q, struct channel *c, const struct ipc_intake_flush *m);
+/* etrn.c */
+void queued_etrn(struct queued *q, struct channel *c, const struct ipc_intake_flush *m);
 void queued_etrn_closed(struct queued *q, const struct channel *c); /* NULL: all of them, the queue is about to go */
 
 size_t queued_unfinished(const struct queued *q); /* messages that are being made durable */

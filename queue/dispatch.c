@@ -164,7 +164,7 @@ start_job(struct queue *q, struct destination *d, struct entry *e)
 	struct fail why;
 	bool ok;
 
-	if (queue_is_suspect(m) && q->suspects > 0) {
+	if (m->suspect && q->suspects > 0) {
 		queue_suspect_waits(q, e);
 		return true;
 	}
@@ -193,7 +193,7 @@ start_job(struct queue *q, struct destination *d, struct entry *e)
 	}
 	job->content = SPAN_NONE; /* it may leave the cache now */
 	buf_free(&job->bytes);
-	job->alone = queue_is_suspect(m);
+	job->alone = m->suspect;
 	q->suspects += job->alone;
 	m->jobs++;
 	d->active++;

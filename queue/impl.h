@@ -143,7 +143,6 @@ bool queue_is_overdue(const struct queue *q, const struct message *m); /* and to
 void queue_give_up_overdue(struct queue *q, struct message *m);
 
 /* poison.c */
-bool queue_is_suspect(const struct message *m);
 void queue_suspect_waits(struct queue *q, struct entry *e);
 void queue_blame_job(struct queue *q, const struct queue_job *job);
 

@@ -10,12 +10,6 @@
 
 enum { TURN_MS = 1000 };
 
-bool
-queue_is_suspect(const struct message *m)
-{
-	return m->suspect;
-}
-
 /* Another suspect is out: this one waits for its turn. */
 void
 queue_suspect_waits(struct queue *q, struct entry *e)
@@ -31,7 +25,7 @@ queue_agent_doubts(const struct queue *q, const void *agent, struct queue_doubt 
 {
 	size_t n = 0;
 
-	*doubts = q->stats.jobs || q->jobs.count ? malloc((q->jobs.count + 1) * sizeof(**doubts)) : NULL;
+	*doubts = q->jobs.count ? malloc(q->jobs.count * sizeof(**doubts)) : NULL;
 	LIST_EACH(&q->job_list, it) {
 		const struct queue_job *job = OWNER_OF(it, struct queue_job, node);
 

@@ -126,27 +126,22 @@ find_ask(const struct queue *q, uint64_t id)
 static bool
 add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 {
-	struct destination *d = queue_destination(q, t->agent, t->nexthop);
+	struct destination *d = a->nunits < TARGETS_MAX ? queue_destination(q, t->agent, t->nexthop) : NULL;
 	struct unit *u = d ? unit_new(a->recipient) : NULL;
 
+	if (!u)
+		return false;
 	if (a->nunits == a->max_units) {
 		size_t max = a->max_units ? a->max_units * 2 : 2;
 		struct destination **at = realloc(a->at, max * sizeof(struct destination *));
 
 		if (!at) {
-			if (u)
-				unit_free(u);
+			unit_free(u);
 			return false;
 		}
 		a->at = at;
 		a->max_units = max;
 	}
-	if (u && a->nunits >= TARGETS_MAX) {
-		unit_free(u);
-		return false;
-	}
-	if (!u)
-		return false;
 	if ((!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)) && !text_keep(&u->address, t->address)) ||
 	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, t->sender) || !text_keep(&u->login, t->login)) {
 		unit_free(u);

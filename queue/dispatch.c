@@ -253,7 +253,7 @@ log_result(const struct queue *q, const struct queue_job *job, const struct unit
 	static const char *const words[] = { "sent", "deferred", "bounced", "sent" };
 	const struct message *m = job->m;
 	const struct recipient *to = &m->rcpts[u->recipient];
-	int64_t delay = q->now - (int64_t)((message_id(m) >> 4) / 1000);
+	int64_t delay = q->now - message_arrival_ms(m);
 
 	if (!log_enabled(LOG_delivery))
 		return;
@@ -294,7 +294,7 @@ action_of(const struct destination *d, const struct queue_result *r)
 
 	if (r->outcome == OUTCOME_FAILED)
 		return REPORT_FAILED;
-	if (r->tell && r->outcome != OUTCOME_FAILED) /* RFC 2852 4 */
+	if (r->tell) /* RFC 2852 4 */
 		return REPORT_RELAYED;
 	if (d->agent == AGENT_LOCAL || (r->outcome == OUTCOME_RELAYED && lmtp)) /* RFC 2033: in the mailbox */
 		return REPORT_DELIVERED;

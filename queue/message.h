@@ -145,6 +145,7 @@ void roll_free(struct roll *r);
 enum { PRIORITY_MAX = 9, PRIORITY_ZERO = 10 };
 static inline int message_priority(const struct message *m) { return m->priority ? m->priority - PRIORITY_ZERO : 0; }
 static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }
+static inline int64_t message_arrival_ms(const struct message *m) { return (int64_t)((message_id(m) >> 4) / 1000); } /* Unix time */
 
 /* From an envelope as accepted or as replayed; NULL: no memory or a broken list. */
 struct message *message_new(const struct record_envelope *e);

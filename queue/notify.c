@@ -192,8 +192,6 @@ addressee(const struct message *m, const struct note *note)
 static void
 collect(const struct queue *q, const struct message *m, struct note *first, struct batch *b)
 {
-	int64_t arrival = (int64_t)((message_id(m) >> 4) / 1000);
-
 	b->group = group_of(first->action);
 	b->to = addressee(m, first);
 	b->n = 0;
@@ -211,7 +209,7 @@ collect(const struct queue *q, const struct message *m, struct note *first, stru
 			.remote_mta = peer_name(text_span(note->peer)),
 			.reply = text_span(note->reply),
 			.last_attempt = note->at_ms / 1000,
-			.retry_until = b->group == 1 ? (arrival + q->p.maximal_queue_lifetime) / 1000 : 0,
+			.retry_until = b->group == 1 ? (message_arrival_ms(m) + q->p.maximal_queue_lifetime) / 1000 : 0,
 		};
 	}
 }
@@ -275,7 +273,7 @@ write_report(struct queue *q, struct message *m, struct span original, const str
 		.to = b->to,
 		.envelope_id = listed ? SPAN_NONE : message_envid(m),
 		.queue_id = queueid_text(message_id(m), its),
-		.arrival = (int64_t)((message_id(m) >> 4) / 1000000),
+		.arrival = message_arrival_ms(m) / 1000,
 		.deliver_by = m->extra && m->extra->by_mode ? m->extra->by_ms / 1000 : 0,
 		.now = q->now / 1000,
 		.zone = date_local_zone(q->now / 1000),

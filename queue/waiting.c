@@ -61,7 +61,7 @@ lifetime(const struct queue *q, const struct message *m)
 static int64_t
 age_of(const struct queue *q, const struct message *m)
 {
-	int64_t arrival = (int64_t)((message_id(m) >> 4) / 1000);
+	int64_t arrival = message_arrival_ms(m);
 	int64_t release = m->extra ? m->extra->release_ms : 0;
 
 	return q->now - (release > arrival ? release : arrival);
@@ -224,7 +224,7 @@ expire(struct queue *q, int kind)
 	LIST_EACH(&q->age[kind], it) {
 		struct message *m = OWNER_OF(it, struct message, age);
 
-		if (q->now - (int64_t)((message_id(m) >> 4) / 1000) < lifetime(q, m))
+		if (q->now - message_arrival_ms(m) < lifetime(q, m))
 			break;
 		if (age_of(q, m) < lifetime(q, m)) /* it was to wait first */
 			continue;

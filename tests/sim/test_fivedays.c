@@ -150,7 +150,7 @@ flapping_is_tried_rarely_while_down_and_drained_when_up(void **state)
 static struct sim_answer
 greylisting(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
 {
-	int64_t age = s->now - (int64_t)((message_id(job->m) >> 4) / 1000);
+	int64_t age = s->now - message_arrival_ms(job->m);
 
 	if (age >= 14 * MINUTE)
 		return sim_good(s, name, recipient, job);

@@ -69,7 +69,7 @@ mail_to_others_does_not_wait_for_the_dead(void **state)
 static struct sim_answer
 greylisting(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
 {
-	int64_t age = s->now - (int64_t)((message_id(job->m) >> 4) / 1000);
+	int64_t age = s->now - message_arrival_ms(job->m);
 
 	(void)name, (void)recipient;
 	if (age >= 5 * MINUTE)

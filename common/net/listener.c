@@ -11,15 +11,6 @@ enum {
 	REST_MS = 200, /* when descriptors or memory ran out */
 };
 
-static void
-on_rested(struct timer *t)
-{
-	struct listener *l = OWNER_OF(t, struct listener, rest);
-
-	if (!l->paused)
-		(void)watch_want(&l->watch, WATCH_READ);
-}
-
 /* False when there is nothing more to take for now. */
 static bool
 accept_one(struct listener *l)
@@ -45,14 +36,37 @@ accept_one(struct listener *l)
 }
 
 static void
+accept_some(struct listener *l)
+{
+	int64_t patient_ms = l->patient_ms; /* the callee may become it, or paused */
+
+	for (int i = 0; i < ACCEPTS_PER_TURN && l->watch.fd >= 0 && !l->paused && l->patient_ms == patient_ms; i++)
+		if (!accept_one(l))
+			return;
+}
+
+static void
 on_ready(struct watch *w, unsigned ready)
 {
 	struct listener *l = OWNER_OF(w, struct listener, watch);
 
 	(void)ready;
-	for (int i = 0; i < ACCEPTS_PER_TURN && l->watch.fd >= 0 && !l->paused; i++)
-		if (!accept_one(l))
-			return;
+	if (l->patient_ms) {
+		watch_stop(&l->watch);
+		(void)timer_set(&l->rest, l->patient_ms);
+	} else
+		accept_some(l);
+}
+
+static void
+on_rested(struct timer *t)
+{
+	struct listener *l = OWNER_OF(t, struct listener, rest);
+
+	if (l->patient_ms)
+		accept_some(l);
+	if (!l->paused && l->watch.fd >= 0 && !timer_running(&l->rest))
+		(void)watch_want(&l->watch, WATCH_READ);
 }
 
 bool
@@ -90,6 +104,12 @@ listener_resume(struct listener *l)
 	l->paused = false;
 	if (!timer_running(&l->rest))
 		(void)watch_want(&l->watch, WATCH_READ);
+}
+
+void
+listener_patient(struct listener *l, int64_t ms)
+{
+	l->patient_ms = ms;
 }
 
 static bool

@@ -17,6 +17,7 @@
 enum {
 	READ_FROM = 4096,      /* first size of a read; doubles while reads are filled */
 	FINISH_MS = 30 * 1000, /* without progress after stream_finish() */
+	FINISH_RATE = 512,     /* bytes a second that a peer must take then */
 };
 
 bool
@@ -79,6 +80,16 @@ stream_close(struct stream *s)
 	}
 	free(s->failure);
 	s->failure = NULL;
+}
+
+void
+stream_reset(struct stream *s)
+{
+	struct linger none = { .l_onoff = 1, .l_linger = 0 };
+
+	if (s->state)
+		(void)setsockopt(s->watch.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	stream_close(s);
 }
 
 /* Always the last thing done to s: the owner may free it. False, for callers
@@ -296,6 +307,7 @@ stream_finish(struct stream *s)
 		return;
 	s->finishing = true;
 	s->paused = false;
+	s->end_ms = loop_now_ms(s->watch.loop) + FINISH_MS + (int64_t)buf_len(&s->out) * 1000 / FINISH_RATE;
 	stream_timeout(s, FINISH_MS);
 	if (s->state == S_CONNECTING || s->state == S_HANDSHAKE)
 		stream_doom(s, STREAM_FINISHED);

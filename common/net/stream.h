@@ -64,11 +64,12 @@ struct stream {
 	bool *gone;           /* set when closed inside a callback */
 	size_t read_size;
 	int64_t idle_ms;      /* of stream_timeout(); 0 with a deadline or none */
+	int64_t end_ms;       /* of stream_finish(): closed by then whatever the peer reads; 0 before */
 	uint8_t state;        /* enum stream_state, stream.c */
 	uint8_t why;          /* enum stream_why */
 	uint8_t doom;         /* enum stream_why: close for this at the end of the turn */
 	uint8_t tls_problem;  /* enum tls_problem, once a handshake has failed */
-	bool paused, parked, again, eof, eof_told, finishing, lingering, half_closing, half_closed, wants_drain, crossed;
+	bool paused, parked, again, eof, eof_told, finishing, lingering, half_closing, half_closed, wants_drain, crossed, signing;
 };
 
 /* Takes over fd (made non-blocking and close-on-exec by its maker). Reading
@@ -82,8 +83,11 @@ bool stream_connect(struct stream *s, struct loop *loop, const struct netaddr *t
                     struct fail *why);
 /* Closes at once, dropping unsent output; no callback. Idempotent, and fine on a zeroed struct. */
 void stream_close(struct stream *s);
+/* The same with a reset: the system, too, forgets what the peer has not taken. */
+void stream_reset(struct stream *s);
 /* Sends what is buffered, closes TLS properly, then on_closed(STREAM_FINISHED)
- * or another reason; input is no longer offered. Bounded to 30 s without progress. */
+ * or another reason; input is no longer offered. Bounded to 30 s without progress,
+ * and for a peer that takes a little now and then to 30 s and a second for each 512 bytes. */
 void stream_finish(struct stream *s);
 static inline bool stream_is_open(const struct stream *s) { return s->state != 0; }
 /* What went wrong, valid in on_closed and until stream_close(). */

@@ -24,8 +24,10 @@ broken(struct stream *s, enum stream_why why, const char *doing)
 static void
 moved(struct stream *s)
 {
-	if (s->idle_ms)
-		(void)timer_set(&s->timer, s->idle_ms);
+	int64_t ms = s->idle_ms, left = s->end_ms - loop_now_ms(s->watch.loop);
+
+	if (ms)
+		(void)timer_set(&s->timer, s->end_ms && left < ms ? left : ms);
 }
 
 static bool

@@ -14,6 +14,10 @@ enum {
 	REPLIES_MAX = 64 << 20, /* LMTP: one for each recipient */
 	GROUP_MAX = 64, /* commands taken before others get their turn */
 };
+
+/* What the client is waited for. */
+enum phase { PHASE_IDLE, PHASE_ENVELOPE, PHASE_CONTENT };
+
 _Static_assert((int)IN_CAP > (int)SESSION_LINE_MAX, "the longest line must fit the input buffer");
 
 struct span
@@ -141,6 +145,50 @@ send_replies(struct client *c)
 		buf_free(&c->replies);
 }
 
+static enum phase
+phase_of(const struct session *s)
+{
+	if (s->state & (SESSION_DATA | SESSION_CHUNK) || (s->mail && s->mail->id))
+		return PHASE_CONTENT;
+	return s->mail ? PHASE_ENVELOPE : PHASE_IDLE;
+}
+
+/* A client that says a byte now and then holds a session no longer than one that says nothing:
+ * all the time for which it has been waited counts, and only content that comes fast enough is a credit. */
+static void
+charge(struct client *c)
+{
+	const struct session *s = &c->session;
+	const struct conf *conf = c->door->policy.conf;
+	int64_t rate = (int64_t)conf->smtpd_min_data_rate, now = loop_now_ms(c->door->smtpd->loop);
+	enum phase phase = phase_of(s);
+
+	if (phase != c->phase || s->begun != c->begun)
+		c->patience_ms = phase == PHASE_CONTENT ? conf->smtpd_timeout : conf->smtpd_transaction_time_limit;
+	else if (c->since_ms)
+		c->patience_ms -= now - c->since_ms;
+	if (phase == PHASE_CONTENT) {
+		c->patience_ms += rate ? (int64_t)c->content * 1000 / rate : conf->smtpd_timeout;
+		if (c->patience_ms > conf->smtpd_timeout)
+			c->patience_ms = conf->smtpd_timeout;
+	}
+	c->phase = (uint8_t)phase;
+	c->begun = s->begun;
+	c->content = 0;
+	c->since_ms = phase != PHASE_IDLE && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked) ? now : 0;
+}
+
+static void
+wait_anew(struct client *c)
+{
+	int64_t ms = session_wait_ms(&c->session);
+
+	charge(c);
+	if (c->since_ms && c->patience_ms < ms)
+		ms = c->patience_ms > 0 ? c->patience_ms : 1;
+	stream_deadline(&c->stream, ms);
+}
+
 /* After everything that moved the session. */
 static void
 settle(struct client *c)
@@ -172,7 +220,7 @@ settle(struct client *c)
 	if (c->progress != s->progress || c->wait != s->wait) {
 		c->progress = s->progress;
 		c->wait = s->wait;
-		stream_deadline(&c->stream, session_wait_ms(s));
+		wait_anew(c);
 	}
 }
 
@@ -182,6 +230,7 @@ client_pump(struct client *c)
 	session_list_part(&c->session);
 	for (unsigned i = 0; !c->finishing; i++) {
 		struct span in = stream_input(&c->stream);
+		bool content = (c->session.state & (SESSION_DATA | SESSION_CHUNK)) != 0;
 		size_t n;
 
 		if (!in.n || stream_full(&c->stream) || buf_len(&c->replies) > OUT_CAP)
@@ -192,6 +241,7 @@ client_pump(struct client *c)
 		}
 		n = session_input(&c->session, in);
 		stream_eat(&c->stream, n);
+		c->content += content ? n : 0;
 		if (!n)
 			break;
 	}
@@ -226,6 +276,11 @@ on_timeout(struct stream *s)
 {
 	struct client *c = OWNER_OF(s, struct client, stream);
 
+	if (c->session.wait == WAIT_CLIENT && stream_unsent(s)) { /* who reads nothing is told nothing */
+		stream_reset(s);
+		on_closed(s, STREAM_TIMEOUT);
+		return;
+	}
 	session_on_timeout(&c->session);
 	c->progress--; /* a new wait begins in any case */
 	client_pump(c);
@@ -336,7 +391,10 @@ greet(struct client *c, const struct netaddr *peer, bool trusted)
 		limit_reached(c->door->smtpd->service->loop, LIMIT_smtpd_client_connection_count_limit, (uint64_t)c->door->policy.listener->connection_limit,
 		    client_label(c, label));
 		log_put(LOG_limit, "smtpd_client_connection_count_limit: client=%.*s", SPAN_ARG(client_label(c, label)));
-		session_turn_away(&c->session, "Too many connections from your address");
+		session_turn_away(&c->session, "4.7.0", "Too many connections from your address");
+	} else if (door_full(c->door)) {
+		log_put(LOG_limit, "smtpd_session_limit: client=%.*s", SPAN_ARG(client_label(c, label)));
+		session_turn_away(&c->session, "4.3.2", "Too many connections, try again later");
 	} else if (c->door->policy.wrapper) {
 		c->session.wait = WAIT_TLS;
 		c->tls_due = true;

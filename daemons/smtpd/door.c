@@ -5,6 +5,15 @@
 
 #include "smtpd.h"
 
+enum {
+	TURNED_AWAY_MAX = 64, /* sessions beyond the limit, that are told so */
+	PATIENT_MS = 100,     /* so long a connection is left to the other processes, which may have room */
+};
+
+/* OPEN: whoever comes is served. FULL: turned away. SHUT: waits in the backlog, as do
+ * the programs of this host, at a UNIX socket, from FULL on. */
+enum crowded { CROWDED_OPEN, CROWDED_FULL, CROWDED_SHUT };
+
 static struct door *
 find(struct smtpd *d, struct span name)
 {
@@ -30,6 +39,18 @@ door_new(struct smtpd *d, struct span name)
 	return door;
 }
 
+static void
+let_in(struct door *door)
+{
+	unsigned crowded = door->smtpd->crowded;
+
+	listener_patient(&door->listener, crowded == CROWDED_FULL ? PATIENT_MS : 0);
+	if (crowded == CROWDED_SHUT || (crowded == CROWDED_FULL && door->policy.local))
+		listener_pause(&door->listener);
+	else if (door->listener.paused)
+		listener_resume(&door->listener);
+}
+
 void
 door_open(struct smtpd *d, const struct conf_listener *block, int fd)
 {
@@ -46,8 +67,10 @@ door_open(struct smtpd *d, const struct conf_listener *block, int fd)
 	door->open = listener_open(&door->listener, d->loop, fd, client_accept);
 	if (!door->open)
 		log_put(LOG_failure, "listener %s cannot be watched", door->name);
-	else if (d->paused || d->service->stopping)
+	else if (d->service->stopping)
 		listener_pause(&door->listener);
+	else
+		let_in(door);
 }
 
 static void
@@ -110,26 +133,29 @@ doors_reload(struct smtpd *d)
 	}
 }
 
+bool
+door_full(const struct door *door)
+{
+	return door->smtpd->nclients > door->smtpd->limit && !door->policy.local;
+}
+
 void
 doors_balance(struct smtpd *d)
 {
-	uint64_t limit = d->service->conf->smtpd_session_limit;
-	bool full = d->nclients >= limit;
+	uint8_t crowded = d->nclients < d->limit ? CROWDED_OPEN : d->nclients < d->limit + TURNED_AWAY_MAX ? CROWDED_FULL : CROWDED_SHUT;
 
-	limit_count(d->service->loop, LIMIT_smtpd_session_limit, d->nclients, limit);
-	if (full == d->paused)
+	limit_count(d->service->loop, LIMIT_smtpd_session_limit, d->nclients, d->limit);
+	if (crowded == d->crowded || d->service->stopping)
 		return;
-	d->paused = full;
-	if (full)
-		limit_reached(d->service->loop, LIMIT_smtpd_session_limit, limit, SPAN("all clients"));
-	if (full)
-		log_put(LOG_limit, "smtpd_session_limit: %zu sessions; more wait", d->nclients);
+	if (d->crowded == CROWDED_OPEN) {
+		limit_reached(d->service->loop, LIMIT_smtpd_session_limit, d->limit, SPAN("all clients"));
+		log_put(LOG_limit, "smtpd_session_limit: %zu sessions; more are turned away", d->nclients);
+	}
+	d->crowded = crowded;
 	LIST_EACH(&d->doors, it) {
 		struct door *door = OWNER_OF(it, struct door, node);
 
-		if (door->open && full)
-			listener_pause(&door->listener);
-		else if (door->open)
-			listener_resume(&door->listener);
+		if (door->open)
+			let_in(door);
 	}
 }

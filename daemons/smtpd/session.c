@@ -94,9 +94,9 @@ session_ask_greeting(struct session *s)
 }
 
 void
-session_turn_away(struct session *s, const char *why)
+session_turn_away(struct session *s, const char *code, const char *why)
 {
-	struct span line = arena_printf(&s->mem, "421 4.7.0 %.*s %s", SPAN_ARG(s->policy->conf->myhostname), why);
+	struct span line = arena_printf(&s->mem, "421 %s %.*s %s", code, SPAN_ARG(s->policy->conf->myhostname), why);
 
 	reply_line(s, line);
 	reply_close(s);

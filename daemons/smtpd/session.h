@@ -123,6 +123,7 @@ struct session {
 	bool naming;         /* session_on_name() is still to come */
 	bool draining;       /* end when the transaction is over */
 	unsigned errors, junk, auth_failures;
+	unsigned begun;      /* transactions */
 	unsigned messages;   /* accepted */
 	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */
 	struct {
@@ -156,8 +157,8 @@ void session_init(struct session *s, const struct policy *policy, const struct s
 void session_greet(struct session *s);
 /* The same once routed says that the client does not come too often. */
 void session_ask_greeting(struct session *s);
-/* Instead of greeting: 421 and the end (RFC 5321 3.8). */
-void session_turn_away(struct session *s, const char *why);
+/* Instead of greeting: 421 and the end (RFC 5321 3.8). code: "4.7.0" */
+void session_turn_away(struct session *s, const char *code, const char *why);
 void session_free(struct session *s); /* aborts what is under way */
 
 /* Takes bytes from the front; the owner keeps the rest and gives it again. Takes at

@@ -1,7 +1,25 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "smtpd.h"
+
+enum { OTHER_FILES = 64 }; /* channels, listeners, log */
+
+/* A descriptor a session: more sessions than these would leave none for a restarted sibling. */
+static size_t
+session_limit(const struct conf *conf)
+{
+	size_t n = (size_t)conf->smtpd_session_limit;
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && files.rlim_cur < n + OTHER_FILES)
+		n = files.rlim_cur > 2 * OTHER_FILES ? (size_t)files.rlim_cur - OTHER_FILES : OTHER_FILES;
+	if (n < conf->smtpd_session_limit)
+		log_put(LOG_degraded, "smtpd_session_limit: %zu sessions instead of %llu, for RLIMIT_NOFILE is %llu", n,
+		    (unsigned long long)conf->smtpd_session_limit, (unsigned long long)files.rlim_cur);
+	return n;
+}
 
 static bool
 on_boot(struct service *s, struct fail *why)
@@ -12,6 +30,7 @@ on_boot(struct service *s, struct fail *why)
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	d->service = s;
 	d->loop = s->loop;
+	d->limit = session_limit(s->conf);
 	list_init(&d->doors);
 	list_init(&d->clients);
 	list_init(&d->arrivals);

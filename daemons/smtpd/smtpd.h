@@ -29,9 +29,9 @@ struct smtpd {
 	size_t nslots, nfree;
 	uint32_t serial;         /* of questions */
 	uint64_t last_queue_id;
-	size_t nclients;
+	size_t nclients, limit;  /* limit: smtpd_session_limit, or fewer where descriptors are */
 	uint64_t connects, messages_in;
-	bool paused;             /* all doors wait: as many sessions as may be */
+	uint8_t crowded;         /* enum crowded, door.c */
 };
 
 /* smtpd.c */
@@ -52,8 +52,10 @@ void door_open(struct smtpd *d, const struct conf_listener *block, int fd);
 void doors_close(struct smtpd *d);
 /* Gives the sessions there are the new configuration; those of blocks that are gone are ended. */
 void doors_reload(struct smtpd *d);
-/* Pauses and resumes by the number of sessions. */
+/* Opens and closes by the number of sessions. */
 void doors_balance(struct smtpd *d);
+/* Whether a session of this door, counted already, is one too many. */
+bool door_full(const struct door *door);
 void door_release(struct door *door); /* a session of it has ended */
 
 /* crowd.c: sessions of one client address. */
@@ -82,6 +84,11 @@ struct client {
 	uint64_t id;             /* of the session, as queue ids are made; joins its log lines */
 	uint8_t crowd_key[16];
 	uint32_t slot;
+	int64_t patience_ms;     /* how much longer the client is waited for in this transaction */
+	int64_t since_ms;        /* it is waited for; 0: it is not */
+	size_t content;          /* bytes taken since then */
+	unsigned begun;          /* the transaction's number */
+	uint8_t phase;           /* enum phase, client.c */
 	unsigned progress;       /* the session's, when the timer was set */
 	uint8_t wait;            /* likewise */
 	bool hands_over, in_crowd, eof, tls_due, finishing;

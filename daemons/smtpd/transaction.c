@@ -21,6 +21,7 @@ transaction_begin(struct session *s)
 	buf_init(&t->carry, CARRY_MAX);
 	buf_init(&t->header, (size_t)s->policy->conf->header_size_limit + 1024);
 	s->mail = t;
+	s->begun++;
 	return t;
 }
 
@@ -133,7 +134,7 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 			session_greet(s);
 		} else {
 			s->ports->note(s->owner, SESSION_NOTE_DROPPED, m->why);
-			session_turn_away(s, "Too many connections from your address in a short time");
+			session_turn_away(s, "4.7.0", "Too many connections from your address in a short time");
 		}
 		return;
 	}

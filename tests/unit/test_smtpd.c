@@ -189,6 +189,19 @@ set_up_limits(void **state)
 	                          "smtpd_session_limit = 4\nlistener smtp { }\n");
 }
 
+static int
+set_up_few(void **state)
+{
+	return set_up_with(state, "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nsmtpd_session_limit = 2\nlistener smtp { }\n");
+}
+
+static int
+set_up_hasty(void **state)
+{
+	return set_up_with(state, "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nsmtpd_timeout = 1s\n"
+	                          "smtpd_transaction_time_limit = 2s\nlistener smtp { }\n");
+}
+
 static void *
 client_thread(void *arg)
 {
@@ -394,6 +407,84 @@ test_limit_of_one_address(void **state)
 }
 
 static void
+two_and_one(struct world *w)
+{
+	int a = dial(w), b = dial(w), c;
+
+	assert_true(say(a, "", "220"));
+	assert_true(say(b, "", "220"));
+	c = dial(w);
+	assert_true(say(c, "", "421"));
+	assert_true(at_end(c));
+	(void)close(c);
+	assert_true(say(b, "NOOP\r\n", "250"));
+	assert_true(say(a, "QUIT\r\n", "221"));
+	assert_true(at_end(a));
+	(void)close(a);
+	c = dial(w);
+	assert_true(say(c, "", "220"));
+	(void)close(c);
+	(void)close(b);
+}
+
+/* Who comes when all sessions are taken is told so, and does not wait for the end of one. */
+static void
+test_limit_of_all(void **state)
+{
+	run(*state, two_and_one);
+}
+
+/* Each piece in time, all together not. */
+static bool
+drip(int fd, const char *piece, const char *code)
+{
+	char in[512];
+
+	for (int i = 0; i < 100; i++) {
+		ssize_t n;
+
+		if (write(fd, piece, strlen(piece)) < 0)
+			break;
+		(void)usleep(300 * 1000);
+		n = recv(fd, in, sizeof(in) - 1, MSG_DONTWAIT);
+		if (n <= 0)
+			continue;
+		in[n] = '\0';
+		if (strstr(in, code))
+			return at_end(fd);
+	}
+	return false;
+}
+
+static void
+slow_peers(struct world *w)
+{
+	static const char *const before[] = { "", "DATA\r\n" }, *const codes[] = { "250", "354" }, *const pieces[] = { "RCPT TO:<b@b.test>\r\n", "x" };
+
+	for (int i = 0; i < 2; i++) {
+		int fd = dial(w);
+
+		assert_true(say(fd, "", "220"));
+		assert_true(say(fd, "HELO x.test\r\n", "250"));
+		assert_true(say(fd, "MAIL FROM:<a@x.test>\r\n", "250"));
+		assert_true(say(fd, "RCPT TO:<b@b.test>\r\n", "250"));
+		assert_true(!*before[i] || say(fd, before[i], codes[i]));
+		assert_true(drip(fd, pieces[i], "421"));
+		(void)close(fd);
+	}
+	one_message(w);
+}
+
+static void
+test_slow_peers(void **state)
+{
+	struct world *w = *state;
+
+	run(w, slow_peers);
+	assert_int_equal(w->messages, 1);
+}
+
+static void
 idle_sessions(struct world *w)
 {
 	static int fds[IDLE];
@@ -553,6 +644,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queued_dies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limit_of_one_address, set_up_limits, tear_down),
+		cmocka_unit_test_setup_teardown(test_limit_of_all, set_up_few, tear_down),
+		cmocka_unit_test_setup_teardown(test_slow_peers, set_up_hasty, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_load, set_up, tear_down),

@@ -19,12 +19,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import peers  # noqa: E402
 import pillar  # noqa: E402
+import sessions  # noqa: E402
 
 TOOLS = os.environ.get("TOOLS", ".")
 
@@ -40,6 +40,7 @@ ROWS = {
     "relay-tls-new": ("relay", 50, 4096, 0.5, True, None, None, None, "the same, a message a connection: each pays a handshake, which costs the load client as much"),
     "local": ("local", 50, 4096, 0.5, False, None, None, None, "delivery to one Maildir, 4 KiB, 50 sessions"),
     "memory": None,
+    **sessions.rows(TOOLS),  # tls-ecdsa, tls-rsa, idle, idle-tls
 }
 KEPT_OPEN = 200
 
@@ -164,13 +165,18 @@ def show_memory(runs, servers):
     return {"row": "memory", "medians": mid}
 
 
-def make_certificate():
-    at = tempfile.mkdtemp(prefix="bench-tls-", dir="/var/tmp")
-    peers.remove_later(at)
-    os.chmod(at, 0o755)
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=bench.test", "-keyout", at + "/key.pem", "-out", at + "/cert.pem"],
-                   check=True, capture_output=True)
-    return at
+def measure_one(name, server, args, tls):
+    row = ROWS[name]
+    if row is None:
+        return measure_memory(peers.SERVERS[server])
+    return measure(row, peers.SERVERS[server], args, tls) if isinstance(row, tuple) else row.measure(server, args)
+
+
+def show_one(name, runs, servers):
+    row = ROWS[name]
+    if row is None:
+        return show_memory(runs, servers)
+    return show_row(name, row, runs, servers) if isinstance(row, tuple) else row.show(name, runs)
 
 
 def arguments():
@@ -195,17 +201,18 @@ def main():
     versions = {s: peers.SERVERS[s].version() for s in servers}
     print("%s; %d cores, load %.1f; %d runs, alternating; %s message%s a connection" % (
         ", ".join("%s %s" % v for v in versions.items()), os.cpu_count(), os.getloadavg()[0], args.runs, args.per_connection, "" if args.per_connection == 1 else "s"), flush=True)
-    tls = make_certificate()
+    tls = sessions.make_certificate("ec")
     records = []
     for name in args.only.split(","):
-        runs = {s: [] for s in servers}
+        taking_part = servers if ROWS[name] is None or isinstance(ROWS[name], tuple) else ROWS[name].servers(servers)
+        runs = {s: [] for s in taking_part}
         for _ in range(args.runs):
-            for s in servers:
+            for s in taking_part:
                 try:
-                    runs[s].append(measure_memory(peers.SERVERS[s]) if name == "memory" else measure(ROWS[name], peers.SERVERS[s], args, tls))
+                    runs[s].append(measure_one(name, s, args, tls))
                 except (Failed, AssertionError, RuntimeError, subprocess.TimeoutExpired) as e:
                     print("  %s: %s: no figure: %s" % (name, s, e), flush=True)
-        records.append(show_memory(runs, servers) if name == "memory" else show_row(name, ROWS[name], runs, servers))
+        records.append(show_one(name, runs, servers))
     if args.json:
         with open(args.json, "w") as f:
             json.dump({"versions": versions, "cores": os.cpu_count(), "messages": args.messages, "per_connection": args.per_connection, "rows": records}, f, indent=1)

@@ -6,7 +6,7 @@
  *   bench_load PROTOCOL -p PORT [-s SESSIONS] [-m COUNT] [-c PER_CONNECTION] [-l SIZE]
  *              [-f FROM] [-t TO] [-u USERS] [-w PASSWORD] [-D DIALS] [-P] [-T]
  *
- * PROTOCOL: smtp, lmtp, imap-login (LOGIN SELECT LOGOUT), imap-append, pop3 (USER PASS STAT
+ * PROTOCOL: smtp, lmtp, smtp-tls (EHLO STARTTLS EHLO QUIT), handshake (TLS at once, then the server hangs up), imap-login (LOGIN SELECT LOGOUT), imap-append, pop3 (USER PASS STAT
  * UIDL QUIT).  A % in TO is the number of a user, 0 to USERS - 1, in turn.  -P sends envelope
  * and DATA at once (RFC 2920), -D waits for greetings of so many connections at a time (for a
  * server with a short accept queue), -T turns TLS on (STARTTLS, STLS).  Prints one line of JSON: how
@@ -66,6 +66,7 @@ struct load {
 	struct session **waiting; /* to dial */
 	unsigned nwaiting;
 	bool whole; /* a connection is what is counted */
+	bool bare;  /* TLS from the first byte on, and its end is the server's */
 	double *latency;
 };
 
@@ -132,6 +133,7 @@ receive(struct session *s, char *to, size_t n)
 /* ---- the script ---- */
 
 static void connect_next(struct load *l, struct session *s);
+static void begin_tls(struct load *l, struct session *s);
 static void greeted(struct load *l);
 
 static void
@@ -179,13 +181,8 @@ advance(struct load *l, struct session *s)
 		l->latency[l->finished++] = now() - (l->whole ? s->born : s->sent_at);
 		s->done++;
 	}
-	if (step->tls && !s->ssl) {
-		s->ssl = SSL_new(l->tls);
-		if (!s->ssl || !SSL_set_fd(s->ssl, s->fd))
-			die("TLS", "no memory");
-		SSL_set_connect_state(s->ssl);
-		s->handshake = true;
-	}
+	if (step->tls && !s->ssl)
+		begin_tls(l, s);
 	s->step++;
 	if (s->step == script->tail && s->done < l->per_connection && l->begun < l->want) {
 		l->begun++;
@@ -272,11 +269,13 @@ shake(struct load *l, struct session *s)
 
 	if (rc == 1) {
 		s->handshake = false;
-		say(l, s);
+		if (!l->bare)
+			say(l, s);
 		return;
 	}
 	if (SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_READ)
 		die("TLS", "the handshake failed");
+	watch(l, s, EPOLLIN);
 }
 
 static void
@@ -286,7 +285,7 @@ on_ready(struct load *l, struct session *s, unsigned ready)
 
 	if (s->nout > 0 && ready & EPOLLOUT)
 		flush_out(l, s);
-	if (!(ready & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+	if (!(ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !s->handshake)
 		return;
 	if (s->handshake) {
 		shake(l, s);
@@ -298,6 +297,10 @@ on_ready(struct load *l, struct session *s, unsigned ready)
 
 		if (got < 0)
 			return;
+		if (got == 0 && l->bare) {
+			advance(l, s);
+			return;
+		}
 		if (got == 0)
 			die("the server hung up", s->head);
 		take(l, s, in, (size_t)got);
@@ -306,6 +309,16 @@ on_ready(struct load *l, struct session *s, unsigned ready)
 		if (s->handshake || !s->ssl || fd != s->fd)
 			return; /* level-triggered: what is left comes again; TLS may hold more */
 	}
+}
+
+static void
+begin_tls(struct load *l, struct session *s)
+{
+	s->ssl = SSL_new(l->tls);
+	if (!s->ssl || !SSL_set_fd(s->ssl, s->fd))
+		die("TLS", "no memory");
+	SSL_set_connect_state(s->ssl);
+	s->handshake = true;
 }
 
 static void
@@ -327,7 +340,9 @@ connect_next(struct load *l, struct session *s)
 	if (s->fd < 0 || (connect(s->fd, (struct sockaddr *)&l->to, sizeof(l->to)) < 0 && errno != EINPROGRESS))
 		die("connect", strerror(errno));
 	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	watch(l, s, EPOLLIN);
+	if (l->bare)
+		begin_tls(l, s);
+	watch(l, s, l->bare ? EPOLLOUT : EPOLLIN);
 }
 
 static void
@@ -401,6 +416,20 @@ script_smtp(struct script *s, const char *hello, const char *from, const char *t
 	add(s, REPLY, 1, s->message)->counts = true;
 	s->tail = s->n;
 	add(s, REPLY, 0, "QUIT\r\n"); /* as Postfix does by default: nobody waits for the answer */
+}
+
+static void
+script_session(struct script *s)
+{
+	static const char greet[] = "EHLO load.bench.test\r\n";
+
+	add(s, REPLY, 1, "");
+	add(s, REPLY, 1, greet);
+	add(s, REPLY, 1, "STARTTLS\r\n")->tls = true;
+	s->loop = s->n;
+	add(s, REPLY, 1, greet);
+	s->tail = s->n;
+	add(s, REPLY, 1, "QUIT\r\n")->counts = true;
 }
 
 static void
@@ -488,6 +517,14 @@ report(struct load *l, double took)
 	    l->latency[n * 95 / 100] * 1e6, l->latency[n * 99 / 100] * 1e6);
 }
 
+/* A load client is to be cheap: whose certificate it is is not looked at. */
+static int
+never_mind(X509_STORE_CTX *ctx, void *arg)
+{
+	(void)ctx, (void)arg;
+	return 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -519,11 +556,15 @@ main(int argc, char **argv)
 		script_smtp(&l.script, *protocol == 's' ? "EHLO" : "LHLO", from, to, size, pipeline, tls);
 	else if (strcmp(protocol, "imap-login") == 0 || strcmp(protocol, "imap-append") == 0)
 		script_imap(&l.script, to, password, size, protocol[5] == 'a', tls);
+	else if (strcmp(protocol, "smtp-tls") == 0)
+		script_session(&l.script);
+	else if (strcmp(protocol, "handshake") == 0)
+		add(&l.script, REPLY, 1, "")->counts = l.bare = true;
 	else if (strcmp(protocol, "pop3") == 0)
 		script_pop3(&l.script, to, password, tls);
 	else
 		die("unknown protocol", protocol);
-	if (strcmp(protocol, "imap-login") == 0 || strcmp(protocol, "pop3") == 0) {
+	if (strcmp(protocol, "imap-login") == 0 || strcmp(protocol, "pop3") == 0 || strcmp(protocol, "smtp-tls") == 0 || l.bare) {
 		l.whole = true;
 		l.per_connection = 0;
 	}
@@ -533,6 +574,7 @@ main(int argc, char **argv)
 	if (l.epoll < 0 || !l.latency || !l.tls || l.users == 0)
 		die("start", "no memory");
 	(void)SSL_CTX_set_mode(l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	SSL_CTX_set_cert_verify_callback(l.tls, never_mind, NULL);
 	begun = now();
 	run(&l, sessions);
 	report(&l, now() - begun);

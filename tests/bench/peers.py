@@ -106,8 +106,8 @@ class Server:
     packages, libraries, users = [], [], {}
     number = 0
 
-    def __init__(self, kind, sink_port=9, tls=False):
-        self.kind, self.sink_port, self.tls = kind, sink_port, tls
+    def __init__(self, kind, sink_port=9, tls=False, more=""):
+        self.kind, self.sink_port, self.tls, self.more = kind, sink_port, tls, more
         Server.number += 1
         if CGROUP:
             self.group = "%s/bench-%d-%d" % (CGROUP, os.getpid(), Server.number)
@@ -253,7 +253,9 @@ class Pillarpost(Server):
 
     def start(self):
         extra = "mynetworks = 127.0.0.0/8\ninitial_destination_concurrency = 50\ndefault_destination_concurrency_limit = 50\nsmtpd_client_connection_count_limit = 10000\n"
-        extra += "smtp_tls_security_level = %s\n" % ("may" if self.tls else "none")
+        extra += "smtp_tls_security_level = %s\n" % ("may" if self.tls else "none") + self.more
+        if self.tls:
+            extra += "smtpd_tls_cert_file = {t}/cert.pem\nsmtpd_tls_key_file = {t}/key.pem\n".format(t=self.tls)
         if self.kind in ("relay", "accept"):
             extra += "relayhost = [127.0.0.1]:%d\n" % (self.sink_port if self.kind == "relay" else 1)
         self.instance = pillar.Instance(extra=extra, start=False)

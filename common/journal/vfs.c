@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,4 +372,37 @@ vfs_write_all(struct vfs *v, int fd, const void *from, size_t n, uint64_t at)
 		at += (uint64_t)put;
 	}
 	return true;
+}
+
+bool
+vfs_load(struct vfs *v, const char *name, struct buf *to)
+{
+	int fd = v->ops->open(v, name, VFS_READ), err;
+	int64_t size = fd < 0 ? -1 : v->ops->size(v, fd);
+	char *room = size > 0 ? buf_room(to, (size_t)size) : NULL;
+	bool ok = room ? vfs_read_all(v, fd, room, (size_t)size, 0) : size == 0;
+
+	err = size > 0 && !room ? EFBIG : errno;
+	if (ok && room)
+		buf_added(to, (size_t)size);
+	if (fd >= 0)
+		(void)v->ops->close(v, fd);
+	errno = err;
+	return ok;
+}
+
+bool
+vfs_replace(struct vfs *v, const char *name, struct span content)
+{
+	char temp[PATH_MAX];
+	int fd;
+	bool ok;
+
+	(void)snprintf(temp, sizeof(temp), "%s.new", name);
+	(void)v->ops->unlink(v, temp); /* of a crash */
+	fd = v->ops->open(v, temp, VFS_CREATE);
+	ok = fd >= 0 && vfs_write_all(v, fd, content.p, content.n, 0) && v->ops->sync(v, fd) == 0;
+	if (fd >= 0)
+		(void)v->ops->close(v, fd);
+	return ok && v->ops->rename(v, temp, name) == 0 && v->ops->sync_dir(v, "") == 0;
 }

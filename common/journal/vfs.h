@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/buf.h"
 #include "base/fail.h"
 
 struct vfs;
@@ -80,5 +81,9 @@ bool vfs_posix_sync(struct vfs *v);
  * on with; reading behind the end of the file is a failure (EIO). */
 bool vfs_read_all(struct vfs *v, int fd, void *to, size_t n, uint64_t at);
 bool vfs_write_all(struct vfs *v, int fd, const void *from, size_t n, uint64_t at);
+/* A whole file behind what the buffer has. False and errno (EFBIG: no room for it), the buffer without it. */
+bool vfs_load(struct vfs *v, const char *name, struct buf *to);
+/* A small file of the root has this content, durably. False and errno: this or the one before, whole. NAME.new is used. */
+bool vfs_replace(struct vfs *v, const char *name, struct span content);
 
 #endif

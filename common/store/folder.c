@@ -90,20 +90,17 @@ list_folders(struct store *store, struct names *out, struct fail *why)
 static bool
 read_subscriptions(struct vfs *v, struct names *out, struct fail *why)
 {
-	int fd = v->ops->open(v, SUBSCRIPTIONS, VFS_READ);
-	int64_t size = fd < 0 ? 0 : v->ops->size(v, fd);
 	struct buf text;
 	struct span rest;
-	char *room;
 	bool tabs = false;
 
 	*out = (struct names){ .n = 0 };
-	if (fd < 0)
-		return errno == ENOENT || fail_errno(why, 0, "The subscriptions cannot be read");
 	buf_init(&text, SUBSCRIPTIONS_MAX);
-	if (size > 0 && (room = buf_room(&text, (size_t)size)) && vfs_read_all(v, fd, room, (size_t)size, 0))
-		buf_added(&text, (size_t)size);
-	(void)v->ops->close(v, fd);
+	/* Whole or not at all: what is missing here would be lost with the next change. */
+	if (!vfs_load(v, SUBSCRIPTIONS, &text) && errno != ENOENT) {
+		buf_free(&text);
+		return fail_errno(why, 0, "The subscriptions cannot be read");
+	}
 	for (rest = buf_span(&text); rest.n;) {
 		struct span line = span_cut(&rest, '\n');
 		char name[STORE_NAME_MAX + 1];
@@ -138,20 +135,13 @@ subscriptions_each(struct vfs *v, void (*each)(void *, struct span), void *arg, 
 static bool
 write_subscriptions(struct store *store, const struct names *l, struct fail *why)
 {
-	struct vfs *v = store->vfs;
 	struct buf text;
-	int fd;
 	bool ok;
 
 	buf_init(&text, SUBSCRIPTIONS_MAX);
 	for (size_t i = 0; i < l->n; i++)
 		buf_printf(&text, "%s\n", l->all[i]);
-	(void)v->ops->unlink(v, SUBSCRIPTIONS ".new");
-	fd = v->ops->open(v, SUBSCRIPTIONS ".new", VFS_CREATE);
-	ok = fd >= 0 && buf_ok(&text) && vfs_write_all(v, fd, buf_span(&text).p, buf_len(&text), 0) && v->ops->sync(v, fd) == 0;
-	if (fd >= 0)
-		(void)v->ops->close(v, fd);
-	ok = ok && v->ops->rename(v, SUBSCRIPTIONS ".new", SUBSCRIPTIONS) == 0 && v->ops->sync_dir(v, "") == 0;
+	ok = buf_ok(&text) && vfs_replace(store->vfs, SUBSCRIPTIONS, buf_span(&text));
 	buf_free(&text);
 	return ok || fail_errno(why, 0, "The subscriptions cannot be written");
 }

@@ -14,8 +14,6 @@
 #include "store/name.h"
 #include "store/state.h"
 
-#define FILE_NAME "pillarpost-metadata"
-
 enum { FILE_CAP = 128 << 20 };
 
 struct metadata_row {
@@ -149,28 +147,18 @@ parse(struct metadata *m, struct span text)
 static struct metadata *
 load(struct store *store, struct fail *why)
 {
-	struct vfs *v = store->vfs;
 	struct metadata *m = store->metadata;
 	struct buf text;
-	char *room;
-	int64_t size;
-	int fd;
 
 	if (m)
 		return m;
-	fd = v->ops->open(v, FILE_NAME, VFS_READ);
-	if ((fd < 0 && errno != ENOENT) || !(m = calloc(1, sizeof *m))) {
-		(void)fail_errno(why, 0, "The annotations cannot be read");
-		return NULL;
-	}
-	store->metadata = m;
-	size = fd < 0 ? 0 : v->ops->size(v, fd);
 	buf_init(&text, FILE_CAP);
-	if (size > 0 && (room = buf_room(&text, (size_t)size)) && vfs_read_all(v, fd, room, (size_t)size, 0))
-		buf_added(&text, (size_t)size);
-	if (fd >= 0)
-		(void)v->ops->close(v, fd);
-	parse(m, buf_span(&text));
+	/* Whole or not at all: what is missing here would be lost with the next change. */
+	if ((!vfs_load(store->vfs, METADATA_FILE, &text) && errno != ENOENT) || !(m = calloc(1, sizeof *m)))
+		(void)fail_errno(why, 0, "The annotations cannot be read");
+	else
+		parse(m, buf_span(&text));
+	store->metadata = m;
 	buf_free(&text);
 	return m;
 }
@@ -178,9 +166,7 @@ load(struct store *store, struct fail *why)
 static bool
 save(struct store *store, const struct metadata *m, struct fail *why)
 {
-	struct vfs *v = store->vfs;
 	struct buf text;
-	int fd;
 	bool ok;
 
 	buf_init(&text, FILE_CAP);
@@ -192,12 +178,7 @@ save(struct store *store, const struct metadata *m, struct fail *why)
 		base64_encode(&text, value_of(&m->rows[i]));
 		buf_putc(&text, '\n');
 	}
-	(void)v->ops->unlink(v, FILE_NAME ".new");
-	fd = v->ops->open(v, FILE_NAME ".new", VFS_CREATE);
-	ok = fd >= 0 && buf_ok(&text) && vfs_write_all(v, fd, buf_span(&text).p, buf_len(&text), 0) && v->ops->sync(v, fd) == 0;
-	if (fd >= 0)
-		(void)v->ops->close(v, fd);
-	ok = ok && v->ops->rename(v, FILE_NAME ".new", FILE_NAME) == 0 && v->ops->sync_dir(v, "") == 0;
+	ok = buf_ok(&text) && vfs_replace(store->vfs, METADATA_FILE, buf_span(&text));
 	buf_free(&text);
 	return ok || fail_errno(why, 0, "The annotations cannot be written");
 }

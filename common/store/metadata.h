@@ -8,6 +8,8 @@
 
 #include "store/mailbox.h"
 
+#define METADATA_FILE "pillarpost-metadata" /* beside the INBOX */
+
 enum {
 	METADATA_ENTRIES_MAX = 1000, /* of one user */
 	METADATA_VALUE_MAX = 64 << 10,

@@ -176,20 +176,8 @@ add(struct mailbox *mb, struct sorted *file, uint32_t uid, struct span uidl, str
 static bool
 read_text(struct mailbox *mb, const char *name, size_t most, struct buf *out)
 {
-	int fd = mb->vfs->ops->open(mb->vfs, name, VFS_READ);
-	int64_t size = fd < 0 ? -1 : mb->vfs->ops->size(mb->vfs, fd);
-	char *room;
-	bool ok = false;
-
 	buf_init(out, most);
-	if (size > 0 && (uint64_t)size <= most && (room = buf_room(out, (size_t)size)) &&
-	    vfs_read_all(mb->vfs, fd, room, (size_t)size, 0)) {
-		buf_added(out, (size_t)size);
-		ok = true;
-	}
-	if (fd >= 0)
-		(void)mb->vfs->ops->close(mb->vfs, fd);
-	return ok;
+	return vfs_load(mb->vfs, name, out) && buf_len(out) > 0;
 }
 
 static void

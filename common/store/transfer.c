@@ -11,7 +11,7 @@
 #include "store/state.h"
 #include "store/uidlist.h"
 
-enum { BLOCK = 256 * 1024, TRIES = 5, SMALL_MAX = 128 << 20, PATH_SIZE = 1024 };
+enum { BLOCK = 256 * 1024, TRIES = 5, PATH_SIZE = 1024 };
 
 struct copying {
 	struct transfer *t;
@@ -27,6 +27,12 @@ struct copying {
 
 /* ---- files ---- */
 
+static int64_t
+date_of(const struct vfs_stat *st)
+{
+	return st->mtime_ns / 1000000000;
+}
+
 static bool
 copy_bytes(struct copying *c, int in, int out, uint64_t size)
 {
@@ -39,33 +45,43 @@ copy_bytes(struct copying *c, int in, int out, uint64_t size)
 	return true;
 }
 
-/* False with errno; ENOENT: the source is not there (any more). */
+/* False with errno; ENOENT: the source is not there (any more); EEXIST: the copy is. */
 static bool
-copy_file(struct copying *c, const char *from, const char *to, int64_t *date)
+copy_file(struct copying *c, const char *from, const char *to, struct vfs_stat *st)
 {
-	struct vfs_stat st;
 	int in = c->from->ops->open(c->from, from, VFS_READ), out = -1, err;
-	bool ok = in >= 0 && c->from->ops->stat(c->from, from, &st) == 0;
+	bool ok = in >= 0 && c->from->ops->stat(c->from, from, st) == 0;
 
-	if (ok)
-		ok = (out = c->to->ops->open(c->to, to, VFS_CREATE)) >= 0 || (errno != ENOENT ? false : (errno = EIO, false));
-	*date = ok ? st.mtime_ns / 1000000000 : 0;
-	ok = ok && copy_bytes(c, in, out, st.size) && c->to->ops->touch(c->to, out, *date) == 0;
+	if (ok && (out = c->to->ops->open(c->to, to, VFS_CREATE)) < 0) {
+		ok = false;
+		errno = errno == ENOENT ? EIO : errno;
+	}
+	ok = ok && copy_bytes(c, in, out, st->size) && c->to->ops->touch(c->to, out, date_of(st)) == 0;
 	err = errno;
 	if (in >= 0)
 		(void)c->from->ops->close(c->from, in);
 	if (out >= 0)
 		(void)c->to->ops->close(c->to, out);
-	if (ok) {
-		c->t->size += st.size;
-		c->t->messages++;
-		if (c->t->on_progress)
-			c->t->on_progress(c->t->arg, c->t->messages);
-	} else if (out >= 0) {
+	if (out >= 0 && !ok)
 		(void)c->to->ops->unlink(c->to, to);
-	}
 	errno = err;
 	return ok;
+}
+
+static bool
+copy_message(struct copying *c, const char *from, const char *to, int64_t *date)
+{
+	struct vfs_stat st;
+
+	*date = 0;
+	if (!copy_file(c, from, to, &st))
+		return false;
+	*date = date_of(&st);
+	c->t->size += st.size;
+	c->t->messages++;
+	if (c->t->on_progress)
+		c->t->on_progress(c->t->arg, c->t->messages);
+	return true;
 }
 
 static bool
@@ -98,7 +114,7 @@ each_file(void *arg, const char *file)
 	}
 	if (c->only_live || (c->doomed.slots && index_names_find(&c->doomed, &c->source.ix, name.base)))
 		return true;
-	return copy_file(c, path, path, &date) || errno == ENOENT || errno == EEXIST || stop(c, path);
+	return copy_message(c, path, path, &date) || errno == ENOENT || errno == EEXIST || stop(c, path);
 }
 
 static bool
@@ -135,7 +151,7 @@ copy_messages(struct copying *c, bool *all)
 
 		if (c->dates[i] || !target_path(ix, &ix->messages[i], to, &in_new))
 			continue;
-		if (c->files[i] && copy_file(c, c->files[i], to, &c->dates[i])) {
+		if (c->files[i] && copy_message(c, c->files[i], to, &c->dates[i])) {
 			c->dates[i] = c->dates[i] ? c->dates[i] : 1;
 			continue;
 		}
@@ -278,18 +294,10 @@ static bool
 copy_plain(struct copying *c, bool lists)
 {
 	static const char *const names[] = { "dovecot-uidlist", "dovecot-keywords" };
-	uint64_t messages = 0, size = 0;
 	bool ok = list_both(c);
 
-	messages = c->t->messages;
-	size = c->t->size;
-	for (size_t i = 0; ok && lists && i < sizeof(names) / sizeof(*names); i++) {
-		int64_t date;
-
-		ok = copy_file(c, names[i], names[i], &date) || errno == ENOENT || stop(c, names[i]);
-	}
-	c->t->messages = messages;
-	c->t->size = size;
+	for (size_t i = 0; ok && lists && i < sizeof(names) / sizeof(*names); i++)
+		ok = copy_file(c, names[i], names[i], &(struct vfs_stat){ .size = 0 }) || errno == ENOENT || stop(c, names[i]);
 	return ok && (vfs_posix_sync(c->to) || stop(c, "to the disk"));
 }
 
@@ -408,23 +416,16 @@ transfer_adopt(struct transfer *t, const char *from_dir, struct span folder, str
 bool
 transfer_file(struct transfer *t, const char *name, struct fail *why)
 {
-	struct vfs *from = maildir_vfs(t->from, "", why), *to = from ? maildir_vfs(t->to, "", why) : NULL;
-	int in = to ? from->ops->open(from, name, VFS_READ) : -1, out = -1;
-	int64_t size = in < 0 ? 0 : from->ops->size(from, in);
-	char *text = size > 0 && size < SMALL_MAX ? malloc((size_t)size) : NULL;
-	bool ok = to != NULL;
+	struct copying c = { .t = t, .why = why, .block = malloc(BLOCK) };
+	bool ok = (c.block || fail_set(why, FAIL_TEMP, 0, "out of memory")) && (c.from = maildir_vfs(t->from, "", why)) &&
+	    (c.to = maildir_vfs(t->to, "", why));
 
-	if (text && (out = to->ops->open(to, name, VFS_CREATE)) >= 0)
-		ok = (vfs_read_all(from, in, text, (size_t)size, 0) && vfs_write_all(to, out, text, (size_t)size, 0) && to->ops->sync(to, out) == 0) ||
-		    fail_errno(why, 0, "cannot copy %s", name);
-	free(text);
-	if (in >= 0)
-		(void)from->ops->close(from, in);
-	if (out >= 0)
-		(void)to->ops->close(to, out);
-	if (to)
-		vfs_posix_free(&to);
-	if (from)
-		vfs_posix_free(&from);
+	ok = ok && (copy_file(&c, name, name, &(struct vfs_stat){ .size = 0 }) || errno == ENOENT || errno == EEXIST || stop(&c, name));
+	ok = ok && (vfs_posix_sync(c.to) || stop(&c, "to the disk"));
+	free(c.block);
+	if (c.from)
+		vfs_posix_free(&c.from);
+	if (c.to)
+		vfs_posix_free(&c.to);
 	return ok;
 }

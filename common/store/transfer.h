@@ -30,7 +30,7 @@ bool transfer_folder(struct transfer *t, struct span folder, const char *to_dir,
 /* Puts what transfer_folder() made in from_dir of t->to in the place of the folder
  * (not of one with messages).  Nobody else may have the mailbox (look_lock()). */
 bool transfer_adopt(struct transfer *t, const char *from_dir, struct span folder, struct fail *why);
-/* A small file beside the INBOX, if it is there and the other side has none. */
+/* A file beside the INBOX, if it is there and the other side has none; durable when it returns true. */
 bool transfer_file(struct transfer *t, const char *name, struct fail *why);
 /* The names in a "subscriptions" file. */
 bool subscriptions_each(struct vfs *v, void (*each)(void *arg, struct span name), void *arg, struct fail *why);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "store/kept.h"
+#include "store/metadata.h"
 #include "store/name.h"
 #include "store/quota.h"
 #include "sys/loop.h"
@@ -148,7 +149,7 @@ finish(struct copy_job *j)
 static bool
 copy_account_files(struct copy_job *j, struct fail *why)
 {
-	return transfer_file(&j->t, "subscriptions", why) && transfer_file(&j->t, "pillarpost-metadata", why);
+	return transfer_file(&j->t, "subscriptions", why) && transfer_file(&j->t, METADATA_FILE, why);
 }
 
 int
@@ -328,7 +329,7 @@ take_account_files(struct copy_job *j, struct subscribing *s)
 
 	if (v)
 		vfs_posix_free(&v);
-	return ok && transfer_file(&j->t, "pillarpost-metadata", s->why);
+	return ok && transfer_file(&j->t, METADATA_FILE, s->why);
 }
 
 static bool

@@ -24,6 +24,7 @@ import pillar  # noqa: E402
 
 CACHE = os.environ.get("BENCH_CACHE", "/var/tmp/pillarpost-bench")
 CGROUP = next((p for p in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(p + "/cgroup.procs")), None)
+LATER = []  # directories to be removed at the end
 SLOW_SYNC = None  # a shared object, while a slow disk is played
 
 
@@ -65,7 +66,13 @@ def unpacked(name, packages, libraries):
 def remove_later(path):
     """ext4 without a journal searches past every inode that was freed in the last minutes: what one run
     removes would be paid for by the next."""
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    LATER.append(path)
+
+
+@atexit.register  # at import, so that it comes after those that stop servers: nothing can be registered while they run
+def remove_all():
+    for path in LATER:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def can_connect(port):

@@ -36,11 +36,7 @@ class Dovecot(peers.Server):
 
     def __init__(self):
         super().__init__("mailbox")
-        atexit.register(self.end)
-
-    def end(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)  # what stop() leaves for later does not happen any more
+        atexit.register(self.stop)
 
     def start(self):
         self.prepare()

@@ -206,12 +206,11 @@ owner(const struct trace *t, const struct log_line *l)
 }
 
 static struct trace_event *
-keep(struct trace *t, struct trace_story *s, const struct log_line *l, struct span text)
+keep(struct trace *t, struct trace_story *s, struct span text)
 {
 	struct span copy = arena_dup(&t->arena, text);
 	struct trace_event *e = copy.p ? ARENA_NEW(&t->arena, struct trace_event) : NULL;
 
-	(void)l;
 	if (!e || !log_line_parse(copy, &e->line)) {
 		t->cut = true;
 		return NULL;
@@ -220,7 +219,7 @@ keep(struct trace *t, struct trace_story *s, const struct log_line *l, struct sp
 	*s->tail = e;
 	s->tail = &e->next;
 	s->found = true;
-	s->removed |= span_eq(l->event, SPAN("removed"));
+	s->removed |= span_eq(e->line.event, SPAN("removed"));
 	return e;
 }
 
@@ -232,7 +231,7 @@ on_line(void *arg, struct span text)
 	struct log_line l;
 
 	if (may_concern(t, text) && log_line_parse(text, &l) && (s = owner(t, &l)))
-		(void)keep(t, s, &l, text);
+		(void)keep(t, s, text);
 	return true;
 }
 
@@ -267,7 +266,7 @@ add_line(const struct adding *a, struct span text)
 	struct trace_event *e;
 	struct log_line l;
 
-	if (log_line_parse(text, &l) && (s = owner(a->t, &l)) && (e = keep(a->t, s, &l, text)))
+	if (log_line_parse(text, &l) && (s = owner(a->t, &l)) && (e = keep(a->t, s, text)))
 		a->on_event(a->arg, s, e);
 }
 

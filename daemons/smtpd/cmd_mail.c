@@ -162,7 +162,7 @@ ask_routed(struct session *s, struct recipient *r)
 		.client_name = s->name.n ? s->name : SPAN("unknown"),
 		.helo = span_sub(s->helo, 0, B_HOST),
 		.sasl_user = s->user,
-		.may_relay = s->trusted || s->user.n || s->policy->local,
+		.may_relay = session_may_relay(s),
 		.smtputf8 = s->mail->utf8,
 	};
 

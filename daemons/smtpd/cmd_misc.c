@@ -42,7 +42,7 @@ cmd_foreign(struct session *s, struct span args)
 void
 cmd_vrfy(struct session *s, struct span args)
 {
-	struct ipc_rcpt_ask ask = { .about = RCPT_VRFY, .client_addr = s->address, .sasl_user = s->user, .may_relay = s->trusted || s->user.n || s->policy->local };
+	struct ipc_rcpt_ask ask = { .about = RCPT_VRFY, .client_addr = s->address, .sasl_user = s->user, .may_relay = session_may_relay(s) };
 	unsigned flags = ADDRESS_NO_DOMAIN;
 	struct address a;
 	struct fail why;

@@ -136,7 +136,7 @@ mail_priority(struct target *to, struct span value, unsigned *status)
 {
 	const struct session *s = to->s;
 	bool minus = span_starts(value, SPAN("-"));
-	int limit = s->trusted || s->user.n || s->policy->local ? (int)s->policy->conf->smtpd_mt_priority_limit : 0, n;
+	int limit = session_may_relay(s) ? (int)s->policy->conf->smtpd_mt_priority_limit : 0, n;
 	uint64_t digit;
 
 	(void)status;

@@ -154,6 +154,8 @@ bool session_set(struct session *s, struct span *fact, struct span value);
 /* Does not greet yet: with implicit TLS the greeting waits. */
 void session_init(struct session *s, const struct policy *policy, const struct session_peer *peer,
     const struct session_ports *ports, void *owner);
+/* By mynetworks, a login, or as a local user. */
+static inline bool session_may_relay(const struct session *s) { return s->trusted || s->user.n || s->policy->local; }
 void session_greet(struct session *s);
 /* The same once routed says that the client does not come too often. */
 void session_ask_greeting(struct session *s);

@@ -58,6 +58,13 @@ wait_for(struct session *s, uint64_t id, bool asked)
 	s->wait = WAIT_AUTH;
 }
 
+/* What the answer will be about. */
+static bool
+remember(struct session *s)
+{
+	return session_set(s, &s->subject, s->sasl.user) && session_set(s, &s->method, sasl_name(s->sasl.mechanism));
+}
+
 static void
 ask(struct session *s)
 {
@@ -70,7 +77,7 @@ ask(struct session *s)
 		.user = s->sasl.user,
 		.password = s->sasl.password,
 	};
-	bool asked = session_set(s, &s->subject, m.user) && session_set(s, &s->method, m.mechanism) && s->ports->ask_auth(s->owner, &m);
+	bool asked = remember(s) && s->ports->ask_auth(s->owner, &m);
 
 	auth_abandon(s);
 	wait_for(s, m.id, asked);
@@ -89,7 +96,7 @@ ask_scram(struct session *s)
 		.bare = s->sasl.bare,
 		.nonce = s->sasl.nonce,
 	};
-	bool asked = session_set(s, &s->subject, m.user) && session_set(s, &s->method, m.mechanism) && s->ports->ask_scram(s->owner, &m);
+	bool asked = remember(s) && s->ports->ask_scram(s->owner, &m);
 
 	wait_for(s, m.id, asked);
 }

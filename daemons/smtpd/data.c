@@ -42,14 +42,11 @@ put_received(struct session *s)
 {
 	struct transaction *t = s->mail;
 	char id[QUEUEID_TEXT + 1];
-	const struct recipient *only = t->first;
 	int64_t now = s->ports->time(s->owner);
 	bool local = span_starts(s->address, SPAN("local")); /* a UNIX socket */
 	bool hidden = s->user.n && s->policy->conf->smtpd_hide_logged_in_client;
 	char uid[32];
 
-	while (only && only->state != RECIPIENT_GOOD)
-		only = only->next;
 	received_build(&t->frame, &(struct received_new){
 	    .helo = hidden ? SPAN_NONE : s->helo.n ? s->helo : s->literal,
 	    .client_name = s->name,
@@ -61,7 +58,7 @@ put_received(struct session *s)
 	    .auth_user = s->policy->local ? uid_text(s, uid) : s->user,
 	    .id = queueid_text(t->id, id),
 	    .priority = t->priority ? arena_printf(&s->mail_mem, "%d", t->priority - 10) : SPAN_NONE,
-	    .recipient = t->good == 1 && only ? only->address : SPAN_NONE,
+	    .recipient = t->good == 1 ? transaction_first(t) : SPAN_NONE,
 	    .time = now,
 	    .zone = date_local_zone(now),
 	});

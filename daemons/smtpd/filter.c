@@ -4,16 +4,10 @@
 #include "command.h"
 #include "mail/received.h"
 
-static bool
-known(const struct session *s)
-{
-	return s->trusted || s->user.n || s->policy->local;
-}
-
 bool
 filter_on(const struct session *s)
 {
-	return s->policy->milters || (s->policy->services && !known(s));
+	return s->policy->milters || (s->policy->services && !session_may_relay(s));
 }
 
 static bool
@@ -49,7 +43,7 @@ filter_mail(struct session *s)
 		.tls = span_sub(s->tls, 0, B_HOST),
 		.sasl_method = s->user.n ? s->method : SPAN_NONE,
 		.sasl_user = s->user,
-		.known = known(s),
+		.known = session_may_relay(s),
 		.sender = t->sender,
 		.size = t->size,
 		.body8 = t->body8,
@@ -114,13 +108,10 @@ void
 filter_data(struct session *s)
 {
 	struct transaction *t = s->mail;
-	const struct recipient *only = t->first;
 	struct ipc_filter_data m = { .id = s->filter_id, .question = new_question(s, FILTER_DATA), .queue_id = t->id, .nrcpt = t->good };
 
-	while (only && only->state != RECIPIENT_GOOD)
-		only = only->next;
-	if (t->good == 1 && only)
-		m.rcpt = only->address;
+	if (t->good == 1)
+		m.rcpt = transaction_first(t);
 	if (tell(s, IPC_filter_data, &m))
 		return;
 	s->wait = WAIT_CLIENT;
@@ -165,7 +156,7 @@ as_rule(const struct ipc_filter_answer *m)
 static bool
 refused(const struct ipc_filter_answer *m)
 {
-	return status_get(m->status)->class != FAIL_NONE || !status_get(m->status)->reply;
+	return status_get(transaction_status(m->status))->class != FAIL_NONE;
 }
 
 static void
@@ -181,21 +172,17 @@ on_rcpt_answer(struct session *s, struct recipient *r, const struct ipc_filter_a
 	transaction_say(s);
 }
 
-static unsigned
-refusal(const struct ipc_filter_answer *m)
-{
-	return status_get(m->status)->reply ? m->status : STATUS_SYSTEM_LOCAL_TEMP;
-}
-
 static void
 on_mail_answer(struct session *s, const struct ipc_filter_answer *m)
 {
+	unsigned status = transaction_status(m->status);
+
 	if (!refused(m)) {
 		mail_taken(s);
 		return;
 	}
 	s->rule = m->why;
-	reply_status_code(s, refusal(m), m->reply ? m->reply : status_get(refusal(m))->reply, m->text);
+	reply_status_code(s, status, m->reply ? m->reply : status_get(status)->reply, m->text);
 	s->rule = SPAN_NONE;
 	transaction_end(s);
 	if (m->reply == 421)
@@ -209,7 +196,7 @@ on_data_answer(struct session *s, const struct ipc_filter_answer *m)
 
 	if (refused(m)) {
 		s->rule = m->why;
-		data_refused(s, refusal(m), m->reply, m->text);
+		data_refused(s, transaction_status(m->status), m->reply, m->text);
 		s->rule = SPAN_NONE;
 		return;
 	}
@@ -257,7 +244,7 @@ on_end_answer(struct session *s, const struct ipc_filter_answer *m)
 	if (refused(m)) {
 		t->status_code = m->reply;
 		s->rule = m->why;
-		data_verdict(s, refusal(m), m->text);
+		data_verdict(s, transaction_status(m->status), m->text);
 		s->rule = SPAN_NONE;
 		return;
 	}

@@ -210,12 +210,10 @@ note_received(struct client *c, struct span id, struct span who)
 {
 	const struct session *s = &c->session;
 	const struct transaction *t = s->mail;
-	const struct recipient *to = t->first;
+	struct span to = transaction_first(t);
 
-	while (to && to->state != RECIPIENT_GOOD)
-		to = to->next;
 	log_put(LOG_received, "id=%.*s client=%.*s helo=%.*s from=<%.*s> to=<%.*s>%s nrcpt=%u size=%llu message-id=%.*s%s%.*s%s%.*s%s%.*s%s", SPAN_ARG(id),
-	    SPAN_ARG(who), SPAN_ARG(s->helo), SPAN_ARG(t->sender), SPAN_ARG(to ? to->address : SPAN_NONE), t->good > 1 ? ",..." : "", t->good, (unsigned long long)t->sent,
+	    SPAN_ARG(who), SPAN_ARG(s->helo), SPAN_ARG(t->sender), SPAN_ARG(to), t->good > 1 ? ",..." : "", t->good, (unsigned long long)t->sent,
 	    SPAN_ARG(t->message_id), s->user.n ? " user=" : "", SPAN_ARG(s->user),
 	    t->rule.n ? " rule=" : "", SPAN_ARG(t->rule),
 	    s->forward.set ? " orig_client=[" : "", SPAN_ARG(s->forward.set ? s->forward.address : SPAN_NONE), s->forward.set ? "]" : "");

@@ -78,9 +78,19 @@ transaction_say(struct session *s)
 		s->wait = WAIT_CLIENT;
 }
 
-/* A sibling's status may be any number; and 2xx in a refusal would be a lie. */
-static unsigned
-known_status(unsigned status)
+struct span
+transaction_first(const struct transaction *t)
+{
+	const struct recipient *r = t->first;
+
+	while (r && r->state != RECIPIENT_GOOD)
+		r = r->next;
+	return r ? r->address : SPAN_NONE;
+}
+
+/* 2xx in a refusal would be a lie. */
+unsigned
+transaction_status(unsigned status)
 {
 	return status_get(status)->reply ? status : STATUS_SYSTEM_LOCAL_TEMP;
 }
@@ -105,7 +115,7 @@ void
 transaction_settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m)
 {
 	struct transaction *t = s->mail;
-	unsigned status = known_status(m->status);
+	unsigned status = transaction_status(m->status);
 
 	t->asked--;
 	s->progress++; /* from now on the client is waited for */
@@ -143,14 +153,14 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 		if (status_get(m->status)->class == FAIL_NONE && status_get(m->status)->reply)
 			reply(s, REPLY_VRFY, s->subject);
 		else
-			reply_status(s, known_status(m->status), m->text);
+			reply_status(s, transaction_status(m->status), m->text);
 		return;
 	}
 	if (!s->mail)
 		return;
 	for (struct recipient *r = s->mail->unsaid; r; r = r->next)
 		if (r->state == RECIPIENT_ASKED && !r->held && r->ask_id == m->id) {
-			if (!s->mail->filtered || status_get(known_status(m->status))->class != FAIL_NONE)
+			if (!s->mail->filtered || status_get(transaction_status(m->status))->class != FAIL_NONE)
 				transaction_settle(s, r, m);
 			else if (!filter_rcpt(s, r, m)) {
 				r->held = NULL;

@@ -93,6 +93,10 @@ void transaction_say(struct session *s);
 /* All that waits for routed is refused for now. */
 void transaction_routed_lost(struct session *s);
 
+/* The first good recipient's address; empty: there is none. */
+struct span transaction_first(const struct transaction *t);
+/* A sibling's status may be any number: the row, or for now where there is none. */
+unsigned transaction_status(unsigned status);
 /* What routed, or a filter, says of a recipient it was asked about. */
 void transaction_settle(struct session *s, struct recipient *r, const struct ipc_rcpt_answer *m);
 /* What else they want done with the message; r NULL: it is about no recipient. */

@@ -25,6 +25,10 @@ def z(*texts):
     return b"".join(t.encode() + b"\0" for t in texts)
 
 
+def of_text(command):
+    return staticmethod(lambda text: packet(command, z(text)))
+
+
 class Changes:
     """Replies at the end of a message."""
     @staticmethod
@@ -43,26 +47,8 @@ class Changes:
     def body(text):
         return packet(b"b", text)
 
-    @staticmethod
-    def rcpt(address):
-        return packet(b"+", z(address))
-
-    @staticmethod
-    def unrcpt(address):
-        return packet(b"-", z(address))
-
-    @staticmethod
-    def sender(address):
-        return packet(b"e", z(address))
-
-    @staticmethod
-    def quarantine(why):
-        return packet(b"q", z(why))
-
-    @staticmethod
-    def code(text):
-        return packet(b"y", z(text))
-
+    rcpt, unrcpt, sender = of_text(b"+"), of_text(b"-"), of_text(b"e")
+    quarantine, code = of_text(b"q"), of_text(b"y")
     PROGRESS = packet(b"p")
 
 

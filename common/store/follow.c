@@ -17,6 +17,7 @@
 
 enum {
 	FOLLOW_MS = 200,  /* several changes in a row make one rename */
+	STUCK_MS = 60 * 1000, /* a file could not be removed */
 	BATCH_MAX = 512,
 };
 
@@ -36,6 +37,7 @@ struct follow_job {
 	struct vfs *vfs;
 	size_t n;
 	int64_t now;  /* Unix time: for what is kept */
+	int err;      /* of the last removal that failed */
 	bool synced;
 	struct step steps[BATCH_MAX];
 };
@@ -121,6 +123,8 @@ run(struct work *w)
 			s->ok = ops->rename(job->vfs, s->from, s->to) == 0;
 		else if (!(s->ok = take_away(job, s, s->from) == 0) && errno == ENOENT)
 			missing = s->ok = s->missing = true;
+		else if (!s->ok)
+			job->err = errno;
 		any_new |= s->from_new;
 	}
 	if (missing) {
@@ -196,7 +200,7 @@ done(struct work *w)
 {
 	struct follow_job *job = OWNER_OF(w, struct follow_job, work);
 	struct mailbox *mb = job->mailbox;
-	bool lost = false;
+	bool lost = false, stuck = !job->synced || job->err;
 
 	for (size_t i = 0; i < job->n; i++)
 		lost |= job->steps[i].kind == STEP_RENAME && !job->steps[i].ok;
@@ -208,10 +212,16 @@ done(struct work *w)
 	}
 	mb->dirty |= lost; /* somebody else moved a file: find out, */
 	(void)timer_set(&mb->store->poll, 1); /* and tell what was read above */
+	if (job->err)
+		log_put(LOG_mailbox, "folder=%s files of expunged messages cannot be removed for now: %s", mb->name, strerror(job->err));
 	mb->job = NULL;
 	free(job);
 	change_tidy(mb);
-	if (!mb->failed)
+	if (mb->failed)
+		return;
+	if (stuck) /* at once it would only fail again, and again */
+		(void)timer_set(&mb->follow, STUCK_MS);
+	else
 		next_batch(mb);
 }
 
@@ -298,6 +308,7 @@ next_batch(struct mailbox *mb)
 	job->mailbox = mb;
 	job->vfs = mb->vfs;
 	job->n = 0;
+	job->err = 0;
 	job->now = (int64_t)time(NULL);
 	add_removals(mb, job);
 	if (mb->lag_lo)

@@ -354,6 +354,35 @@ test_flags_reach_names_and_sessions(void **state)
 	view_close(&a.view);
 }
 
+/* It is tried again later, and nobody waits for it: else this does not end. */
+static void
+test_file_that_cannot_be_removed(void **state)
+{
+	struct fixture *f = *state;
+	struct session a;
+	struct fail why;
+	char path[100];
+
+	put_file(f, "cur/1700000001.x:2,", "A: b\r\n\r\n");
+	(void)snprintf(path, sizeof(path), "%s/cur/1700000002.x:2,", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	enter(&a, f, "INBOX");
+	assert_int_equal(view_count(&a.view), 2);
+	set_flags(&a, 1, 2, FLAGS_ADD, FLAG_DELETED);
+	assert_true(mailbox_expunge(&a.view, NULL, &why));
+	view_sync(&a.view, &events, true);
+	assert_int_equal(a.expunged, 2);
+	quiet(f);
+	assert_false(file_exists(f, "cur/1700000001.x:2,"));
+	view_close(&a.view);
+	(void)alarm(60);
+	reopen(f);
+	(void)alarm(0);
+	enter(&a, f, "INBOX");
+	assert_int_equal(view_count(&a.view), 0);
+	view_close(&a.view);
+}
+
 static void
 test_expunge_keeps_numbers_until_told(void **state)
 {
@@ -644,6 +673,7 @@ main(void)
 		T(test_bare_lf_is_converted),
 		T(test_flags_reach_names_and_sessions),
 		T(test_expunge_keeps_numbers_until_told),
+		T(test_file_that_cannot_be_removed),
 		T(test_external_delete_and_arrival_while_closed),
 		T(test_takes_over_dovecot),
 		T(test_lost_index_gets_a_new_uidvalidity),

@@ -18,6 +18,8 @@ enum {
 
 /* "/private/specialuse": what a folder is for (RFC 6154 4). */
 #define METADATA_SPECIALUSE "/private/specialuse"
+/* Of a name that is no folder here: another user's mailbox, subscribed. No client can write this entry's name. */
+#define METADATA_SUBSCRIBED "subscribed"
 
 struct metadata_change {
 	struct span entry; /* in lower case */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "table/shares.h"
 
 static const struct desc_field fields[] = {
 #define FIELD(kind, name, bound, doc) { #name, DESC_##kind, bound, offsetof(struct user, name), doc },
@@ -21,7 +22,7 @@ static const struct desc user_desc = { "user", fields, sizeof(fields) / sizeof(f
 
 struct userdb {
 	struct bdb_env *env;
-	struct bdb *users;
+	struct bdb *users, *shares;
 	char *dir; /* owned */
 	uint8_t secret[DIGEST_SHA256]; /* what salts are made with */
 };
@@ -158,7 +159,8 @@ userdb_open(const char *dir, struct userdb **out, struct fail *why)
 		free(db);
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	}
-	if (!bdb_env_open(dir, &db->env, why) || !bdb_open(db->env, "users", BDB_BTREE, &db->users, why) || !read_secret(db, why) ||
+	if (!bdb_env_open(dir, &db->env, why) || !bdb_open(db->env, "users", BDB_BTREE, &db->users, why) ||
+	    !bdb_open(db->env, "shares", BDB_BTREE, &db->shares, why) || !read_secret(db, why) ||
 	    !give_to_owner(dir, why)) {
 		userdb_close(&db);
 		return false;
@@ -177,6 +179,8 @@ userdb_close(struct userdb **at)
 		return;
 	if (db->users)
 		(void)bdb_close(&db->users, &why);
+	if (db->shares)
+		(void)bdb_close(&db->shares, &why);
 	bdb_env_close(&db->env);
 	(void)give_to_owner(db->dir, &why);
 	explicit_bzero(db->secret, sizeof(db->secret));
@@ -235,7 +239,25 @@ userdb_put(struct userdb *db, struct span name, const struct user *user, bool cr
 bool
 userdb_delete(struct userdb *db, struct span name, struct fail *why)
 {
-	return bdb_del(db->users, name, why);
+	return shares_forget(&(struct shares){ db->env, db->shares }, name, why) && bdb_del(db->users, name, why);
+}
+
+bool
+userdb_share(struct userdb *db, struct span owner, struct span guest, bool on, struct fail *why)
+{
+	return shares_set(&(struct shares){ db->env, db->shares }, owner, guest, on, why);
+}
+
+enum bdb_found
+userdb_shared(struct userdb *db, struct span owner, struct span guest, struct fail *why)
+{
+	return shares_has(&(struct shares){ db->env, db->shares }, owner, guest, why);
+}
+
+bool
+userdb_sharers(struct userdb *db, struct span guest, bool (*visit)(void *, struct span), void *arg, struct fail *why)
+{
+	return shares_each(&(struct shares){ db->env, db->shares }, guest, visit, arg, why);
 }
 
 struct each {

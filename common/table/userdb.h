@@ -42,6 +42,13 @@ bool userdb_put(struct userdb *db, struct span name, const struct user *user, bo
  * user or not, and after each change of the password, so that asking for salts tells nothing about who exists. */
 void userdb_salt(const struct userdb *db, struct span name, uint8_t salt[USERDB_SALT]);
 bool userdb_delete(struct userdb *db, struct span name, struct fail *why);
+/* Who has given somebody rights to a mailbox (RFC 4314): guest is a canonical name or "anyone". What the
+ * rights are, the owner's mailboxes say; this tells who may ask there at all. A user's rows go with the user. */
+enum { USERDB_SHARES_MAX = 1000 }; /* of one owner */
+bool userdb_share(struct userdb *db, struct span owner, struct span guest, bool on, struct fail *why);
+enum bdb_found userdb_shared(struct userdb *db, struct span owner, struct span guest, struct fail *why);
+/* Until visit says false; guest's own rows alone. */
+bool userdb_sharers(struct userdb *db, struct span guest, bool (*visit)(void *arg, struct span owner), void *arg, struct fail *why);
 /* match: name@domain, domain or @domain, or empty for all; until visit says false. */
 bool userdb_each(struct userdb *db, struct span match, bool (*visit)(void *arg, struct span name, const struct user *user), void *arg,
     struct fail *why);

@@ -5,6 +5,7 @@
  * check.c   one login from question to answer
  * scram.c   the same for SCRAM, in two rounds
  * admin.c   changes of the user database
+ * share.c   who may visit whose mailboxes, for userd
  * link.c    channels that work in the background answers to
  * main.c    channels, start, reload, stop
  */
@@ -69,6 +70,9 @@ void check_stop(struct authd *a); /* those that no thread has begun */
 /* scram.c */
 bool scram_begin(struct link *l, const struct ipc_auth_scram *m);
 bool scram_prove(struct link *l, const struct ipc_auth_proof *m); /* false: not what a front would send */
+
+/* share.c: the ticket channel, whose owner is the service */
+extern const struct channel_ops ticket_ops;
 
 /* admin.c */
 bool admin_set(struct link *l, const struct ipc_user_admin_set *m);

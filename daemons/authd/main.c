@@ -114,9 +114,6 @@ on_user_admin_list(struct channel *c, const struct ipc_user_admin_list *m)
 #define DISPATCH_DEF "ipc/user_admin.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
-#define DISPATCH_DEF "ipc/ticket.def"
-#define DISPATCH_SIDE CLIENT
-#include "ipc/dispatch.h"
 
 static void
 log_closed(const struct channel *c, const struct fail *why)
@@ -130,18 +127,6 @@ on_link_closed(struct channel *c, const struct fail *why)
 {
 	log_closed(c, why);
 	link_closed(channel_owner(c));
-}
-
-static void
-on_ticket_closed(struct channel *c, const struct fail *why)
-{
-	struct service *s = channel_owner(c);
-	struct authd *a = s->state;
-
-	log_closed(c, why);
-	if (a->ticket == c)
-		a->ticket = NULL;
-	channel_free(&c);
 }
 
 static void
@@ -305,7 +290,6 @@ on_state(struct service *s, struct buf *out)
 static const struct channel_ops auth_ops = { dispatch_auth, on_link_closed, NULL };
 static const struct channel_ops users_ops = { dispatch_users, on_link_closed, NULL };
 static const struct channel_ops admin_ops = { dispatch_user_admin, on_link_closed, NULL };
-static const struct channel_ops ticket_ops = { dispatch_ticket, on_ticket_closed, NULL };
 
 static const struct service_channel channels[] = {
 	{ .type = &ipc_channel_auth, .side = CHANNEL_SERVER, .ops = &auth_ops, .on_open = on_auth_open },

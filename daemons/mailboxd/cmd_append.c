@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "daemons/mailboxd/flags.h"
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/url.h"
 #include "mail/date.h"
 
@@ -30,6 +30,7 @@ struct appending {
 	struct url_part part;
 	uint32_t replaced;  /* REPLACE: the UID that goes */
 	struct span folder;
+	unsigned rights;    /* in it */
 	bool done;
 };
 
@@ -161,9 +162,9 @@ begin_message(struct cmd *c)
 		return turn_down(c);
 	}
 	to.size = x->parts ? 0 : c->literal.size;
-	to.flags = list.flags;
+	to.flags = (uint8_t)(list.flags & acl_flags(x->rights)); /* RFC 4314 4: the others are not kept */
 	to.keywords = list.keywords;
-	to.nkeywords = list.nkeywords;
+	to.nkeywords = x->rights & ACL_WRITE ? list.nkeywords : 0;
 	x->all[x->n] = append_begin(cmd_home(c), &to, &why);
 	if (!x->all[x->n]) {
 		(void)cmd_failed(c, &why);
@@ -219,7 +220,7 @@ take_url(struct cmd *c, struct span text)
 	struct appending *x = c->state;
 	struct url url;
 
-	if (!url_parse(text, c->arena, &url) || !url_open(&x->part, c->s, &url, c->arena))
+	if (c->s->guest || !url_parse(text, c->arena, &url) || !url_open(&x->part, c->s, &url, c->arena))
 		return bad_url(c, text);
 	if (!grows(c, x->part.left))
 		return turn_down(c);
@@ -473,6 +474,9 @@ cmd_append(struct cmd *c)
 	c->state = x;
 	c->release = append_release;
 	x->folder = c->arg[replace ? 1 : 0];
+	x->rights = imap_rights(c->s, x->folder);
+	if (!imap_permits(c, x->folder, ACL_INSERT))
+		return turn_down(c);
 	if (!store_exists(cmd_home(c), x->folder)) {
 		(void)cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(x->folder));
 		return turn_down(c);

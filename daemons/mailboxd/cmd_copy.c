@@ -2,7 +2,7 @@
  *
  * cmd_copy: COPY and MOVE (RFC 3501 6.4.7, RFC 6851), with COPYUID (RFC 4315 3).
  */
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 
 struct copying {
 	struct mailbox_op op;
@@ -30,12 +30,29 @@ note_copyuid(struct copying *x)
 	buf_free(&b);
 }
 
+/* RFC 4314 4: flags that this user may not set are not copied. */
+static void
+drop_flags(struct cmd *c, const struct uidset *uids)
+{
+	unsigned rights = imap_rights(c->s, c->arg[1]);
+	struct flag_change change = { .op = FLAGS_REMOVE, .flags = (uint8_t)(acl_flags(ACL_ALL) & ~acl_flags(rights)),
+		.keywords = rights & ACL_WRITE ? 0 : UINT64_MAX, .unchanged_since = UINT64_MAX };
+	struct view v = { .owner = NULL };
+
+	if ((rights & ACL_FLAGS) == ACL_FLAGS || uidset_empty(uids) || !view_open(&v, cmd_home(c), c->arg[1], true, NULL))
+		return;
+	(void)mailbox_flags(&v, uids, &change, NULL, NULL);
+	view_close(&v);
+}
+
 static void
 on_copied(struct mailbox_op *op)
 {
 	struct copying *x = OWNER_OF(op, struct copying, op);
 
 	note_copyuid(x);
+	if (op->ok && x->c->s->guest)
+		drop_flags(x->c, &op->to);
 	x->done = true;
 	cmd_wake(x->c);
 }
@@ -74,6 +91,11 @@ cmd_copy(struct cmd *c)
 
 	if (!x)
 		return cmd_no(c, "[LIMIT] Command too large.");
+	x->move = span_caseeq(c->def->name, SPAN("MOVE"));
+	if (x->move && (~c->s->rights & (ACL_MARK | ACL_EXPUNGE))) /* RFC 6851 4.2 */
+		return cmd_no(c, "[NOPERM] Permission denied.");
+	if (!imap_permits(c, c->arg[1], ACL_INSERT))
+		return CMD_DONE;
 	if (!store_exists(cmd_home(c), c->arg[1]))
 		return cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[1]));
 	uidset_init(&x->uids);
@@ -84,7 +106,6 @@ cmd_copy(struct cmd *c)
 	if (uidset_empty(&x->uids))
 		return cmd_ok(c, "No messages found.");
 	x->c = c;
-	x->move = span_caseeq(c->def->name, SPAN("MOVE"));
 	x->op.on_done = on_copied;
 	mailbox_copy(cmd_view(c), &x->uids, c->arg[1], x->move, &x->op);
 	return x->done ? copied(c) : cmd_wait(c, copied);

@@ -30,7 +30,7 @@ begin_message(struct cmd *c, const struct message *m, uint32_t seq)
 	f->open = true;
 	f->any = false;
 	text_open(&f->text, cmd_view(c)->mailbox, m->uid);
-	f->marked = f->sets_seen && !(m->flags & FLAG_SEEN) && !cmd_view(c)->readonly;
+	f->marked = f->sets_seen && !(m->flags & FLAG_SEEN) && !cmd_view(c)->readonly && (c->s->rights & ACL_SEEN);
 	if (f->marked) {
 		uidset_add(&f->seen, f->message.uid, f->message.uid);
 		f->message.flags |= FLAG_SEEN;

@@ -5,7 +5,9 @@
  */
 #include <string.h>
 
+#include "daemons/mailboxd/abroad.h"
 #include "daemons/mailboxd/annotation.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/pattern.h"
 #include "daemons/mailboxd/specialuse.h"
 #include "daemons/mailboxd/status.h"
@@ -20,6 +22,7 @@ enum { /* options of selection and of return */
 	LIST_CHILDREN = 16,
 	LIST_STATUS = 32,
 	LIST_METADATA = 64,
+	LIST_MYRIGHTS = 128, /* RFC 8440 */
 };
 
 static const struct {
@@ -34,6 +37,7 @@ static const struct {
 	{ SPAN_INIT("CHILDREN"), LIST_CHILDREN, false, true },
 	{ SPAN_INIT("STATUS"), LIST_STATUS, false, true },
 	{ SPAN_INIT("METADATA"), LIST_METADATA, false, true },
+	{ SPAN_INIT("MYRIGHTS"), LIST_MYRIGHTS, false, true },
 };
 
 /* A folder whose STATUS or METADATA is still to be told. */
@@ -48,20 +52,38 @@ struct listing {
 	size_t npatterns;
 	unsigned select, returns, items;
 	bool lsub, extended;
+	bool abroad; /* other users' mailboxes, too */
 	struct specialuse uses;
 	struct buf last; /* the name or parent that was named last */
 	struct span entries[BOUND_METADATA];
 	size_t nentries;
 	struct wanted *wanted, **end;
+	struct wanted *visible, **last_visible; /* a guest's */
 };
 
 static bool
-matches(const struct listing *l, struct span name)
+matches_in(const struct listing *l, struct span name, char delimiter)
 {
 	for (size_t i = 0; i < l->npatterns; i++)
-		if (pattern_match(l->pattern[i], name))
+		if (pattern_match_in(l->pattern[i], name, delimiter))
 			return true;
 	return false;
+}
+
+/* A folder, by the name that it has for this session. */
+static bool
+matches(const struct listing *l, struct span name)
+{
+	struct buf outward;
+	bool yes;
+
+	if (!l->c->s->guest)
+		return matches_in(l, name, '.');
+	buf_init(&outward, BOUND_MAILBOX_NAME * 4);
+	guest_outward(l->c->s, &outward, name);
+	yes = matches_in(l, buf_span(&outward), '/');
+	buf_free(&outward);
+	return yes;
 }
 
 static void
@@ -77,7 +99,7 @@ static void
 put_line(struct listing *l, const struct folder *f, bool childinfo)
 {
 	struct buf *out = cmd_out(l->c);
-	struct span use = specialuse_of(&l->uses, f->name);
+	struct span use = l->c->s->guest ? SPAN_NONE : specialuse_of(&l->uses, f->name);
 	bool any = false;
 
 	buf_put(out, l->lsub ? SPAN("* LSUB (") : SPAN("* LIST ("));
@@ -89,7 +111,7 @@ put_line(struct listing *l, const struct folder *f, bool childinfo)
 		put_attribute(out, &any, SPAN("\\Subscribed"));
 	if (use.n && !l->lsub)
 		put_attribute(out, &any, use);
-	buf_put(out, SPAN(") \".\" "));
+	buf_printf(out, ") \"%c\" ", imap_delimiter(l->c->s));
 	imap_put_mailbox(l->c->s, out, f->name);
 	buf_put(out, childinfo ? SPAN(" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n") : SPAN("\r\n"));
 	buf_reset(&l->last);
@@ -102,7 +124,7 @@ want_more(struct listing *l, const struct folder *f)
 	struct span name = f->name;
 	struct wanted *w;
 
-	if (!(l->returns & (LIST_STATUS | LIST_METADATA)) || !f->selectable || !(w = ARENA_NEW(l->c->arena, struct wanted)))
+	if (!(l->returns & (LIST_STATUS | LIST_METADATA | LIST_MYRIGHTS)) || !f->selectable || !(w = ARENA_NEW(l->c->arena, struct wanted)))
 		return;
 	w->name = arena_dup(l->c->arena, name);
 	*l->end = w;
@@ -153,6 +175,99 @@ each_folder(void *arg, const struct folder *f)
 		return;
 	put_line(l, f, false);
 	want_more(l, f);
+}
+
+/* ---- other users' mailboxes that are subscribed ---- */
+
+static void
+each_abroad(void *arg, struct span folder, struct span entry, struct span value)
+{
+	struct listing *l = arg;
+	struct buf *out = cmd_out(l->c);
+
+	(void)value;
+	if (!span_eq(entry, SPAN(METADATA_SUBSCRIBED)) || !abroad_name(l->c->s, folder))
+		return;
+	if (matches_in(l, folder, '/')) {
+		buf_put(out, l->lsub ? SPAN("* LSUB () \"/\" ") : SPAN("* LIST (\\Subscribed) \"/\" "));
+		imap_put_mailbox(l->c->s, out, folder);
+		buf_put(out, SPAN("\r\n"));
+	} else if (matches_in(l, SPAN(OTHERS), '/') && !span_eq(buf_span(&l->last), SPAN(OTHERS)) && (l->lsub || (l->select & LIST_RECURSIVE))) {
+		buf_put(out, l->lsub ? SPAN("* LSUB (\\Noselect) \"/\" \"" OTHERS "\"\r\n") : SPAN("* LIST (\\Noselect) \"/\" \"" OTHERS "\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"));
+		buf_reset(&l->last);
+		buf_put(&l->last, SPAN(OTHERS));
+	}
+}
+
+/* ---- what a guest sees: what it may look up, and what is above that ---- */
+
+static void
+each_visible(void *arg, const struct folder *f)
+{
+	struct listing *l = arg;
+	struct wanted *w;
+
+	if (!f->selectable || !(imap_rights(l->c->s, f->name) & ACL_LOOKUP) || !(w = ARENA_NEW(l->c->arena, struct wanted)))
+		return;
+	w->name = arena_dup(l->c->arena, f->name);
+	*l->last_visible = w;
+	l->last_visible = &w->next;
+}
+
+static bool
+is_below(struct span name, struct span above)
+{
+	return span_starts(name, above) && name.n > above.n && name.p[above.n] == '.';
+}
+
+/* RFC 4314 4: a mailbox above it that may not be looked up is shown as if there were none. */
+static void
+put_invisible_parents(struct listing *l, struct span name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		struct folder parent = { .name = span_sub(name, 0, i), .children = true };
+		struct span last = buf_span(&l->last);
+
+		if (name.p[i] != '.' || (imap_rights(l->c->s, parent.name) & ACL_LOOKUP) || !matches(l, parent.name))
+			continue;
+		if (!span_eq(last, parent.name) && !is_below(last, parent.name))
+			put_line(l, &parent, false);
+	}
+}
+
+static void
+list_visible(struct listing *l)
+{
+	if (l->visible && matches(l, SPAN_NONE))
+		put_line(l, &(struct folder){ .name = SPAN(""), .children = true }, false);
+	for (const struct wanted *w = l->visible; w; w = w->next) {
+		struct folder f = { .name = w->name, .selectable = true };
+
+		for (const struct wanted *next = w->next; next && !f.children && span_starts(next->name, w->name); next = next->next)
+			f.children = is_below(next->name, w->name);
+		put_invisible_parents(l, w->name);
+		if (!matches(l, w->name))
+			continue;
+		put_line(l, &f, false);
+		want_more(l, &f);
+	}
+}
+
+/* Subscriptions, uses and annotations are the owner's own. */
+static bool
+list_for_guest(struct listing *l, struct fail *why)
+{
+	bool ok;
+
+	l->last_visible = &l->visible;
+	l->returns &= (unsigned)~LIST_METADATA;
+	l->nentries = 0;
+	if (l->lsub || (l->select & (LIST_SUBSCRIBED | LIST_SPECIAL)))
+		return true;
+	ok = store_list(cmd_home(l->c), each_visible, l, why);
+	if (ok)
+		list_visible(l);
+	return ok;
 }
 
 /* ---- syntax ---- */
@@ -211,7 +326,7 @@ take_pattern(struct listing *l, struct span reference)
 		return imap_bad(p, "Too many patterns");
 	if (!imap_take_list_mailbox(p, to))
 		return false;
-	*to = imap_mailbox_name(l->c->s, *to);
+	*to = imap_list_name(l->c->s, *to);
 	if (reference.n)
 		*to = arena_printf(l->c->arena, "%.*s%.*s", SPAN_ARG(reference), SPAN_ARG(*to));
 	l->npatterns++;
@@ -228,7 +343,7 @@ take_arguments(struct listing *l)
 		return false;
 	if (!imap_take_astring(p, &reference) || !imap_take_sp(p))
 		return false;
-	reference = imap_mailbox_name(l->c->s, reference);
+	reference = imap_list_name(l->c->s, reference);
 	if (!l->lsub && imap_try(p, '(')) {
 		l->extended = true;
 		do {
@@ -260,10 +375,26 @@ status_step(struct cmd *c)
 			return CMD_MORE;
 		if (l->nentries)
 			annotation_put(c->s, l->wanted->name, l->entries, l->nentries);
-		if ((l->returns & LIST_STATUS) && store_status(cmd_home(c), l->wanted->name, &st, NULL))
+		if (l->returns & LIST_MYRIGHTS)
+			acl_put_mine(c->s, l->wanted->name, imap_rights(c->s, l->wanted->name));
+		if ((l->returns & LIST_STATUS) && (imap_rights(c->s, l->wanted->name) & ACL_READ) && store_status(cmd_home(c), l->wanted->name, &st, NULL))
 			status_put(c->s, l->wanted->name, l->items, &st);
 	}
-	return cmd_completed(c);
+	return l->abroad ? abroad_list(c, l->pattern, l->npatterns) : cmd_completed(c);
+}
+
+static bool
+list_all(struct listing *l, struct fail *why)
+{
+	bool subscribed = l->lsub || (l->select & LIST_SUBSCRIBED);
+	struct store *store = cmd_home(l->c);
+
+	if (l->c->s->guest)
+		return list_for_guest(l, why);
+	specialuse_load(&l->uses, store, l->c->arena);
+	l->abroad = !subscribed && !(l->select & LIST_SPECIAL);
+	return store_list(store, subscribed ? each_subscribed : each_folder, l, why) &&
+	       (!subscribed || metadata_each(store, SPAN_NONE, true, each_abroad, l, why));
 }
 
 enum cmd_result
@@ -271,7 +402,7 @@ cmd_list(struct cmd *c)
 {
 	struct listing *l = ARENA_NEW(c->arena, struct listing);
 	struct fail why;
-	bool ok, subscribed;
+	bool ok;
 
 	if (!l)
 		return cmd_no(c, "[LIMIT] Command too large.");
@@ -285,10 +416,8 @@ cmd_list(struct cmd *c)
 		buf_put(cmd_out(c), SPAN("* LIST (\\Noselect) \".\" \"\"\r\n"));
 		return cmd_completed(c);
 	}
-	subscribed = l->lsub || (l->select & LIST_SUBSCRIBED);
 	buf_init(&l->last, STORE_NAME_MAX);
-	specialuse_load(&l->uses, cmd_home(c), c->arena);
-	ok = store_list(cmd_home(c), subscribed ? each_subscribed : each_folder, l, &why);
+	ok = list_all(l, &why);
 	buf_free(&l->last);
 	return ok ? cmd_go(c, status_step) : cmd_failed(c, &why);
 }

@@ -3,7 +3,7 @@
  * cmd_select: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE.
  */
 #include "daemons/mailboxd/flags.h"
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/objectid.h"
 
 static uint32_t
@@ -37,8 +37,8 @@ put_selected(struct cmd *c)
 	if (v->readonly) {
 		buf_put(out, SPAN("()] Read-only mailbox.\r\n"));
 	} else {
-		flags_put_all(out, v->mailbox);
-		buf_put(out, SPAN(" \\*)] Flags permitted.\r\n"));
+		flags_put_permanent(out, v->mailbox, c->s->rights);
+		buf_put(out, SPAN("] Flags permitted.\r\n"));
 	}
 	buf_printf(out, "* %u EXISTS\r\n", (unsigned)view_count(v));
 	if (!rev2)
@@ -52,7 +52,7 @@ put_selected(struct cmd *c)
 	objectid_put_mailbox(out, mailbox_objectid(v->mailbox));
 	buf_put(out, SPAN("] Mailbox id\r\n"));
 	if (rev2) { /* RFC 9051 6.3.2 */
-		buf_put(out, SPAN("* LIST () \".\" "));
+		buf_printf(out, "* LIST () \"%c\" ", imap_delimiter(c->s));
 		imap_put_mailbox(c->s, out, c->arg[0]);
 		buf_put(out, SPAN("\r\n"));
 	}
@@ -220,6 +220,10 @@ cmd_select(struct cmd *c)
 	if (s->state == STATE_SELECTED && (s->enabled & (ENABLED_QRESYNC | ENABLED_REV2))) /* RFC 7162 3.2.11 */
 		buf_put(cmd_out(c), SPAN("* OK [CLOSED] Previous mailbox is closed.\r\n"));
 	imap_unselect(s); /* also when it fails: RFC 3501 6.3.1 */
+	if (!imap_permits(c, c->arg[0], ACL_READ))
+		return CMD_DONE;
+	s->rights = imap_rights(s, c->arg[0]);
+	readonly = readonly || !(s->rights & (ACL_INSERT | ACL_EXPUNGE | ACL_FLAGS)); /* RFC 4314 5.2 */
 	if (!store_exists(cmd_home(c), c->arg[0]))
 		return cmd_no(c, "[NONEXISTENT] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[0]));
 	if (!view_open(&s->view, cmd_home(c), c->arg[0], readonly, &why))
@@ -250,7 +254,7 @@ cmd_close(struct cmd *c)
 	uint64_t before = mailbox_modseq(v->mailbox);
 	struct fail why;
 
-	if (span_caseeq(c->def->name, SPAN("CLOSE")) && !v->readonly && !mailbox_expunge(v, NULL, &why)) {
+	if (span_caseeq(c->def->name, SPAN("CLOSE")) && !v->readonly && (c->s->rights & ACL_EXPUNGE) && !mailbox_expunge(v, NULL, &why)) {
 		imap_unselect(c->s);
 		return cmd_failed(c, &why);
 	}
@@ -267,6 +271,8 @@ cmd_expunge(struct cmd *c)
 	struct fail why;
 	bool ok;
 
+	if (!(c->s->rights & ACL_EXPUNGE))
+		return cmd_no(c, "[NOPERM] Permission denied.");
 	uidset_init(&uids);
 	ok = !c->uid || view_uids(cmd_view(c), &c->seqs, &uids);
 	ok = ok ? mailbox_expunge(cmd_view(c), c->uid ? &uids : NULL, &why) : fail_set(&why, FAIL_LIMIT, 0, "Too many messages");

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 
 void
 imap_put_capability(const struct imap *s, struct buf *out)
@@ -117,7 +117,7 @@ cmd_enable(struct cmd *c)
 		return cmd_syntax(c);
 	buf_put(cmd_out(c), SPAN("* ENABLED"));
 	for (size_t i = 0; i < sizeof enables / sizeof *enables; i++) {
-		if (!(asked & enables[i].bit))
+		if (!(asked & enables[i].bit) || (c->s->guest && enables[i].bit == ENABLED_METADATA))
 			continue;
 		c->s->enabled |= enables[i].bit | enables[i].implies;
 		buf_putc(cmd_out(c), ' ');
@@ -130,7 +130,9 @@ cmd_enable(struct cmd *c)
 enum cmd_result
 cmd_namespace(struct cmd *c)
 {
-	buf_put(cmd_out(c), SPAN("* NAMESPACE ((\"\" \".\")) NIL NIL\r\n"));
+	buf_put(cmd_out(c), SPAN("* NAMESPACE ((\"\" \".\")) "));
+	buf_put(cmd_out(c), c->s->user->broker ? SPAN("((\"" OTHERS "/\" \"/\"))") : SPAN("NIL"));
+	buf_put(cmd_out(c), SPAN(" NIL\r\n"));
 	return cmd_completed(c);
 }
 

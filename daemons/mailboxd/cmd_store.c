@@ -3,6 +3,7 @@
  * cmd_store: STORE and UID STORE (RFC 3501 6.4.6).
  */
 #include "daemons/mailboxd/flags.h"
+#include "daemons/mailboxd/acl.h"
 #include "daemons/mailboxd/imap.h"
 
 struct storing {
@@ -125,6 +126,42 @@ store_release(struct cmd *c)
 	uidset_free(&s->modified);
 }
 
+/* RFC 4314 4: of what is asked, what the rights allow. False: nothing of it. */
+static bool
+confine(struct cmd *c, const struct storing *s, struct flag_list *list)
+{
+	bool set = s->change.op == FLAGS_SET, any = list->flags || list->nkeywords;
+
+	list->flags = (uint8_t)(list->flags & acl_flags(c->s->rights));
+	if (!(c->s->rights & ACL_WRITE))
+		list->nkeywords = 0;
+	return set ? (c->s->rights & ACL_FLAGS) != 0 : !any || list->flags || list->nkeywords;
+}
+
+/* Other flags than these may not be touched, so "these and no others" is said in two steps. */
+static bool
+set_confined(struct cmd *c, struct storing *s, struct fail *why)
+{
+	unsigned rights = c->s->rights;
+	struct flag_change away = { .op = FLAGS_REMOVE, .flags = (uint8_t)(acl_flags(rights) & ~s->change.flags),
+		.keywords = rights & ACL_WRITE ? ~s->change.keywords : 0, .unchanged_since = s->change.unchanged_since };
+	struct flag_change add = { .op = FLAGS_ADD, .flags = s->change.flags, .keywords = s->change.keywords, .unchanged_since = UINT64_MAX };
+
+	if (!mailbox_flags(cmd_view(c), &s->uids, &away, s->conditional ? &s->modified : NULL, why))
+		return false;
+	for (size_t i = 0; i < s->modified.n; i++)
+		uidset_remove(&s->uids, s->modified.ranges[i].lo, s->modified.ranges[i].hi);
+	return mailbox_flags(cmd_view(c), &s->uids, &add, NULL, why);
+}
+
+static bool
+carry_out(struct cmd *c, struct storing *s, struct fail *why)
+{
+	if (s->change.op == FLAGS_SET && (c->s->rights & ACL_FLAGS) != ACL_FLAGS)
+		return set_confined(c, s, why);
+	return mailbox_flags(cmd_view(c), &s->uids, &s->change, s->conditional ? &s->modified : NULL, why);
+}
+
 enum cmd_result
 cmd_store(struct cmd *c)
 {
@@ -140,12 +177,14 @@ cmd_store(struct cmd *c)
 	uidset_init(&s->modified);
 	c->state = s;
 	c->release = store_release;
+	if (!confine(c, s, &list))
+		return cmd_no(c, "[NOPERM] Permission denied.");
 	s->change.flags = list.flags;
 	if (!flags_keywords(cmd_view(c)->mailbox, &list, s->change.op != FLAGS_REMOVE, &s->change.keywords))
 		return cmd_no(c, "[LIMIT] Too many keywords in this mailbox.");
 	if (!view_uids(cmd_view(c), &c->seqs, &s->uids))
 		return cmd_no(c, "[LIMIT] Too many messages.");
-	if (!mailbox_flags(cmd_view(c), &s->uids, &s->change, s->conditional ? &s->modified : NULL, &why))
+	if (!carry_out(c, s, &why))
 		return cmd_failed(c, &why);
 	return cmd_go(c, tell_step);
 }

@@ -6,14 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 #include "mail/charset.h"
 #include "mail/status.h"
 #include "store/name.h"
 
-#define ANY (STATE_AUTH | STATE_SELECTED)
-#define AUTH (STATE_AUTH | STATE_SELECTED)
-#define SELECTED STATE_SELECTED
+#define ANY (STATE_AUTH | STATE_SELECTED | STATE_AWAY)
+#define AUTH (STATE_AUTH | STATE_SELECTED | STATE_AWAY)
+#define SELECTED (STATE_SELECTED | STATE_AWAY)
 
 static const struct command commands[] = {
 #define COMMAND(name, states, shape, flags, handler, section) { SPAN_INIT(#name), states, shape, flags, handler, section },
@@ -57,21 +57,29 @@ take_mailbox(struct cmd *c, struct span *out)
 /* ---- names of folders ---- */
 
 struct span
-imap_mailbox_name(struct imap *s, struct span name)
+imap_list_name(struct imap *s, struct span name)
 {
 	struct buf disk;
 	struct span out;
 
 	if (!(s->enabled & ENABLED_UTF8) || !name.n)
-		return name_fold(name);
+		return s->guest ? name : name_fold(name);
 	buf_init(&disk, BOUND_MAILBOX_NAME * 4);
-	out = name_from_utf8(name, &disk) ? name_fold(arena_dup(&s->arena, buf_span(&disk))) : SPAN("&"); /* what no folder is called */
+	out = name_from_utf8(name, &disk) ? arena_dup(&s->arena, buf_span(&disk)) : SPAN("&"); /* what no folder is called */
 	buf_free(&disk);
-	return out;
+	return s->guest ? out : name_fold(out);
 }
 
-void
-imap_put_mailbox(const struct imap *s, struct buf *out, struct span name)
+struct span
+imap_mailbox_name(struct imap *s, struct span name)
+{
+	struct span out = imap_list_name(s, name);
+
+	return s->guest ? guest_inward(s, out) : out;
+}
+
+static void
+put_name(const struct imap *s, struct buf *out, struct span name)
 {
 	struct buf utf8;
 
@@ -95,6 +103,20 @@ imap_put_mailbox(const struct imap *s, struct buf *out, struct span name)
 		imap_put_astring(out, buf_span(&utf8));
 	}
 	buf_free(&utf8);
+}
+
+void
+imap_put_mailbox(const struct imap *s, struct buf *out, struct span name)
+{
+	struct buf outward;
+
+	buf_init(&outward, BOUND_MAILBOX_NAME * 4);
+	if (s->guest) {
+		guest_outward(s, &outward, name);
+		name = buf_span(&outward);
+	}
+	put_name(s, out, name);
+	buf_free(&outward);
 }
 
 static bool
@@ -142,6 +164,8 @@ command_set(struct cmd *c, struct span text)
 	bool ok;
 
 	uidset_clear(&c->seqs);
+	if (c->s->state == STATE_AWAY) /* the numbers are another's to know */
+		return true;
 	if (span_eq(text, SPAN("$"))) { /* RFC 5182 2.1: also where it stands for nothing */
 		uids_to_seqs(v, &c->s->saved, &c->seqs);
 		return true;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/flags.h"
 
+#include "daemons/mailboxd/acl.h"
+
 static const struct {
 	struct span name;
 	uint8_t bit;
@@ -76,16 +78,21 @@ flags_keywords(struct mailbox *mb, const struct flag_list *list, bool make, uint
 	return true;
 }
 
-void
-flags_put_all(struct buf *out, const struct mailbox *mb)
+static void
+put_flags(struct buf *out, const struct mailbox *mb, unsigned system, bool keywords)
 {
+	bool any = false;
+
 	buf_putc(out, '(');
 	for (size_t i = 0; i < sizeof system_flags / sizeof *system_flags; i++) {
-		if (i)
+		if (!(system_flags[i].bit & system))
+			continue;
+		if (any)
 			buf_putc(out, ' ');
+		any = true;
 		buf_put(out, system_flags[i].name);
 	}
-	for (unsigned i = 0; i < MAILBOX_KEYWORDS_MAX; i++) {
+	for (unsigned i = 0; keywords && i < MAILBOX_KEYWORDS_MAX; i++) {
 		struct span name = mailbox_keyword(mb, i);
 
 		if (!name.n)
@@ -93,4 +100,17 @@ flags_put_all(struct buf *out, const struct mailbox *mb)
 		buf_putc(out, ' ');
 		buf_put(out, name);
 	}
+}
+
+void
+flags_put_all(struct buf *out, const struct mailbox *mb)
+{
+	put_flags(out, mb, ~0u, true);
+}
+
+void
+flags_put_permanent(struct buf *out, const struct mailbox *mb, unsigned rights)
+{
+	put_flags(out, mb, acl_flags(rights), rights & ACL_WRITE);
+	buf_put(out, rights & ACL_WRITE ? SPAN(" \\*)") : SPAN(")"));
 }

@@ -21,5 +21,7 @@ bool flags_parse(struct imap_parse *p, bool bare, struct flag_list *out);
 bool flags_keywords(struct mailbox *mb, const struct flag_list *list, bool make, uint64_t *bits);
 /* All flags of a mailbox: "(\Answered ... kw", the closing parenthesis not. */
 void flags_put_all(struct buf *out, const struct mailbox *mb);
+/* Those that these rights (acl.h) let somebody change, with "\\*" where new ones may be made; complete. */
+void flags_put_permanent(struct buf *out, const struct mailbox *mb, unsigned rights);
 
 #endif

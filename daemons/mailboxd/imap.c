@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/abroad.h"
 #include "daemons/mailboxd/aside.h"
 #include "daemons/mailboxd/context.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/notify.h"
 
 #include <stdio.h>
@@ -168,7 +170,7 @@ state_allows(struct cmd *c)
 		(void)cmd_bad(c, "No mailbox is selected.");
 		return false;
 	}
-	return true;
+	return !c->s->guest || guest_allows(c);
 }
 
 static enum cmd_result
@@ -194,8 +196,10 @@ start(struct imap *s)
 {
 	struct cmd *c = &s->cmd;
 
+	bool goes = false;
+
 	prepare(s, span_sub(buf_span(&s->base.in), 0, s->reader.at));
-	if (take_name(s) && state_allows(c) && begin(c) == CMD_MORE)
+	if (take_name(s) && state_allows(c) && (abroad_takes(c, &goes) ? goes : begin(c) == CMD_MORE))
 		(void)step_command(s);
 	else
 		finish(s);
@@ -219,6 +223,7 @@ start_stream(struct imap *s, const struct imap_literal *literal)
 {
 	struct cmd *c = &s->cmd;
 	struct span text = arena_dup(&s->arena, span_sub(buf_span(&s->base.in), 0, literal->start));
+	bool goes;
 
 	buf_eat(&s->base.in, s->reader.at);
 	imap_reader_reset(&s->reader);
@@ -226,6 +231,10 @@ start_stream(struct imap *s, const struct imap_literal *literal)
 	(void)take_name(s); /* it was there when the row was found */
 	c->literal = *literal;
 	c->input = c->detached = true;
+	if (abroad_takes(c, &goes)) {
+		(void)(goes ? step_command(s) : (finish(s), true));
+		return;
+	}
 	(void)command_args(c); /* as above */
 	c->step = c->def->handler;
 	(void)step_command(s);
@@ -242,7 +251,7 @@ streams(struct imap *s, const struct imap_literal *literal)
 	bool yes = false;
 
 	prepare(s, span_sub(buf_span(&s->base.in), 0, literal->start));
-	if (take_name(s) && (c->def->flags & CMD_STREAM) && (c->def->states & s->state))
+	if (take_name(s) && (c->def->flags & CMD_STREAM) && (c->def->states & s->state) && (!s->guest || (c->def->flags & CMD_GUEST)))
 		yes = command_args(c);
 	release(c);
 	arena_reset(&s->arena);
@@ -434,6 +443,8 @@ imap_free(struct session *base)
 	release(&s->cmd);
 	imap_unselect(s);
 	notify_free(&s->notify);
+	guest_free(&s->guest);
+	abroad_free(&s->abroad);
 	aside_free(&s->aside);
 	uidset_free(&s->vanished);
 	uidset_free(&s->saved);
@@ -473,6 +484,7 @@ imap_new(struct user *user, struct span tag)
 	uidset_init(&s->saved);
 	buf_init(&s->notes, 64 << 10);
 	list_init(&s->contexts);
+	s->rights = ACL_ALL;
 	imap_unselect(s);
 	out = &s->base.out.mem;
 	if (tag.n) {

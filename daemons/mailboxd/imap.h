@@ -9,10 +9,11 @@
 #ifndef MAILBOXD_IMAP_H
 #define MAILBOXD_IMAP_H
 
+#include "daemons/mailboxd/acl.h"
 #include "daemons/mailboxd/user.h"
 #include "net/imapsyntax.h"
 
-enum { STATE_AUTH = 1, STATE_SELECTED = 2 };
+enum { STATE_AUTH = 1, STATE_SELECTED = 2, STATE_AWAY = 4 /* a mailbox of another user is selected (abroad.h) */ };
 
 enum { /* of a row of commands.def */
 	CMD_UID = 1,
@@ -23,6 +24,7 @@ enum { /* of a row of commands.def */
 	CMD_STREAM = 32,
 	CMD_TELL = 64,
 	CMD_NUMBERS = 128,
+	CMD_GUEST = 256,
 };
 
 enum cmd_result {
@@ -75,6 +77,8 @@ enum { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_UTF8 = 4, ENABLED_REV
 
 struct notify;
 struct aside;
+struct guest;
+struct abroad;
 
 struct imap {
 	struct session base;
@@ -85,6 +89,9 @@ struct imap {
 	struct view view; /* open while state is STATE_SELECTED */
 	unsigned state;
 	unsigned enabled;
+	unsigned rights;  /* in the selected mailbox: ACL_ALL, or what a guest had when the command began */
+	struct guest *guest;   /* owned; NULL: this is the owner (guest.h) */
+	struct abroad *abroad; /* owned; NULL: never been there (abroad.h) */
 	unsigned bad;     /* errors in a row */
 	uint64_t skip;    /* octets of a refused literal still to come */
 	bool refusing;    /* the rest of the present command is thrown away */
@@ -150,6 +157,8 @@ void imap_put_capability(const struct imap *s, struct buf *out);
 void imap_put_mailbox(const struct imap *s, struct buf *out, struct span name);
 /* A name or LIST pattern as the client wrote it to the form on disk, in the arena; empty: none that could be. */
 struct span imap_mailbox_name(struct imap *s, struct span name);
+/* A LIST pattern likewise; it is matched with names as imap_put_mailbox() has them. */
+struct span imap_list_name(struct imap *s, struct span name);
 void imap_put_flags(struct imap *s, struct buf *out, const struct message *m); /* "(\Seen ...)" */
 
 /* ---- command.c ---- */

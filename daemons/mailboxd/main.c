@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #include "daemons/mailboxd/client.h"
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
+#include "daemons/mailboxd/link.h"
 #include "daemons/mailboxd/pop3.h"
 #include "mail/charset.h"
 #include "service/service.h"
@@ -26,6 +27,7 @@ struct mailboxd {
 	struct user user;
 	struct worker_pool *pool;
 	struct channel *session;
+	struct link link;
 	struct timer idle;
 	struct charset_warm charsets; /* loaded before the walls are up */
 	uint64_t entered;
@@ -207,10 +209,21 @@ new_session(struct mailboxd *d, const struct ipc_session_enter *m, struct fail *
 
 	if (span_eq(m->service, SPAN("pop3")))
 		return pop3_new(&d->user, why);
-	s = imap_new(&d->user, m->tag);
+	s = m->guest.n ? imap_new_guest(&d->user, m->guest) : imap_new(&d->user, m->tag);
 	if (!s)
 		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
 	return s;
+}
+
+/* Guests never take a place of the owner's. */
+static bool
+too_many(struct mailboxd *d, const struct ipc_session_enter *m)
+{
+	unsigned same, guests = guest_count(&d->user, m->guest, &same);
+
+	if (m->guest.n)
+		return same >= BOUND_GUESTS || guests >= d->service->conf->mailbox_session_limit;
+	return d->user.nsessions - guests >= d->service->conf->mailbox_session_limit;
 }
 
 static bool
@@ -226,7 +239,7 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 		start_idle(d);
 		return true;
 	}
-	if (d->user.nsessions >= d->service->conf->mailbox_session_limit) {
+	if (too_many(d, m)) {
 		log_put(LOG_limit, "user=%s sessions=%u", d->name, d->user.nsessions);
 		turn_away(fd, m, "Too many connections of this user.");
 		return true;
@@ -240,7 +253,10 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 	}
 	timer_stop(&d->idle);
 	store_set_quota(d->user.store, &(struct quota){ m->quota, m->messages });
-	log_put(LOG_session, "user=%s service=%.*s client=%.*s", d->name, SPAN_ARG(m->service), SPAN_ARG(m->client_addr));
+	if (m->guest.n)
+		log_put(LOG_session, "user=%s service=imap guest=%.*s", d->name, SPAN_ARG(m->guest));
+	else
+		log_put(LOG_session, "user=%s service=%.*s client=%.*s", d->name, SPAN_ARG(m->service), SPAN_ARG(m->client_addr));
 	if (!client_new(&d->user, fd, s, m->pending, on_gone))
 		start_idle(d);
 	return true;
@@ -266,6 +282,24 @@ on_session_stop(struct channel *c, const struct ipc_session_stop *m)
 	return true;
 }
 
+static bool
+on_session_arrived(struct channel *c, const struct ipc_session_arrived *m, int fd)
+{
+	return link_arrived(&mailboxd_of(c)->link, m, fd);
+}
+
+static bool
+on_session_sharer(struct channel *c, const struct ipc_session_sharer *m)
+{
+	return link_sharer(&mailboxd_of(c)->link, m);
+}
+
+static bool
+on_session_answered(struct channel *c, const struct ipc_session_answered *m)
+{
+	return link_answered(&mailboxd_of(c)->link, m);
+}
+
 #define DISPATCH_DEF "ipc/session.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
@@ -278,6 +312,7 @@ on_session_closed(struct channel *c, const struct fail *why)
 	if (why->class == FAIL_PEER)
 		log_put(LOG_channel, "session: %s", why->text);
 	d->session = NULL;
+	link_closed(&d->link);
 	channel_free(&c);
 }
 
@@ -289,6 +324,7 @@ on_session_open(struct service *s, struct channel *c, struct span peer, unsigned
 	(void)peer;
 	(void)instance;
 	d->session = c;
+	link_opened(&d->link, c);
 }
 
 /* ---- life ---- */
@@ -319,6 +355,9 @@ on_boot(struct service *s, struct fail *why)
 	d->service = s;
 	d->user.loop = s->loop;
 	list_init(&d->user.sessions);
+	link_init(&d->link);
+	d->user.link = &d->link;
+	d->user.broker = &link_broker;
 	timer_init(&d->idle, s->loop, on_idle);
 	s->state = d;
 	take_settings(d);

@@ -18,7 +18,7 @@ skip_wildcards(struct states *s, struct span pattern)
 }
 
 bool
-pattern_match(struct span pattern, struct span name)
+pattern_match_in(struct span pattern, struct span name, char delimiter)
 {
 	bool inbox = span_casestarts(name, SPAN("INBOX"));
 	struct states now = { .at = { [0] = true } };
@@ -35,7 +35,7 @@ pattern_match(struct span pattern, struct span name)
 
 			if (!now.at[i])
 				continue;
-			if (p == '*' || (p == '%' && c != '.'))
+			if (p == '*' || (p == '%' && c != delimiter))
 				next.at[i] = true;
 			else if (p == c || (inbox && n < 5 && ascii_lower(p) == ascii_lower(c)))
 				next.at[i + 1] = true;

@@ -12,6 +12,7 @@ enum { PATTERN_MAX = 500 };
 
 /* In time O(pattern * name). INBOX matches in any letter case. False for a
  * pattern longer than PATTERN_MAX. */
-bool pattern_match(struct span pattern, struct span name);
+bool pattern_match_in(struct span pattern, struct span name, char delimiter);
+static inline bool pattern_match(struct span pattern, struct span name) { return pattern_match_in(pattern, name, '.'); }
 
 #endif

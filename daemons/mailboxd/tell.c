@@ -4,6 +4,7 @@
  */
 #include "daemons/mailboxd/aside.h"
 #include "daemons/mailboxd/context.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/notify.h"
 
 void
@@ -147,6 +148,8 @@ imap_sync(struct imap *s, bool expunges)
 	unsigned wanted = told_events(s);
 	uint32_t before = s->state == STATE_SELECTED ? s->view.told : 0;
 
+	if (s->guest && s->state == STATE_SELECTED && !(imap_rights(s, mailbox_name(s->view.mailbox)) & ACL_READ))
+		return; /* what happens there is no longer its business */
 	buf_put(&s->base.out.mem, buf_span(&s->notes));
 	buf_reset(&s->notes);
 	if (s->notify)

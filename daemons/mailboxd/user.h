@@ -6,8 +6,11 @@
 #ifndef MAILBOXD_USER_H
 #define MAILBOXD_USER_H
 
+#include "daemons/mailboxd/broker.h"
 #include "daemons/mailboxd/session.h"
 #include "store/mailbox.h"
+
+struct link;
 
 struct user {
 	struct loop *loop;
@@ -21,6 +24,8 @@ struct user {
 	int64_t keepalive_ms;  /* a word to idling clients this often */
 	int64_t progress_ms;   /* a word in long commands this often (RFC 9585); 0: at each slice */
 	uint64_t message_limit; /* of an appended message; 0: BOUND_MESSAGE */
+	const struct broker *broker; /* NULL: there are no other users */
+	struct link *link;     /* the broker's */
 	bool textbook_replies; /* POP3 texts as the textbooks print them */
 };
 

@@ -103,6 +103,24 @@ on_session_idle(struct channel *c, const struct ipc_session_idle *m)
 	return true;
 }
 
+static bool
+on_session_visit(struct channel *c, const struct ipc_session_visit *m)
+{
+	return visit_begin(channel_owner(c), m);
+}
+
+static bool
+on_session_sharers(struct channel *c, const struct ipc_session_sharers *m)
+{
+	return visit_sharers(channel_owner(c), m);
+}
+
+static bool
+on_session_share(struct channel *c, const struct ipc_session_share *m)
+{
+	return visit_share(channel_owner(c), m);
+}
+
 #define DISPATCH_DEF "ipc/session.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"

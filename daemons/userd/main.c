@@ -262,6 +262,8 @@ on_boot(struct service *s, struct fail *why)
 	s->state = u;
 	map_init(&u->tickets);
 	map_init(&u->children);
+	map_init(&u->asked);
+	list_init(&u->visits);
 	list_init(&u->order);
 	list_init(&u->all);
 	map_init(&u->poison);

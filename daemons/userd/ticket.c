@@ -55,6 +55,24 @@ on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
 	return true;
 }
 
+static bool
+on_ticket_owner(struct channel *c, const struct ipc_ticket_owner *m)
+{
+	return visit_owner(userd_of(c), m);
+}
+
+static bool
+on_ticket_sharer(struct channel *c, const struct ipc_ticket_sharer *m)
+{
+	return visit_sharer(userd_of(c), m);
+}
+
+static bool
+on_ticket_answered(struct channel *c, const struct ipc_ticket_answered *m)
+{
+	return visit_answered(userd_of(c), m);
+}
+
 #define DISPATCH_DEF "ipc/ticket.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
@@ -67,6 +85,7 @@ on_authd_closed(struct channel *c, const struct fail *why)
 	(void)why;
 	if (u->authd == c)
 		u->authd = NULL;
+	visit_unanswered(u);
 	channel_free(&c);
 }
 

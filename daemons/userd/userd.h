@@ -8,6 +8,7 @@
  *   ticket.c  one-time tickets
  *   child.c   mailboxd and deliverd processes
  *   poison.c  users whose mailboxd crashes
+ *   visit.c   sessions of one user in another one's mailboxes: the broker
  */
 #ifndef USERD_USERD_H
 #define USERD_USERD_H
@@ -16,7 +17,7 @@
 #include "service/launch.h"
 #include "service/service.h"
 
-enum { TICKETS_MAX = 10000, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000 };
+enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000 };
 
 struct userd {
 	struct service *service;
@@ -31,6 +32,9 @@ struct userd {
 	struct map poison;   /* those that crashed lately, by their keys */
 	struct list poisoned;
 	struct timer stop_limit;
+	struct map asked;    /* struct visit by its id, while authd is asked */
+	struct list visits;  /* the same */
+	uint64_t last_visit;
 };
 
 struct ticket {
@@ -52,6 +56,7 @@ struct child {
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
+	unsigned nasked;         /* struct visit of it */
 	bool stopping;
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
 	struct list asks;     /* of locald, who wait for what comes after it */
@@ -80,6 +85,15 @@ void child_reload(struct child *child); /* the new configuration, and the log, w
 void child_gone(struct child *child);
 /* The user's mailboxd, started if need be; NULL and *why. */
 struct child *child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why);
+
+/* visit.c: what a mailboxd asks (its user is child->key, whatever it says), and authd's answers. */
+bool visit_begin(struct child *child, const struct ipc_session_visit *m);
+bool visit_sharers(struct child *child, const struct ipc_session_sharers *m);
+bool visit_share(struct child *child, const struct ipc_session_share *m);
+bool visit_owner(struct userd *u, const struct ipc_ticket_owner *m);
+bool visit_sharer(struct userd *u, const struct ipc_ticket_sharer *m);
+bool visit_answered(struct userd *u, const struct ipc_ticket_answered *m);
+void visit_unanswered(struct userd *u); /* authd is away */
 
 /* poison.c */
 extern const struct channel_ops poison_admin_ops;

@@ -9,9 +9,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/pop3.h"
 #include "dialog_file.h"
+#include "far_script.h"
 #include "front/login.h"
 #include "scram_script.h"
 
@@ -29,6 +30,8 @@ struct script {
 	struct login *login;
 	struct buf login_out;
 	struct scram_script scram;
+	char guest[100];   /* the dialog's own session is this one's, in bob's mailboxes */
+	struct far_script *far; /* other users; NULL: none */
 	bool with_login, done, produced, mute;
 	unsigned mails;
 };
@@ -105,6 +108,7 @@ script_free(void *core)
 	close_sessions(s);
 	if (s->login)
 		s->login->ops->free(s->login);
+	far_close(&s->far);
 	store_free(&s->user.store);
 	worker_pool_free(&s->pool);
 	loop_free(&s->loop);
@@ -174,6 +178,13 @@ run(struct script *s, unsigned i)
 		session_run(session);
 		full = !outq_room(&session->out);
 		(void)drain(s, i);
+		if (s->far) {
+			bool moved = far_pump(s->far);
+
+			(void)loop_turn(s->loop, 0);
+			if (moved && patience-- > 0)
+				session->more = true;
+		}
 		again = session->more || full || (s->woken[i] && !session->waiting);
 		while (session->waiting && patience-- > 0) {
 			(void)loop_turn(s->loop, WAIT_MS);
@@ -189,7 +200,10 @@ start_session(struct script *s, unsigned i, struct span tag)
 {
 	struct fail why = { .text = "no memory" };
 
-	s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag);
+	if (i == 0 && s->guest[0])
+		s->session[i] = imap_new_guest(&s->user, span_str(s->guest));
+	else
+		s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag);
 	if (!s->session[i]) {
 		dialog_action(s->d, "no session: %s", why.text);
 		s->done = true;
@@ -332,6 +346,10 @@ script_turn(void *core)
 
 	s->produced = false;
 	(void)loop_turn(s->loop, 0);
+	if (s->far && far_pump(s->far)) {
+		(void)loop_turn(s->loop, 0);
+		s->produced = true;
+	}
 	for (unsigned i = 0; i < SESSIONS; i++)
 		if (s->session[i] && s->woken[i])
 			run(s, i);
@@ -389,6 +407,10 @@ set(struct script *s, struct span rest)
 
 	if (span_eq(name, SPAN("login")))
 		s->with_login = yes;
+	else if (span_eq(name, SPAN("guest")))
+		return span_cstr(value, s->guest, sizeof s->guest);
+	else if (span_eq(name, SPAN("others")))
+		return (s->far = far_open(&s->user, s->pool, s->dir)) != NULL;
 	else if (span_eq(name, SPAN("textbook")))
 		s->user.textbook_replies = s->login->set.textbook = yes;
 	else if (span_eq(name, SPAN("progress"))) /* told at each slice */
@@ -562,6 +584,14 @@ script_directive(void *core, struct span word, struct span rest)
 		store_set_quota(s->user.store, &limit);
 		return true;
 	}
+	if (span_eq(word, SPAN("acl"))) { /* of bob's folder: folder, identifier, rights */
+		struct span folder = span_word(&rest), who = span_word(&rest);
+		unsigned rights;
+
+		return acl_take_rights(span_trim(rest), &rights) && acl_change(s->user.store, folder, who, FLAGS_SET, rights, &why);
+	}
+	if (span_eq(word, SPAN("alice")) && s->far)
+		return far_directive(s->far, rest);
 	if (span_eq(word, SPAN("again"))) { /* a new process: the store anew, then a new session */
 		close_sessions(s);
 		store_free(&s->user.store);

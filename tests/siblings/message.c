@@ -34,6 +34,8 @@ static const struct {
 	{ "peer", { "mail.example.test[127.0.0.1]:25", "" } },
 	{ "site", { "example.test", "" } },
 	{ "tag", { "a1", "", "*" } },
+	{ "owner", { "bob@example.test", "alice@example.test", "nobody@example.test", "anyone", "" } },
+	{ "guest", { "", "alice@example.test", "bob@example.test", "anyone", "x" } },
 	{ "domain", { "example.test", "remote.test" } },
 };
 

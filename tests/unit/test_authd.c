@@ -29,8 +29,9 @@ struct world {
 	struct channel *front, *userd, *tool, *routed; /* our ends */
 	struct channel *served[4];
 	/* what came */
-	int answers, grants, dones, changes;
-	bool ok, temporary, done_ok, grant_first;
+	int answers, grants, dones, changes, owners, sharers, answered;
+	bool ok, temporary, done_ok, grant_first, answered_ok;
+	char sharer[B_ADDRESS + 1];
 	char user[B_ADDRESS + 1], text[256], granted_home[256];
 	uint8_t ticket[B_TICKET], granted[B_TICKET];
 	size_t ticket_n;
@@ -84,6 +85,35 @@ on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
 	w->grants++;
 	memcpy(w->granted, m->ticket.p, m->ticket.n);
 	(void)span_cstr(m->home, w->granted_home, sizeof(w->granted_home));
+	return true;
+}
+
+static bool
+on_ticket_owner(struct channel *c, const struct ipc_ticket_owner *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->owners++;
+	(void)span_cstr(m->home, w->granted_home, sizeof(w->granted_home));
+	return true;
+}
+
+static bool
+on_ticket_sharer(struct channel *c, const struct ipc_ticket_sharer *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->sharers++;
+	return span_cstr(m->owner, w->sharer, sizeof(w->sharer));
+}
+
+static bool
+on_ticket_answered(struct channel *c, const struct ipc_ticket_answered *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->answered++;
+	w->answered_ok = m->ok;
 	return true;
 }
 
@@ -181,7 +211,6 @@ static const struct channel_ops routed_ops = { dispatch_users, on_gone, NULL };
 static const struct channel_ops auth_side = { serve_auth, on_closed, NULL };
 static const struct channel_ops admin_side = { serve_admin, on_closed, NULL };
 static const struct channel_ops users_side = { serve_nothing, on_closed, NULL };
-static const struct channel_ops ticket_side = { serve_nothing, on_gone, NULL };
 
 static struct channel *
 wire(struct world *w, const struct ipc_channel *type, const struct channel_ops *ours, const struct channel_ops *theirs, bool users)
@@ -244,7 +273,7 @@ setup(void **state)
 	w->tool = wire(w, &ipc_channel_user_admin, &tool_ops, &admin_side, false);
 	w->routed = wire(w, &ipc_channel_users, &routed_ops, &users_side, true);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
-	w->a.ticket = channel_new(w->service.loop, fd[0], &ipc_channel_ticket, CHANNEL_CLIENT, &ticket_side, NULL);
+	w->a.ticket = channel_new(w->service.loop, fd[0], &ipc_channel_ticket, CHANNEL_CLIENT, &ticket_ops, &w->service);
 	w->userd = channel_new(w->service.loop, fd[1], &ipc_channel_ticket, CHANNEL_SERVER, &userd_ops, w);
 	put_user(w, "alice@example.test", "wonderland");
 	put_user(w, "nologin@example.test", "");
@@ -604,6 +633,73 @@ test_scram_exchanges_are_bounded(void **state)
 	(void)loop_turn(w->service.loop, 20); /* teardown drops those that are left */
 }
 
+/* ---- who may visit whom ---- */
+
+static void
+turns(struct world *w)
+{
+	for (int i = 0; i < 4; i++)
+		(void)loop_turn(w->service.loop, 5);
+}
+
+static void
+share(struct world *w, const char *owner, const char *guest, bool on)
+{
+	w->answered = 0;
+	(void)ipc_send_ticket_share(w->userd, &(struct ipc_ticket_share){ .id = 1, .owner = span_str(owner), .guest = span_str(guest), .on = on });
+	turns(w);
+	assert_int_equal(w->answered, 1);
+}
+
+static bool
+may_visit(struct world *w, const char *owner, const char *guest)
+{
+	w->answered = w->owners = 0;
+	(void)ipc_send_ticket_find(w->userd, &(struct ipc_ticket_find){ .id = 2, .owner = span_str(owner), .guest = span_str(guest) });
+	turns(w);
+	assert_int_equal(w->answered + w->owners, 1);
+	return w->owners == 1;
+}
+
+static int
+sharers(struct world *w, const char *guest)
+{
+	w->answered = w->sharers = 0;
+	(void)ipc_send_ticket_sharers(w->userd, &(struct ipc_ticket_sharers){ .id = 3, .guest = span_str(guest) });
+	turns(w);
+	assert_int_equal(w->answered, 1);
+	return w->sharers;
+}
+
+static void
+test_only_who_was_given_rights_may_visit(void **state)
+{
+	struct world *w = *state;
+
+	assert_false(may_visit(w, "alice@example.test", "nologin@example.test"));
+	share(w, "alice@example.test", "nologin@example.test", true);
+	assert_true(w->answered_ok);
+	assert_true(may_visit(w, "alice@example.test", "nologin@example.test"));
+	assert_string_equal(w->granted_home, "example.test/alice");
+	assert_false(may_visit(w, "nologin@example.test", "alice@example.test"));
+	assert_false(may_visit(w, "alice@example.test", "nologin@example.tes"));
+	assert_false(may_visit(w, "alice@example.test", "other@example.test"));
+	assert_int_equal(sharers(w, "nologin@example.test"), 1);
+	assert_string_equal(w->sharer, "alice@example.test");
+	assert_int_equal(sharers(w, "other@example.test"), 0);
+	share(w, "alice@example.test", "nologin@example.test", false);
+	assert_false(may_visit(w, "alice@example.test", "nologin@example.test"));
+	share(w, "alice@example.test", "anyone", true);
+	assert_true(may_visit(w, "alice@example.test", "other@example.test"));
+	assert_int_equal(sharers(w, "other@example.test"), 1);
+	assert_int_equal(sharers(w, "alice@example.test"), 0);
+	share(w, "alice@example.test", "Not Canonical@x", true);
+	assert_false(w->answered_ok);
+	share(w, "nobody@example.test", "other@example.test", true); /* userd said so: a user who is gone meanwhile */
+	assert_false(may_visit(w, "nobody@example.test", "other@example.test"));
+	assert_false(may_visit(w, "../../etc/passwd@x", "other@example.test"));
+}
+
 int
 main(void)
 {
@@ -618,6 +714,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_scram_of_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_proofs_are_good_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_exchanges_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_who_was_given_rights_may_visit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
 	};
 

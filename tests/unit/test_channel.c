@@ -60,6 +60,27 @@ on_session_stop(struct channel *c, const struct ipc_session_stop *m)
 	((struct seen *)channel_owner(c))->opens++;
 	return true;
 }
+
+static bool
+on_session_arrived(struct channel *c, const struct ipc_session_arrived *m, int fd)
+{
+	(void)c, (void)m, (void)close(fd);
+	return true;
+}
+
+static bool
+on_session_sharer(struct channel *c, const struct ipc_session_sharer *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_session_answered(struct channel *c, const struct ipc_session_answered *m)
+{
+	(void)c, (void)m;
+	return true;
+}
 #define DISPATCH_DEF "ipc/session.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"

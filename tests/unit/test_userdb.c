@@ -246,6 +246,58 @@ test_only_one_process_has_it_open(void **state)
 	assert_int_equal(why.class, FAIL_TEMP);
 }
 
+static bool
+count_owner(void *arg, struct span owner)
+{
+	(void)owner;
+	++*(int *)arg;
+	return true;
+}
+
+static int
+sharers(const char *guest)
+{
+	struct fail why;
+	int n = 0;
+
+	assert_true(userdb_sharers(db, span_str(guest), count_owner, &n, &why));
+	return n;
+}
+
+static void
+test_shares(void **state)
+{
+	struct fail why;
+	char guest[32];
+
+	(void)state;
+	assert_int_equal(userdb_shared(db, SPAN("a@x"), SPAN("b@x"), &why), BDB_NONE);
+	assert_true(userdb_share(db, SPAN("a@x"), SPAN("b@x"), true, &why));
+	assert_true(userdb_share(db, SPAN("a@x"), SPAN("b@x"), true, &why));
+	assert_true(userdb_share(db, SPAN("c@x"), SPAN("b@x"), true, &why));
+	assert_true(userdb_share(db, SPAN("c@x"), SPAN("b@xy"), true, &why)); /* no prefix of another */
+	assert_int_equal(userdb_shared(db, SPAN("a@x"), SPAN("b@x"), &why), BDB_FOUND);
+	assert_int_equal(sharers("b@x"), 2);
+	userdb_close(&db);
+	assert_true(userdb_open(dir, &db, &why));
+	assert_int_equal(sharers("b@x"), 2);
+	assert_true(userdb_share(db, SPAN("a@x"), SPAN("b@x"), false, &why));
+	assert_true(userdb_share(db, SPAN("a@x"), SPAN("b@x"), false, &why));
+	assert_int_equal(sharers("b@x"), 1);
+	assert_true(userdb_delete(db, SPAN("c@x"), &why)); /* and what the user gave */
+	assert_int_equal(sharers("b@x"), 0);
+	assert_int_equal(sharers("b@xy"), 0);
+	for (int i = 0; i < USERDB_SHARES_MAX; i++) {
+		(void)snprintf(guest, sizeof(guest), "u%d@x", i);
+		assert_true(userdb_share(db, SPAN("a@x"), span_str(guest), true, &why));
+	}
+	assert_false(userdb_share(db, SPAN("a@x"), SPAN("one@more"), true, &why));
+	assert_int_equal(why.class, FAIL_LIMIT);
+	assert_true(userdb_delete(db, SPAN("u7@x"), &why)); /* and what the user was given */
+	assert_int_equal(sharers("u7@x"), 0);
+	assert_true(userdb_share(db, SPAN("a@x"), SPAN("one@more"), true, &why));
+}
+
 int
 main(void)
 {
@@ -254,6 +306,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_life_of_a_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_record_of_version_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_salts_stay_and_tell_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_one_process_has_it_open, setup, teardown),
 	};
 

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: ISC */
+#include "daemons/mailboxd/link.h"
+
+#include <unistd.h>
+
+void
+link_init(struct link *l)
+{
+	*l = (struct link){ .session = NULL };
+	list_init(&l->asked);
+}
+
+void
+link_opened(struct link *l, struct channel *session)
+{
+	l->session = session;
+}
+
+static struct broker_request *
+find(struct link *l, uint64_t id)
+{
+	LIST_EACH(&l->asked, it)
+		if (OWNER_OF(it, struct broker_request, node)->id == id)
+			return OWNER_OF(it, struct broker_request, node);
+	return NULL;
+}
+
+static void
+done(struct broker_request *r, bool ok, int fd, struct span why)
+{
+	list_remove(&r->node);
+	r->on_done(r, ok, fd, why);
+}
+
+void
+link_closed(struct link *l)
+{
+	l->session = NULL;
+	while (!list_empty(&l->asked))
+		done(OWNER_OF(l->asked.next, struct broker_request, node), false, -1, SPAN("userd is away"));
+}
+
+/* The request's number; 0: it has been refused. */
+static uint64_t
+begin(struct link *l, struct broker_request *r)
+{
+	if (!l->session) {
+		r->on_done(r, false, -1, SPAN("userd is away"));
+		return 0;
+	}
+	r->id = ++l->last;
+	list_push(&l->asked, &r->node);
+	return r->id;
+}
+
+static void
+sent(struct broker_request *r, bool ok)
+{
+	if (!ok)
+		done(r, false, -1, SPAN("userd is away"));
+}
+
+static void
+ask_visit(struct user *user, struct span owner, struct broker_request *r)
+{
+	uint64_t id = begin(user->link, r);
+
+	if (id)
+		sent(r, ipc_send_session_visit(user->link->session, &(struct ipc_session_visit){ .id = id, .owner = owner }));
+}
+
+static void
+ask_sharers(struct user *user, struct broker_request *r)
+{
+	uint64_t id = begin(user->link, r);
+
+	if (id)
+		sent(r, ipc_send_session_sharers(user->link->session, &(struct ipc_session_sharers){ .id = id }));
+}
+
+static void
+ask_share(struct user *user, struct span guest, bool on, struct broker_request *r)
+{
+	uint64_t id = begin(user->link, r);
+
+	if (id)
+		sent(r, ipc_send_session_share(user->link->session, &(struct ipc_session_share){ .id = id, .guest = guest, .on = on }));
+}
+
+const struct broker link_broker = { ask_visit, ask_sharers, ask_share };
+
+/* ---- what was asked may have been taken back meanwhile ---- */
+
+bool
+link_arrived(struct link *l, const struct ipc_session_arrived *m, int fd)
+{
+	struct broker_request *r = find(l, m->id);
+
+	if (m->id > l->last) {
+		close(fd);
+		return false;
+	}
+	if (r)
+		done(r, true, fd, SPAN(""));
+	else
+		close(fd);
+	return true;
+}
+
+bool
+link_sharer(struct link *l, const struct ipc_session_sharer *m)
+{
+	struct broker_request *r = find(l, m->id);
+
+	if (r && r->on_owner)
+		r->on_owner(r, m->owner);
+	return m->id <= l->last;
+}
+
+bool
+link_answered(struct link *l, const struct ipc_session_answered *m)
+{
+	struct broker_request *r = find(l, m->id);
+
+	if (r)
+		done(r, m->ok, -1, m->why);
+	return m->id <= l->last;
+}

@@ -11,17 +11,44 @@
 
 #include "daemons/authd/check.h"
 
+/* Into the list where it belongs now, and counted there. */
 static void
-check_free(struct check *k)
+enlist(struct check *k, bool challenged)
 {
 	struct authd *a = k->link->authd;
 
-	timer_stop(&k->wait);
+	k->challenged = challenged;
+	list_push(challenged ? &a->exchanges : &a->checks, &k->node);
+	if (challenged)
+		a->nexchanges++;
+	else
+		limit_count(a->service->loop, LIMIT_auth_checks, ++a->nchecks, CHECKS_MAX);
+}
+
+static void
+delist(struct check *k)
+{
+	struct authd *a = k->link->authd;
+
 	list_remove(&k->node);
 	if (k->challenged)
 		a->nexchanges--;
 	else
-		a->nchecks--;
+		limit_count(a->service->loop, LIMIT_auth_checks, --a->nchecks, CHECKS_MAX);
+}
+
+void
+check_move(struct check *k, bool challenged)
+{
+	delist(k);
+	enlist(k, challenged);
+}
+
+static void
+check_free(struct check *k)
+{
+	timer_stop(&k->wait);
+	delist(k);
 	buf_wipe(&k->password);
 	buf_wipe(&k->stored);
 	buf_wipe(&k->scram);
@@ -281,9 +308,7 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	buf_init(&k->message, 3 * B_SCRAM);
 	buf_put(&k->password, ask->password);
 	timer_init(&k->wait, a->service->loop, on_waited);
-	list_push(&a->checks, &k->node);
-	a->nchecks++;
-	limit_count(a->service->loop, LIMIT_auth_checks, a->nchecks, CHECKS_MAX);
+	enlist(k, false);
 	return k;
 }
 

@@ -34,6 +34,8 @@ struct check {
 
 /* A new check in authd.checks, its user looked up (*found, *user in mem); NULL: refused already. */
 struct check *check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, bool *found);
+/* From authd.checks to authd.exchanges, or back. */
+void check_move(struct check *k, bool challenged);
 /* Answers and ends it: with a reason that the client is not told, held back if it was wrong. */
 void check_answer_good(struct check *k, const struct user *user);
 void check_answer_wrong(struct check *k, const char *why);

@@ -94,11 +94,7 @@ challenge(struct check *k, const struct ipc_auth_scram *m)
 	buf_putc(&k->message, ',');
 	buf_put(&k->message, answer.message);
 	make_way(a, k->client);
-	list_remove(&k->node);
-	a->nchecks--;
-	list_push(&a->exchanges, &k->node);
-	a->nexchanges++;
-	k->challenged = true;
+	check_move(k, true);
 	timer_init(&k->wait, a->service->loop, on_expired);
 	if (!ok || !buf_ok(&k->message) || !timer_set(&k->wait, CLIENT_MS) || !ipc_send_auth_challenge(k->link->channel, &answer))
 		give_up(k, "no memory");
@@ -199,11 +195,7 @@ scram_prove(struct link *l, const struct ipc_auth_proof *m)
 		return true;
 	}
 	timer_stop(&k->wait);
-	list_remove(&k->node);
-	a->nexchanges--;
-	list_push(&a->checks, &k->node);
-	a->nchecks++;
-	k->challenged = false;
+	check_move(k, false);
 	memcpy(k->proof, m->proof.p, sizeof(k->proof));
 	buf_putc(&k->message, ',');
 	buf_put(&k->message, m->without_proof);

@@ -10,6 +10,7 @@ ticket_drop(struct userd *u, struct ticket *t)
 {
 	map_remove(&u->tickets, &t->node);
 	list_remove(&t->order);
+	limit_count(u->service->loop, LIMIT_tickets, u->tickets.count, TICKETS_MAX);
 	explicit_bzero(t, sizeof(*t));
 	free(t);
 }

@@ -36,6 +36,13 @@ def test_use_and_peak_follow_the_sessions():
     assert limits("smtpd_session_limit")[0]["peak"] >= 2
 
 
+def test_use_falls_when_a_login_is_done():
+    suite.imap().logout()
+    for name in ("auth_checks", "tickets"):
+        row, = limits(name)
+        expect((row["use"], row["peak"] >= 1), (0, True))
+
+
 def test_who_reaches_a_limit_is_named():
     expect([r["hits"] for r in limits("smtpd_client_connection_count_limit")], [0])
     open_ones = [Dialogue(("127.0.0.1", suite.port("SMTP"))) for _ in range(4)]

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ipc/refuse.h"
 #include "log/log.h"
 #include "sys/syscalls.h"
 
@@ -84,13 +85,7 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 	return true; /* nothing is asked yet */
 }
 
-/* Only mailctl doctor has walls tried. */
-static bool
-on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
-{
-	(void)c, (void)m;
-	return false;
-}
+REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 
 static bool
 on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)
@@ -384,20 +379,8 @@ on_root_boot(struct channel *c, const struct ipc_root_boot *m, int fd)
 }
 
 /* What is asked over this channel is not waited for. */
-static bool
-on_root_done(struct channel *c, const struct ipc_root_done *m)
-{
-	(void)c, (void)m;
-	return false;
-}
-
-static bool
-on_root_given(struct channel *c, const struct ipc_root_given *m, int fd)
-{
-	(void)c, (void)m;
-	(void)close(fd);
-	return false;
-}
+REFUSE(root, done)
+REFUSE_FD(root, given)
 
 #define DISPATCH_DEF "ipc/root.def"
 #define DISPATCH_SIDE CLIENT

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "ipc/refuse.h"
+
 /* logins */
 
 static bool
@@ -191,26 +193,9 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 }
 
 /* The rest of the root channel is between suited and maild. */
-static bool
-on_root_boot(struct channel *c, const struct ipc_root_boot *m, int fd)
-{
-	(void)c, (void)m, (void)close(fd);
-	return false;
-}
-
-static bool
-on_root_given(struct channel *c, const struct ipc_root_given *m, int fd)
-{
-	(void)c, (void)m, (void)close(fd);
-	return false;
-}
-
-static bool
-on_root_done(struct channel *c, const struct ipc_root_done *m)
-{
-	(void)c, (void)m;
-	return false;
-}
+REFUSE_FD(root, boot)
+REFUSE_FD(root, given)
+REFUSE(root, done)
 
 #define DISPATCH_DEF "ipc/root.def"
 #define DISPATCH_SIDE CLIENT

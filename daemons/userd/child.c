@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemons/userd/userd.h"
+#include "ipc/refuse.h"
 #include "sys/limits.h"
 #include "sys/syscalls.h"
 
@@ -24,28 +25,9 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 	return true;
 }
 
-/* Only mailctl doctor has walls tried. */
-static bool
-on_ctl_attempt(struct channel *c, const struct ipc_ctl_attempt *m)
-{
-	(void)c, (void)m;
-	return false;
-}
-
-/* Nor does userd ask for these. */
-static bool
-on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)
-{
-	(void)c, (void)m;
-	return false;
-}
-
-static bool
-on_ctl_limits_done(struct channel *c, const struct ipc_ctl_limits_done *m)
-{
-	(void)c, (void)m;
-	return false;
-}
+REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
+REFUSE(ctl, limit)   /* nor does userd ask for these */
+REFUSE(ctl, limits_done)
 
 #define DISPATCH_DEF "ipc/ctl.def"
 #define DISPATCH_SIDE CLIENT
@@ -82,8 +64,11 @@ child_stop(struct child *child)
 static void
 child_free(struct child *child)
 {
-	if (child_of(child->userd, child->key) == child)
+	if (child_of(child->userd, child->key) == child) {
 		map_remove(&child->userd->children, &child->node);
+		if (child->before) /* still there, and the next must wait for it */
+			(void)map_put(&child->userd->children, &child->before->node, span_str(child->before->key));
+	}
 	list_remove(&child->all);
 	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
 	if (child->held >= 0)
@@ -173,7 +158,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 		(void)snprintf(child->key, sizeof(child->key), "%s", key);
 		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, why);
 		(void)close(what.config);
-		if (before)
+		if (child->ctl && before)
 			map_remove(&u->children, &before->node);
 		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
 			list_push(&u->all, &child->all);
@@ -206,6 +191,8 @@ child_release(struct child *child)
 {
 	struct ipc_ctl_peer peer = { .channel = SPAN("session"), .name = SPAN("userd") };
 
+	if (!child->ctl || child->held < 0) /* it is ending already, or has no mailbox */
+		return;
 	(void)ipc_send_ctl_peer(child->ctl, &peer, child->held);
 	child->held = -1;
 	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = child->userd->service->generation });
@@ -259,8 +246,9 @@ child_gone(struct child *child)
 		struct child *next = OWNER_OF(it, struct child, all);
 
 		if (next->before == child) {
-			next->before = NULL;
-			child_release(next);
+			next->before = child->before;
+			if (!next->before)
+				child_release(next);
 		}
 	}
 	child_free(child);

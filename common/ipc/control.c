@@ -20,9 +20,12 @@ control_listen(const char *path, mode_t mode, struct fail *why)
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mode_t mask = umask(0777 & ~mode);
+	struct stat st;
 	bool ok;
 
-	(void)unlink(path);
+	/* A name left over by a program that is gone; nothing but a socket is removed. */
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		(void)unlink(path);
 	ok = fd >= 0 && span_cstr(span_str(path), at.sun_path, sizeof(at.sun_path)) &&
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 64) == 0;
 	if (!ok)

@@ -26,6 +26,7 @@ struct maild {
 	bool unprivileged;
 	bool locked;       /* all is set up: directories are refused, capabilities are few */
 	int log;           /* -1: not open yet, the terminal then */
+	char log_name[B_PATH + 1]; /* of the log until the end: whoever takes suited over must not have others written */
 	int ready_pipe;    /* to the process that waits for the start, or -1 */
 	int status;        /* of exit */
 	char programs[B_PATH]; /* maild's own directory; others are not executed */

@@ -113,10 +113,8 @@ make_directory(const char *path, mode_t mode, const struct priv_identity *id, bo
 		return fail_errno(why, 0, "make directory %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	ok = fd >= 0 && fchmod(fd, mode) == 0 && (unprivileged || fchown(fd, id->uid, id->gid) == 0);
-	if (!ok)
-		(void)fail_errno(why, 0, "directory %s", path);
-	if (fd >= 0)
-		(void)close(fd);
+	(void)(ok || fail_errno(why, 0, "directory %s", path));
+	(void)close(fd);
 	return ok;
 }
 
@@ -211,12 +209,13 @@ on_root_open(struct channel *c, const struct ipc_root_open *q)
 
 	if (!m || !span_cstr(q->path, path, sizeof(path)))
 		return false;
-	fd = q->log ? log_target_open(path, &why) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (q->log && !m->locked)
+		memcpy(m->log_name, path, sizeof(path));
+	fd = q->log ? log_target_open(m->log_name, &why) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 && !q->log)
 		(void)fail_errno(&why, 0, "%s", path);
 	if (fd >= 0 && q->log) {
-		if (m->log >= 0)
-			(void)close(m->log);
+		(void)close(m->log);
 		m->log = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 		log_open("maild", m->log, m->loop);
 	}

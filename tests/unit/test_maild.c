@@ -169,6 +169,33 @@ test_suited_gets_files_sockets_and_directories(void **state)
 	channel_sync_free(&c);
 }
 
+static void
+test_no_file_but_the_first_log_is_written_or_removed(void **state)
+{
+	struct channel_sync *c = client(true);
+	char text[256], log[128], other[128];
+	struct stat first, again;
+	int given;
+
+	(void)state;
+	(void)snprintf(log, sizeof(log), "%s/log", dir);
+	(void)snprintf(other, sizeof(other), "%s/other", dir);
+	assert_int_equal(answer(c, IPC_root_open, &(struct ipc_root_open){ .path = span_str(log), .log = true }, -1, text, &given), IPC_root_given);
+	assert_int_equal(fstat(given, &first), 0);
+	(void)close(given);
+	m.locked = true;
+	assert_int_equal(answer(c, IPC_root_open, &(struct ipc_root_open){ .path = span_str(other), .log = true }, -1, text, &given), IPC_root_given);
+	assert_int_equal(fstat(given, &again), 0);
+	assert_int_equal(first.st_ino, again.st_ino);
+	(void)close(given);
+	assert_int_equal(stat(other, &again), -1);
+	assert_int_equal(answer(c, IPC_root_listen, &(struct ipc_root_listen){ .path = span_str(log) }, -1, text, &given), IPC_root_done);
+	assert_int_equal(stat(log, &again), 0);
+	assert_int_equal(first.st_ino, again.st_ino);
+	m.locked = false;
+	channel_sync_free(&c);
+}
+
 static int
 setup(void **state)
 {
@@ -198,6 +225,7 @@ main(void)
 		cmocka_unit_test(test_nothing_runs_as_root_or_as_a_daemon),
 		cmocka_unit_test(test_userd_may_ask_for_nothing_else),
 		cmocka_unit_test(test_suited_gets_files_sockets_and_directories),
+		cmocka_unit_test(test_no_file_but_the_first_log_is_written_or_removed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

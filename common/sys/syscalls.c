@@ -2,11 +2,13 @@
 #include "sys/syscalls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #ifndef SANITIZED
 #define SANITIZED 0
@@ -33,33 +35,28 @@ static const struct {
 /* "argument n is value", whole: the library's own macros leave a field out. */
 #define IS(n, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_EQ, (value), 0 })
 
-static bool
-allow_socket(scmp_filter_ctx filter, int family)
-{
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, IS(0, (scmp_datum_t)family)) == 0;
-}
-
 /* Calls that are harmless with some arguments only. */
 static bool
 allow_some(scmp_filter_ctx f, unsigned promises)
 {
-	static const int prctls[] = { PR_SET_NAME, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA: allocators name memory */ };
-	static const unsigned long ioctls[] = { FIONREAD, FIONBIO, 0x5401 /* TCGETS: isatty */ };
+	const scmp_datum_t self = (scmp_datum_t)getpid();
+	const struct {
+		unsigned promise, argument;
+		int call;
+		scmp_datum_t value;
+	} some[] = {
+#define WITH(promise, name, n, value) { promise, n, SCMP_SYS(name), (scmp_datum_t)(value) },
+#include "sys/syscalls.def"
+	};
 	bool ok = true;
 
-	for (size_t i = 0; ok && i < sizeof(prctls) / sizeof(prctls[0]); i++)
-		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, IS(0, (scmp_datum_t)prctls[i])) == 0;
-	for (size_t i = 0; ok && i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
-		ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, IS(1, ioctls[i])) == 0;
+	for (size_t i = 0; ok && i < sizeof(some) / sizeof(some[0]); i++)
+		if (some[i].promise == 0 || some[i].promise & promises)
+			ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, some[i].call, 1, IS(some[i].argument, some[i].value)) == 0;
+	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, IS(0, PR_SET_DUMPABLE), IS(1, 0)) == 0;
 	/* Threads, never processes; clone3 hides its flags behind a pointer, so that libc must fall back to clone. */
 	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0;
-	ok = ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
-	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, IS(0, AF_UNIX)) == 0;
-	if (promises & PROMISE_INET)
-		ok = ok && allow_socket(f, AF_INET) && allow_socket(f, AF_INET6);
-	if (promises & PROMISE_UNIX)
-		ok = ok && allow_socket(f, AF_UNIX);
-	return ok;
+	return ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
 static bool

@@ -69,6 +69,7 @@ queue_agent_crashed(struct queue *q, const struct queue_doubt *doubts, size_t n,
 			quarantine(q, m, who);
 		} else if (!known) { /* else one that was alone has done it */
 			m->suspect = true;
+			queue_record_state(q, m); /* also for a queue that is started again */
 			queue_log_message(LOG_quarantine, m, "suspect: %s crashed while it had this message and %zu more", who, n - 1);
 		}
 	}

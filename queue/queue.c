@@ -369,7 +369,7 @@ queue_record_state(struct queue *q, struct message *m)
 	const struct entry *waits = NULL;
 	struct record_state s = { .id = message_id(m), .about = m->pos, .attempts = m->attempts,
 		.held = (m->flags & MESSAGE_HELD) != 0, .warned = (m->flags & MESSAGE_WARNED) != 0, .overdue = (m->flags & MESSAGE_OVERDUE) != 0,
-		.reason = word_span(m->reason) };
+		.suspect = m->suspect, .reason = word_span(m->reason) };
 	struct fail why;
 	journal_pos pos;
 

@@ -124,6 +124,7 @@ replay_state(struct queue *q, const struct journal_record *r)
 	m->state_pos = r->pos;
 	journal_live(q->journal, r->pos, 1);
 	m->attempts = s.attempts;
+	m->suspect = s.suspect;
 	m->flags &= (uint16_t)~(MESSAGE_HELD | MESSAGE_WARNED | MESSAGE_OVERDUE);
 	m->flags |= (uint16_t)((s.held ? MESSAGE_HELD : 0) | (s.warned ? MESSAGE_WARNED : 0) | (s.overdue ? MESSAGE_OVERDUE : 0) |
 	                       MESSAGE_TRIED);

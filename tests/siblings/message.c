@@ -30,7 +30,8 @@ static const struct {
 	{ "client_addr", { "127.0.0.1", "192.0.2.1", "2001:db8::1", "local:0", "x" } },
 	{ "client_name", { "unknown", "mail.example.test" } },
 	{ "digest", { "SHA256", "SHA384", "MD5", "", "x" } },
-	{ "path", { "/etc/passwd", "x", "/", "" } },
+	{ "path", { "/etc/passwd", "x", "/", "", "/dev/null", "/nonexistent/x" } },
+	{ "program", { "mailboxd", "deliverd", "queued", "suited", "smtpd", "../suited", "" } },
 	{ "peer", { "mail.example.test[127.0.0.1]:25", "" } },
 	{ "site", { "example.test", "" } },
 	{ "tag", { "a1", "", "*" } },
@@ -232,6 +233,9 @@ left_out(struct rig *r, const struct end *e, const struct ipc_message *msg)
 	/* Always a violation, which would be all there is of this channel. */
 	if (e->type == &ipc_channel_ctl && msg->direction == TO_CLIENT && strcmp(msg->desc.name, "ctl_attempt") == 0)
 		return rnd(r, 2000) > 0;
+	/* Each is a process. */
+	if (strcmp(msg->desc.name, "root_spawn") == 0)
+		return rnd(r, 50) > 0;
 	/* What these order is their right: to end. */
 	return strcmp(msg->desc.name, "session_stop") == 0 || e->type == &ipc_channel_suite_admin;
 }

@@ -12,6 +12,7 @@
  *   message.c  what is said: rows of the tables, filled and spoilt
  *   wire.c     ends: sending, receiving, what the daemon asks for and must get
  *   target.c   starting the daemon, its wiring, its health
+ *   stand_in.c what maild starts as suited: it hands its channel to the rig
  *   ticket.c   replayed and forged tickets
  *   client.c   network clients, so that fronts have something to ask
  *   main.c     the targets, one after the other; TAP
@@ -86,6 +87,7 @@ struct rig {
 	struct end *ctl;
 	pid_t pid;
 	int null, listener, sink; /* sink: a listening socket for the daemon to connect to */
+	int stand_in; /* maild's suited ends with it; or -1 */
 	uint16_t sink_port, client_port;
 	struct client {
 		int fd;
@@ -135,6 +137,7 @@ extern const size_t ntargets;
 bool target_start(struct rig *r);
 bool target_healthy(struct rig *r); /* asks, and looks whether it lives; *r says what is wrong */
 bool target_stop(struct rig *r);
+void target_leave(struct rig *r); /* of what outlives its ends */
 size_t target_rss(const struct rig *r);
 void target_rewire(struct rig *r, struct end *e); /* after e has gone */
 bool target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigned type, const void *m, int fd); /* honest reactions; true: fd is taken */

@@ -22,6 +22,7 @@ enum { MIB = 1 << 20, SLOW_MS = 60000, START_MS = 60000 };
 
 /* The rows of processes.def, with what the rig must know besides. */
 const struct target targets[] = {
+	{ "maild", 0, 0, false, false, 96 * MIB },
 #define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, promises, sizeof(#name) == sizeof("suited") && #name[4] == 'e', false, 96 * MIB },
 #define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, true, true, 96 * MIB },
 #include "daemons/maild/processes.def"
@@ -35,6 +36,7 @@ static const struct wire_row {
 #include "daemons/maild/processes.def"
 	{ "session", "userd", "mailboxd" }, /* made by userd itself */
 	{ "mailbox", "locald", "deliverd" },
+	{ "root", "suited", "maild" }, /* lent */
 };
 
 static const struct {
@@ -75,12 +77,17 @@ static void
 wire(struct rig *r, const struct ipc_channel *type, bool we_are_client, const char *peer, unsigned instance)
 {
 	struct ipc_ctl_peer m = { .channel = span_str(type->name), .client = !we_are_client, .name = span_str(peer), .instance = instance };
+	bool honest = type == &ipc_channel_root && !we_are_client;
 	struct end *e;
 	int fds[2];
 
-	if (!pair(fds) || !(e = end_new(r, type == &ipc_channel_root ? END_HONEST : END_WIRE, type, we_are_client ? CHANNEL_CLIENT : CHANNEL_SERVER, peer, fds[0])))
+	if (!pair(fds) || !(e = end_new(r, honest ? END_HONEST : END_WIRE, type, we_are_client ? CHANNEL_CLIENT : CHANNEL_SERVER, peer, fds[0])))
 		return;
 	e->instance = instance;
+	if (is(r, "maild")) {
+		end_say(r, r->ctl, IPC_root_lend, &(struct ipc_root_lend){ .all = strcmp(peer, "suited") == 0 }, fds[1]);
+		return;
+	}
 	end_say(r, r->ctl, IPC_ctl_peer, &m, fds[1]);
 	greet(r, e);
 }
@@ -259,6 +266,8 @@ target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigne
 	(void)msg;
 	if (e->type == &ipc_channel_root && e->side == CHANNEL_SERVER)
 		return told_by_root(r, e, type, m, fd);
+	if (e == r->ctl && type == IPC_root_given && e->type == &ipc_channel_root)
+		r->answered = ((const struct ipc_root_given *)m)->id;
 	if (e->type == &ipc_channel_ctl)
 		return told_by_ctl(r, e, type, m, fd);
 	if (e->type == &ipc_channel_certs && type == IPC_certs_fetch && rnd(r, 64)) /* fronts wait for it, some seconds */
@@ -277,12 +286,20 @@ target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigne
 static bool
 start_program(struct rig *r, int ctl)
 {
-	char program[B_PATH], *argv[] = { (char *)(uintptr_t)r->target->name, (char *)(uintptr_t)"0", NULL };
+	char program[B_PATH], config[B_PATH];
+	char *argv[] = { (char *)(uintptr_t)r->target->name, (char *)(uintptr_t)"0", NULL, NULL };
 	char *envp[] = { (char *)(uintptr_t)"PATH=/usr/bin:/bin",
 		(char *)(uintptr_t)"ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=4:malloc_context_size=10:allocator_release_to_os_interval_ms=500",
 		(char *)(uintptr_t)"UBSAN_OPTIONS=print_stacktrace=1", NULL };
 
-	(void)snprintf(program, sizeof(program), "daemons/%s/%s", r->target->name, r->target->name);
+	if (is(r, "maild")) { /* it looks for the others beside itself: see tests/siblings/run */
+		(void)snprintf(program, sizeof(program), "%s/place/maild", r->dir);
+		(void)snprintf(config, sizeof(config), "-c%s/etc/pillarpost.conf", r->dir);
+		argv[1] = (char *)(uintptr_t)"-f";
+		argv[2] = config;
+	} else {
+		(void)snprintf(program, sizeof(program), "daemons/%s/%s", r->target->name, r->target->name);
+	}
 	r->pid = fork();
 	if (r->pid != 0)
 		return r->pid > 0 || broke(r, "fork: %s", strerror(errno));
@@ -337,6 +354,47 @@ hand_over_suite(struct rig *r)
 	end_say(r, r->ctl, IPC_root_boot, &boot, open(path, O_RDONLY | O_CLOEXEC));
 }
 
+/* maild starts tests/siblings/stand_in as suited, which passes its root channel on to us. That
+ * one is honest: health is asked over it, and hostile ones are lent. */
+static int
+await_stand_in(struct rig *r, int door)
+{
+	struct pollfd p = { .fd = door, .events = POLLIN };
+	char byte;
+	int fds[FRAME_FDS] = { -1 };
+	unsigned nfds = 0;
+	bool truncated;
+
+	if (poll(&p, 1, START_MS) > 0)
+		r->stand_in = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+	p.fd = r->stand_in;
+	if (r->stand_in >= 0 && poll(&p, 1, START_MS) > 0)
+		(void)frame_recv(r->stand_in, &byte, 1, fds, &nfds, &truncated);
+	return nfds == 1 ? fds[0] : -1;
+}
+
+static bool
+start_maild(struct rig *r)
+{
+	char path[B_PATH];
+	struct fail why;
+	int door, fd;
+
+	(void)snprintf(path, sizeof(path), "%s/place/rig", r->dir);
+	door = control_listen(path, 0600, &why);
+	if (door < 0 || !start_program(r, r->null))
+		return broke(r, "%s: %s", path, why.text);
+	fd = await_stand_in(r, door);
+	(void)close(door);
+	r->ctl = end_new(r, END_CTL, &ipc_channel_root, CHANNEL_CLIENT, "suited", fd);
+	if (!r->ctl)
+		return broke(r, "it does not start suited");
+	for (int i = 0; i < 4; i++)
+		wire_all(r);
+	r->started++;
+	return r->ready = true;
+}
+
 static bool
 alive(struct rig *r)
 {
@@ -363,6 +421,8 @@ target_start(struct rig *r)
 
 	r->ready = false;
 	r->asked = r->answered = 0;
+	if (is(r, "maild"))
+		return start_maild(r);
 	if (!pair(fds))
 		return broke(r, "socketpair: %s", strerror(errno));
 	r->ctl = end_new(r, END_CTL, suite ? &ipc_channel_root : &ipc_channel_ctl, suite ? CHANNEL_SERVER : CHANNEL_CLIENT, suite ? "maild" : "suited", fds[0]);
@@ -394,6 +454,8 @@ ask(struct rig *r)
 	r->asked_ms = now_ms();
 	if (r->ctl && r->ctl->type == &ipc_channel_ctl)
 		end_say(r, r->ctl, IPC_ctl_ask, &(struct ipc_ctl_ask){ .id = r->asked }, -1);
+	if (r->ctl && is(r, "maild"))
+		end_say(r, r->ctl, IPC_root_open, &(struct ipc_root_open){ .id = r->asked, .path = SPAN("/dev/null") }, -1);
 	for (size_t i = 0; i < r->nends; i++)
 		if (r->ends[i]->kind == END_TOOL)
 			end_say(r, r->ends[i], IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = r->asked }, -1);
@@ -418,6 +480,14 @@ free_ends(struct rig *r)
 	r->ctl = NULL;
 }
 
+void
+target_leave(struct rig *r)
+{
+	if (r->stand_in >= 0)
+		(void)close(r->stand_in); /* which ends it */
+	r->stand_in = -1;
+}
+
 bool
 target_stop(struct rig *r)
 {
@@ -428,6 +498,7 @@ target_stop(struct rig *r)
 	if (r->pid && is(r, "suited"))
 		(void)kill(r->pid, SIGTERM);
 	free_ends(r);
+	target_leave(r);
 	while (r->pid && now_ms() - began < SLOW_MS) {
 		int status;
 

@@ -26,6 +26,7 @@ CACHE = os.environ.get("BENCH_CACHE", "/var/tmp/pillarpost-bench")
 CGROUP = next((p for p in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(p + "/cgroup.procs")), None)
 LATER = []  # directories to be removed at the end
 SLOW_SYNC = None  # a shared object, while a slow disk is played
+NO_WALLS = None  # the one that lets the suite run without its walls
 
 
 def fetch(packages, libraries, debs):
@@ -162,15 +163,19 @@ class Server:
         """Starts a command in the namespace and the control group."""
         upper = etc_upper or self.dir + "/etc"
         os.makedirs(upper + ".work", exist_ok=True)
-        if SLOW_SYNC:
+        if self.preload():
             with open(upper + "/ld.so.preload", "w") as f:
-                f.write(SLOW_SYNC + "\n")
+                f.write(self.preload() + "\n")
         script = ("echo $$ >%s/cgroup.procs\nset -e\n" if CGROUP else "readlink /proc/self/ns/mnt >>%s/namespaces\nset -e\n") % self.group
         script += "mount -t overlay overlay -o lowerdir=/etc,upperdir=%s,workdir=%s.work /etc\n" % (upper, upper)
         if not etc_upper:
             script += "mount -t overlay overlay -o lowerdir=%s/usr:/usr /usr\nmount --bind %s/spool /var/spool\nmount --bind %s/lib /var/lib\n" % (self.root, self.dir, self.dir)
         script += 'exec "$@"\n'
         return subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh"] + command, **kw)
+
+    def preload(self):
+        """What is loaded into every program of it, or None."""
+        return SLOW_SYNC
 
     def wait(self):
         pillar.wait_for(lambda: can_connect(self.port), 30, self.name)
@@ -285,6 +290,24 @@ class Pillarpost(Server):
         self.instance.stop()  # its directory goes when this program ends
         self.kill()
         self.claim.close()
+
+
+class NoWalls(Pillarpost):
+    """Itself without seccomp and Landlock, to see what they cost."""
+    name = "no walls"
+
+    def preload(self):
+        return NO_WALLS
+
+    def start(self):
+        super().start()
+        filters = {}
+        for pid in self.pids():
+            with open("/proc/%d/status" % pid) as f:
+                words = dict(line.split(":", 1) for line in f)
+            filters[words["Name"].strip()] = words["Seccomp"].strip()
+        if {filters.get(name) for name in ("maild", "smtpd", "queued", "routed", "remoted")} != {"0"}:
+            raise RuntimeError("there are walls: %s" % filters)
 
 
 class Postfix(Server):

@@ -41,13 +41,13 @@ domain_valid(struct span s, bool utf8)
 	return true;
 }
 
-/* Keeps what libidn2 gave, in lower case, if it is a valid domain in ASCII. */
+/* Keeps it in lower case, if it is a valid domain in ASCII. */
 static bool
-keep(const char *text, bool ascii, char out[DOMAIN_SIZE], struct span *result)
+keep(const char *text, char out[DOMAIN_SIZE], struct span *result)
 {
 	struct span s = span_str(text);
 
-	if (!domain_valid(s, !ascii))
+	if (!domain_valid(s, false))
 		return false;
 	for (size_t i = 0; i < s.n; i++)
 		out[i] = ascii_lower(s.p[i]);
@@ -65,26 +65,12 @@ domain_to_ascii(struct span s, char out[DOMAIN_SIZE], struct span *result)
 	if (!domain_valid(s, true) || !span_cstr(s, in, sizeof(in)))
 		return false;
 	if (!utf8_has_8bit(s))
-		return keep(in, true, out, result);
+		return keep(in, out, result);
 	if (idn2_to_ascii_8z(in, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
 		return false;
-	ok = keep(ascii, true, out, result);
+	ok = keep(ascii, out, result);
 	idn2_free(ascii);
 	return ok;
-}
-
-bool
-domain_to_utf8(struct span s, char out[DOMAIN_SIZE], struct span *result)
-{
-	char in[DOMAIN_SIZE], *utf8 = NULL;
-	bool ok = false;
-
-	if (!domain_valid(s, true) || !span_cstr(s, in, sizeof(in)))
-		return false;
-	if (span_casefind(s, SPAN("xn--")) != SIZE_MAX && idn2_to_unicode_8z8z(in, &utf8, 0) == IDN2_OK)
-		ok = keep(utf8, false, out, result);
-	idn2_free(utf8);
-	return ok || keep(in, false, out, result);
 }
 
 bool

@@ -19,8 +19,6 @@ bool domain_valid(struct span s, bool utf8);
 /* The form that is compared and looked up: A-labels in lower case (IDNA2008,
  * non-transitional UTS 46). False: not a valid domain. out gets a NUL behind. */
 bool domain_to_ascii(struct span s, char out[DOMAIN_SIZE], struct span *result);
-/* The form people read: U-labels; the input itself when it has no A-labels or they do not decode. */
-bool domain_to_utf8(struct span s, char out[DOMAIN_SIZE], struct span *result);
 
 /* s is the same as or below parent ("a.example" is below "example"); ASCII case ignored. */
 bool domain_within(struct span s, struct span parent);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mail/address.h"
+#include "mail/domain.h"
 
 /* What is accepted is a fixed point, and holds nothing that could be more than an address. */
 static void
@@ -26,6 +27,21 @@ check(const struct address *a, unsigned flags)
 		abort();
 }
 
+/* The form that is compared is a fixed point. */
+static void
+check_domain(struct span in)
+{
+	char one[DOMAIN_SIZE], other[DOMAIN_SIZE];
+	struct span ascii, again;
+	struct domain_literal literal;
+
+	(void)domain_literal(in, &literal);
+	if (!domain_to_ascii(in, one, &ascii))
+		return;
+	if (!domain_valid(ascii, false) || !domain_to_ascii(ascii, other, &again) || !span_eq(ascii, again))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -45,5 +61,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		check(&a, flags);
 	}
+	check_domain(span_of(data + 1, size - 1));
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "mail/addrlist.h"
 #include "mail/envelope.h"
 #include "mail/header.h"
+#include "mail/msgid.h"
 #include "mail/submission.h"
 #include "mail/word.h"
 
@@ -33,6 +34,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (const struct addrlist_item *it = list.first; it; it = it->next)
 			addrlist_put_address(&out, it);
 		(void)word_decode(f.value, &out);
+		for (struct span ids = f.value; msgid_next(&ids, &out);)
+			if (ids.n >= f.value.n)
+				abort();
 		buf_reset(&out);
 	}
 	if (header_size(in, &n) > size || n < end)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC
  *
  * fuzz_journal: a journal directory with hostile files: the first byte says
- * whether the rest is a segment, an index, or two segments; replay, append, reopen.
+ * whether the rest is a segment, an index, or two segments, and (bit 2) whether
+ * its checksums are right; replay, append, reopen.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "bless.h"
 #include "crash/memfs.h"
 #include "journal/segment.h"
 
@@ -33,16 +35,30 @@ put_file(struct memfs *fs, const char *name, const uint8_t *data, size_t size)
 	(void)vfs_write_all(&fs->vfs, fd, data, size, 0);
 }
 
-/* A true header in front, so that records are reached without a checksum to guess. */
+/* A true header in front, so that records are reached. */
 static void
-put_segment(struct memfs *fs, const char *name, uint64_t seq, const uint8_t *data, size_t size)
+put_segment(struct memfs *fs, const char *name, uint64_t seq, const uint8_t *data, size_t size, bool right)
 {
 	struct segment_header h = { .used = true, .seq = seq, .stamp = seq * 10, .mark = 0x31313131, .prev_seq = seq - 1 };
 	char *file = calloc(1, SEGMENT_HEADER + size);
 
 	segment_header_put(&h, "fuzz", file);
 	memcpy(file + SEGMENT_HEADER, data, size);
+	if (right)
+		bless_records(file + SEGMENT_HEADER, size, h.mark);
 	put_file(fs, name, (uint8_t *)file, SEGMENT_HEADER + size);
+	free(file);
+}
+
+static void
+put_index(struct memfs *fs, const char *name, const uint8_t *data, size_t size, bool right)
+{
+	char *file = malloc(size + 1);
+
+	memcpy(file, data, size);
+	if (right)
+		bless_segment_index(file, size);
+	put_file(fs, name, (uint8_t *)file, size);
 	free(file);
 }
 
@@ -70,20 +86,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 0) {
 		unsigned how = data[0] & 3;
+		bool right = data[0] & 4;
 
 		data++;
 		size--;
 		if (how == 0) {
 			put_file(fs, "j/00000000.seg", data, size);
 		} else if (how == 1) {
-			put_segment(fs, "j/00000000.seg", 1, data, size);
+			put_segment(fs, "j/00000000.seg", 1, data, size, right);
 		} else if (how == 2) {
-			put_segment(fs, "j/00000000.seg", 1, data, size / 2);
-			put_segment(fs, "j/00000001.seg", 2, data + size / 2, size - size / 2);
+			put_segment(fs, "j/00000000.seg", 1, data, size / 2, right);
+			put_segment(fs, "j/00000001.seg", 2, data + size / 2, size - size / 2, right);
 		} else {
-			put_segment(fs, "j/00000000.seg", 1, data, 0);
-			put_file(fs, "j/00000000.idx", data, size);
-			put_segment(fs, "j/00000001.seg", 2, data, 0);
+			put_segment(fs, "j/00000000.seg", 1, data, 0, false);
+			put_index(fs, "j/00000000.idx", data, size, right);
+			put_segment(fs, "j/00000001.seg", 2, data, 0, false);
 		}
 	}
 	go(fs);

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bless.h"
 #include "crash/memfs.h"
 #include "log/log.h"
-#include "sys/crc32c.h"
 #include "tools/spoolcheck/spool.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,22 +20,6 @@ put_file(struct memfs *fs, const char *name, const void *data, size_t size)
 
 	(void)vfs_write_all(&fs->vfs, fd, data, size, 0);
 	(void)fs->vfs.ops->close(&fs->vfs, fd);
-}
-
-/* Checksums are made right where a mark stands, so that what they protect is reached. */
-static void
-bless(char *p, size_t n, uint32_t mark)
-{
-	for (size_t at = 0; at + SEGMENT_RECORD <= n; at += 8) {
-		uint32_t head, body, crc;
-
-		memcpy(&head, p + at + 8, 4);
-		memcpy(&body, p + at + 12, 4);
-		if (memcmp(p + at + 4, &mark, 4) != 0 || head > n || body > n || at + SEGMENT_RECORD + head + body > n)
-			continue;
-		crc = crc32c(0, span_of(p + at + 4, SEGMENT_RECORD - 4 + head + body));
-		memcpy(p + at, &crc, 4);
-	}
 }
 
 int
@@ -57,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		segment_header_put(&h, "queu", file);
 	if (n)
 		memcpy(file + SEGMENT_HEADER, data + 1, n);
-	bless(file + SEGMENT_HEADER, n, h.mark);
+	bless_records(file + SEGMENT_HEADER, n, h.mark);
 	(void)fs->vfs.ops->mkdir(&fs->vfs, "journal");
 	(void)fs->vfs.ops->mkdir(&fs->vfs, "blob");
 	put_file(fs, "journal/00000000.seg", file, SEGMENT_HEADER + n);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: ISC
  *
  * What a hostile filter may send: a negotiation, then replies, each taken at every
- * stage and done to a header and a body; and a policy service's answers. What is left is a header
- * that parses into as many fields, and a body of canonical lines.
+ * stage and done to a header and a body. What is left is a header that parses into as many
+ * fields, and a body of canonical lines.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemons/verifyd/delegate.h"
 #include "daemons/verifyd/edit.h"
 #include "daemons/verifyd/milter.h"
 #include "mail/header.h"
@@ -110,19 +109,6 @@ as_milter(struct span in)
 	milter_free(&m);
 }
 
-static void
-as_service(struct span in)
-{
-	struct delegate_answer a;
-	struct arena mem;
-	struct fail why;
-
-	arena_init(&mem, 65536);
-	while (delegate_next(&in, &mem, &a, &why) == DELEGATE_ANSWER)
-		assert(!a.prepend.n || span_ends(a.prepend, SPAN("\r\n")));
-	arena_free(&mem);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -135,7 +121,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(copy, data, size);
 	as_milter(span_of(copy, size));
-	as_service(span_of(copy, size));
 	free(copy);
 	return 0;
 }

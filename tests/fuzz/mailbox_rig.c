@@ -41,7 +41,8 @@ tear_down(void)
 
 	if (!r->user.loop)
 		return;
-	store_free(&r->user.store);
+	if (r->user.store)
+		store_free(&r->user.store);
 	worker_pool_free(&r->pool);
 	loop_free(&r->user.loop);
 	(void)nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -69,41 +70,73 @@ put_mail(struct rig *r, unsigned n)
 }
 
 static void
-set_up(struct rig *r)
+make_directory(struct rig *r)
 {
-	struct store_config config = { .host = SPAN("x") };
-	struct fail why = { .text = "" };
-
 	(void)snprintf(r->dir, sizeof r->dir, "%s/rig.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	if (!mkdtemp(r->dir))
 		abort();
+}
+
+int
+rig_dir(void)
+{
+	return open(the_rig()->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool
+set_up(struct rig *r, struct fail *why)
+{
+	struct store_config config = { .host = SPAN("x") };
+
 	r->user = (struct user){ .loop = loop_new(), .imap_idle_ms = 1800000, .pop3_idle_ms = 600000, .keepalive_ms = 120000 };
 	list_init(&r->user.sessions);
 	r->pool = worker_pool_new(r->user.loop, 1);
 	config.loop = r->user.loop;
 	config.pool = r->pool;
-	config.base = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r->user.store = store_new(&config, &why);
-	if (!r->user.store || !store_create(r->user.store, SPAN("work"), &why)) {
-		(void)fprintf(stderr, "rig: %s\n", why.text);
-		abort();
-	}
-	for (unsigned n = 0; n < 6; n++)
-		put_mail(r, n);
+	config.base = rig_dir();
+	r->user.store = store_new(&config, why);
+	return r->user.store != NULL;
+}
+
+static void
+anew(struct rig *r)
+{
+	if (!r->user.loop)
+		(void)atexit(tear_down);
+	tear_down();
+	make_directory(r);
 }
 
 struct user *
 rig_user(void)
 {
 	struct rig *r = the_rig();
+	struct fail why = { .text = "" };
 
-	if (!r->user.loop)
-		(void)atexit(tear_down);
 	if (r->inputs++ % INPUTS == 0) {
-		tear_down();
-		set_up(r);
+		anew(r);
+		if (!set_up(r, &why) || !store_create(r->user.store, SPAN("work"), &why)) {
+			(void)fprintf(stderr, "rig: %s\n", why.text);
+			abort();
+		}
+		for (unsigned n = 0; n < 6; n++)
+			put_mail(r, n);
 	}
 	return &r->user;
+}
+
+struct user *
+rig_user_with(void (*fill)(void *arg, int dir), void *arg)
+{
+	struct rig *r = the_rig();
+	struct fail why;
+	int dir;
+
+	anew(r);
+	dir = rig_dir();
+	fill(arg, dir);
+	(void)close(dir);
+	return set_up(r, &why) ? &r->user : NULL;
 }
 
 /* What it says goes nowhere. */

@@ -11,6 +11,10 @@
 
 /* Made anew every few thousand inputs, so that what they leave does not pile up. */
 struct user *rig_user(void);
+/* One for this input alone, without those messages: fill puts into the empty directory what it likes. NULL: it cannot be opened. */
+struct user *rig_user_with(void (*fill)(void *arg, int dir), void *arg);
+/* The user's directory; -1: none. The caller closes it. */
+int rig_dir(void);
 /* Gives all bytes to the session in pieces and runs it until it is done with them. */
 void rig_session(struct user *user, struct session *session, struct span bytes);
 /* The same before login; the credentials are taken or refused by turns. Returns

@@ -94,6 +94,28 @@ store_put(struct store *s, struct span domain, const struct entry *e, struct fai
 	return ok;
 }
 
+struct visit {
+	bool (*visit)(void *arg, struct span domain, const struct entry *e);
+	void *arg;
+};
+
+static bool
+on_pair(void *arg, struct span key, struct span value)
+{
+	const struct visit *v = arg;
+	struct entry e;
+
+	return !store_decode(value, &e) || v->visit(v->arg, key, &e);
+}
+
+bool
+store_each(struct store *s, bool (*visit)(void *arg, struct span domain, const struct entry *e), void *arg, struct fail *why)
+{
+	struct visit v = { visit, arg };
+
+	return !s->db || bdb_each(s->db, SPAN(""), on_pair, &v, why);
+}
+
 struct sweep {
 	int64_t now_s;
 	struct arena mem;

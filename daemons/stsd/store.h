@@ -31,6 +31,8 @@ void store_close(struct store *s);
 /* False: none, or it cannot be read. The patterns are in the arena. */
 bool store_get(struct store *s, struct span domain, struct arena *arena, struct entry *out);
 bool store_put(struct store *s, struct span domain, const struct entry *e, struct fail *why);
+/* Visits all until visit says false; nothing may be written in it. */
+bool store_each(struct store *s, bool (*visit)(void *arg, struct span domain, const struct entry *e), void *arg, struct fail *why);
 /* Forgets what has expired. */
 bool store_sweep(struct store *s, int64_t now_s, struct fail *why);
 

@@ -158,11 +158,11 @@ sts_records_void(struct sts_domain *d)
 
 /* RFC 8461 5.1, 10.2: a long-lived policy is looked at again well before its end. */
 static bool
-stale(const struct sts_domain *d)
+stale(const struct entry *e, int64_t now)
 {
-	int64_t age = now_s(d) - d->entry.fetched_s;
+	int64_t age = now - e->fetched_s;
 
-	return age > STS_FRESH_S && age > (d->entry.expires_s - d->entry.fetched_s) / 2;
+	return age > STS_FRESH_S && age > (e->expires_s - e->fetched_s) / 2;
 }
 
 void
@@ -174,7 +174,7 @@ sts_looked_up(struct sts_domain *d, bool ok, struct span why)
 	} else if (d->records != 1) { /* RFC 8461 3.1 */
 		say(d, d->records ? "more than one MTA-STS record" : "no MTA-STS record", SPAN_NONE);
 		settle(d, STS_HAS_NONE, STS_NONE_S);
-	} else if (holds(d) && strcmp(d->id, d->entry.id) == 0 && !stale(d)) {
+	} else if (holds(d) && strcmp(d->id, d->entry.id) == 0 && !stale(&d->entry, now_s(d))) {
 		settle(d, STS_HAS_NONE, STS_CHECK_S);
 	} else {
 		d->errand = STS_FETCHING;
@@ -273,6 +273,50 @@ void
 sts_cancel(struct sts_waiter *w)
 {
 	list_remove(&w->node);
+}
+
+/* --- without a question --------------------------------------------------------------------- */
+
+struct old {
+	const struct sts *sts;
+	int64_t now_s;
+	char names[STS_REFRESH][256];
+	size_t n;
+};
+
+/* Mode none protects nothing that would have to be kept. */
+static bool
+is_old(void *arg, struct span domain, const struct entry *e)
+{
+	struct old *o = arg;
+
+	if (span_cmp(domain, span_str(o->sts->refreshed)) > 0 && e->mode != POLICY_NONE && e->expires_s > o->now_s && stale(e, o->now_s))
+		o->n += span_cstr(domain, o->names[o->n], sizeof(o->names[0]));
+	return o->n < STS_REFRESH;
+}
+
+bool
+sts_refresh(struct sts *s, bool *more, struct fail *why)
+{
+	struct old *o = calloc(1, sizeof(*o));
+	bool ok;
+
+	*more = false;
+	if (!o)
+		return fail_set(why, FAIL_TEMP, 0, "out of memory");
+	o->sts = s;
+	o->now_s = s->ops->now_s(s);
+	ok = store_each(&s->store, is_old, o, why);
+	for (size_t i = 0; ok && i < o->n; i++) {
+		struct sts_domain *d = domain_named(s, span_str(o->names[i]));
+
+		if (d && d->errand == STS_IDLE && holds(d) && !quiet(d))
+			(void)begin(d);
+	}
+	*more = ok && o->n == STS_REFRESH;
+	memcpy(s->refreshed, *more ? o->names[o->n - 1] : "", *more ? sizeof(s->refreshed) : 1);
+	free(o);
+	return ok;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */

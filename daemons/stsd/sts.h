@@ -20,6 +20,7 @@ enum {
 	STS_CHECK_S = 300,      /* a known policy's record is looked up again after this */
 	STS_NONE_S = 60,        /* "there is none" holds so long */
 	STS_FAILED_S = 300,     /* and so long where the fetch failed (RFC 8461 3.3) */
+	STS_REFRESH = 64,       /* policies that are looked at again at once without a question */
 	STS_FRESH_S = 86400,    /* a policy older than this and half of its life is fetched again */
 };
 
@@ -74,6 +75,7 @@ struct sts {
 	struct list by_use; /* longest ago first */
 	size_t errands;
 	uint64_t asked, fetched;
+	char refreshed[256]; /* the last domain of this round of sts_refresh(); empty: it begins */
 };
 
 void sts_init(struct sts *s, const struct sts_ops *ops, void *owner);
@@ -81,6 +83,9 @@ void sts_free(struct sts *s); /* errands are the rim's to end before */
 /* domain: A-labels. The answer comes at once or later, once, unless cancelled. */
 void sts_ask(struct sts *s, struct span domain, struct sts_waiter *w);
 void sts_cancel(struct sts_waiter *w);
+/* RFC 8461 3.3, 10.2: looks again at kept policies well before their end, whether mail goes there or not, STS_REFRESH at a
+ * time. *more: the round is not over. False: the store cannot be read. */
+bool sts_refresh(struct sts *s, bool *more, struct fail *why);
 
 void sts_record(struct sts_domain *d, struct span txt);
 void sts_records_void(struct sts_domain *d); /* what came so far is void: it is asked anew */

@@ -16,6 +16,7 @@ enum {
 	THREADS = 4,
 	ASKER_QUESTIONS = 2048, /* of one peer at once; more are answered "not known" */
 	SWEEP_MS = 6 * 60 * 60 * 1000,
+	MORE_MS = 60 * 1000, /* to the next part of a round */
 	DNS_ADDR = 1, DNS_TXT = 3, /* as the dns channel counts them */
 	DNS_OK = 0, DNS_NO_NAME = 1, DNS_NO_DATA = 2,
 };
@@ -302,12 +303,13 @@ static void
 on_sweep(struct timer *t)
 {
 	struct stsd *s = OWNER_OF(t, struct stsd, sweep);
+	bool more = false;
 	struct fail why;
 
-	if (!store_sweep(&s->sts.store, now_s(&s->sts), &why))
+	if (!store_sweep(&s->sts.store, now_s(&s->sts), &why) || !sts_refresh(&s->sts, &more, &why))
 		log_put(LOG_failure, "policies: %s", why.text);
 	if (s->service->conf->smtp_tls_mta_sts)
-		(void)timer_set(t, SWEEP_MS);
+		(void)timer_set(t, more ? MORE_MS : SWEEP_MS);
 }
 
 static bool

@@ -419,6 +419,44 @@ test_many_domains_are_bounded(void **state)
 }
 
 static void
+test_old_policies_are_refreshed_without_a_question(void **state)
+{
+	enum { N = STS_REFRESH + 6 };
+	struct entry e = { .mode = POLICY_ENFORCE, .id = "1", .patterns = SPAN("mx.a.test") };
+	char dir[] = "/tmp/test_sts.XXXXXX", cmd[64], name[40];
+	struct fail why;
+	bool more;
+
+	(void)state;
+	begin();
+	assert_non_null(mkdtemp(dir));
+	assert_true(store_open(&world.sts.store, dir, &why));
+	for (unsigned i = 0; i < N + 3; i++) { /* fresh ones, one of mode none and one that is over are left alone */
+		e.fetched_s = world.now - (i == N ? 3600 : 10 * 86400);
+		e.expires_s = i == N + 2 ? world.now - 1 : world.now + 5 * 86400;
+		e.mode = i == N + 1 ? POLICY_NONE : i & 1 ? POLICY_ENFORCE : POLICY_TESTING;
+		(void)snprintf(name, sizeof(name), "d%03u.test", i);
+		assert_true(store_put(&world.sts.store, span_str(name), &e, &why));
+	}
+	assert_true(sts_refresh(&world.sts, &more, &why));
+	assert_true(more);
+	assert_int_equal(world.lookups, STS_REFRESH);
+	assert_true(sts_refresh(&world.sts, &more, &why));
+	assert_false(more);
+	assert_int_equal(world.lookups, N);
+	assert_string_equal(world.looking->name, "d069.test");
+	record("v=STSv1; id=1;"); /* the same, and yet fetched again */
+	assert_int_equal(world.fetches, 1);
+	body("version: STSv1\nmode: enforce\nmx: mx.b.test\nmax_age: 2000000\n");
+	assert_string_equal(ask("d069.test").patterns, "mx.b.test");
+	assert_true(sts_refresh(&world.sts, &more, &why)); /* the next round: what is being asked is not asked twice */
+	assert_int_equal(world.lookups, N);
+	sts_free(&world.sts);
+	(void)snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void
 test_a_restart_forgets_nothing(void **state)
 {
 	char dir[] = "/tmp/test_sts.XXXXXX", command[100];
@@ -465,6 +503,7 @@ main(void)
 		cmocka_unit_test(test_a_bad_new_policy_leaves_the_old_one),
 		cmocka_unit_test(test_two_records_are_none_and_cancelled_questions_are_silent),
 		cmocka_unit_test(test_many_domains_are_bounded),
+		cmocka_unit_test(test_old_policies_are_refreshed_without_a_question),
 		cmocka_unit_test(test_a_restart_forgets_nothing),
 	};
 

@@ -401,7 +401,7 @@ client_timeout_ms(const struct client *c)
 #define STATE(name, timeout, handler, what, meaning) t->timeout,
 #include "daemons/remoted/states.def"
 	};
-	const int64_t of_step[] = { t->rset, t->mail, t->rcpt, t->data_init, t->rset };
+	const int64_t of_step[] = { t->rset, t->mail, t->rcpt, c->mail && c->mail->callout ? t->rset : t->data_init, t->rset };
 
 	return c->state == CLIENT_STATE_envelope ? of_step[c->got.step] : of_state[c->state];
 }

@@ -89,6 +89,7 @@ struct client_rcpt {
 struct client_mail {
 	struct span sender; /* empty: <> */
 	uint64_t size;
+	bool callout;       /* there is no message: the transaction ends behind RCPT, with RSET (RFC 5321 4.1.1.5) */
 	bool body8, smtputf8;
 	bool binary;        /* not in lines: by BDAT to hosts with BINARYMIME alone (RFC 3030 3) */
 	bool requiretls;    /* for hosts with a good certificate and REQUIRETLS alone (RFC 8689), unless it is a report */

@@ -140,7 +140,7 @@ command_mail(const struct client *c)
 	buf_put(out, SPAN("MAIL FROM:<"));
 	buf_put(out, mail->sender);
 	buf_putc(out, '>');
-	if (extensions & CLIENT_EXT(SIZE)) {
+	if (extensions & CLIENT_EXT(SIZE) && !mail->callout) {
 		buf_put(out, SPAN(" SIZE="));
 		buf_put_u64(out, mail->size);
 	}

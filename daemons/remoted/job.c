@@ -9,7 +9,6 @@
 #include "daemons/remoted/remoted.h"
 #include "daemons/remoted/tlsreport.h"
 #include "log/log.h"
-#include "mail/downgrade.h"
 #include "mail/status.h"
 
 enum {
@@ -29,15 +28,17 @@ stop_lookups(struct job *j)
 		lookup_cancel(&j->lookups[i].lookup);
 }
 
-static void
+void
 job_free(struct job *j)
 {
 	struct remoted *r = j->remoted;
 
 	stop_lookups(j);
 	tlslookup_stop(&j->plans);
-	agent_forget(&j->base);
+	j->kind->forget(j);
 	content_free(&j->content);
+	if (j->session)
+		session_abandon(j->session);
 	free(j->mail.rcpts);
 	free(j->origins);
 	if (j->login.n)
@@ -51,7 +52,8 @@ job_free(struct job *j)
 static void
 report_and_free(struct job *j)
 {
-	outcome_tell(j);
+	outcome_settle(j);
+	j->kind->tell(j);
 	job_free(j);
 }
 
@@ -63,7 +65,7 @@ finish(struct job *j)
 
 	stop_lookups(j);
 	tlslookup_stop(&j->plans);
-	if (!j->hop.lmtp && j->fallback < fallback->n && outcome_unheard(j)) {
+	if (!j->hop.lmtp && j->kind->fallback && j->fallback < fallback->n && outcome_unheard(j)) {
 		resolve(j, fallback->items[j->fallback++]);
 		return;
 	}
@@ -422,7 +424,7 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 	}
 }
 
-/* --- what queued tells ---------------------------------------------------------------------- */
+/* --- what its owner does ----------------------------------------------------------------------- */
 
 struct client_mail *
 job_mail(struct job *j)
@@ -454,70 +456,25 @@ job_login(const struct job *j)
 	return j->hop_login;
 }
 
-static bool
-is_8bit(const struct client_mail *mail)
+struct job *
+job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span login)
 {
-	return content_is_8bit(&OWNER_OF(mail, struct job, mail)->content);
-}
-
-static bool
-to_7bit(const struct client_mail *mail, struct fail *why)
-{
-	struct job *j = OWNER_OF(mail, struct job, mail);
-
-	if (!content_convert(&j->content, DOWNGRADE_8BIT, why))
-		return false;
-	j->mail.size = j->content.size;
-	return true;
-}
-
-static bool
-to_lines(const struct client_mail *mail, bool to_7bit, struct fail *why)
-{
-	struct job *j = OWNER_OF(mail, struct job, mail);
-
-	if (!content_convert(&j->content, DOWNGRADE_BINARY | (to_7bit ? DOWNGRADE_8BIT : 0u), why))
-		return false;
-	j->mail.size = j->content.size;
-	j->mail.binary = false;
-	return true;
-}
-
-static int64_t
-by_left(const struct client_mail *mail)
-{
-	const struct job *j = OWNER_OF(mail, struct job, mail);
-	int64_t ms = j->by_ms - loop_wall_ms(j->remoted->loop);
-
-	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
-}
-
-static struct agent_job *
-on_job(struct agent *a, const struct ipc_deliver_job *m)
-{
-	struct remoted *r = OWNER_OF(a, struct remoted, agent);
 	struct job *j = calloc(1, sizeof(*j));
 
 	if (!j)
 		return NULL;
 	j->remoted = r;
-	j->message = m->message;
-	j->tls_optional = m->tls_optional;
-	j->by_ms = m->by_ms;
+	j->kind = kind;
 	j->policy = policy_ref(r->policy);
 	j->content.fd = -1;
 	arena_init(&j->arena, JOB_ARENA);
 	timer_init(&j->timer, r->loop, on_timer);
 	j->plans.on_ready = on_plan;
-	(void)span_cstr(m->nexthop, j->nexthop, sizeof(j->nexthop));
-	j->mail = (struct client_mail){
-		.sender = arena_dup(&j->arena, m->sender), .envid = arena_dup(&j->arena, m->envid), .size = m->size,
-		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
-		.binary = m->binary, .requiretls = m->requiretls, .priority = m->priority, .by_mode = m->by_mode, .by_left = by_left, .to_lines = to_lines,
-	};
+	(void)span_cstr(nexthop, j->nexthop, sizeof(j->nexthop));
+	j->mail.arena = &j->arena;
 	j->health = DELIVER_UNTRIED;
-	j->login = arena_dup(&j->arena, m->login);
-	return &j->base;
+	j->login = arena_dup(&j->arena, login);
+	return j;
 }
 
 static bool
@@ -538,41 +495,28 @@ grow(struct job *j)
 	return true;
 }
 
-static bool
-on_rcpt(struct agent_job *base, const struct ipc_deliver_rcpt *m)
+bool
+job_add(struct job *j, struct span address, struct span orcpt, uint8_t notify)
 {
-	struct job *j = OWNER_OF(base, struct job, base);
 	size_t n = j->mail.nrcpts;
 
-	if (m->index != n || n == JOB_RCPTS || (n == j->rcpts_size && !grow(j)))
+	if (n == JOB_RCPTS || (n == j->rcpts_size && !grow(j)))
 		return false;
-	j->mail.rcpts[n] = (struct client_rcpt){ .address = arena_dup(&j->arena, m->address), .orcpt = arena_dup(&j->arena, m->orcpt), .notify = m->notify };
+	j->mail.rcpts[n] = (struct client_rcpt){ .address = arena_dup(&j->arena, address), .orcpt = arena_dup(&j->arena, orcpt), .notify = notify };
 	j->origins[n] = (struct job_origin){ .peer = SPAN_NONE };
 	j->mail.nrcpts++;
 	return j->mail.rcpts[n].address.p != NULL;
 }
 
-static bool
-on_content(struct agent_job *base, const struct agent_content *given)
+void
+job_run(struct job *j)
 {
-	struct job *j = OWNER_OF(base, struct job, base);
-	char *bytes = given->fd < 0 ? malloc(given->bytes.n ? given->bytes.n : 1) : NULL;
-
-	if (given->fd < 0 && !bytes)
-		return false;
-	if (bytes && given->bytes.n)
-		memcpy(bytes, given->bytes.p, given->bytes.n);
-	j->content = (struct remote_content){ .bytes = bytes, .fd = given->fd, .offset = given->offset, .size = given->size };
-	j->mail.size = given->size;
 	resolve(j, span_str(j->nexthop));
-	return true;
 }
 
-static void
-on_cancel(struct agent_job *base)
+void
+job_call_off(struct job *j)
 {
-	struct job *j = OWNER_OF(base, struct job, base);
-
 	if (j->session && j->session->client.state == CLIENT_STATE_final)
 		return;
 	if (j->session)
@@ -581,16 +525,3 @@ on_cancel(struct agent_job *base)
 	j->last = verdict_make(STATUS_TEMP, &j->arena, "the delivery was called off");
 	report_and_free(j);
 }
-
-static void
-on_abort(struct agent_job *base)
-{
-	struct job *j = OWNER_OF(base, struct job, base);
-
-	if (j->session)
-		session_abandon(j->session);
-	j->session = NULL;
-	job_free(j);
-}
-
-const struct agent_ops job_ops = { on_job, on_rcpt, on_content, on_cancel, on_abort };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC
  *
- * job: one delivery job of queued: from its next hop to hosts, over their
- * sessions, to a verdict for each recipient.
+ * job: from a next hop to hosts, over their sessions, to a verdict for each
+ * recipient.  Whose job it is, its kind says: a delivery of queued (delivery.c),
+ * a callout of routed (callout.c).
  *
  * A host that cannot be reached or puts us off gives way to the next; what is
- * then still open is deferred.  Every job ends with a result for each recipient and
- * done, unless queued itself is gone.
+ * then still open is deferred.  Every job ends with a verdict for each recipient, unless
+ * its owner itself is gone.
  */
 #ifndef REMOTED_JOB_H
 #define REMOTED_JOB_H
@@ -29,14 +30,24 @@ struct job_origin {
 	struct span held_peer, held_tls; /* and which */
 };
 
+struct callout;
+
 struct job_lookup {
 	struct lookup lookup;
 	struct job *job;
 	unsigned slot;
 };
 
+struct job_kind {
+	bool fallback;                  /* smtp_fallback_relay may have it */
+	void (*tell)(struct job *j);    /* all verdicts are there */
+	void (*forget)(struct job *j);  /* it is about to be freed */
+};
+
 struct job {
-	struct agent_job base;
+	const struct job_kind *kind;
+	struct agent_job base;          /* of a delivery */
+	struct callout *callout;        /* or this */
 	struct remoted *remoted;
 	struct policy *policy;   /* a reference */
 	struct arena arena;
@@ -70,8 +81,16 @@ struct job {
 	bool reused;
 };
 
-/* For remoted.agent. */
-extern const struct agent_ops job_ops;
+/* NULL: no memory. */
+struct job *job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span login);
+/* False: more than JOB_RCPTS, or no memory. */
+bool job_add(struct job *j, struct span address, struct span orcpt, uint8_t notify);
+/* It is complete; it may be over when this returns. */
+void job_run(struct job *j);
+/* What was not handed on yet is deferred. */
+void job_call_off(struct job *j);
+/* Without a word to its owner. */
+void job_free(struct job *j);
 
 /* For its session. */
 struct client_mail *job_mail(struct job *j);

@@ -6,29 +6,10 @@
 #include "log/log.h"
 #include "mail/status.h"
 
-static void
-send_result(struct job *j, size_t i)
-{
-	static const uint8_t outcomes[] = {
-		[VERDICT_PENDING] = DELIVER_DEFERRED, [VERDICT_DELIVERED] = DELIVER_DELIVERED, [VERDICT_RELAYED] = DELIVER_RELAYED,
-		[VERDICT_DEFERRED] = DELIVER_DEFERRED, [VERDICT_FAILED] = DELIVER_FAILED,
-	};
-	const struct verdict *v = &j->mail.rcpts[i].verdict;
-	struct remoted *r = j->remoted;
-
-	r->delivered += v->outcome == VERDICT_DELIVERED || v->outcome == VERDICT_RELAYED;
-	r->failed += v->outcome == VERDICT_FAILED;
-	r->deferred += v->outcome == VERDICT_DEFERRED || v->outcome == VERDICT_PENDING;
-	(void)ipc_send_deliver_result(j->base.queued, &(struct ipc_deliver_result){
-		.id = j->base.id, .index = (uint32_t)i, .outcome = outcomes[v->outcome], .code = span_str(v->code),
-		.peer = j->origins[i].peer, .reply = span_sub(v->text, 0, B_REPLY), .tls = j->origins[i].tls, .maybe_done = v->maybe_done,
-		.tell = v->tell });
-}
-
 /* Whoever is still open gets what an earlier host said of him, or else why
  * there was no other. */
-static void
-settle_rest(struct job *j)
+void
+outcome_settle(struct job *j)
 {
 	bool later = j->last.outcome == VERDICT_DEFERRED; /* what one host cannot have for good another may, which was not to be reached */
 
@@ -66,7 +47,7 @@ outcome_attempt(const struct job *j, struct span to, struct span relay, struct s
 {
 	char id[QUEUEID_TEXT + 1];
 
-	log_put(LOG_attempt, "id=%s%s%.*s%s relay=%.*s%s%.*s%s (%.*s)", queueid_text(j->message, id).p, to.n ? " to=<" : "", SPAN_ARG(to),
+	log_put(LOG_attempt, "%s%s%s%.*s%s relay=%.*s%s%.*s%s (%.*s)", j->callout ? "callout" : "id=", j->callout ? "" : queueid_text(j->message, id).p, to.n ? " to=<" : "", SPAN_ARG(to),
 	    to.n ? ">" : "", SPAN_ARG(relay.n ? relay : SPAN("none")), tls.n ? " tls=\"" : "", SPAN_ARG(tls), tls.n ? "\"" : "", SPAN_ARG(v->text));
 }
 
@@ -152,18 +133,4 @@ outcome_session(struct job *j, const struct session *s)
 		j->origins[i].peer = peer;
 		j->origins[i].tls = tls;
 	}
-}
-
-void
-outcome_tell(struct job *j)
-{
-	bool trouble = j->health == DELIVER_OVERLOADED || j->health == DELIVER_UNREACHED;
-
-	settle_rest(j);
-	for (size_t i = 0; i < j->mail.nrcpts && j->base.queued; i++)
-		send_result(j, i);
-	if (j->base.queued)
-		(void)ipc_send_deliver_done(j->base.queued, &(struct ipc_deliver_done){
-			.id = j->base.id, .health = (uint8_t)j->health, .host = span_str(j->host), .text = trouble ? span_str(j->trouble) : SPAN_NONE,
-			.connect_ms = j->connect_ms, .transfer_ms = j->transfer_ms, .reused = j->reused });
 }

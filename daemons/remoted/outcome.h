@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * outcome: what becomes of a job's recipients while one host after the other is
- * tried, and what queued is told of it at the end.
+ * tried.
  */
 #ifndef REMOTED_OUTCOME_H
 #define REMOTED_OUTCOME_H
@@ -19,7 +19,7 @@ void outcome_session(struct job *j, const struct session *s);
 bool outcome_open(const struct job *j);    /* somebody may still be tried at another host */
 bool outcome_elsewhere(const struct job *j); /* somebody is refused by what this host lacks, which another may have */
 bool outcome_unheard(const struct job *j); /* somebody of whom no host has said anything yet */
-/* The end: a result for each recipient, then done. Whoever is open gets what was last said. */
-void outcome_tell(struct job *j);
+/* The end: whoever is open gets what was last said. */
+void outcome_settle(struct job *j);
 
 #endif

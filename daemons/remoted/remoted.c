@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "daemons/remoted/callout.h"
+#include "daemons/remoted/delivery.h"
 #include "daemons/remoted/explain.h"
-#include "daemons/remoted/job.h"
 
 /* --- channels -------------------------------------------------------------------- */
 
@@ -53,7 +54,7 @@ on_tlspolicy_open(struct service *s, struct channel *c, struct span peer, unsign
 void
 remoted_check_stop(struct remoted *r)
 {
-	if (r->service->stopping && r->agent.count == 0 && r->nsessions == 0)
+	if (r->service->stopping && r->agent.count == 0 && r->ncallouts == 0 && r->nsessions == 0)
 		service_exit(r->service);
 }
 
@@ -74,7 +75,8 @@ on_boot(struct service *s, struct fail *why)
 	inquirer_init(&r->sts, &tlsask_ops);
 	pool_init(&r->pool);
 	list_init(&r->sessions);
-	agent_init(&r->agent, s, &job_ops, capacity());
+	list_init(&r->callouts);
+	agent_init(&r->agent, s, &delivery_ops, capacity());
 	s->state = r;
 	return true;
 }
@@ -113,6 +115,7 @@ on_stop(struct service *s)
 
 	pool_close(&r->pool);
 	agent_stop(&r->agent);
+	callout_stop(r);
 	remoted_check_stop(r);
 }
 
@@ -121,7 +124,7 @@ on_state(struct service *s, struct buf *out)
 {
 	const struct remoted *r = s->state;
 
-	buf_printf(out, "jobs=%zu sessions=%zu idle=%zu connections=%llu delivered=%llu deferred=%llu failed=%llu", r->agent.count, r->nsessions,
+	buf_printf(out, "jobs=%zu callouts=%zu sessions=%zu idle=%zu connections=%llu delivered=%llu deferred=%llu failed=%llu", r->agent.count, r->ncallouts, r->nsessions,
 	    r->pool.nidle, (unsigned long long)r->connections, (unsigned long long)r->delivered, (unsigned long long)r->deferred,
 	    (unsigned long long)r->failed);
 }
@@ -131,6 +134,7 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
 	{ &ipc_channel_remote_admin, CHANNEL_SERVER, &explain_ops, explain_open },
 	{ &ipc_channel_tlspolicy, CHANNEL_CLIENT, &tlsask_channel_ops, on_tlspolicy_open },
+	{ &ipc_channel_callout, CHANNEL_SERVER, &callout_ops, callout_open },
 };
 
 const struct service_ops remoted_ops = {

@@ -21,7 +21,9 @@ struct remoted {
 	struct inquirer dns;
 	struct inquirer tables, sts; /* TLS policies: routed's, stsd's */
 	struct pool pool;
-	struct agent agent; /* jobs */
+	struct agent agent; /* deliveries */
+	struct list callouts; /* for routed */
+	size_t ncallouts;
 	struct list sessions;
 	size_t nsessions;
 	uint64_t delivered, deferred, failed, connections;

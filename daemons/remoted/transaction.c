@@ -5,7 +5,7 @@
 #include "ipc/bounds.h"
 #include "mail/status.h"
 
-/* The steps of a transaction; `sent` and `got` of struct client walk them. */
+/* The steps of a transaction; `sent` and `got` of struct client walk them. In a callout RSET stands for DATA. */
 enum step { STEP_RSET, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_END };
 
 /* Of a recipient within a transaction. */
@@ -18,8 +18,9 @@ const char *
 transaction_awaits(const struct client *c)
 {
 	static const char *const words[] = { "RSET", "MAIL", "RCPT", "DATA", "" };
+	bool reset = c->mail && c->mail->callout && c->got.step == STEP_DATA;
 
-	return c->state == CLIENT_STATE_envelope ? words[c->got.step] : "";
+	return c->state == CLIENT_STATE_envelope ? words[reset ? STEP_RSET : c->got.step] : "";
 }
 
 static void
@@ -73,7 +74,7 @@ put_step(struct client *c)
 		command_rcpt(c->out, &c->mail->rcpts[c->sent.rcpt], c->extensions);
 		break;
 	case STEP_DATA:
-		buf_put(c->out, SPAN("DATA\r\n"));
+		buf_put(c->out, c->mail->callout ? SPAN("RSET\r\n") : SPAN("DATA\r\n"));
 		break;
 	case STEP_END:
 		break;
@@ -86,7 +87,7 @@ put_step(struct client *c)
 static bool
 say_chunk(struct client *c)
 {
-	if (!c->settings->chunking || !(c->extensions & CLIENT_EXT(CHUNKING)))
+	if (!c->settings->chunking || !(c->extensions & CLIENT_EXT(CHUNKING)) || c->mail->callout)
 		return false;
 	if (same_place(c) && c->accepted > 0) {
 		buf_puts(c->out, "BDAT ");
@@ -148,6 +149,17 @@ settle_all(struct client *c, const struct verdict *v)
 		settle(&c->mail->rcpts[i], v);
 }
 
+/* Nothing is said of the recipient of a callout when its sender is not good. */
+static void
+settle_sender(struct client *c, struct verdict *v)
+{
+	if (c->mail->callout && v->outcome == VERDICT_FAILED) {
+		v->outcome = VERDICT_DEFERRED;
+		v->code[0] = '4';
+	}
+	settle_all(c, v);
+}
+
 static void
 mail_over(struct client *c)
 {
@@ -161,7 +173,7 @@ transaction_begin(struct client *c)
 	struct verdict v = command_check(c);
 
 	if (v.outcome != VERDICT_PENDING)
-		settle_all(c, &v);
+		settle_sender(c, &v);
 	if (gather(c) == 0) {
 		mail_over(c);
 		return;
@@ -239,7 +251,7 @@ on_mail_reply(struct client *c)
 	if (c->reply.code / 100 == 2)
 		return;
 	v = client_their_words(c, "MAIL");
-	settle_all(c, &v);
+	settle_sender(c, &v);
 	c->cut = true;
 }
 
@@ -261,12 +273,28 @@ on_rcpt_reply(struct client *c, struct client_rcpt *r)
 	} else if (c->reply.code / 100 == 2) {
 		r->phase = PHASE_ACCEPTED;
 		c->accepted++;
+		if (c->mail->callout)
+			r->verdict = client_their_words(c, "");
 	} else if (too_many(c)) {
 		r->phase = PHASE_NEXT_TIME;
 	} else {
 		r->verdict = client_their_words(c, "");
 		r->phase = PHASE_OUT;
 	}
+}
+
+/* The end of a callout; where it is refused, what comes next begins with another. */
+static void
+on_reset_reply(struct client *c)
+{
+	struct verdict v = client_own_words(c, STATUS_PROTOCOL_TEMP, "the peer did not answer to the recipient", SPAN_NONE);
+
+	settle_all(c, &v);
+	if (c->reply.code / 100 == 3)
+		client_broken(c, "unexpected 3xx reply");
+	c->needs_rset = c->reply.code / 100 != 2;
+	if (c->mail)
+		mail_over(c);
 }
 
 /* Pipelined DATA with nobody accepted gets its reply here too; RFC 2920 3.1:
@@ -311,6 +339,8 @@ transaction_on_envelope(struct client *c)
 		on_mail_reply(c);
 	else if (step == STEP_RCPT)
 		on_rcpt_reply(c, &c->mail->rcpts[rcpt]);
+	else if (c->mail->callout)
+		on_reset_reply(c);
 	else
 		on_data_reply(c);
 	if (c->state != CLIENT_STATE_envelope)

@@ -238,7 +238,7 @@ new_mail(struct run *r, struct span rest)
 
 	r->mail.nrcpts = 0;
 	r->mail.size = 24;
-	r->mail.body8 = r->mail.binary = r->mail.requiretls = r->mail.smtputf8 = r->eightbit = false;
+	r->mail.callout = r->mail.body8 = r->mail.binary = r->mail.requiretls = r->mail.smtputf8 = r->eightbit = false;
 	r->mail.ret = r->mail.by_mode = r->mail.priority = 0;
 	r->mail.envid = SPAN_NONE;
 	word = span_word(&rest);
@@ -263,6 +263,7 @@ new_mail(struct run *r, struct span rest)
 		r->eightbit = r->eightbit || span_eq(word, SPAN("really8"));
 		r->mail.binary = r->mail.binary || span_eq(word, SPAN("binary"));
 		r->mail.requiretls = r->mail.requiretls || span_eq(word, SPAN("requiretls"));
+		r->mail.callout = r->mail.callout || span_eq(word, SPAN("callout"));
 		r->mail.smtputf8 = r->mail.smtputf8 || span_eq(word, SPAN("smtputf8"));
 	}
 }

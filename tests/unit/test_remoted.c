@@ -212,7 +212,10 @@ struct outcome {
 
 static struct outcome got[64]; /* by job id */
 static struct service service;
-static struct channel *queued, *dnsd;
+static struct channel *queued, *dnsd, *routed;
+static struct ipc_callout_answer told; /* the last one; its texts: */
+static char told_text[3][400];
+static unsigned ntold;
 static struct arena conf_arena;
 static unsigned asked; /* of dnsd */
 static bool dns_mute;
@@ -258,6 +261,22 @@ on_deliver_done(struct channel *c, const struct ipc_deliver_done *m)
 #include "ipc/dispatch.h"
 
 static bool
+on_callout_answer(struct channel *c, const struct ipc_callout_answer *m)
+{
+	(void)c;
+	told = *m;
+	(void)span_cstr(m->code, told_text[0], sizeof(told_text[0]));
+	(void)span_cstr(m->peer, told_text[1], sizeof(told_text[1]));
+	(void)span_cstr(m->reply, told_text[2], sizeof(told_text[2]));
+	ntold++;
+	return true;
+}
+
+#define DISPATCH_DEF "ipc/callout.def"
+#define DISPATCH_SIDE CLIENT
+#include "ipc/dispatch.h"
+
+static bool
 on_dns_ask(struct channel *c, const struct ipc_dns_ask *m)
 {
 	asked++;
@@ -291,10 +310,13 @@ channel_gone(struct channel *c, const struct fail *why)
 		queued = NULL;
 	if (c == dnsd)
 		dnsd = NULL;
+	if (c == routed)
+		routed = NULL;
 	channel_free(&c);
 }
 
 static const struct channel_ops queued_ops = { dispatch_deliver, channel_gone, NULL };
+static const struct channel_ops routed_ops = { dispatch_callout, channel_gone, NULL };
 static const struct channel_ops dnsd_ops = { dispatch_dns, channel_gone, NULL };
 
 static struct channel *
@@ -328,6 +350,8 @@ start(const char *text)
 		fail_msg("%s", errors.items[0].text);
 	assert_true(remoted_ops.on_boot(&service, &why));
 	queued = wire(&ipc_channel_deliver, CHANNEL_CLIENT, &queued_ops);
+	routed = wire(&ipc_channel_callout, CHANNEL_CLIENT, &routed_ops);
+	ntold = 0;
 	dnsd = wire(&ipc_channel_dns, CHANNEL_SERVER, &dnsd_ops);
 	memset(got, 0, sizeof(got));
 	asked = 0;
@@ -347,9 +371,11 @@ stop(void)
 
 	pool_close(&r->pool);
 	channel_free(&queued);
-	for (int i = 0; i < 100 && (r->agent.count || r->nsessions); i++)
+	channel_free(&routed);
+	for (int i = 0; i < 100 && (r->agent.count || r->ncallouts || r->nsessions); i++)
 		(void)loop_turn(loop, 20);
 	assert_int_equal(r->agent.count, 0);
+	assert_int_equal(r->ncallouts, 0);
 	assert_int_equal(r->nsessions, 0);
 	for (int i = 0; i < 5; i++)
 		(void)loop_turn(loop, 5);
@@ -854,6 +880,140 @@ test_cancel(void **state)
 	stop();
 }
 
+/* --- callouts ----------------------------------------------------------------------- */
+
+static void
+call(uint64_t id, const char *nexthop, const char *address, const char *sender)
+{
+	unsigned before = ntold;
+
+	assert_true(ipc_send_callout_ask(routed, &(struct ipc_callout_ask){ .id = id, .nexthop = span_str(nexthop), .address = span_str(address), .sender = span_str(sender) }));
+	for (int i = 0; i < 500 && ntold == before; i++)
+		(void)loop_turn(loop, 20);
+	assert_int_equal(ntold, before + 1);
+	assert_int_equal(told.id, id);
+}
+
+static void
+test_callouts(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	call(1, hop_to(&p), "bob@peer.test", "");
+	assert_int_equal(told.outcome, CALLOUT_TAKES);
+	assert_false(told.unreached);
+	assert_string_equal(told_text[0], "2.0.0");
+	assert_non_null(strstr(told_text[1], "[127.0.0.1]:"));
+	assert_string_equal(told_text[2], "250 ok");
+	assert_true(peer_heard(&p, "EHLO us.test\nMAIL FROM:<>\nRCPT TO:<bob@peer.test>\nRSET\n"));
+	p.rcpt = "550 5.1.1 nobody";
+	call(2, hop_to(&p), "eve@peer.test", "probe@us.test");
+	assert_int_equal(told.outcome, CALLOUT_REFUSES);
+	assert_string_equal(told_text[0], "5.1.1");
+	assert_true(peer_heard(&p, "MAIL FROM:<probe@us.test>\nRCPT TO:<eve@peer.test>\nRSET\n"));
+	p.rcpt = "450 4.2.0 greylisted";
+	call(3, hop_to(&p), "joe@peer.test", "");
+	assert_int_equal(told.outcome, CALLOUT_LATER);
+	assert_false(told.unreached);
+	p.rcpt = NULL;
+	p.mail = "550 no bounces";
+	call(4, hop_to(&p), "joe@peer.test", "");
+	assert_int_equal(told.outcome, CALLOUT_LATER);
+	p.mail = NULL;
+	assert_int_equal(p.connections, 1);
+	give(1, hop_to(&p), 1, "x\r\n"); /* a delivery goes over the same connection */
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	assert_true(got[1].reused);
+	assert_int_equal(p.messages, 1);
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_callouts_to_the_dead(void **state)
+{
+	struct peer p, fallback;
+	char text[200], dead[64];
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	(void)snprintf(dead, sizeof(dead), "%s", hop_to(&p));
+	peer_close(&p);
+	peer_open(&fallback, NULL);
+	(void)snprintf(text, sizeof(text), "myhostname = us.test\nsmtp_tls_CAfile =\nsmtp_fallback_relay = %s\n", hop_to(&fallback));
+	service.conf = conf_parse(span_str(text), &conf_arena, &(struct conf_errors){ .n = 0 });
+	remoted_ops.on_reload(&service, NULL);
+	call(1, dead, "bob@peer.test", "");
+	assert_int_equal(told.outcome, CALLOUT_LATER);
+	assert_true(told.unreached);
+	assert_non_null(strstr(told_text[2], "refused"));
+	assert_int_equal(fallback.connections, 0); /* it takes everybody */
+	call(2, "gone.test", "bob@gone.test", "");
+	call(3, "null.test", "bob@null.test", "");
+	assert_int_equal(told.outcome, CALLOUT_REFUSES);
+	assert_string_equal(told_text[0], "5.1.10");
+	call(4, "[bad", "bob@peer.test", "");
+	assert_false(told.unreached);
+	peer_close(&fallback);
+	stop();
+}
+
+static void
+test_routed_dies_and_remoted_stops_amid_callouts(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.rcpt = "250-wait"; /* and no more */
+	for (uint64_t id = 1; id < 6; id++)
+		assert_true(ipc_send_callout_ask(routed, &(struct ipc_callout_ask){ .id = id, .nexthop = span_str(hop_to(&p)), .address = SPAN("bob@peer.test") }));
+	for (int i = 0; i < 100 && !peer_heard(&p, "RCPT"); i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(remoted()->ncallouts, 5);
+	channel_free(&routed);
+	for (int i = 0; i < 100 && remoted()->ncallouts; i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(remoted()->ncallouts, 0);
+	routed = wire(&ipc_channel_callout, CHANNEL_CLIENT, &routed_ops);
+	assert_true(ipc_send_callout_ask(routed, &(struct ipc_callout_ask){ .id = 9, .nexthop = span_str(hop_to(&p)), .address = SPAN("bob@peer.test") }));
+	for (int i = 0; i < 100 && !remoted()->ncallouts; i++)
+		(void)loop_turn(loop, 10);
+	service.stopping = true;
+	remoted_ops.on_stop(&service);
+	assert_int_equal(remoted()->ncallouts, 0);
+	assert_int_equal(ntold, 0);
+	peer_hang_up(&p);
+	service.stopping = false;
+	peer_close(&p);
+	stop();
+}
+
+static void
+test_too_many_callouts(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	start("");
+	peer_open(&p, NULL);
+	p.rcpt = "250-wait";
+	for (uint64_t id = 1; id <= 210; id++)
+		assert_true(ipc_send_callout_ask(routed, &(struct ipc_callout_ask){ .id = id, .nexthop = span_str(hop_to(&p)), .address = SPAN("bob@peer.test") }));
+	for (int i = 0; i < 200 && ntold < 10; i++)
+		(void)loop_turn(loop, 10);
+	assert_int_equal(ntold, 10);
+	assert_int_equal(told.outcome, CALLOUT_LATER);
+	assert_int_equal(remoted()->ncallouts, 200);
+	peer_close(&p);
+	stop();
+}
+
 static void
 test_violations(void **state)
 {
@@ -887,6 +1047,10 @@ main(void)
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_reload_and_fallback),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_callouts),
+		cmocka_unit_test(test_callouts_to_the_dead),
+		cmocka_unit_test(test_routed_dies_and_remoted_stops_amid_callouts),
+		cmocka_unit_test(test_too_many_callouts),
 		cmocka_unit_test(test_violations),
 	};
 

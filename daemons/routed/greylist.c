@@ -2,14 +2,9 @@
 #include "greylist.h"
 
 #include "base/buf.h"
-#include "log/log.h"
 #include "net/netaddr.h"
 
 enum {
-	COMMIT_MS = 1000,
-	BATCH_MAX = 500, /* Berkeley DB locks pages until the end of it */
-	SWEEP_MS = 10 * 60 * 1000,
-	SWEEP_MAX = 2000, /* forgotten in one go */
 	KEY_MAX = 1000,
 	VERSION = 1,
 };
@@ -78,33 +73,6 @@ encode(const struct entry *e, char out[21])
 
 /* ---- the database ---- */
 
-static void
-on_commit(struct timer *t)
-{
-	struct greylist *g = OWNER_OF(t, struct greylist, commit);
-	struct fail why;
-
-	if (!g->batched)
-		return;
-	g->batched = 0;
-	if (!bdb_batch_commit(g->env, &why))
-		log_put(LOG_failure, "greylist: %s", why.text);
-}
-
-static bool
-batch(struct greylist *g, struct fail *why)
-{
-	if (g->batched >= BATCH_MAX)
-		on_commit(&g->commit);
-	if (!g->batched) {
-		if (!bdb_batch_begin(g->env, why))
-			return false;
-		(void)timer_set(&g->commit, COMMIT_MS);
-	}
-	g->batched++;
-	return true;
-}
-
 static bool
 get(struct greylist *g, struct span key, struct entry *e, bool *found, struct fail *why)
 {
@@ -113,7 +81,7 @@ get(struct greylist *g, struct span key, struct entry *e, bool *found, struct fa
 	enum bdb_found f;
 
 	arena_init(&mem, 4096);
-	f = bdb_get(g->db, key, &mem, &value, why);
+	f = memo_get(&g->memo, key, &mem, &value, why);
 	*found = f == BDB_FOUND && decode(value, e);
 	arena_free(&mem);
 	return f != BDB_FAILED;
@@ -125,18 +93,8 @@ put(struct greylist *g, struct span key, const struct entry *e, struct fail *why
 	char value[21];
 
 	encode(e, value);
-	return batch(g, why) && bdb_put(g->db, key, span_of(value, sizeof(value)), why);
+	return memo_put(&g->memo, key, span_of(value, sizeof(value)), false, why);
 }
-
-/* ---- what has been too long ---- */
-
-struct sweep {
-	struct greylist *g;
-	uint64_t now_s;
-	struct arena mem;
-	struct span old[SWEEP_MAX];
-	size_t n;
-};
 
 static uint64_t
 seconds(int64_t ms)
@@ -151,73 +109,18 @@ outdated(const struct greylist *g, const struct entry *e, uint64_t now_s)
 }
 
 static bool
-collect(void *arg, struct span key, struct span value)
+value_outdated(const struct memo *m, struct span value, uint64_t now_s)
 {
-	struct sweep *s = arg;
 	struct entry e;
 
-	if (!decode(value, &e) || outdated(s->g, &e, s->now_s)) {
-		s->old[s->n] = arena_dup(&s->mem, key);
-		s->n += s->old[s->n].n > 0;
-	}
-	return s->n < SWEEP_MAX;
-}
-
-static void
-on_sweep(struct timer *t)
-{
-	struct greylist *g = OWNER_OF(t, struct greylist, sweep);
-	struct sweep s = { .g = g, .now_s = seconds(loop_wall_ms(g->loop)) };
-	struct fail why = { .text = "" };
-	bool ok;
-
-	on_commit(&g->commit);
-	arena_init(&s.mem, (size_t)SWEEP_MAX * (KEY_MAX + 64));
-	ok = bdb_each(g->db, SPAN(""), collect, &s, &why);
-	for (size_t i = 0; ok && i < s.n; i++)
-		ok = batch(g, &why) && bdb_del(g->db, s.old[i], &why);
-	on_commit(&g->commit);
-	if (!ok || !bdb_env_checkpoint(g->env, &why))
-		log_put(LOG_failure, "greylist: %s", why.text);
-	arena_free(&s.mem);
-	(void)timer_set(&g->sweep, SWEEP_MS);
+	return !decode(value, &e) || outdated(OWNER_OF(m, const struct greylist, memo), &e, now_s);
 }
 
 void
 greylist_init(struct greylist *g, struct loop *loop, const struct conf *conf)
 {
-	*g = (struct greylist){ .loop = loop, .conf = conf };
-	timer_init(&g->commit, loop, on_commit);
-	timer_init(&g->sweep, loop, on_sweep);
-}
-
-bool
-greylist_open(struct greylist *g, const char *dir, struct fail *why)
-{
-	if (g->db)
-		return true;
-	if (!bdb_env_open(dir, &g->env, why))
-		return false;
-	if (!bdb_open(g->env, "greylist", BDB_BTREE, &g->db, why)) {
-		bdb_env_close(&g->env);
-		return false;
-	}
-	(void)timer_set(&g->sweep, SWEEP_MS);
-	return true;
-}
-
-void
-greylist_close(struct greylist *g)
-{
-	struct fail why;
-
-	on_commit(&g->commit);
-	timer_stop(&g->commit);
-	timer_stop(&g->sweep);
-	if (g->db)
-		(void)bdb_close(&g->db, &why);
-	if (g->env)
-		bdb_env_close(&g->env);
+	*g = (struct greylist){ .conf = conf };
+	memo_init(&g->memo, loop, "greylist", value_outdated);
 }
 
 /* ---- the question ---- */
@@ -274,7 +177,7 @@ greylist_check(struct greylist *g, struct span client_addr, struct span sender, 
 	buf_init(&triplet, KEY_MAX);
 	buf_putc(&network, 'N');
 	buf_putc(&triplet, 'T');
-	if (g->db && put_network(&network, client_addr)) {
+	if (memo_is_open(&g->memo) && put_network(&network, client_addr)) {
 		(void)put_network(&triplet, client_addr);
 		put_lower(&triplet, sender);
 		put_lower(&triplet, recipient);

@@ -12,17 +12,11 @@
 #define ROUTED_GREYLIST_H
 
 #include "conf/conf.h"
-#include "sys/loop.h"
-#include "table/bdb.h"
+#include "memo.h"
 
 struct greylist {
-	struct loop *loop;
+	struct memo memo; /* while it is not open nobody is put off */
 	const struct conf *conf;
-	struct bdb_env *env; /* NULL while it cannot be opened: nobody is put off */
-	struct bdb *db;
-	unsigned batched; /* puts that are not durable yet */
-	struct timer commit;
-	struct timer sweep;
 };
 
 enum greylist_verdict {
@@ -33,10 +27,8 @@ enum greylist_verdict {
 	GREYLIST_UNABLE,  /* the database fails: mail goes on */
 };
 
-/* dir exists and is ours. g->conf is the owner's to change at a reload. */
+/* g->conf is the owner's to change at a reload, g->memo to open and close. */
 void greylist_init(struct greylist *g, struct loop *loop, const struct conf *conf);
-bool greylist_open(struct greylist *g, const char *dir, struct fail *why);
-void greylist_close(struct greylist *g);
 
 enum greylist_verdict greylist_check(struct greylist *g, struct span client_addr, struct span sender, struct span recipient,
     int64_t now_s, int64_t *waited_s, struct fail *why);

@@ -3,12 +3,10 @@
 
 #include "tlsmap.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static void
 on_table_event(void *arg, const char *text)
@@ -54,9 +52,9 @@ configure_strangers(struct routed *d)
 		log_put(LOG_failure, "out of memory: no DNS lists are asked");
 	d->greylist.conf = conf;
 	if (!conf->smtpd_greylist)
-		greylist_close(&d->greylist);
-	else if ((mkdir(d->greylist_dir, 0700) < 0 && errno != EEXIST) || !greylist_open(&d->greylist, d->greylist_dir, &why))
-		log_put(LOG_failure, "%s cannot be used, nobody is put off: %s", d->greylist_dir, errno && !why.text[0] ? strerror(errno) : why.text);
+		memo_close(&d->greylist.memo);
+	else if (!memo_open(&d->greylist.memo, d->greylist_dir, &why))
+		log_put(LOG_failure, "%s cannot be used, nobody is put off: %s", d->greylist_dir, why.text);
 }
 
 static void
@@ -141,7 +139,7 @@ on_stop(struct service *s)
 
 	request_drop_all(d);
 	repute_free(&d->repute);
-	greylist_close(&d->greylist);
+	memo_close(&d->greylist.memo);
 	users_free(&d->users);
 	rates_free(&d->rates);
 	full_free(&d->full);

@@ -31,6 +31,9 @@ enum tlspolicy_result { TLSPOLICY_FOUND, TLSPOLICY_NONE, TLSPOLICY_FAILED };
 /* callout_answer.outcome */
 enum callout_outcome { CALLOUT_TAKES, CALLOUT_LATER, CALLOUT_REFUSES };
 
+/* What is wanted of the addresses that callouts were made for: FIELD(route_admin, verify, verb). */
+enum verify_verb { VERIFY_SHOW, VERIFY_ASK, VERIFY_LIST, VERIFY_FORGET };
+
 /* What is to be done about a time by which to deliver (RFC 2852 4); NOTIFY or RETURN, and TRACE with either. */
 enum by_mode { BY_NOTIFY = 1, BY_RETURN = 2, BY_TRACE = 4 };
 

@@ -29,6 +29,7 @@ struct inquirer {
 	struct list unsent;      /* waiting for one */
 	struct map sent;         /* by id */
 	uint64_t last_id;
+	void *arg; /* its owner's */
 };
 
 void inquirer_init(struct inquirer *i, const struct inquiry_ops *ops);

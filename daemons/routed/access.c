@@ -231,6 +231,20 @@ do_prepend(struct check *c, const struct stage *at, struct span rest)
 }
 
 static void
+do_verify_sender(struct check *c, const struct stage *at, struct span rest)
+{
+	(void)at, (void)rest;
+	c->v->verify_sender = true;
+}
+
+static void
+do_verify_recipient(struct check *c, const struct stage *at, struct span rest)
+{
+	(void)at, (void)rest;
+	c->v->verify_recipient = true;
+}
+
+static void
 do_warn(struct check *c, const struct stage *at, struct span rest)
 {
 	(void)at, (void)rest;

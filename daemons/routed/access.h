@@ -26,6 +26,7 @@ struct access_verdict {
 	unsigned reply;       /* its reply code when the value gave one, else 0 */
 	struct span text;     /* to tell the client; empty for the row's */
 	bool hold, discard;
+	bool verify_sender, verify_recipient; /* by callout */
 	bool note;            /* the log shall say why though nothing was refused */
 	bool broken;          /* a value nobody can obey: refused for now */
 	struct span redirect; /* an address, or empty */

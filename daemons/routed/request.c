@@ -4,43 +4,24 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access.h"
-#include "routed.h"
 #include "mail/status.h"
+#include "request.h"
 
 enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000, ACCESS_MEMORY = 8 * 1024 * 1024 };
-
-enum request_kind { REQUEST_RCPT, REQUEST_ROUTE, REQUEST_EXPLAIN };
-
-struct request {
-	struct list node; /* of the client */
-	struct client *client;
-	enum request_kind kind;
-	struct access_verdict access; /* rcpt: texts in access_mem */
-	struct arena access_mem;
-	uint64_t id;
-	struct route_question question; /* its texts are in `text` */
-	struct route_job *job;
-	struct users_question user;
-	struct repute_question repute;
-	const struct route_target *unsent;
-	bool replying; /* targets are being sent */
-	bool failing;  /* explain: some target does not work */
-	unsigned lines;
-	struct span client_addr; /* rcpt */
-	char text[]; /* address, sender, client_addr */
-};
 
 static void
 request_free(struct request *r)
 {
 	users_drop(&r->client->daemon->users, &r->user);
 	repute_drop(&r->repute);
+	verify_drop(&r->client->daemon->verify, &r->verify);
+	route_free(&r->way);
 	list_remove(&r->node);
 	route_free(&r->job);
 	arena_free(&r->access_mem);
@@ -59,8 +40,8 @@ one_line(struct span s, size_t max, struct buf *out)
 
 /* ---- include files ---- */
 
-static bool
-include_read(void *arg, struct span path, struct arena *arena, struct span *text, struct fail *why)
+bool
+request_include(void *arg, struct span path, struct arena *arena, struct span *text, struct fail *why)
 {
 	char name[B_PATH];
 	struct stat st;
@@ -88,15 +69,28 @@ include_read(void *arg, struct span path, struct arena *arena, struct span *text
 
 /* ---- replies ---- */
 
-/* A refusal by an access rule, or else what the route says, with what the rules want done. */
+/* Which rules decided, and what callouts told. */
 static void
-reply_rcpt(struct request *r)
+put_why(const struct request *r, bool taken, struct buf *out)
+{
+	const struct access_verdict *a = &r->access;
+	struct span by = a->status || (taken && a->note) ? a->why : route_why(r->job);
+
+	buf_init(out, 2 * B_REPLY);
+	buf_put(out, span_sub(by, 0, B_REPLY - r->verified.n));
+	if (taken)
+		buf_put(out, r->verified);
+}
+
+/* A refusal by an access rule, or else what the route says, with what the rules want done. */
+void
+request_reply(struct request *r)
 {
 	const struct access_verdict *a = &r->access;
 	struct span text = a->text;
 	unsigned status = a->status ? a->status : route_verdict(r->job, &text);
 	bool taken = status_get(status)->class == FAIL_NONE;
-	struct buf clean, why;
+	struct buf clean, why, line;
 	struct ipc_rcpt_answer m = { .id = r->id, .status = (uint16_t)status, .reply = (uint16_t)a->reply };
 
 	if (taken) {
@@ -106,11 +100,13 @@ reply_rcpt(struct request *r)
 		m.redirect = a->redirect;
 		m.prepend = a->prepend;
 	}
+	put_why(r, taken, &why);
 	m.text = one_line(text, 500, &clean);
-	m.why = one_line(a->status || (taken && a->note) ? a->why : route_why(r->job), B_REPLY, &why);
+	m.why = one_line(buf_span(&why), B_REPLY, &line);
 	(void)ipc_send_rcpt_answer(r->client->channel, &m);
 	buf_free(&clean);
 	buf_free(&why);
+	buf_free(&line);
 	r->client->daemon->checked++;
 	request_free(r);
 }
@@ -162,6 +158,19 @@ send_line(struct request *r, unsigned depth, bool target, struct span nexthop, s
 	buf_free(&clean);
 }
 
+void
+request_say(struct request *r, struct span text)
+{
+	send_line(r, 0, false, SPAN_NONE, text);
+}
+
+void
+request_done(struct request *r, bool ok, struct span text)
+{
+	(void)ipc_send_route_admin_done(r->client->channel, &(struct ipc_route_admin_done){ .id = r->id, .ok = ok, .text = text });
+	request_free(r);
+}
+
 static void
 explain_step(void *arg, unsigned depth, struct span text)
 {
@@ -203,96 +212,10 @@ explain_target(struct request *r, const struct route_target *t)
 static void
 reply_explain(struct request *r)
 {
-	struct ipc_route_admin_done done = { .id = r->id };
-
 	for (; r->unsent; r->unsent = r->unsent->next)
 		explain_target(r, r->unsent);
-	done.ok = !r->failing;
-	done.text = r->failing ? SPAN("mail for this address would be refused or put off")
-	    : r->lines > EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
-	(void)ipc_send_route_admin_done(r->client->channel, &done);
-	request_free(r);
-}
-
-/* ---- strangers: neither ours, nor let pass by a rule ---- */
-
-static void
-prepend(struct request *r, struct span field)
-{
-	r->access.prepend = r->access.prepend.n ? arena_printf(&r->access_mem, "%.*s%.*s", SPAN_ARG(r->access.prepend), SPAN_ARG(field)) : field;
-}
-
-static void
-refuse_stranger(struct request *r, unsigned status, struct span text, struct span why)
-{
-	r->access.status = status;
-	r->access.text = text;
-	r->access.why = why;
-}
-
-static void
-greylist(struct request *r)
-{
-	struct routed *d = r->client->daemon;
-	const struct conf *conf = d->service->conf;
-	int64_t waited_s;
-	struct fail why;
-
-	if (!conf->smtpd_greylist)
-		return;
-	switch (greylist_check(&d->greylist, r->client_addr, r->question.sender, r->question.address,
-	    loop_wall_ms(d->service->loop) / 1000, &waited_s, &why)) {
-	case GREYLIST_WAIT:
-		refuse_stranger(r, STATUS_GREYLISTED, SPAN_NONE, SPAN("smtpd_greylist: the first attempts of this sender, network and recipient"));
-		break;
-	case GREYLIST_PASSED:
-		prepend(r, arena_printf(&r->access_mem, "X-Greylist: delayed %" PRId64 " seconds by greylisting at %.*s\r\n", waited_s,
-		    SPAN_ARG(conf->myhostname)));
-		break;
-	case GREYLIST_KNOWN:
-	case GREYLIST_NETWORK:
-		prepend(r, arena_printf(&r->access_mem, "X-Greylist: whitelisted, not delayed by greylisting at %.*s\r\n", SPAN_ARG(conf->myhostname)));
-		break;
-	case GREYLIST_UNABLE:
-		if (why.text[0])
-			log_put(LOG_failure, "greylist: %s", why.text);
-		break;
-	}
-}
-
-static void
-judged(struct request *r, const struct repute_answer *a)
-{
-	const struct conf *conf = r->client->daemon->service->conf;
-
-	if (a->score > 0 && (uint64_t)a->score >= conf->smtpd_dnsbl_threshold)
-		refuse_stranger(r, STATUS_DENIED, arena_printf(&r->access_mem, "Client host [%.*s] blocked by %.*s", SPAN_ARG(r->client_addr),
-		    SPAN_ARG(a->hits)), arena_printf(&r->access_mem, "smtpd_dnsbl_sites: %.*s = %d", SPAN_ARG(a->hits), a->score));
-	else if (a->score >= 0)
-		greylist(r);
-	reply_rcpt(r);
-}
-
-static void
-on_repute(struct repute_question *q, const struct repute_answer *a)
-{
-	judged(OWNER_OF(q, struct request, repute), a);
-}
-
-/* Once the recipient is known to be good. */
-static void
-judge(struct request *r)
-{
-	static const struct repute_answer friend = { .score = -1 };
-	struct repute_answer a;
-	struct span text;
-
-	if (status_get(route_verdict(r->job, &text))->class != FAIL_NONE)
-		reply_rcpt(r);
-	else if (r->question.may_relay || r->access.permit)
-		judged(r, &friend);
-	else if (repute_ask(&r->client->daemon->repute, &r->repute, r->client_addr, &a))
-		judged(r, &a);
+	request_done(r, !r->failing, r->failing ? SPAN("mail for this address would be refused or put off")
+	    : r->lines > EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN(""));
 }
 
 /* ---- life ---- */
@@ -302,7 +225,7 @@ static void on_user(struct users_question *q, const struct route_user *user);
 static bool
 begin(struct request *r)
 {
-	struct route_job_ops ops = { include_read, r->kind == REQUEST_EXPLAIN ? explain_step : NULL, r };
+	struct route_job_ops ops = { request_include, r->kind == REQUEST_EXPLAIN ? explain_step : NULL, r };
 
 	r->job = route_new(r->client->daemon->rules, &r->question, &ops);
 	return r->job != NULL;
@@ -335,7 +258,9 @@ go_on(struct request *r)
 	r->replying = true;
 	r->unsent = r->kind == REQUEST_RCPT ? NULL : route_targets(r->job);
 	if (r->kind == REQUEST_RCPT)
-		judge(r);
+		vet(r);
+	else if (r->kind == REQUEST_VERIFY)
+		vet_address(r);
 	else if (r->kind == REQUEST_ROUTE)
 		reply_route(r);
 	else
@@ -347,6 +272,10 @@ on_user(struct users_question *q, const struct route_user *user)
 {
 	struct request *r = OWNER_OF(q, struct request, user);
 
+	if (r->way) {
+		vet_on_user(r, user);
+		return;
+	}
 	answer_user(r, user);
 	go_on(r);
 }
@@ -371,7 +300,7 @@ request_new(struct client *cl, enum request_kind kind, uint64_t id, const struct
 	if (client_addr.n > 0)
 		memcpy(r->text + q->address.n + q->sender.n, client_addr.p, client_addr.n);
 	r->client_addr = span_of(r->text + q->address.n + q->sender.n, client_addr.n);
-	r->repute.on_answer = on_repute;
+	vet_init(r);
 	r->question.address = span_of(r->text, q->address.n);
 	r->question.sender = span_of(r->text + q->address.n, q->sender.n);
 	list_push(&cl->requests, &r->node);
@@ -435,12 +364,13 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 	r = request_new(cl, REQUEST_RCPT, m->id, &q, m->client_addr);
 	if (!r)
 		return ipc_send_rcpt_answer(c, &busy);
+	r->vrfy = m->about == RCPT_VRFY;
 	access_check(cl->daemon->rules, &(struct access_question){ m->client_addr, m->client_name, m->helo, m->sasl_user,
 	    m->sender, m->address }, &r->access_mem, &r->access);
 	if (r->access.broken)
 		log_put(LOG_table, "not a value an access table can have: %.*s", SPAN_ARG(r->access.why));
 	if (r->access.status) {
-		reply_rcpt(r);
+		request_reply(r);
 		return true;
 	}
 	return request_run(r) || ipc_send_rcpt_answer(c, &busy);
@@ -474,6 +404,79 @@ on_route_admin_explain(struct channel *c, const struct ipc_route_admin_explain *
 	struct ipc_route_admin_done done = { .id = m->id, .text = SPAN("out of memory") };
 
 	return request_start(client_of(c), REQUEST_EXPLAIN, m->id, &q) || ipc_send_route_admin_done(c, &done);
+}
+
+/* ---- what callouts have told ---- */
+
+struct listing {
+	struct channel *c;
+	uint64_t id;
+	unsigned lines;
+};
+
+static bool
+list_known(void *arg, const struct verify_known *k)
+{
+	static const char *const words[] = { [CALLOUT_TAKES] = "taken", [CALLOUT_LATER] = "unknown", [CALLOUT_REFUSES] = "refused" };
+	struct listing *l = arg;
+	struct buf b, clean;
+
+	buf_init(&b, 2 * B_REPLY);
+	buf_printf(&b, "%.*s %s by %.*s: %.*s (%" PRId64 " seconds ago, ", SPAN_ARG(k->address), words[k->answer.outcome],
+	    SPAN_ARG(k->answer.peer.n ? k->answer.peer : k->nexthop), SPAN_ARG(k->answer.reply), k->answer.age_s);
+	if (k->left_s > 0)
+		buf_printf(&b, "for %" PRId64 " more)", k->left_s);
+	else
+		buf_puts(&b, "counts no more)");
+	(void)ipc_send_route_admin_line(l->c, &(struct ipc_route_admin_line){ .id = l->id, .text = one_line(buf_span(&b), B_REPLY, &clean) });
+	buf_free(&b);
+	buf_free(&clean);
+	return ++l->lines < EXPLAIN_LINES_MAX;
+}
+
+static bool
+reply_listing(struct client *cl, const struct ipc_route_admin_verify *m)
+{
+	struct listing l = { cl->channel, m->id, 0 };
+	struct ipc_route_admin_done done = { .id = m->id };
+	struct fail why = { .text = "" };
+
+	done.ok = verify_each(&cl->daemon->verify, m->address, list_known, &l, &why);
+	done.text = !done.ok ? fail_text(&why) : l.lines >= EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
+	return ipc_send_route_admin_done(cl->channel, &done);
+}
+
+static bool
+reply_forgotten(struct client *cl, const struct ipc_route_admin_verify *m)
+{
+	struct ipc_route_admin_done done = { .id = m->id };
+	struct fail why = { .text = "" };
+	char text[64];
+	size_t n;
+
+	done.ok = verify_forget(&cl->daemon->verify, m->address, &n, &why);
+	(void)snprintf(text, sizeof(text), "%zu forgotten", n);
+	done.text = done.ok ? span_str(text) : fail_text(&why);
+	return ipc_send_route_admin_done(cl->channel, &done);
+}
+
+static bool
+on_route_admin_verify(struct channel *c, const struct ipc_route_admin_verify *m)
+{
+	struct client *cl = client_of(c);
+	struct route_question q = { ROUTE_RESOLVE, m->address, verify_sender(cl->daemon->service->conf), true, true };
+	struct ipc_route_admin_done busy = { .id = m->id, .text = SPAN("out of memory") };
+	struct request *r;
+
+	if (m->verb == VERIFY_LIST)
+		return reply_listing(cl, m);
+	if (m->verb == VERIFY_FORGET)
+		return reply_forgotten(cl, m);
+	r = request_new(cl, REQUEST_VERIFY, m->id, &q, SPAN_NONE);
+	if (!r)
+		return ipc_send_route_admin_done(c, &busy);
+	r->fresh = m->verb == VERIFY_ASK;
+	return request_run(r) || ipc_send_route_admin_done(c, &busy);
 }
 
 static bool
@@ -564,6 +567,11 @@ request_restart_all(struct routed *d)
 		LIST_EACH(&cl->requests, it) {
 			struct request *r = OWNER_OF(it, struct request, node);
 
+			if (r->way) {
+				users_drop(&d->users, &r->user);
+				vet_again(r);
+				continue;
+			}
 			if (r->replying)
 				continue;
 			users_drop(&d->users, &r->user);

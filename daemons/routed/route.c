@@ -80,6 +80,7 @@ job_target(struct route_job *job, const struct node *node, enum route_agent agen
 	t->agent = agent;
 	t->address = node ? arena_dup(&job->arena, address_text(&node->address)) : job->q.address;
 	t->sender = node ? node->sender : SPAN("");
+	t->relay = node && node->class == CLASS_RELAY;
 	*job->last = t;
 	job->last = &t->next;
 	job->ntargets++;
@@ -223,6 +224,18 @@ bare_postmaster(const struct route_job *job)
 	return span_caseeq(job->q.address, SPAN("postmaster"));
 }
 
+/* Whom hosts that verify our callouts' sender ask for: it exists, and has no mailbox. True if it settled the node. */
+static bool
+sender_of_callouts(struct route_job *job, struct node *node)
+{
+	if (node->class == CLASS_REMOTE || !span_caseeq(address_text(&node->address), job->conf->address_verify_sender))
+		return false;
+	job_explain(job, node, "it is the sender of callouts (address_verify_sender): thrown away");
+	if (!job_settle(job, STATUS_RECIPIENT_OK, SPAN("")))
+		(void)job_target(job, node, ROUTE_DISCARD);
+	return true;
+}
+
 static void
 start_node(struct route_job *job, struct node *node)
 {
@@ -247,6 +260,8 @@ start_node(struct route_job *job, struct node *node)
 		(void)job_settle(job, STATUS_RELAY_DENIED, SPAN(""));
 		return;
 	}
+	if (sender_of_callouts(job, node))
+		return;
 	if (!node->no_virtual && expand_virtual(job, node, &p))
 		return;
 	if (deliver_override(job, node, &p))

@@ -3,6 +3,7 @@
  * route: one recipient to what shall become of it.
  *
  * The order, for each address that comes up:
+ *   0. address_verify_sender, if its domain is ours: exists, is thrown away
  *   1. virtual_alias_maps: user+ext@domain, user@domain, user (local domains
  *      only), @domain; what it gives is resolved again
  *   2. the domain's class: mydestination, virtual_alias_domains,
@@ -40,6 +41,7 @@ struct route_target {
 	uint32_t uid, gid;
 	uint64_t quota, messages; /* local: the user's limits, 0 for none */
 	unsigned status; /* of status.def */
+	bool relay;      /* the address is in a relay domain */
 };
 
 /* What the user database says. */

@@ -37,6 +37,7 @@ on_boot(struct service *s, struct fail *why)
 	arena_init(&d->paths, 1024 * 1024);
 	repute_init(&d->repute, s->loop);
 	greylist_init(&d->greylist, s->loop, s->conf);
+	verify_init(&d->verify, s->loop, s->conf);
 	d->rules = read_rules(d, why);
 	return d->rules != NULL;
 }
@@ -55,6 +56,7 @@ configure_strangers(struct routed *d)
 		memo_close(&d->greylist.memo);
 	else if (!memo_open(&d->greylist.memo, d->greylist_dir, &why))
 		log_put(LOG_failure, "%s cannot be used, nobody is put off: %s", d->greylist_dir, why.text);
+	verify_configure(&d->verify, conf, d->verify_dir);
 }
 
 static void
@@ -67,6 +69,7 @@ on_sandbox(struct service *s, struct sandbox *walls)
 		walls->read[i] = d->readable[i];
 	walls->write[0] = d->data;
 	(void)snprintf(d->greylist_dir, sizeof(d->greylist_dir), "%s/greylist", d->data);
+	(void)snprintf(d->verify_dir, sizeof(d->verify_dir), "%s/verify", d->data);
 }
 
 static bool
@@ -140,6 +143,7 @@ on_stop(struct service *s)
 	request_drop_all(d);
 	repute_free(&d->repute);
 	memo_close(&d->greylist.memo);
+	verify_free(&d->verify);
 	users_free(&d->users);
 	rates_free(&d->rates);
 	full_free(&d->full);
@@ -168,6 +172,15 @@ on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 	inquirer_open(&d->repute.dns, c);
 }
 
+static void
+on_callout_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct routed *d = s->state;
+
+	(void)peer;
+	callouts_open(&d->verify.callouts, c, instance);
+}
+
 static const struct service_channel channels[] = {
 	{ &ipc_channel_rcpt, CHANNEL_SERVER, &request_rcpt_ops, request_client_open },
 	{ &ipc_channel_route, CHANNEL_SERVER, &request_route_ops, request_client_open },
@@ -175,6 +188,7 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_tlspolicy, CHANNEL_SERVER, &tlsmap_ops, tlsmap_open },
 	{ &ipc_channel_users, CHANNEL_CLIENT, &users_ops, on_users_open },
 	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
+	{ &ipc_channel_callout, CHANNEL_CLIENT, &callout_channel_ops, on_callout_open },
 };
 
 const struct service_ops routed_ops = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * routed: answers smtpd (rcpt), queued (route) and mailctl (route_admin) by
- * the rules of route.h; asks authd (users) and dnsd (lists of clients).  Sees
+ * the rules of route.h; asks authd (users), dnsd (lists of clients) and remoted (callouts).  Sees
  * no mail content, no network.
  */
 #ifndef ROUTED_ROUTED_H
@@ -15,6 +15,7 @@
 #include "route.h"
 #include "service/service.h"
 #include "users.h"
+#include "verify.h"
 
 /* A peer that asks. */
 struct client {
@@ -30,12 +31,13 @@ struct routed {
 	struct users users;
 	struct repute repute;
 	struct greylist greylist;
+	struct verify verify;
 	struct full full;
 	struct rates rates;
 	struct list clients;
 	struct arena paths; /* of the sandbox */
 	const char *readable[SANDBOX_PATHS];
-	char data[B_PATH], greylist_dir[B_PATH + 16];
+	char data[B_PATH], greylist_dir[B_PATH + 16], verify_dir[B_PATH + 16];
 	uint64_t checked, resolved; /* requests answered */
 };
 

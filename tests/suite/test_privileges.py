@@ -25,7 +25,7 @@ with open(TOP + "/daemons/maild/processes.def") as table:
         elif m:
             SERVES[m.group(2).replace("CONF_SERVICE_", "").lower()] = m.group(3)
 # Below the instance's directory: who may have what open, for good.
-FILES = {"queued": ("queue", "data/queued"), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",), "stsd": ("data/stsd",),
+FILES = {"queued": ("queue",), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",), "stsd": ("data/stsd",),
          "mailboxd": ("mail/example.test/bob",), "deliverd": ("mail",), "maild": ("sock/maild.pid", "log")}
 CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
@@ -234,7 +234,7 @@ def test_every_daemon_says_that_its_walls_stand():
 
 
 def test_private_files_are_closed_to_others():
-    for path in ("queue", "data/authd", "data/queued"):
+    for path in ("queue", "data/authd", "data/routed"):
         expect(os.stat(os.path.join(suite.dir, path)).st_mode & 0o077, 0, path)
     for name in ("suite_admin", "queue_admin", "user_admin", "route_admin", "mailbox_admin"):
         expect(os.stat(os.path.join(suite.dir, "sock", name)).st_mode & 0o077, 0, name)

@@ -142,6 +142,19 @@ senders_belong_to_logins(void **state)
 }
 
 static void
+verifying_is_wished_for_and_the_rest_is_asked(void **state)
+{
+	(void)state;
+	configure("smtpd_client_access_maps = inline:{192.0=reject_unverified_sender}\n"
+		  "smtpd_recipient_access_maps = inline:{example.org=REJECT_UNVERIFIED_RECIPIENT}\n");
+	(void)check();
+	assert_true(got.verify_sender && got.verify_recipient);
+	assert_false(got.permit || got.status || got.note || got.broken);
+	configure("smtpd_client_access_maps = inline:{192.0=REJECT_UNVERIFIED_SENDER}\nsmtpd_sender_access_maps = inline:{.NET=REJECT}\n");
+	refused(STATUS_DENIED, 0, "Sender address rejected: Access denied");
+}
+
+static void
 the_address_is_asked_before_the_name(void **state)
 {
 	(void)state;
@@ -305,7 +318,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(without_tables_nothing_is_said),
 		T(every_key_of_a_client_is_looked_up),
-		T(senders_belong_to_logins), T(the_address_is_asked_before_the_name),
+		T(senders_belong_to_logins), T(the_address_is_asked_before_the_name), T(verifying_is_wished_for_and_the_rest_is_asked),
 		T(networks_of_ipv6_clients),
 		T(every_key_of_a_sender_is_looked_up),
 		T(the_null_sender_has_a_key),

@@ -20,7 +20,9 @@
 static char dir[] = "/tmp/test_routed.XXXXXX";
 static struct arena arena;
 static struct service service;
-static struct channel *rcpt, *route, *admin, *authd;
+static struct channel *rcpt, *route, *admin, *authd, *remoted;
+static uint64_t callout;
+static char called[700];
 static char got[60000];
 static unsigned asked, targets;
 static bool mute;
@@ -42,6 +44,17 @@ on_rcpt_answer(struct channel *c, const struct ipc_rcpt_answer *m)
 {
 	(void)c;
 	say("%u:%s ", (unsigned)m->id, status_get(m->status)->code);
+	if (remoted)
+		say("%u %.*s|%.*s;", m->reply, SPAN_ARG(m->text), SPAN_ARG(m->why));
+	return true;
+}
+
+static bool
+on_callout_ask(struct channel *c, const struct ipc_callout_ask *m)
+{
+	(void)c;
+	callout = m->id;
+	snprintf(called, sizeof(called), "%.*s %.*s <%.*s>", SPAN_ARG(m->nexthop), SPAN_ARG(m->address), SPAN_ARG(m->sender));
 	return true;
 }
 
@@ -103,6 +116,9 @@ on_users_ask(struct channel *c, const struct ipc_users_ask *m)
 #define DISPATCH_DEF "ipc/users.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
+#define DISPATCH_DEF "ipc/callout.def"
+#define DISPATCH_SIDE SERVER
+#include "ipc/dispatch.h"
 
 static void
 on_closed(struct channel *c, const struct fail *why)
@@ -114,7 +130,8 @@ on_closed(struct channel *c, const struct fail *why)
 static const struct channel_ops rcpt_ops = { dispatch_rcpt, on_closed, NULL }, route_ops = { dispatch_route,
     on_closed, NULL },
 				admin_ops = { dispatch_route_admin, on_closed, NULL }, authd_ops = { dispatch_users,
-				    on_closed, NULL };
+				    on_closed, NULL },
+				remoted_ops = { dispatch_callout, on_closed, NULL };
 
 /* Opens the daemon's end of a channel and gives ours. */
 static struct channel *
@@ -183,6 +200,8 @@ teardown(void **state)
 	channel_free(&admin);
 	if (authd)
 		channel_free(&authd);
+	if (remoted)
+		channel_free(&remoted);
 	loop_free(&service.loop);
 	arena_free(&arena);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
@@ -355,6 +374,152 @@ a_reload_restarts_what_waits(void **state)
 	assert_string_equal(got, "1:2.1.5 ");
 }
 
+/* ---- callouts ---- */
+
+static void
+with_callouts(const char *conf)
+{
+	char all[2000];
+
+	snprintf(all, sizeof(all), "alias_maps = inline:{postmaster=alice}\nrelay_domains = relay.example\ntransport_maps = inline:{relay.example=smtp:[10.0.0.1]}\n%s", conf);
+	service.conf = conf_of(all);
+	((struct routed *)service.state)->readable[0] = "/";
+	snprintf(((struct routed *)service.state)->verify_dir, sizeof(((struct routed *)service.state)->verify_dir), "%s/verify", dir);
+	routed_ops.on_reload(&service, NULL);
+	remoted = wire(&ipc_channel_callout, CHANNEL_SERVER, &remoted_ops);
+	called[0] = '\0';
+}
+
+static void
+answer(enum callout_outcome outcome, const char *code, const char *reply)
+{
+	struct ipc_callout_answer a = { .id = callout, .outcome = (uint8_t)outcome, .code = span_str(code), .peer = SPAN("mx[10.0.0.1]:25"), .reply = span_str(reply) };
+
+	assert_true(ipc_send_callout_answer(remoted, &a));
+	got[0] = called[0] = '\0';
+	turns(5);
+}
+
+static void
+ask(uint64_t id, const char *address, const char *sender, bool may_relay)
+{
+	struct ipc_rcpt_ask m = { .id = id, .address = span_str(address), .sender = span_str(sender), .client_addr = SPAN("192.0.2.1"), .may_relay = may_relay };
+
+	got[0] = '\0';
+	assert_true(ipc_send_rcpt_ask(rcpt, &m));
+	turns(6);
+}
+
+static void
+relay_recipients_are_verified(void **state)
+{
+	(void)state;
+	with_callouts("smtpd_verify_relay_recipients = yes\n");
+	ask(1, "bob@relay.example", "s@far.example", false);
+	assert_string_equal(got, "");
+	assert_string_equal(called, "[10.0.0.1] bob@relay.example <>");
+	answer(CALLOUT_TAKES, "2.1.5", "250 ok");
+	assert_non_null(strstr(got, "1:2.1.5 0 |bob@relay.example: relay.example is a relay domain"));
+	assert_non_null(strstr(got, "; callout for bob@relay.example: mx[10.0.0.1]:25 says 250 ok (asked now);"));
+	ask(2, "eve@relay.example", "s@far.example", false);
+	answer(CALLOUT_REFUSES, "5.1.1", "550 5.1.1 no eve");
+	assert_string_equal(got, "2:5.1.1 550 Recipient address rejected: undeliverable: 550 5.1.1 no eve|"
+				 "callout for eve@relay.example: mx[10.0.0.1]:25 says 550 5.1.1 no eve (asked now);");
+	ask(3, "joe@relay.example", "s@far.example", false);
+	answer(CALLOUT_LATER, "4.2.1", "450 4.2.1 not now");
+	assert_string_equal(got, "3:4.1.1 450 Recipient address cannot be verified now, try again later|"
+				 "callout for joe@relay.example: mx[10.0.0.1]:25 says 450 4.2.1 not now (asked now);");
+	ask(4, "eve@relay.example", "s@far.example", false);
+	assert_non_null(strstr(got, "4:5.1.1 550 "));
+	ask(5, "new@relay.example", "s@far.example", true); /* ours are not made to wait */
+	assert_non_null(strstr(got, "5:2.1.5 "));
+	ask(6, "alice@example.org", "s@far.example", false); /* a mailbox here */
+	assert_non_null(strstr(got, "6:2.1.5 "));
+	assert_string_equal(called, "");
+}
+
+static void
+an_access_rule_has_addresses_verified(void **state)
+{
+	(void)state;
+	with_callouts("address_verify_sender = probe@example.org\nunverified_recipient_reject_code = 450\nunverified_sender_reject_reason = no way back to you\n"
+		      "virtual_alias_maps = inline:{friend@example.org=bob@relay.example, many@example.org={bob@relay.example, eve@relay.example}}\n"
+		      "smtpd_recipient_access_maps = inline:{relay.example=REJECT_UNVERIFIED_RECIPIENT, example.org=reject_unverified_recipient}\n"
+		      "smtpd_sender_access_maps = inline:{far.example=reject_unverified_sender, example.org=reject_unverified_sender}\n");
+	ask(1, "bob@relay.example", "s@far.example", true);
+	assert_string_equal(called, "far.example s@far.example <probe@example.org>"); /* the sender first */
+	answer(CALLOUT_TAKES, "2.1.5", "250 ok");
+	assert_string_equal(called, "[10.0.0.1] bob@relay.example <probe@example.org>");
+	answer(CALLOUT_REFUSES, "5.1.1", "550 5.1.1 no");
+	assert_non_null(strstr(got, "1:4.1.1 450 Recipient address rejected: undeliverable: 550 5.1.1 no|smtpd_sender_access_maps"));
+	ask(2, "alice@example.org", "x@far.example", false);
+	answer(CALLOUT_REFUSES, "5.1.1", "550 5.1.1 no");
+	assert_non_null(strstr(got, "2:5.1.7 550 no way back to you|"));
+	ask(3, "alice@example.org", "nobody@example.org", true); /* known without a callout */
+	assert_non_null(strstr(got, "3:5.1.7 550 "));
+	ask(4, "alice@example.org", "alice@example.org", true);
+	assert_non_null(strstr(got, "4:2.1.5 "));
+	ask(5, "probe@example.org", "probe@example.org", false); /* two hosts that verify each other come to an end */
+	assert_non_null(strstr(got, "5:2.1.5 "));
+	ask(6, "alice@example.org", "", false);
+	assert_non_null(strstr(got, "6:2.1.5 "));
+	assert_string_equal(called, "");
+	ask(7, "friend@example.org", "", false); /* behind an alias */
+	assert_non_null(strstr(got, "7:4.1.1 450 "));
+	ask(8, "many@example.org", "", false);
+	assert_non_null(strstr(got, "8:2.1.5 "));
+	assert_string_equal(called, "");
+}
+
+static void
+mailctl_verifies(void **state)
+{
+	struct ipc_route_admin_verify m = { .id = 1, .address = SPAN("bob@relay.example") };
+
+	(void)state;
+	with_callouts("");
+	assert_true(ipc_send_route_admin_verify(admin, &m));
+	turns(5);
+	assert_string_equal(called, "[10.0.0.1] bob@relay.example <>");
+	answer(CALLOUT_TAKES, "2.1.5", "250 ok");
+	assert_string_equal(got, "mx[10.0.0.1]:25 takes it: 250 ok (asked now)\nok=1 ");
+	got[0] = '\0';
+	m.verb = VERIFY_LIST;
+	assert_true(ipc_send_route_admin_verify(admin, &m));
+	turns(5);
+	assert_non_null(strstr(got, "bob@relay.example taken by mx[10.0.0.1]:25: 250 ok ("));
+	got[0] = '\0';
+	m.verb = VERIFY_FORGET;
+	assert_true(ipc_send_route_admin_verify(admin, &m));
+	turns(5);
+	assert_string_equal(got, "ok=1 1 forgotten");
+	m.verb = VERIFY_SHOW;
+	assert_true(ipc_send_route_admin_verify(admin, &m));
+	turns(5);
+	answer(CALLOUT_REFUSES, "5.1.1", "550 gone");
+	assert_string_equal(got, "mx[10.0.0.1]:25 refuses it: 550 gone (asked now)\nok=0 mail for this address would be refused");
+	got[0] = '\0';
+	m.address = SPAN("alice@example.org");
+	assert_true(ipc_send_route_admin_verify(admin, &m));
+	turns(5);
+	assert_string_equal(got, "no callout: it is delivered on this host\nok=1 ");
+}
+
+static void
+a_client_that_goes_takes_its_question_along(void **state)
+{
+	(void)state;
+	with_callouts("smtpd_verify_relay_recipients = yes\n");
+	ask(1, "bob@relay.example", "s@far.example", false);
+	assert_string_equal(called, "[10.0.0.1] bob@relay.example <>");
+	channel_free(&rcpt);
+	turns(5);
+	answer(CALLOUT_TAKES, "2.1.5", "250 ok");
+	rcpt = wire(&ipc_channel_rcpt, CHANNEL_CLIENT, &rcpt_ops);
+	ask(2, "bob@relay.example", "s@far.example", false);
+	assert_non_null(strstr(got, "2:2.1.5 ")); /* what began was worth knowing */
+}
+
 int
 main(void)
 {
@@ -363,6 +528,7 @@ main(void)
 	    T(answers_are_remembered_until_a_change), T(questions_outlive_authd),
 		T(a_made_up_answer_is_a_violation), T(recipients_are_resolved), T(a_long_list_goes_out_whole),
 		    T(mailctl_is_told_why),
-		T(a_reload_restarts_what_waits) };
+		T(a_reload_restarts_what_waits), T(relay_recipients_are_verified), T(an_access_rule_has_addresses_verified), T(mailctl_verifies),
+		T(a_client_that_goes_takes_its_question_along) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

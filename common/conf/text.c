@@ -75,6 +75,15 @@ conf_canonical(const struct conf *conf, unsigned see, struct buf *out)
 		put_block(out, "route", conf->routes[i].name, CONF_TABLE_ROUTE, conf->source->routes[i], see);
 }
 
+static const struct conf_route *
+route_named(const struct conf *conf, struct span pattern)
+{
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (span_caseeq(conf->routes[i].name, pattern))
+			return &conf->routes[i];
+	return NULL;
+}
+
 struct difference {
 	unsigned see;
 	bool any;
@@ -125,6 +134,32 @@ diff_listeners(struct difference *d, const struct conf *from, const struct conf 
 			differs(d, CONF_RESTART, "listener", to->listeners[j].name);
 }
 
+/* What a block that was not there before wants more for than a look at the blocks. */
+static void
+diff_new_route(struct difference *d, const struct conf *to, size_t at)
+{
+	size_t n;
+	const struct conf_option *rows = conf_options(CONF_TABLE_ROUTE, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if ((rows[i].see & d->see) && rows[i].reload > CONF_LIVE && to->source->routes[at][i].n > 0)
+			differs(d, rows[i].reload, rows[i].name, to->routes[at].name);
+}
+
+static void
+diff_route_sets(struct difference *d, const struct conf *from, const struct conf *to)
+{
+	differs(d, CONF_LIVE, "routes", SPAN(""));
+	for (size_t i = 0; i < to->nroutes; i++) {
+		const struct conf_route *old = route_named(from, to->routes[i].name);
+
+		if (old)
+			diff_texts(d, CONF_TABLE_ROUTE, to->routes[i].name, from->source->routes[old - from->routes], to->source->routes[i]);
+		else
+			diff_new_route(d, to, i);
+	}
+}
+
 static void
 diff_routes(struct difference *d, const struct conf *from, const struct conf *to)
 {
@@ -133,7 +168,7 @@ diff_routes(struct difference *d, const struct conf *from, const struct conf *to
 	for (size_t i = 0; same && i < from->nroutes; i++)
 		same = span_eq(from->routes[i].name, to->routes[i].name);
 	if (!same) {
-		differs(d, CONF_LIVE, "routes", SPAN(""));
+		diff_route_sets(d, from, to);
 		return;
 	}
 	for (size_t i = 0; i < from->nroutes; i++)
@@ -173,15 +208,6 @@ conf_listener_find(const struct conf *conf, struct span name)
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		if (span_eq(conf->listeners[i].name, name))
 			return &conf->listeners[i];
-	return NULL;
-}
-
-static const struct conf_route *
-route_named(const struct conf *conf, struct span pattern)
-{
-	for (size_t i = 0; i < conf->nroutes; i++)
-		if (span_caseeq(conf->routes[i].name, pattern))
-			return &conf->routes[i];
 	return NULL;
 }
 

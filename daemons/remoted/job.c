@@ -456,6 +456,12 @@ job_login(const struct job *j)
 	return j->hop_login;
 }
 
+bool
+job_source(const struct job *j, int family, struct netaddr *from)
+{
+	return policy_source(j->remoted->conf, j->way, family, from);
+}
+
 struct job *
 job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span login)
 {

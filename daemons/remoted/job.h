@@ -98,6 +98,7 @@ struct policy *job_policy(const struct job *j);
 const struct hop *job_hop(const struct job *j);
 const struct remote_content *job_content(const struct job *j);
 struct span job_login(const struct job *j); /* for the next hop now in work */
+bool job_source(const struct job *j, int family, struct netaddr *from); /* likewise; false: the system chooses */
 void job_session_over(struct job *j, struct session *s, enum session_over over);
 
 #endif

@@ -75,6 +75,52 @@ take_timeouts(struct policy *p, const struct conf *conf)
 	p->reuse_count = conf->smtp_connection_reuse_count_limit;
 }
 
+static bool
+source_of(struct span text, int family, struct netaddr *from)
+{
+	return text.n && netaddr_parse(text, 0, from) && netaddr_family(from) == family;
+}
+
+static void
+check_source(const char *option, struct span text, int family)
+{
+	struct netaddr at;
+
+	if (text.n && !source_of(text, family, &at))
+		log_put(LOG_config, "%s: not an address of that family: %.*s", option, SPAN_ARG(text));
+}
+
+static void
+check_sources(const struct conf *conf)
+{
+	check_source("smtp_bind_address", conf->smtp_bind_address, AF_INET);
+	check_source("smtp_bind_address6", conf->smtp_bind_address6, AF_INET6);
+	for (size_t i = 0; i < conf->nroutes; i++) {
+		check_source("bind_address", conf->routes[i].bind_address, AF_INET);
+		check_source("bind_address6", conf->routes[i].bind_address6, AF_INET6);
+	}
+}
+
+bool
+policy_binds(const struct conf *conf)
+{
+	bool binds = conf->smtp_bind_address.n || conf->smtp_bind_address6.n;
+
+	for (size_t i = 0; i < conf->nroutes; i++)
+		binds = binds || conf->routes[i].bind_address.n || conf->routes[i].bind_address6.n;
+	return binds;
+}
+
+bool
+policy_source(const struct conf *conf, struct span nexthop, int family, struct netaddr *from)
+{
+	const struct conf_route *r = conf_route_for_hop(conf, nexthop);
+
+	if (family == AF_INET)
+		return source_of(r ? r->bind_address : conf->smtp_bind_address, family, from);
+	return family == AF_INET6 && source_of(r ? r->bind_address6 : conf->smtp_bind_address6, family, from);
+}
+
 struct policy *
 policy_new(const struct conf *conf, const struct policy *old)
 {
@@ -92,10 +138,7 @@ policy_new(const struct conf *conf, const struct policy *old)
 	for (size_t i = 0; i < conf->smtp_sasl_mechanism_filter.n; i++)
 		p->mechanisms |= auth_mechanisms(conf->smtp_sasl_mechanism_filter.items[i]);
 	p->send_8bit_anyway = conf->disable_mime_output_conversion;
-	if (conf->smtp_bind_address.n && !netaddr_parse(conf->smtp_bind_address, 0, &p->bind4))
-		log_put(LOG_config, "smtp_bind_address: not an address: %s", conf->smtp_bind_address.p);
-	if (conf->smtp_bind_address6.n && !netaddr_parse(conf->smtp_bind_address6, 0, &p->bind6))
-		log_put(LOG_config, "smtp_bind_address6: not an address: %s", conf->smtp_bind_address6.p);
+	check_sources(conf);
 	p->rules = (struct destination_rules){
 		.myself = span_str(p->myself),
 		.own_port = 25, /* where another host's mail would reach us */

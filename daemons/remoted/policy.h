@@ -24,7 +24,6 @@ struct policy {
 	uint16_t port;
 	bool send_8bit_anyway, chunking;
 	unsigned mechanisms;       /* for logging in; auth_mechanisms() */
-	struct netaddr bind4, bind6; /* len 0: the system chooses */
 	struct netaddr own[POLICY_OWN_MAX];
 	struct destination_rules rules;
 	struct tls_client *tls; /* NULL: TLS cannot be had; tls_why says why */
@@ -35,6 +34,11 @@ struct policy {
 struct policy *policy_new(const struct conf *conf, const struct policy *old);
 struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy **p);
+
+/* Whether connections are to come from any certain address. */
+bool policy_binds(const struct conf *conf);
+/* The address that connections of that family to a next hop come from, by the routes and the default; false: the system chooses. */
+bool policy_source(const struct conf *conf, struct span nexthop, int family, struct netaddr *from);
 
 /* The TLS level on the way to a next hop, by the routes and the default. */
 enum conf_word policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop *hop);

@@ -85,8 +85,7 @@ static void
 on_sandbox(struct service *s, struct sandbox *walls)
 {
 	walls->tcp_connect = true;
-	if (s->conf->smtp_bind_address.n || s->conf->smtp_bind_address6.n)
-		walls->tcp_bind = true;
+	walls->tcp_bind = policy_binds(s->conf);
 	if (s->conf->smtp_tls_CAfile.n) /* read again at reload */
 		walls->read[0] = s->conf->smtp_tls_CAfile.p;
 }

@@ -392,7 +392,8 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
     const struct tlsplan *plan, enum tls_level level, bool lmtp, int64_t connect_ms, struct fail *why)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	const struct netaddr *from;
+	struct netaddr from;
+	bool bound;
 
 	if (!s) {
 		(void)fail_set(why, FAIL_TEMP, 0, "no memory for a session");
@@ -402,10 +403,9 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
 	s->policy = policy_ref(job_policy(job));
 	name_peer(s, target);
 	(void)span_cstr(key, s->key, sizeof(s->key));
-	from = netaddr_family(&s->address) == AF_INET ? &s->policy->bind4 : &s->policy->bind6;
+	bound = job_source(job, netaddr_family(&s->address), &from);
 	s->opened_ms = loop_now_ms(r->loop);
-	if (!stream_connect(&s->stream, r->loop, &s->address, from->len && netaddr_family(&s->address) != AF_UNIX ? from : NULL,
-	        connect_ms, &events, &limits, why)) {
+	if (!stream_connect(&s->stream, r->loop, &s->address, bound ? &from : NULL, connect_ms, &events, &limits, why)) {
 		policy_unref(&s->policy);
 		free(s);
 		return NULL;

@@ -44,7 +44,7 @@ class Peer:
 
     def __init__(self, address, rcpt=b"250 ok", extensions=(b"PIPELINING", b"8BITMIME", b"SIZE 10000000"), tls=None, lmtp=False):
         self.rcpt, self.extensions, self.tls, self.lmtp = rcpt, extensions, tls, lmtp
-        self.messages, self.connections, self.secure = [], 0, 0
+        self.messages, self.connections, self.secure, self.sources = [], 0, 0, set()
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(address)
@@ -55,7 +55,8 @@ class Peer:
 
     def accept(self):
         while True:
-            c, _ = self.socket.accept()
+            c, address = self.socket.accept()
+            self.sources.add(address[0] if address else None)
             self.connections += 1
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
@@ -140,6 +141,7 @@ maximal_queue_lifetime = 1h
 route good.test { nexthop = "[mail.example.test]"; tls = verify; }
 route bad.test { nexthop = "[other.peer.test]"; tls = verify; }
 route must.test { nexthop = "[plain.peer.test]"; tls = encrypt; }
+route source.test { nexthop = "[127.0.0.11]"; bind_address = 127.0.0.77; }
 route lmtp.test { transport = lmtp; nexthop = unix:%s/lmtp; }
 """ % (dns_port, port, suite.dir, work))
 suite.make()
@@ -219,6 +221,13 @@ def test_dns_answers_that_are_none():
     for to, words in (("a@null.test", "dsn=5.1.10 status=bounced"), ("a@failing.test", "dsn=4.4.3 status=deferred"), ("a@nosuch.test", "dsn=5.1.2 status=bounced")):
         send([to])
         has(suite.wait_log("delivery", to), words)
+
+
+def test_a_route_has_its_own_source_address():
+    assert "127.0.0.77" not in plain.sources, plain.sources
+    send(["a@source.test"], subject="from 77")
+    took(plain, "from 77")
+    assert "127.0.0.77" in plain.sources, plain.sources
 
 
 def test_connections_are_kept():

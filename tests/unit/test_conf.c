@@ -259,6 +259,9 @@ blocks(void **state)
 	assert_ptr_equal(conf_route_for_hop(conf, SPAN("lmtp:unix:/l")), &conf->routes[1]);
 	assert_null(conf_route_for_hop(conf, SPAN("[slow.example]")));
 	assert_null(conf_route_for_hop(conf, SPAN("")));
+	conf = good("smtp_bind_address = 192.0.2.1\nroute a.example { bind_address = 192.0.2.2 }\nroute b.example { tls = none }\n");
+	assert_true(span_eq(conf_route_for_hop(conf, SPAN("a.example"))->bind_address, SPAN("192.0.2.2")));
+	assert_true(span_eq(conf_route_for_hop(conf, SPAN("b.example"))->bind_address, SPAN("192.0.2.1")));
 	conf = good("smtp_tls_security_level = none\nroute a { nexthop = [x]; tls = none }\nroute b { nexthop = [x]; tls = verify }\nroute c { nexthop = [x]; tls = may }\n");
 	assert_int_equal(conf_tls_for_hop(conf, SPAN("[x]")), CONF_TLS_VERIFY);
 	assert_int_equal(conf_tls_for_hop(conf, SPAN("[y]")), CONF_TLS_NONE);

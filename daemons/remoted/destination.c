@@ -275,7 +275,7 @@ add_group(struct destination *d, size_t from, size_t to)
 
 			if (j >= h->naddresses)
 				continue;
-			*t = (struct destination_target){ h->name, h->addresses[j], h->preference, h->secure && named, named, h->canonical };
+			*t = (struct destination_target){ h->name, h->addresses[j], h->preference, h->secure && named, named, h->secure, h->canonical };
 			v4 = netaddr_family(&t->address) == AF_INET;
 			all[v4][n[v4]++] = t;
 			used++;

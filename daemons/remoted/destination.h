@@ -53,6 +53,7 @@ struct destination_target {
 	uint16_t preference;
 	bool secure;      /* MX and address are validated */
 	bool mx_secure;   /* that this is the host's name is, whatever its address */
+	bool host_secure; /* its address is, whatever named the host */
 	struct span canonical; /* host after CNAMEs; empty: there are none */
 };
 

@@ -228,6 +228,14 @@ host_for(struct tlslookup *t, const struct destination_target *target)
 	return h;
 }
 
+/* RFC 7672 2.2.1 (1): the MX record proves nothing, the records of the host it names may count all the same. */
+static bool
+counts_by_itself(const struct tlslookup *t, const struct destination_target *target)
+{
+	return target->host_secure && t->policy.level == CONF_TLS_DANE && t->policy.wish == TLSWISH_NONE &&
+	    t->remoted->conf->smtp_tls_dane_insecure_mx_policy != CONF_TLS_MAY;
+}
+
 /* False: it is being asked. */
 static bool
 plan(struct tlslookup *t, struct tlshost *h, const struct destination_target *target)
@@ -240,10 +248,12 @@ plan(struct tlslookup *t, struct tlshost *h, const struct destination_target *ta
 		h->planned = true;
 	} else if (!tlspolicy_wants_dane(&t->policy)) {
 		settle(t, h, DANE_UNASKED);
-	} else if (!target->secure && !(target->mx_secure && target->canonical.n)) {
+	} else if (!target->secure && !(target->mx_secure && target->canonical.n) && !counts_by_itself(t, target)) {
 		settle(t, h, DANE_INSECURE);
 	} else {
-		dane = !target->secure ? ask_alias(t, h) : ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name);
+		h->host.unsigned_mx = !target->mx_secure;
+		h->host.encrypt_only = h->host.unsigned_mx && t->remoted->conf->smtp_tls_dane_insecure_mx_policy == CONF_TLS_ENCRYPT;
+		dane = !target->host_secure ? ask_alias(t, h) : ask_tlsa(t, h, target->canonical.n ? target->canonical : h->host.name);
 		if (dane == DANE_UNASKED)
 			return false;
 		settle(t, h, dane);

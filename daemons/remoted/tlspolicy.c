@@ -238,8 +238,14 @@ take_dane(struct making *m)
 	case DANE_UNASKED:
 		return;
 	case DANE_USABLE:
-		take_tlsa(m);
-		return;
+		if (!host->encrypt_only) {
+			take_tlsa(m);
+			return;
+		}
+		out->kind = TLSPLAN_TLSA;
+		out->level = TLS_LEVEL_ENCRYPT;
+		say(out, "%.*s has TLSA records, and is named by an MX record without DNSSEC", host->name);
+		break;
 	case DANE_FAILED: /* RFC 7672 2.1.2: may be an attack, so that this host is not used */
 		out->kind = TLSPLAN_TLSA;
 		say(out, host->forged ? "the TLSA records are forged or badly signed: %.*s" : "TLSA lookup failed for now: %.*s", host->why);

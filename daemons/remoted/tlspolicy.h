@@ -59,6 +59,8 @@ enum tlspolicy_dane {
 struct tlspolicy_host {
 	struct span name;
 	bool secure;         /* that it is one of the next hop's is validated */
+	bool unsigned_mx;    /* its address is, the MX record is not; */
+	bool encrypt_only;   /* and its TLSA records say no more than that there is TLS */
 	struct span base;    /* of the TLSA records: name, or what its CNAME leads to */
 	enum tlspolicy_dane dane;
 	struct span why;     /* of FAILED */

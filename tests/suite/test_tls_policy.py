@@ -144,6 +144,9 @@ mx("halfbad.test", "mx.halfbad.test")
 tlsa("mx.halfbad.test", "3 1 1 " + OTHER)
 zone.append("mx.halfnone.test. CNAME mx.insecure.test.")
 mx("halfnone.test", "mx.halfnone.test")
+# Unsigned MX records that name signed hosts (RFC 7672 2.2.1): the hosts' records count.
+mx("lent.insecure.test", "mx.good.test", zone_of=insecure)
+mx("lentbad.insecure.test", "mx.bad.test", zone_of=insecure)
 # A zone that its parent says is signed, and is not.
 mx("forged.test", "mx.forged.test", zone_of=forged)
 host("mx.forged.test", 11, zone_of=forged)
@@ -419,6 +422,11 @@ def test_a_signed_alias_into_an_unsigned_zone():
     has(outcome("a@half.test"), "verified by TLSA")
     has(outcome("a@halfbad.test"), "dsn=4.7.5 status=deferred")
     has(outcome("a@halfnone.test"), "status=sent")
+
+
+def test_an_unsigned_mx_record_that_names_a_signed_host():
+    has(outcome("a@lent.insecure.test"), "verified by TLSA")
+    has(outcome("a@lentbad.insecure.test"), "dsn=4.7.5 status=deferred")
 
 
 def test_a_forged_zone_stops_mail():

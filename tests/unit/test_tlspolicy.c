@@ -114,15 +114,21 @@ static const struct row rows[] = {
 };
 
 static void
-check(const struct row *r, size_t number, enum tlswish wish, bool secure)
+check_host(const struct row *r, size_t number, enum tlswish wish, const struct tlspolicy_host *traits)
 {
 	static const struct tls_tlsa record = { 3, 1, 1, SPAN_INIT("x") };
 	struct tlspolicy p = { .level = r->level, .by_table = r->by_table, .wish = wish };
-	struct tlspolicy_host host = { .secure = secure, .name = SPAN(HOST), .base = SPAN("real.a.test"), .dane = r->dane, .tlsa = &record, .ntlsa = 1 };
+	struct tlspolicy_host host = *traits;
 	struct tlspolicy_sts sts = { STS_NONE, SPAN_NONE };
 	struct tlsplan plan;
 	struct arena arena;
 	struct buf names;
+
+	host.name = SPAN(HOST);
+	host.base = SPAN("real.a.test");
+	host.dane = r->dane;
+	host.tlsa = &record;
+	host.ntlsa = 1;
 
 	arena_init(&arena, 4096);
 	buf_init(&names, 1000);
@@ -136,6 +142,12 @@ check(const struct row *r, size_t number, enum tlswish wish, bool secure)
 	assert_int_equal(plan.testing, plan.kind == TLSPLAN_STS && sts.mode == STS_TESTING);
 	buf_free(&names);
 	arena_free(&arena);
+}
+
+static void
+check(const struct row *r, size_t number, enum tlswish wish, bool secure)
+{
+	check_host(r, number, wish, &(struct tlspolicy_host){ .secure = secure });
 }
 
 /* RFC 8689 4.2.1: what a message requires; and 4.2.2: what TLS-Required: No does away with. */
@@ -165,6 +177,22 @@ test_what_senders_want(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
 		check(&wishes[i].row, 1000 + i, wishes[i].wish, wishes[i].secure);
+}
+
+/* RFC 7672 2.2.1 */
+static void
+test_unsigned_mx_records_that_name_signed_hosts(void **state)
+{
+	static const struct row encrypt[] = {
+		{ CONF_TLS_DANE, false, NULL, DANE_USABLE, false, TLS_LEVEL_ENCRYPT, TLSPLAN_TLSA, HOST },
+		{ CONF_TLS_DANE, false, "enforce *.a.test", DANE_USABLE, false, TLS_LEVEL_VERIFY, TLSPLAN_STS, HOST },
+		{ CONF_TLS_DANE, false, NULL, DANE_NONE, false, TLS_LEVEL_MAY, TLSPLAN_NO_POLICY, HOST },
+		{ CONF_TLS_DANE, false, NULL, DANE_FAILED, true, TLS_LEVEL_MAY, TLSPLAN_TLSA, HOST },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(encrypt) / sizeof(*encrypt); i++)
+		check_host(&encrypt[i], 2000 + i, TLSWISH_NONE, &(struct tlspolicy_host){ .unsigned_mx = true, .encrypt_only = true });
 }
 
 static void
@@ -227,6 +255,7 @@ main(void)
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_patterns_of_mta_sts),
 		cmocka_unit_test(test_the_strictest_applies),
+		cmocka_unit_test(test_unsigned_mx_records_that_name_signed_hosts),
 		cmocka_unit_test(test_what_senders_want),
 		cmocka_unit_test(test_nothing_weakens_what_is_required),
 		cmocka_unit_test(test_names_where_there_are_none),

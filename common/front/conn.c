@@ -24,6 +24,9 @@ conn_free(struct conn *c)
 
 	if (c->phase == CONN_CHECK || c->phase == CONN_ENTER)
 		map_remove(&f->asked, &c->node);
+	if (c->phase == CONN_RELAY && c->cookie)
+		map_remove(&f->relayed, &c->node);
+	buf_free(&c->unread);
 	hosts_leave(&f->hosts, &c->host);
 	stream_close(&c->stream);
 	relay_stop(&c->relay);
@@ -187,6 +190,16 @@ ask_authd(struct conn *c, bool (*question)(struct conn *c))
 	asked_or_refused(c, c->front->auth && question(c));
 }
 
+/* The kernel's own name of a socket, which nobody can give to another; 0: it has none. */
+static uint64_t
+cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t n = sizeof cookie;
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &n) == 0 && n == sizeof cookie ? cookie : 0;
+}
+
 /* What userd gets: the socket itself in the clear, else one end of a new pair.
  * The unread input goes with it in the message. */
 static int
@@ -205,6 +218,7 @@ hand_out(struct conn *c, struct buf *unread)
 	buf_put(unread, stream_input(&c->stream));
 	stream_eat(&c->stream, buf_len(unread));
 	c->inner = pair[0];
+	c->cookie = cookie_of(pair[1]);
 	return pair[1];
 }
 
@@ -318,13 +332,73 @@ conn_entered(struct conn *c, const struct ipc_login_result *m)
 	}
 	c->phase = CONN_RELAY;
 	hosts_leave(&c->front->hosts, &c->host);
+	c->set = c->login->set;
+	c->loopback = c->login->loopback;
 	c->login->ops->free(c->login);
 	c->login = NULL;
+	if (c->cookie && !map_put_u64(&c->front->relayed, &c->node, c->cookie))
+		c->cookie = 0;
 	stream_timeout(&c->stream, 0);
 	if (relay_start(&c->relay, &c->stream, c->inner, c->front->service->loop))
 		c->inner = -1;
 	else
 		conn_free(c);
+}
+
+/* ---- UNAUTHENTICATE (RFC 8437 3) ---- */
+
+static bool binding(void *arg, struct span type, struct buf *out);
+
+/* The client has all that mailboxd said: it is as before its login, and TLS stays. */
+static void
+on_left(struct relay *r)
+{
+	struct conn *c = OWNER_OF(r, struct conn, relay);
+	struct front *f = c->front;
+	struct netaddr peer;
+
+	relay_stop(&c->relay);
+	c->relay = (struct relay){ .outer = NULL };
+	if (c->cookie)
+		map_remove(&f->relayed, &c->node);
+	c->cookie = 0;
+	c->phase = CONN_TALK;
+	c->login = f->service->stopping ? NULL : f->protocol->login_new();
+	if (!c->login || !stream_unread(&c->stream, buf_span(&c->unread))) {
+		last_words(c);
+		return;
+	}
+	buf_free(&c->unread);
+	c->login->set = c->set;
+	c->login->tls = c->login->tls_offered = true;
+	c->login->loopback = c->loopback;
+	c->login->binding = binding;
+	c->login->binding_arg = c;
+	if (stream_peer(&c->stream, &peer))
+		c->host = hosts_enter(&f->hosts, &peer);
+	stream_deadline(&c->stream, f->service->conf->login_timeout);
+	stream_resume(&c->stream);
+}
+
+void
+conn_returned(struct front *f, int fd, struct span pending)
+{
+	uint64_t cookie = cookie_of(fd);
+	struct map_node *node = cookie ? map_get_u64(&f->relayed, cookie) : NULL;
+	struct conn *c = node ? OWNER_OF(node, struct conn, node) : NULL;
+	ssize_t n;
+	char *room;
+
+	if (c && !c->relay.on_left) {
+		buf_init(&c->unread, FRONT_IN);
+		buf_put(&c->unread, pending);
+		while ((room = buf_room(&c->unread, buf_space(&c->unread))) && (n = recv(fd, room, buf_space(&c->unread), MSG_DONTWAIT)) > 0)
+			buf_added(&c->unread, (size_t)n); /* what mailboxd had not read */
+		relay_leave(&c->relay, &c->unread, on_left);
+		if (!buf_ok(&c->unread) || !buf_space(&c->unread)) /* more than anybody sends ahead */
+			stream_finish(&c->stream);
+	}
+	close(fd); /* the end of the inner side, behind all that was written into it */
 }
 
 /* The socket of a plain connection is already taken out of its stream: it gets

@@ -33,6 +33,7 @@ struct front {
 	struct signer *signer;
 	struct channel *auth, *login; /* NULL while the peer is away */
 	struct map asked;             /* struct conn.node by id, while something is asked for it */
+	struct map relayed;           /* struct conn.node by cookie, in RELAY */
 	struct map hosts;             /* struct host by address */
 	struct list conns;
 	unsigned nconns;
@@ -64,6 +65,10 @@ struct conn {
 	uint64_t id;
 	uint8_t ticket[B_TICKET]; /* SCRAM: proved, but the client has not seen our proof yet */
 	size_t nticket;
+	uint64_t cookie;     /* RELAY: of the inner end that mailboxd has (SO_COOKIE); the key of node */
+	struct login_settings set; /* RELAY: for another login */
+	struct buf unread;   /* RELAY: what was sent behind UNAUTHENTICATE */
+	bool loopback;
 	bool tls;
 	bool tls_wanted;     /* from the first byte */
 	char addr[NETADDR_TEXT]; /* of the client, for logs and authd */
@@ -78,6 +83,8 @@ struct conn *conn_asked(struct front *f, uint64_t id);
 void conn_challenged(struct conn *c, const struct ipc_auth_challenge *m);
 void conn_checked(struct conn *c, const struct ipc_auth_answer *m);
 void conn_entered(struct conn *c, const struct ipc_login_result *m);
+/* The client has given up its login; fd is what mailboxd had. */
+void conn_returned(struct front *f, int fd, struct span pending);
 /* The peer that was asked is away. */
 void conn_unanswered(struct conn *c);
 /* Ends a connection that is not logged in, with last words. */

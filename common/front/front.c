@@ -46,6 +46,13 @@ on_login_result(struct channel *ch, const struct ipc_login_result *m)
 	return true;
 }
 
+static bool
+on_login_returned(struct channel *ch, const struct ipc_login_returned *m, int fd)
+{
+	conn_returned(front_of(ch), fd, m->pending);
+	return true;
+}
+
 #define DISPATCH_DEF "ipc/auth.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"
@@ -217,6 +224,7 @@ front_boot(struct service *s, const struct front_protocol *p, struct fail *why)
 	list_init(&f->conns);
 	map_init(&f->asked);
 	map_init(&f->hosts);
+	map_init(&f->relayed);
 	timer_init(&f->stopping, s->loop, on_stop_limit);
 	f->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13);
 	s->state = f;

@@ -32,7 +32,8 @@ on_inner_input(struct stream *s)
 static void
 on_inner_drain(struct stream *s)
 {
-	stream_resume(relay_of(s)->outer);
+	if (!relay_of(s)->on_left)
+		stream_resume(relay_of(s)->outer);
 }
 
 /* mailboxd is done with this session: what it said goes out, then the end. */
@@ -42,7 +43,10 @@ on_inner_eof(struct stream *s)
 	struct relay *r = relay_of(s);
 
 	stream_close(s);
-	stream_finish(r->outer);
+	if (r->on_left)
+		r->on_left(r);
+	else
+		stream_finish(r->outer);
 }
 
 static void
@@ -68,6 +72,17 @@ relay_start(struct relay *r, struct stream *outer, int fd, struct loop *loop)
 		return false;
 	stream_resume(outer);
 	return true;
+}
+
+void
+relay_leave(struct relay *r, struct buf *unread, void (*on_left)(struct relay *r))
+{
+	struct buf *out = stream_out(&r->inner);
+
+	stream_pause(r->outer);
+	buf_put(unread, buf_span(out));
+	buf_eat(out, buf_len(out));
+	r->on_left = on_left;
 }
 
 void

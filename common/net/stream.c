@@ -229,6 +229,23 @@ stream_again(struct stream *s)
 	turn_later(&s->turn, s->watch.loop);
 }
 
+bool
+stream_unread(struct stream *s, struct span data)
+{
+	struct buf all;
+
+	buf_init(&all, s->in.cap);
+	buf_put(&all, data);
+	buf_put(&all, buf_span(&s->in));
+	if (!buf_ok(&all)) {
+		buf_free(&all);
+		return false;
+	}
+	buf_free(&s->in);
+	s->in = all;
+	return true;
+}
+
 void
 stream_pause(struct stream *s)
 {

@@ -95,6 +95,8 @@ const struct fail *stream_failure(const struct stream *s);
 
 static inline struct span stream_input(const struct stream *s) { return buf_span(&s->in); }
 void stream_eat(struct stream *s, size_t n);
+/* Puts something in front of the unread input; false: it does not fit. */
+bool stream_unread(struct stream *s, struct span data);
 /* No more fits: the owner waits in vain unless it eats. */
 static inline bool stream_input_full(const struct stream *s) { return buf_space(&s->in) == 0; }
 /* Offers what is unread again at the end of this turn. */

@@ -14,6 +14,7 @@ enum {
 	RAW_MAX = 64 << 10,
 	ROUNDS = 4,            /* of run and send in one turn */
 	LINGER_MS = 1000,
+	LEAVE_MAX = 16384, /* as the message's row has it */
 };
 
 struct client {
@@ -47,7 +48,8 @@ client_free(struct client *c)
 	list_remove(&c->session->node);
 	user->nsessions--;
 	c->session->ops->free(c->session);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	buf_free(&c->raw);
 	free(c);
 	on_gone(user);
@@ -82,6 +84,21 @@ expand(struct client *c)
 	return !s->out.squeeze || !session_wants_input(s) || squeeze_take(s->out.squeeze, &c->raw, &s->in);
 }
 
+/* RFC 8437 3: what the client has sent behind it is for the next login. */
+static void
+leave(struct client *c)
+{
+	struct session *s = c->session;
+	int fd = c->fd;
+
+	watch_stop(&c->watch);
+	if (buf_len(&s->in) <= LEAVE_MAX) {
+		c->fd = -1;
+		(void)c->user->leave(c->user, s->front, fd, buf_span(&s->in));
+	}
+	drop(c);
+}
+
 /* Runs and sends until there is nothing to do without the peer or a turn of others. */
 static void
 pump(struct client *c)
@@ -105,6 +122,10 @@ pump(struct client *c)
 		if (!s->more && !(full && outq_room(&s->out))) /* what stopped it is still so */
 			break;
 		s->more = s->more || full;
+	}
+	if (s->leaving && outq_empty(&s->out)) {
+		leave(c);
+		return;
 	}
 	if (s->closing || (c->eof && !s->more && !s->waiting)) {
 		if (outq_empty(&s->out)) {

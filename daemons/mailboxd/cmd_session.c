@@ -20,6 +20,8 @@ imap_put_capability(const struct imap *s, struct buf *out)
 		buf_putc(out, ' ');
 		buf_puts(out, all[i]);
 	}
+	if (s->base.may_leave)
+		buf_put(out, SPAN(" UNAUTHENTICATE"));
 	buf_printf(out, " APPENDLIMIT=%llu", (unsigned long long)user_message_limit(s->user)); /* RFC 7889 3 */
 }
 
@@ -48,6 +50,22 @@ enum cmd_result
 cmd_logout(struct cmd *c)
 {
 	imap_bye(c->s, "Logging out");
+	return cmd_completed(c);
+}
+
+/* RFC 8437 3: the whole session ends, and all that it was told with it. Only TLS connections come back, for
+ * there the front has kept the socket. */
+enum cmd_result
+cmd_unauthenticate(struct cmd *c)
+{
+	if (!c->s->base.may_leave)
+		return cmd_bad(c, "Not on this connection.");
+	if (c->s->base.out.squeeze) { /* RFC 8437 3: NO is no answer to it */
+		imap_bye(c->s, "A compressed connection cannot be used again.");
+		return cmd_bad(c, "Not behind COMPRESS.");
+	}
+	imap_unselect(c->s);
+	c->s->unauthenticating = true;
 	return cmd_completed(c);
 }
 

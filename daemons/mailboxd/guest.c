@@ -33,7 +33,7 @@ imap_new_guest(struct user *user, struct span name)
 	if (!g)
 		return NULL;
 	buf_init(&g->prefix, (size_t)ACL_IDENTIFIER * 4 + sizeof OTHERS + 2);
-	base = span_cstr(name, g->name, sizeof g->name) && guest_prefix(&g->prefix, user->name, name) ? imap_new(user, SPAN("")) : NULL;
+	base = span_cstr(name, g->name, sizeof g->name) && guest_prefix(&g->prefix, user->name, name) ? imap_new(user, SPAN(""), false) : NULL;
 	if (!base) {
 		guest_free(&g);
 		return NULL;

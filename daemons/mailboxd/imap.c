@@ -116,6 +116,7 @@ finish(struct imap *s)
 		else if (!outq_squeeze(&s->base.out))
 			s->base.closing = true;
 	}
+	s->base.leaving = s->unauthenticating && !s->base.closing;
 	if (!buf_ok(&s->base.out.mem))
 		s->base.closing = true;
 	count_errors(s, c->status);
@@ -388,7 +389,7 @@ imap_run(struct session *base)
 	struct imap *s = imap_of(base);
 
 	for (unsigned n = 0; n < COMMANDS_A_TURN; n++) {
-		if (base->waiting || base->closing || !outq_room(&base->out) || !between(s))
+		if (base->waiting || base->closing || base->leaving || !outq_room(&base->out) || !between(s))
 			return;
 		if (s->cmd.def ? !step_command(s) : !next_command(s)) {
 			base->more = base->more || ((s->idling || !s->cmd.def) && aside_busy(s));
@@ -405,7 +406,7 @@ imap_wants_input(const struct session *base)
 {
 	const struct imap *s = imap_of(base);
 
-	return !base->waiting && (!s->cmd.def || s->cmd.input) && outq_room(&base->out);
+	return !base->waiting && !base->leaving && (!s->cmd.def || s->cmd.input) && outq_room(&base->out);
 }
 
 static void
@@ -466,7 +467,7 @@ static const struct session_ops ops = {
 };
 
 struct session *
-imap_new(struct user *user, struct span tag)
+imap_new(struct user *user, struct span tag, bool may_leave)
 {
 	struct imap *s = calloc(1, sizeof *s);
 	struct buf *out;
@@ -475,6 +476,7 @@ imap_new(struct user *user, struct span tag)
 		return NULL;
 	s->base.ops = &ops;
 	s->base.idle_ms = user->imap_idle_ms;
+	s->base.may_leave = may_leave;
 	buf_init(&s->base.in, IN_CAP);
 	outq_init(&s->base.out);
 	s->user = user;

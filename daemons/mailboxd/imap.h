@@ -97,6 +97,7 @@ struct imap {
 	bool refusing;    /* the rest of the present command is thrown away */
 	bool compressing; /* what comes behind the present command's reply is compressed */
 	bool idling;
+	bool unauthenticating; /* behind the present command's reply */
 	int64_t silent_ms; /* since the client last said something */
 	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */
 	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
@@ -109,8 +110,8 @@ struct imap {
 };
 
 /* NULL: no memory.  tag: of the command that logged in; its OK is the first
- * thing said.  Empty: PREAUTH greeting instead. */
-struct session *imap_new(struct user *user, struct span tag);
+ * thing said.  Empty: PREAUTH greeting instead.  may_leave: UNAUTHENTICATE is possible. */
+struct session *imap_new(struct user *user, struct span tag, bool may_leave);
 
 /* ---- for handlers ---- */
 

@@ -185,6 +185,17 @@ on_session_owner(struct channel *c, const struct ipc_session_owner *m)
 	return true;
 }
 
+static bool
+give_back(struct user *user, uint64_t front, int fd, struct span pending)
+{
+	struct mailboxd *d = OWNER_OF(user, struct mailboxd, user);
+
+	if (d->session)
+		return ipc_send_session_left(d->session, &(struct ipc_session_left){ .front = front, .pending = pending }, fd);
+	close(fd);
+	return false;
+}
+
 static void
 turn_away(int fd, const struct ipc_session_enter *m, const char *text)
 {
@@ -209,7 +220,9 @@ new_session(struct mailboxd *d, const struct ipc_session_enter *m, struct fail *
 
 	if (span_eq(m->service, SPAN("pop3")))
 		return pop3_new(&d->user, why);
-	s = m->guest.n ? imap_new_guest(&d->user, m->guest) : imap_new(&d->user, m->tag);
+	s = m->guest.n ? imap_new_guest(&d->user, m->guest) : imap_new(&d->user, m->tag, m->tls);
+	if (s)
+		s->front = m->front;
 	if (!s)
 		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
 	return s;
@@ -358,6 +371,7 @@ on_boot(struct service *s, struct fail *why)
 	link_init(&d->link);
 	d->user.link = &d->link;
 	d->user.broker = &link_broker;
+	d->user.leave = give_back;
 	timer_init(&d->idle, s->loop, on_idle);
 	s->state = d;
 	take_settings(d);

@@ -36,6 +36,9 @@ struct session {
 	bool more;           /* run again without new input */
 	bool closing;        /* close when out is empty */
 	bool waiting;        /* for the store; session_wake() ends it */
+	bool may_leave;      /* the connection can go back to its front */
+	bool leaving;        /* it shall, when out is empty, with what is left in `in` */
+	uint64_t front;      /* which that is */
 	void *rim;                          /* who drives it */
 	void (*on_wake)(struct session *s); /* the rim: run soon; never runs at once */
 };

@@ -89,6 +89,12 @@ on_session_idle(struct channel *c, const struct ipc_session_idle *m)
 }
 
 static bool
+on_session_left(struct channel *c, const struct ipc_session_left *m, int fd)
+{
+	return front_returned(channel_owner(c), m, fd);
+}
+
+static bool
 on_session_visit(struct channel *c, const struct ipc_session_visit *m)
 {
 	return visit_begin(channel_owner(c), m);

@@ -10,7 +10,7 @@
 /* logins */
 
 static bool
-enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why)
+enter(struct userd *u, const struct front *front, const struct ipc_login_enter *m, int fd, struct fail *why)
 {
 	struct ticket *t = ticket_find(u, m->ticket);
 	struct ipc_session_enter session = { .service = m->service, .client_addr = m->client_addr, .tls = m->tls, .tag = m->tag, .pending = m->pending };
@@ -26,6 +26,7 @@ enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why
 	if (ok) {
 		session.quota = t->grant.quota;
 		session.messages = t->grant.messages;
+		session.front = front ? front->number : 0;
 	}
 	if (ok && !child->session)
 		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
@@ -41,6 +42,58 @@ enter(struct userd *u, const struct ipc_login_enter *m, int fd, struct fail *why
 	return ipc_send_session_enter(child->session, &session, fd) || fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
 }
 
+static struct front *
+front_of(struct userd *u, const struct channel *c)
+{
+	LIST_EACH(&u->fronts, it)
+		if (OWNER_OF(it, struct front, node)->channel == c)
+			return OWNER_OF(it, struct front, node);
+	return NULL;
+}
+
+/* As many as were given to it may come back; whose connection it is the front sees by the descriptor. */
+bool
+front_returned(struct child *child, const struct ipc_session_left *m, int fd)
+{
+	LIST_EACH(&child->userd->fronts, it) {
+		struct front *f = OWNER_OF(it, struct front, node);
+
+		if (f->number == m->front && child->left < child->entered) {
+			child->left++;
+			(void)ipc_send_login_returned(f->channel, &(struct ipc_login_returned){ .pending = m->pending }, fd);
+			return true;
+		}
+	}
+	(void)close(fd); /* the front is gone, and the connection with it */
+	return child->left < child->entered;
+}
+
+static void
+on_front_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct userd *u = s->state;
+	struct front *f = calloc(1, sizeof(*f));
+
+	(void)peer, (void)instance;
+	if (!f)
+		return; /* nothing comes back to it */
+	f->channel = c;
+	f->number = ++u->last_front;
+	list_push(&u->fronts, &f->node);
+}
+
+static void
+on_front_closed(struct channel *c, const struct fail *why)
+{
+	struct front *f = front_of(userd_of(c), c);
+
+	(void)why;
+	if (f)
+		list_remove(&f->node);
+	free(f);
+	channel_free(&c);
+}
+
 static bool
 on_login_enter(struct channel *c, const struct ipc_login_enter *m, int fd)
 {
@@ -48,7 +101,7 @@ on_login_enter(struct channel *c, const struct ipc_login_enter *m, int fd)
 	struct fail why = { .text = "" };
 	struct ipc_login_result result = { .id = m->id };
 
-	result.ok = enter(u, m, fd, &why);
+	result.ok = enter(u, front_of(u, c), m, fd, &why);
 	result.why = fail_text(&why);
 	if (!result.ok)
 		log_put(LOG_login, "refused service=%.*s client=%.*s: %s", SPAN_ARG(m->service), SPAN_ARG(m->client_addr), why.text);
@@ -147,13 +200,6 @@ on_owner_closed(struct channel *c, const struct fail *why)
 /* life */
 
 static void
-on_peer_closed(struct channel *c, const struct fail *why)
-{
-	(void)why;
-	channel_free(&c);
-}
-
-static void
 on_peer(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
 	(void)s, (void)c, (void)peer, (void)instance; /* the service owns them all: requests carry what is needed */
@@ -226,12 +272,12 @@ on_root_open(struct service *s, struct channel *c, struct span peer, unsigned in
 }
 
 static const struct channel_ops root_ops = { dispatch_root, on_root_closed, NULL };
-static const struct channel_ops login_ops = { dispatch_login, on_peer_closed, NULL };
+static const struct channel_ops login_ops = { dispatch_login, on_front_closed, NULL };
 static const struct channel_ops owner_ops = { dispatch_owner, on_owner_closed, NULL };
 static const struct service_channel channels[] = {
 	{ &ipc_channel_root, CHANNEL_CLIENT, &root_ops, on_root_open },
 	{ &ipc_channel_ticket, CHANNEL_SERVER, &ticket_ops, ticket_open },
-	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_peer },
+	{ &ipc_channel_login, CHANNEL_SERVER, &login_ops, on_front_open },
 	{ &ipc_channel_owner, CHANNEL_SERVER, &owner_ops, on_peer },
 	{ &ipc_channel_mailbox_admin, CHANNEL_SERVER, &poison_admin_ops, on_peer },
 };
@@ -249,6 +295,7 @@ on_boot(struct service *s, struct fail *why)
 	map_init(&u->children);
 	map_init(&u->asked);
 	list_init(&u->visits);
+	list_init(&u->fronts);
 	list_init(&u->order);
 	list_init(&u->all);
 	map_init(&u->poison);

@@ -35,6 +35,15 @@ struct userd {
 	struct map asked;    /* struct visit by its id, while authd is asked */
 	struct list visits;  /* the same */
 	uint64_t last_visit;
+	struct list fronts;  /* struct front */
+	uint64_t last_front;
+};
+
+/* A login channel, and what it is called to mailboxd. */
+struct front {
+	struct list node;
+	struct channel *channel;
+	uint64_t number;
 };
 
 struct ticket {
@@ -56,6 +65,7 @@ struct child {
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
+	uint64_t left;           /* sessions given back by it */
 	unsigned nasked;         /* struct visit of it */
 	bool stopping;
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
@@ -70,6 +80,9 @@ extern const struct channel_ops ticket_ops;
 void ticket_open(struct service *s, struct channel *c, struct span peer, unsigned instance);
 struct ticket *ticket_find(struct userd *u, struct span bytes); /* NULL: none */
 void ticket_drop(struct userd *u, struct ticket *t);
+
+/* main.c */
+bool front_returned(struct child *child, const struct ipc_session_left *m, int fd);
 
 /* child.c */
 enum program { MAILBOXD, DELIVERD };

@@ -164,6 +164,32 @@ drain(struct script *s, unsigned i)
 	return any;
 }
 
+static size_t login_input(struct script *s, struct span bytes);
+
+/* Back to the front, with what was sent ahead. */
+static void
+leave(struct script *s)
+{
+	struct session *session = s->session[0];
+	struct buf pending;
+
+	buf_init(&pending, 1 << 20);
+	buf_put(&pending, buf_span(&session->in));
+	dialog_action(s->d, "left");
+	session->ops->eof(session);
+	list_remove(&session->node);
+	session->ops->free(session);
+	s->session[0] = NULL;
+	while (buf_len(&pending)) {
+		size_t n = login_input(s, buf_span(&pending));
+
+		if (!n)
+			break;
+		buf_eat(&pending, n);
+	}
+	buf_free(&pending);
+}
+
 static void
 run(struct script *s, unsigned i)
 {
@@ -193,6 +219,8 @@ run(struct script *s, unsigned i)
 	} while (again && patience > 0);
 	if (i == 0 && session->closing)
 		s->done = true;
+	if (i == 0 && session->leaving)
+		leave(s);
 }
 
 static void
@@ -203,7 +231,7 @@ start_session(struct script *s, unsigned i, struct span tag)
 	if (i == 0 && s->guest[0])
 		s->session[i] = imap_new_guest(&s->user, span_str(s->guest));
 	else
-		s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag);
+		s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag, s->login->tls);
 	if (!s->session[i]) {
 		dialog_action(s->d, "no session: %s", why.text);
 		s->done = true;

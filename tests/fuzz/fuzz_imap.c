@@ -19,7 +19,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size && data[0] == 'L')
 		bytes = rig_login(imap_login_new(), span_from(bytes, 1), &in);
 	if (in) {
-		struct session *other = imap_new(user, SPAN("")), *s = imap_new(user, SPAN("tag"));
+		struct session *other = imap_new(user, SPAN(""), true), *s = imap_new(user, SPAN("tag"), true);
 
 		buf_put(&other->in, SPAN("x SELECT INBOX\r\ny IDLE\r\n"));
 		session_run(other);

@@ -6,8 +6,9 @@ mailboxd touches a Maildir. Row I16."""
 import os
 import signal
 import subprocess
+import time
 
-from pillar import Instance, SLOW, expect, has, main, wait_for
+from pillar import Dialogue, Instance, SLOW, expect, has, main, wait_for
 
 suite = Instance(users=("alice", "bob", "carol"))
 PROJECTS = '"Other Users/alice/Projects"'
@@ -212,6 +213,37 @@ def test_curl_reads_a_shared_folder():
                             "imaps://127.0.0.1:%d/Other%%20Users%%2Falice%%2FProjects;MAILINDEX=1" % suite.port("IMAPS")],
                            capture_output=True, timeout=60 * SLOW)
     expect(r.stdout, MESSAGE, r.stderr.decode())
+
+
+def test_rfc8437_one_tls_connection_for_one_user_after_another():
+    d = Dialogue(("127.0.0.1", suite.port("IMAPS")), context=suite.context())
+    has(d.line(), "* OK")
+    for n in range(20):
+        user = ("alice", "bob", "carol")[n % 3]
+        has(d.ask("a%d LOGIN %s@example.test %s" % (n, user, suite.password(user))), "a%d OK" % n)
+        d.raw(b"b%d STATUS INBOX (MESSAGES)\r\nc%d UNAUTHENTICATE\r\nd%d NOOP\r\ne%d STATUS INBOX (MESSAGES)\r\n" % (n, n, n, n))
+        has(d.line(), "* STATUS INBOX")
+        has(d.line(), "b%d OK" % n)
+        has(d.line(), "c%d OK" % n)
+        has(d.line(), "d%d OK" % n)
+        has(d.line(), "e%d BAD" % n)
+    # much to say, and the client slow to listen
+    has(d.ask("f LOGIN carol@example.test " + suite.password("carol")), "f OK")
+    big = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n"
+    big = big + (b"y" * 76 + b"\r\n") * 8000
+    d.raw(b"g APPEND INBOX {%d+}\r\n" % len(big) + big + b"\r\nh SELECT INBOX\r\n")
+    while not d.line().startswith("h OK"):
+        pass
+    d.raw(b"i FETCH 1 BODY.PEEK[]\r\nj UNAUTHENTICATE\r\nk NOOP\r\n")
+    time.sleep(0.3)
+    n = 0
+    while True:
+        line = d.line()
+        n += line.startswith("yyyy")
+        if line.startswith("k OK"):
+            break
+    expect(n, 8000)
+    d.close()
 
 
 def test_a_user_who_goes_takes_the_shares_along():

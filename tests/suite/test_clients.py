@@ -9,152 +9,14 @@ import pty
 import random
 import re
 import select
-import socket
 import struct
 import subprocess
-import tempfile
 import termios
 import time
 
-from pillar import Instance, SLOW, expect, has, main, wait_for
-
-suite = Instance()
-BOB = "bob@example.test"
-ALICE = "alice@example.test"
-CA = suite.env["CA_FILE"]
-LMTP = suite.env["LMTP_SOCKET"]
-HOME = suite.dir + "/clients"
-os.mkdir(HOME)
-ENV = {"HOME": HOME, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "TERM": "vt100", "TMPDIR": HOME}
-# What delivery puts before a message, and what clients put into their copies.
-TRACE = (b"return-path", b"delivered-to", b"received", b"authentication-results", b"received-spf", b"x-original-to")
-COPY = TRACE + (b"x-tuid", b"content-length", b"lines", b"status",
-                b"x-getmail-retrieved-from-mailbox")
-
-
-def run(*args, stdin=b"", status=0):
-    r = subprocess.run(args, input=stdin, capture_output=True, timeout=60 * SLOW, env=ENV, cwd=HOME)
-    if r.returncode != status:
-        raise AssertionError("%s: %d, not %d\n%s\n%s" % (" ".join(args), r.returncode, status, r.stdout.decode("utf-8", "replace"),
-                                                       r.stderr.decode("utf-8", "replace")))
-    return r.stdout
-
-
-def place(name):
-    return tempfile.mkdtemp(prefix=name + "-", dir=HOME)
-
-
-def config(path, text):
-    with open(path, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
-        f.write(text)
-    return path
-
-
-def write(path, data):
-    with open(path, "wb") as f:
-        f.write(data)
-    return path
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-def compose(subject, number=0, to=BOB, sender=ALICE):
-    """A message that differs with its number: dots, long lines, 8-bit text, base64, nothing at all."""
-    chance = random.Random(number)
-    words = ["pillar", "post", ".", "..", ".dot", "From here", "Größe", "=20", "--", "", " leading", "tab\tbed", "x" * 990, "trailing "]
-    kinds = [
-        "\r\n".join(chance.choice(words) for _ in range(chance.randrange(1, 40))) + "\r\n",
-        ".\r\n..\r\n...\r\n.text\r\n\r\n\r\n",
-        "",
-        "\r\n".join("%076d" % chance.getrandbits(250) for _ in range(chance.randrange(1, 400))) + "\r\n",
-        "From the beginning\r\n\r\nFrom a line\r\n>From another\r\n",
-    ]
-    head = ("From: Alice <%s>\r\nTo: %s\r\nSubject: %s\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n"
-            "Message-ID: <%s@clients.test>\r\nX-Folded: one\r\n two\r\n\tthree\r\nMIME-Version: 1.0\r\n"
-            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n")
-    return (head % (sender, to, subject, subject.replace(" ", "-")) + kinds[number % len(kinds)]).encode()
-
-
-def without(text, names):
-    """The message with CRLF line ends and without header fields of these names."""
-    text = re.sub(rb"\r?\n", b"\r\n", text)
-    head, blank, body = text.partition(b"\r\n\r\n")
-    fields = re.split(rb"\r\n(?![ \t])", head)
-    return b"\r\n".join(f for f in fields if f.partition(b":")[0].lower() not in names) + blank + body
-
-
-def subject_of(text):
-    return re.search(rb"^Subject: (.*?)\r?$", text, re.M | re.I).group(1).decode()
-
-
-def by_subject(texts):
-    texts = list(texts)
-    found = {subject_of(t): without(t, COPY) for t in texts}
-    expect(len(found), len(texts), "copies of a message")
-    return found
-
-
-def same(got, wanted, what=""):
-    """Both are {subject: text}; names the first that differs."""
-    expect(sorted(got), sorted(wanted), what + ": the messages")
-    for subject in sorted(wanted):
-        if got[subject] != wanted[subject]:
-            expect(got[subject][-3000:], wanted[subject][-3000:], "%s: %s" % (what, subject))
-
-
-def arrived(subject, sent, user="bob"):
-    """Waits for a message; what was sent must be what is stored, after the trace fields."""
-    def look():
-        for path in suite.mailbox_files(user):
-            text = read(path)
-            if ("Subject: %s\r\n" % subject).encode() in text:
-                return text
-    text = wait_for(look, 20, "delivery of " + subject)
-    if not text.endswith(sent):
-        expect(text[-3000:], sent[-3000:], "what arrived of " + subject)
-    for line in re.split(rb"\r\n(?![ \t])", text[:len(text) - len(sent)])[:-1]:
-        assert line.partition(b":")[0].lower() in TRACE, line
-    return text
-
-
-def filled(name, count, folder="INBOX"):
-    """A new user with messages; returns {subject: text}."""
-    suite.user_add(name)
-    texts = [compose("%s %d" % (name, i), i, to=name + "@example.test") for i in range(count)]
-    append(name, texts, folder)
-    return {subject_of(t): t for t in texts}
-
-
-def append(user, texts, folder="INBOX", flags=None):
-    imap = suite.imap(user)
-    imap.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # imaplib writes a literal in two parts
-    for text in texts:
-        expect(imap.append(folder, flags, None, text)[0], "OK")
-    imap.logout()
-
-
-def folder_of(user, folder="INBOX"):
-    """{subject: (flags, text)} as IMAP gives it."""
-    imap = suite.imap(user)
-    answer, count = imap.select(folder, readonly=True)
-    expect(answer, "OK", folder)
-    found = {}
-    for part in imap.fetch("1:*", "(FLAGS BODY.PEEK[])")[1] if int(count[0]) else []:
-        if isinstance(part, tuple):
-            flags = re.search(rb"FLAGS \(([^)]*)\)", part[0]).group(1).decode().split()
-            found[subject_of(part[1])] = (frozenset(flags) - {"\\Recent"}, part[1])
-        elif part and b"FLAGS" in part:
-            raise AssertionError("FLAGS after the text: %r" % part)
-    imap.logout()
-    return found
-
-
-def texts_of(user, folder="INBOX"):
-    return {s: without(text, COPY) for s, (_, text) in folder_of(user, folder).items()}
-
+from clients import (ALICE, BOB, CA, COPY, ENV, HOME, LMTP, MANY, append, arrived, by_subject, check_ends, compose, config, filled, folder_of, place, read, run, same,
+                     subject_of, suite, texts_of, without, write)
+from pillar import SLOW, expect, has, main, wait_for
 
 # --- sending
 
@@ -362,7 +224,7 @@ FETCHED, NOTHING = 0, 1
 
 
 def test_fetchmail_pop3():
-    wanted = filled("fmpop", 12)
+    wanted = filled("fmpop", MANY or 12)
     box = Fetched("fetchmail")
     server = "protocol pop3 service %d uidl" % suite.port("POP3S")
     fetchmail(box, "fmpop", (server, "ssl keep"), FETCHED)
@@ -383,7 +245,7 @@ def test_fetchmail_pop3():
 
 
 def test_fetchmail_imap():
-    wanted = filled("fmimap", 12)
+    wanted = filled("fmimap", MANY or 12)
     box = Fetched("fetchmail")
     server = "protocol imap service %d" % suite.port("IMAPS")
     fetchmail(box, "fmimap", (server, "ssl keep"), FETCHED)
@@ -449,7 +311,7 @@ verbose = 2
 
 
 def walk_getmail(user, kind, port, more=""):
-    wanted = filled(user, 12)
+    wanted = filled(user, MANY or 12)
     box = Fetched("getmail")
     getmail(box, user, kind, port, more=more)
     box.check(wanted, "kept")
@@ -470,125 +332,6 @@ def test_getmail_pop3():
 
 def test_getmail_imap():
     walk_getmail("gmimap", "SimpleIMAPSSLRetriever", "IMAPS", 'mailboxes = ("INBOX",)')
-
-
-# --- synchronising
-
-
-LETTERS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted"}
-
-
-class Near:
-    """The local side: Maildirs below a directory."""
-
-    def __init__(self):
-        self.dir = place("mbsync")
-        self.path = self.dir + "/near/"
-        os.mkdir(self.path)
-
-    def files(self, folder="INBOX"):
-        return [os.path.join(self.path, folder, sub, f) for sub in ("cur", "new") for f in os.listdir(os.path.join(self.path, folder, sub))]
-
-    def folder(self, folder="INBOX"):
-        found = {}
-        for path in self.files(folder):
-            text = read(path)
-            info = path.partition(":2,")[2]
-            subject = subject_of(text)
-            assert subject not in found, "twice: " + subject
-            found[subject] = (frozenset(LETTERS[c] for c in info), without(text, COPY))
-        return found
-
-    def set_flags(self, subjects, letters):
-        for path in self.files():
-            if subject_of(read(path)) in subjects:
-                name = os.path.basename(path).partition(":2,")[0]
-                os.rename(path, os.path.join(self.path, "INBOX/cur", name + ":2," + letters))
-
-    def add(self, folder, texts):
-        for sub in ("cur", "new", "tmp"):
-            os.makedirs(os.path.join(self.path, folder, sub), exist_ok=True)
-        for number, text in enumerate(texts):
-            write(os.path.join(self.path, folder, "new", "%d.%d_%d.client" % (time.time(), os.getpid(), number)), text.replace(b"\r\n", b"\n"))
-
-    def sync(self, user, tls, port):
-        rc = config(self.dir + "/mbsyncrc", """IMAPStore far
-Host localhost
-Port %d
-User %s@example.test
-Pass "%s"
-SSLType %s
-SystemCertificates no
-CertificateFile %s
-Timeout %d
-
-MaildirStore near
-Path %s
-Inbox %sINBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Expunge Both
-Sync All
-SyncState *
-""" % (suite.port(port), user, suite.password(user), tls, CA, 60 * SLOW, self.path, self.path))
-        return run("mbsync", "-V", "-c", rc, "all").decode()
-
-    def agree(self, user, folders=("INBOX",)):
-        for folder in folders:
-            far = {s: (flags, without(text, COPY)) for s, (flags, text) in folder_of(user, folder).items()}
-            near = self.folder(folder)
-            same({s: t for s, (_, t) in near.items()}, {s: t for s, (_, t) in far.items()}, folder)
-            expect({s: f for s, (f, _) in near.items()}, {s: f for s, (f, _) in far.items()}, "flags of " + folder)
-        return near
-
-
-def test_mbsync_both_ways():
-    wanted = filled("sync", 200)
-    near = Near()
-    near.sync("sync", "IMAPS", "IMAPS")
-    same({s: t for s, (_, t) in near.folder().items()}, wanted, "the first time")
-    near.agree("sync")
-
-    def some(begin, end):
-        return ["sync %d" % i for i in range(begin, end)]
-    near.set_flags(some(0, 20), "S")
-    near.set_flags(some(20, 40), "FRS")
-    near.set_flags(some(40, 50), "ST")
-    local = [compose("near %d" % i, i) for i in range(15)]
-    near.add("INBOX", local)
-    near.add("Work", [compose("work %d" % i, i) for i in range(5)])
-    imap = suite.imap("sync")
-    imap.select("INBOX")
-    imap.store("101:120", "+FLAGS.SILENT", "(\\Seen \\Draft)")
-    imap.store("16:25", "+FLAGS.SILENT", "(\\Draft)")
-    imap.store("121:130", "+FLAGS.SILENT", "(\\Deleted)")
-    imap.expunge()
-    imap.create("Projects")
-    imap.logout()
-    append("sync", [compose("far %d" % i, i) for i in range(15)], flags="(\\Flagged)")
-    append("sync", [compose("project %d" % i, i) for i in range(5)], folder="Projects")
-    near.sync("sync", "STARTTLS", "IMAP")
-    near.agree("sync", ("Work", "Projects", "INBOX"))
-    got = near.folder()
-    expect(len(got), 200 - 10 - 10 + 15 + 15)
-    expect(got["sync 16"][0], {"\\Seen", "\\Draft"})
-    expect(got["sync 22"][0], {"\\Seen", "\\Flagged", "\\Answered", "\\Draft"})
-    expect(got["sync 110"][0], {"\\Seen", "\\Draft"})
-    expect(got["far 3"][0], {"\\Flagged"})
-    for gone in some(40, 50) + some(120, 130):
-        assert gone not in got, gone
-    wanted = {**{s: t for s, t in wanted.items() if s in got}, **{subject_of(t): t for t in local}}
-    for subject, text in wanted.items():
-        expect(got[subject][1], text, subject)
-    before = sorted(near.files())
-    near.sync("sync", "IMAPS", "IMAPS")
-    expect(sorted(near.files()), before, "a third time changes nothing")
-    near.agree("sync", ("Work", "Projects", "INBOX"))
 
 
 # --- mutt
@@ -671,14 +414,7 @@ def test_mutt_reads_an_imap_folder():
 
 
 def test_zz_every_program_ended_well():
-    """The last: with the sanitizers, a fault or a leak is told in the log at the end."""
-    suite.stop()
-    log = suite.log()
-    for word in ("Sanitizer", "runtime error"):
-        assert word not in log, log[log.index(word) - 200:][:3000]
-    ends = re.findall(r"\]: stop status=(\d+)$", log, re.M)
-    assert len(ends) > 20 and set(ends) == {"0"}, ends
-    expect(re.findall(r"\]: child .* ended: (?!exit status 0$).*", log, re.M), [])
+    check_ends()
 
 
 main(globals())

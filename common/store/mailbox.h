@@ -193,6 +193,12 @@ bool mailbox_size(struct mailbox *mb, uint32_t uid, uint64_t *size);
 struct span mailbox_facts(struct mailbox *mb, uint32_t uid); /* empty: none yet; valid until the next put or turn */
 void mailbox_facts_put(struct mailbox *mb, uint32_t uid, struct span facts);
 
+/* What a program keeps in memory beside an open folder, NULL at first; freed when the folder is closed. */
+struct mailbox_memo {
+	void (*free)(struct mailbox_memo *memo);
+};
+struct mailbox_memo **mailbox_memo(struct mailbox *mb);
+
 /* ---- changes ---- */
 
 enum flag_op { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };

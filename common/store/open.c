@@ -92,6 +92,8 @@ close_mailbox(struct mailbox *mb)
 	facts_close(&mb->facts);
 	index_names_free(&mb->names);
 	vfs_posix_free(&mb->vfs);
+	if (mb->memo)
+		mb->memo->free(mb->memo);
 	free(mb->own);
 	free(mb);
 }
@@ -457,6 +459,12 @@ mailbox_uidl(const struct mailbox *mb, const struct message *m, struct buf *out)
 		buf_put(out, own);
 	else
 		buf_printf(out, "%08x%08x", m->uid, mb->file.ix.uidvalidity);
+}
+
+struct mailbox_memo **
+mailbox_memo(struct mailbox *mb)
+{
+	return &mb->memo;
 }
 
 struct span

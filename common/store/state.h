@@ -72,6 +72,7 @@ struct mailbox {
 	struct timer follow;
 	struct follow_job *job; /* files being renamed and removed */
 	unsigned holds;         /* who needs the names to stay: no new job while > 0 */
+	struct mailbox_memo *memo; /* owned */
 	uint32_t lag_lo, lag_hi; /* where names may lag; lo 0: nowhere */
 	bool failed;
 };

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "daemons/mailboxd/recall.h"
 #include "daemons/mailboxd/searching.h"
 #include "daemons/mailboxd/sort.h"
 #include "daemons/mailboxd/thread.h"
@@ -19,6 +20,8 @@ struct sorting {
 	void (*take)(struct cmd *c, uint32_t seq, const struct message *m);
 	enum cmd_result (*end)(struct cmd *c);
 	bool references, refs; /* refs: of the two that go by references the other one */
+	bool by_text;          /* ids are not recalled (recall.h): there are too many of them */
+	bool again;            /* from the start, by_text */
 	size_t range;
 	uint64_t gathered;
 	uint32_t seq; /* next hit, 0: begin the range */
@@ -32,6 +35,20 @@ sort_release(struct cmd *c)
 	searching_release(&x->searching);
 	sort_free(&x->sort);
 	thread_free(&x->thread);
+}
+
+static enum cmd_result
+begin_again(struct cmd *c)
+{
+	struct sorting *x = c->state;
+
+	thread_free(&x->thread);
+	thread_init(&x->thread, THREAD_MEMORY);
+	x->again = false;
+	x->range = 0;
+	x->seq = 0;
+	x->gathered = 0;
+	return CMD_MORE;
 }
 
 static enum cmd_result
@@ -56,6 +73,8 @@ gather_step(struct cmd *c)
 				continue;
 			text_open(t, cmd_view(c)->mailbox, m->uid);
 			x->take(c, x->seq, m);
+			if (x->again)
+				return begin_again(c);
 		}
 	}
 	return x->end(c);
@@ -165,12 +184,20 @@ take_for_thread(struct cmd *c, uint32_t seq, const struct message *m)
 {
 	struct sorting *x = c->state;
 	struct thread_message t = { .number = c->uid ? m->uid : seq };
+	struct recalled_thread known;
 	const struct facts *f;
 
 	if (x->refs)
 		t.received = m->date ? m->date : mailbox_date(cmd_view(c)->mailbox, m->uid);
 	t.date = sort_sent(m, &x->searching.text);
-	if (text_facts(&x->searching.text, &f)) {
+	if (!x->by_text && recall_thread(&x->searching.text, &known)) {
+		t.subject = known.subject;
+		t.reply = known.reply;
+		t.numbers = known.ids;
+		t.nnumbers = x->references ? known.nids : 0;
+	} else if (text_facts(&x->searching.text, &f)) {
+		x->again = !x->by_text;
+		x->by_text = true;
 		t.subject = f->subject;
 		t.reply = f->reply;
 		t.ids = x->references ? f->ids : SPAN_NONE;

@@ -2,6 +2,7 @@
 #include "daemons/mailboxd/fetch.h"
 
 #include "daemons/mailboxd/bounds.h"
+#include "daemons/mailboxd/keptfield.h"
 #include "mail/header.h"
 
 static const struct {
@@ -150,6 +151,25 @@ make_label(struct imap_parse *p, const struct fetch_item *item)
 	return label;
 }
 
+/* Whether the answer is among what is kept of a message. */
+static uint64_t
+kept_bits(const struct fetch_item *item)
+{
+	const struct section *s = &item->section;
+	uint64_t bits = 0;
+
+	if (item->kind != FETCH_KIND_SECTION || s->what != SECTION_FIELDS || s->npath)
+		return 0;
+	for (size_t i = 0; i < s->nfields; i++) {
+		uint64_t bit = keptfield_bit(s->fields[i]);
+
+		if (!bit)
+			return 0;
+		bits |= bit;
+	}
+	return bits;
+}
+
 /* "[" section "]" and "<from.count>" */
 static bool
 take_section(struct imap_parse *p, struct fetch_item *item)
@@ -169,6 +189,7 @@ take_section(struct imap_parse *p, struct fetch_item *item)
 			return false;
 	}
 	item->label = make_label(p, item);
+	item->kept = kept_bits(item);
 	return imap_ok(p);
 }
 

@@ -35,6 +35,7 @@ struct fetch_item {
 	bool partial;
 	uint32_t from, count; /* of <from.count> */
 	struct span label;    /* as the response names it: BODY[...]<from> */
+	uint64_t kept;        /* the fields' bits where all of them are kept ones (keptfield.h) */
 };
 
 /* One item, a macro, or a list in parentheses; NULL after a syntax error. */

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "daemons/mailboxd/fetching.h"
+#include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/objectid.h"
 #include "daemons/mailboxd/structure.h"
 #include "mail/date.h"
+
+enum { MAKE_MAX = 256 << 10 }; /* octets */
 
 bool
 fetch_put_UID(struct cmd *c, struct fetch_item *item)
@@ -176,10 +179,32 @@ put_named(struct cmd *c, struct fetch_item *item, struct span label, const struc
 	return put_found(c, found, item);
 }
 
+/* Header fields that are kept need no look at the message.  False: they are to be found there. */
+static bool
+put_kept(struct cmd *c, struct fetch_item *item)
+{
+	struct fetch *f = fetch_of(c);
+	const struct facts *facts;
+	bool known;
+
+	if (!item->kept || f->text.front.n)
+		return false;
+	f->text.keeping = true;
+	/* To make them a message is read whole: not a long one for its header. */
+	known = f->message.size <= MAKE_MAX ? text_facts(&f->text, &facts) : text_facts_kept(&f->text, &facts);
+	if (!known || facts->kept != FACTS_KEPT)
+		return false;
+	buf_reset(&f->made);
+	keptfield_put(facts->fields, item->kept, &f->made);
+	buf_put(&f->made, SPAN("\r\n"));
+	buf_put(cmd_out(c), item->label);
+	return put_found(c, (struct section_found){ .is_made = true }, item);
+}
+
 bool
 fetch_put_SECTION(struct cmd *c, struct fetch_item *item)
 {
-	return put_named(c, item, item->label, &item->section);
+	return put_kept(c, item) || put_named(c, item, item->label, &item->section);
 }
 
 bool

@@ -6,6 +6,7 @@
 
 #include "daemons/mailboxd/fold.h"
 #include "daemons/mailboxd/objectid.h"
+#include "daemons/mailboxd/recall.h"
 #include "mail/charset.h"
 #include "mail/header.h"
 #include "mail/word.h"
@@ -73,9 +74,12 @@ size_of(struct subject *x)
 static int64_t
 sent_day(struct subject *x)
 {
+	const struct recalled *r = recall(opened(x));
 	const struct facts *f;
 
-	return text_facts(opened(x), &f) ? f->sent_day : INT64_MIN;
+	if (r)
+		return r->dated ? r->sent_day : INT64_MIN;
+	return text_facts(x->t, &f) ? f->sent_day : INT64_MIN;
 }
 
 /* ---- the envelope, as it is kept ---- */
@@ -128,9 +132,12 @@ envelope_begin(struct subject *x, struct imap_parse *p, struct span *subject)
 static bool
 subject_fits(struct subject *x, const struct search_key *k)
 {
+	const struct recalled *r = recall(opened(x));
 	struct imap_parse p;
 	struct span subject;
 
+	if (r)
+		return r->titled && span_find(recall_subject(x->t, r), k->text) != SIZE_MAX;
 	return envelope_begin(x, &p, &subject) && subject.p && decoded_contains(x->s, subject, k->text);
 }
 

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 
 #include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/recall.h"
 #include "mail/word.h"
 
-enum { POOL_MAX = 256 << 20 };
+enum { POOL_MAX = 256 << 20, DIGIT_BITS = 11, DIGIT_MASK = (1 << DIGIT_BITS) - 1 };
+
+static const uint64_t SIGN = 1ull << 63;
 
 static const struct {
 	struct span name;
@@ -87,11 +90,15 @@ sort_has(const struct sort *s, enum sort_kind kind)
 int64_t
 sort_sent(const struct message *m, struct text *t)
 {
+	const struct recalled *r;
 	const struct facts *f;
 	uint32_t uid = m->uid;
 	int64_t arrived = m->date;
 
-	if (text_facts(t, &f) && f->sent_day != INT64_MIN)
+	if ((r = recall(t))) {
+		if (r->dated)
+			return r->sent;
+	} else if (text_facts(t, &f) && f->sent_day != INT64_MIN)
 		return f->sent;
 	return arrived ? arrived : mailbox_date(t->mailbox, uid);
 }
@@ -254,9 +261,65 @@ compare(const void *a, const void *b, void *arg)
 	return x->seq < y->seq ? -1 : x->seq > y->seq; /* RFC 5256 3: REVERSE does not turn this round */
 }
 
+/* By one number, without comparing: stable, so equal ones stay in the order of the mailbox.
+ * False: that is not how they are to be sorted, or there is no memory. */
+static bool
+sort_numbers(struct sort *s)
+{
+	struct number {
+		uint64_t key;
+		size_t at;
+	} *all, *to, *from;
+	struct sort_item *items;
+	uint64_t least, most = 0;
+
+	if (s->n < 64 || s->nkeys != 1 || s->keys[0].reverse || is_text(s->keys[0].kind))
+		return false;
+	all = calloc(s->n * 2, sizeof *all);
+	items = calloc(s->n, sizeof *items);
+	if (!all || !items) {
+		free(all);
+		free(items);
+		return false;
+	}
+	from = all;
+	to = all + s->n;
+	least = (uint64_t)s->values[0].number ^ SIGN;
+	for (size_t i = 0; i < s->n; i++) {
+		from[i] = (struct number){ (uint64_t)s->values[i].number ^ SIGN, i };
+		least = from[i].key < least ? from[i].key : least;
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		from[i].key -= least;
+		most |= from[i].key;
+	}
+	for (unsigned shift = 0; shift < 64 && most >> shift; shift += DIGIT_BITS) {
+		size_t place[(1 << DIGIT_BITS) + 1] = { 0 };
+		struct number *other = from;
+
+		for (size_t i = 0; i < s->n; i++)
+			place[(from[i].key >> shift & DIGIT_MASK) + 1]++;
+		for (size_t i = 1; i <= DIGIT_MASK; i++)
+			place[i] += place[i - 1];
+		for (size_t i = 0; i < s->n; i++)
+			to[place[from[i].key >> shift & DIGIT_MASK]++] = from[i];
+		from = to;
+		to = other;
+	}
+	for (size_t i = 0; i < s->n; i++)
+		items[i] = s->items[from[i].at];
+	free(all);
+	free(s->items);
+	s->items = items;
+	s->size = s->n; /* sorted is sorted: nothing is added behind it */
+	return true;
+}
+
 void
 sort_now(struct sort *s)
 {
+	if (sort_numbers(s))
+		return;
 	for (size_t i = 0; i < s->n; i++)
 		s->items[i].values = s->values + i * s->nkeys;
 	if (s->n)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/preview.h"
 #include "daemons/mailboxd/structure.h"
 #include "daemons/mailboxd/subject.h"
@@ -217,6 +218,10 @@ more_facts(struct text *t, const struct mime_part *root)
 	preview_put(t->front, root, &b);
 	f->preview = arena_dup(&t->arena, buf_span(&b));
 	ok = ok && buf_ok(&b) && (f->subject.p || !f->subject.n) && f->ids.p;
+	buf_reset(&b);
+	f->kept = keptfield_take(mime_span(t->front, &root->header), &b) ? FACTS_KEPT : FACTS_TOO_LONG;
+	f->fields = f->kept == FACTS_KEPT ? arena_dup(&t->arena, buf_span(&b)) : SPAN_NONE;
+	ok = ok && (f->fields.p || f->kept != FACTS_KEPT || !buf_len(&b));
 	buf_free(&b);
 	return ok;
 }
@@ -266,24 +271,35 @@ make_facts(struct text *t)
 	return ok;
 }
 
-/* What is kept was made before the digest, or without it. */
+/* What is kept was made before there was more, or without it. */
 static bool
-lacks_digest(const struct text *t)
+lacks(const struct text *t)
 {
-	return t->hashing && t->facts.digest.n != DIGEST_SHA256;
+	return (t->hashing && t->facts.digest.n != DIGEST_SHA256) || (t->keeping && !t->facts.kept);
+}
+
+bool
+text_facts_kept(struct text *t, const struct facts **out)
+{
+	if (!t->known) {
+		struct span packed = mailbox_facts(t->mailbox, t->uid);
+
+		if (!packed.n || !desc_decode_older(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION)
+			return false;
+		t->known = true;
+	}
+	*out = &t->facts;
+	return !lacks(t);
 }
 
 bool
 text_facts(struct text *t, const struct facts **out)
 {
-	if (!t->known || lacks_digest(t)) {
-		struct span packed = mailbox_facts(t->mailbox, t->uid);
-
-		if (!packed.n || !desc_decode_older(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION || lacks_digest(t))
-			if (!make_facts(t))
-				return false;
-		t->known = true;
-	}
+	if (text_facts_kept(t, out))
+		return true;
+	if (!make_facts(t))
+		return false;
+	t->known = true;
 	*out = &t->facts;
 	return true;
 }

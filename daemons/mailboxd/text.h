@@ -23,7 +23,11 @@
 	FACT(BYTES, subject, 1 << 16, "base subject, folded (subject.h)")                 \
 	FACT(BYTES, ids, 1 << 16, "for threads (thread.h): Message-ID and references")    \
 	FACT(BYTES, preview, 2048, "of the text (RFC 8970)")                              \
-	FACT(BYTES, digest, 32, "SHA-256 of internal date and content; empty: not asked for yet")
+	FACT(BYTES, digest, 32, "SHA-256 of internal date and content; empty: not asked for yet") \
+	FACT(U8, kept, 0, "0: by an older release, without fields; 1: fields has all of keptfield.def; 2: they were too long") \
+	FACT(BYTES, fields, 8192, "header fields as they stand (keptfield.h)")
+
+enum { FACTS_KEPT = 1, FACTS_TOO_LONG = 2 }; /* facts.kept */
 
 struct facts {
 #define FACT(kind, name, bound, meaning) desc_##kind##_type name;
@@ -36,6 +40,7 @@ struct text {
 	uint32_t uid;
 	bool open, whole, parsed, known; /* content, all, root, facts are there */
 	bool hashing;            /* facts shall have the digest; stays for the next message */
+	bool keeping;            /* ... the header fields */
 	struct content content;
 	struct span front;       /* the first octets; all of them when whole */
 	void *map;               /* when mapped instead of read */
@@ -58,6 +63,7 @@ bool text_all(struct text *t, struct span *out);
 bool text_header(struct text *t, struct span *out);       /* with its empty line */
 bool text_root(struct text *t, struct mime_part **out);
 bool text_facts(struct text *t, const struct facts **out); /* cached, else made and cached */
+bool text_facts_kept(struct text *t, const struct facts **out); /* only if they are cached */
 bool text_digest(struct text *t, struct span *out);       /* that of the facts */
 
 #endif

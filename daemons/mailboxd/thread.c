@@ -2,6 +2,7 @@
 #include "daemons/mailboxd/thread.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { CLIMB_MAX = 20000 }; /* ancestors looked at for one link: more is taken for a loop, so that the work is bounded */
 
@@ -17,6 +18,7 @@ void
 thread_free(struct thread *t)
 {
 	map_free(&t->ids);
+	free(t->numbered);
 	arena_free(&t->arena);
 }
 
@@ -49,6 +51,84 @@ node_of(struct thread *t, struct span id)
 	if (!id.p || !map_put(&t->ids, &n->by_id, id))
 		t->failed = true;
 	return n;
+}
+
+/* The node of a number, NULL for none or without memory. */
+static struct thread_node **
+place_of(struct thread *t, uint32_t number)
+{
+	size_t size = t->nnumbered ? t->nnumbered : 1024;
+	struct thread_node **more;
+
+	while (size <= number)
+		size *= 2;
+	if (size == t->nnumbered)
+		return &t->numbered[number];
+	if (!(more = realloc(t->numbered, size * sizeof *more))) {
+		t->failed = true;
+		return NULL;
+	}
+	memset(more + t->nnumbered, 0, (size - t->nnumbered) * sizeof *more);
+	t->numbered = more;
+	t->nnumbered = size;
+	return &t->numbered[number];
+}
+
+static struct thread_node *
+numbered(struct thread *t, uint32_t number)
+{
+	struct thread_node **at = place_of(t, number);
+
+	if (at && !*at)
+		*at = new_node(t);
+	return at ? *at : NULL;
+}
+
+/* The ids of a message one after the other. */
+struct ids {
+	const struct thread_message *m;
+	struct span rest;
+	size_t at;
+};
+
+/* Whether the next one is there at all, and what stands for it so far; it is taken with take_id(). */
+static struct thread_node *
+known_id(struct thread *t, const struct ids *ids, bool *empty)
+{
+	struct span rest = ids->rest, id;
+	struct map_node *found;
+
+	if (ids->m->numbers) {
+		uint32_t number = ids->m->nnumbers ? ids->m->numbers[0] : 0;
+
+		*empty = number == 0;
+		return number && number < t->nnumbered ? t->numbered[number] : NULL;
+	}
+	id = span_cut(&rest, '\n');
+	*empty = !id.n;
+	found = id.n ? map_get(&t->ids, id) : NULL;
+	return found ? OWNER_OF(found, struct thread_node, by_id) : NULL;
+}
+
+static bool
+more_ids(const struct ids *ids)
+{
+	return ids->m->numbers ? ids->at < ids->m->nnumbers : ids->rest.n > 0;
+}
+
+/* The next one's node, made if need be; NULL: it is empty. */
+static struct thread_node *
+take_id(struct thread *t, struct ids *ids)
+{
+	struct span id;
+
+	if (ids->m->numbers) {
+		uint32_t number = ids->m->numbers[ids->at++];
+
+		return number ? numbered(t, number) : NULL;
+	}
+	id = span_cut(&ids->rest, '\n');
+	return id.n ? node_of(t, id) : NULL;
 }
 
 /* ---- the tree ---- */
@@ -90,15 +170,16 @@ would_loop(const struct thread_node *parent, const struct thread_node *n)
 void
 thread_add(struct thread *t, const struct thread_message *m)
 {
-	struct span rest = m->ids, own = span_cut(&rest, '\n');
-	struct map_node *known = own.n ? map_get(&t->ids, own) : NULL;
-	struct thread_node *n, *before = NULL;
+	struct ids ids = { .m = m, .rest = m->ids };
+	bool empty;
+	const struct thread_node *known = known_id(t, &ids, &empty);
+	struct thread_node *n = NULL, *before = NULL;
 
+	if (more_ids(&ids))
+		n = take_id(t, &ids);
 	/* (1): no id, or one that another message has: one of its own */
-	if (!own.n || (known && OWNER_OF(known, struct thread_node, by_id)->number))
+	if (empty || (known && known->number))
 		n = new_node(t);
-	else
-		n = node_of(t, own);
 	if (!n)
 		return;
 	n->number = m->number;
@@ -106,9 +187,8 @@ thread_add(struct thread *t, const struct thread_message *m)
 	n->received = m->received;
 	n->reply = m->reply;
 	n->subject = m->subject.n ? arena_dup(&t->arena, m->subject) : SPAN_NONE;
-	while (rest.n && !t->failed) {
-		struct span id = span_cut(&rest, '\n');
-		struct thread_node *r = id.n ? node_of(t, id) : NULL;
+	while (more_ids(&ids) && !t->failed) {
+		struct thread_node *r = take_id(t, &ids);
 
 		if (!r)
 			continue;

@@ -23,6 +23,8 @@ struct thread_node {
 struct thread {
 	struct arena arena; /* of nodes and texts */
 	struct map ids;
+	struct thread_node **numbered; /* owned; by number */
+	size_t nnumbered;
 	struct thread_node *all, *root; /* root: first of the threads, when finished */
 	size_t nodes;
 	bool failed; /* out of memory */
@@ -35,6 +37,8 @@ struct thread_message {
 	struct span subject; /* base subject; copied */
 	bool reply;
 	struct span ids;     /* its own Message-ID, then its references, oldest first, each ended by LF; the first may be empty */
+	const uint32_t *numbers; /* NULL, or the same as numbers that stand for ids, 0 for an empty one; */
+	size_t nnumbers;         /* all messages of a thread one way or all the other */
 };
 
 void thread_init(struct thread *t, size_t cap); /* bytes of memory at most */

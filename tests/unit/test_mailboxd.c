@@ -16,6 +16,7 @@
 #include "base/digest.h"
 #include "daemons/mailboxd/fetch.h"
 #include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/outq.h"
 #include "daemons/mailboxd/pattern.h"
 #include "daemons/mailboxd/subject.h"
@@ -263,6 +264,76 @@ threads_of_any_depth(void **state)
 	buf_free(&out);
 }
 
+/* Ids as numbers make the same threads as ids as text. */
+static void
+threads_by_number(void **state)
+{
+	static const struct {
+		const char *ids;
+		uint32_t numbers[4];
+		size_t n;
+	} rows[] = {
+		{ "a\n", { 1 }, 1 }, { "b\na\n", { 2, 1 }, 2 }, { "\nb\n", { 0, 2 }, 2 }, { "c\nx\ny\n", { 3, 4, 5 }, 3 }, { "a\nc\n", { 1, 3 }, 2 },
+		{ "d\na\nb\nd\n", { 6, 1, 2, 6 }, 4 }, { "", { 0 }, 0 }, { "y\n", { 5 }, 1 },
+	};
+	struct buf out[2];
+
+	(void)state;
+	for (size_t way = 0; way < 2; way++) {
+		struct thread t;
+
+		thread_init(&t, 1 << 20);
+		buf_init(&out[way], 1 << 16);
+		for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			struct thread_message m = { .number = i + 1, .date = i, .subject = i % 2 ? SPAN("s") : SPAN("t") };
+
+			m.ids = way ? SPAN_NONE : span_str(rows[i].ids);
+			m.numbers = way ? rows[i].numbers : NULL;
+			m.nnumbers = rows[i].n;
+			thread_add(&t, &m);
+		}
+		thread_references(&t);
+		assert_false(t.failed);
+		thread_put(&t, &out[way]);
+		thread_free(&t);
+	}
+	assert_true(buf_len(&out[0]) > 0 && span_eq(buf_span(&out[0]), buf_span(&out[1])));
+	buf_free(&out[0]);
+	buf_free(&out[1]);
+}
+
+static void
+kept_fields(void **state)
+{
+	struct span header = SPAN("Received: x\r\nfrom: a\r\n b\r\nX-Other: y\r\nSUBJECT: c\r\nFrom: again\r\n\r\n");
+	struct buf kept, out;
+	char many[300];
+
+	(void)state;
+	buf_init(&kept, 1 << 20);
+	buf_init(&out, 1 << 20);
+	assert_true(keptfield_take(header, &kept));
+	keptfield_put(buf_span(&kept), keptfield_bit(SPAN("From")) | keptfield_bit(SPAN("x-other")), &out);
+	assert_true(span_eq(buf_span(&out), SPAN("from: a\r\n b\r\nFrom: again\r\n")));
+	assert_int_equal(keptfield_bit(SPAN("X-Other")), 0);
+	for (size_t n = 0; n < buf_len(&kept); n++) { /* what is on the disk may be cut or wrong */
+		buf_reset(&out);
+		keptfield_put(span_sub(buf_span(&kept), 0, n), UINT64_MAX, &out);
+		keptfield_put(span_from(buf_span(&kept), n), UINT64_MAX, &out);
+		assert_true(buf_ok(&out));
+	}
+	buf_reset(&kept);
+	buf_reset(&out);
+	memset(many, 'x', sizeof many);
+	memcpy(many, "To: ", 4);
+	memcpy(many + sizeof many - 2, "\r\n", 2);
+	for (size_t n = 0; n < KEPTFIELD_MAX; n += sizeof many)
+		buf_put(&out, span_of(many, sizeof many));
+	assert_false(keptfield_take(buf_span(&out), &kept));
+	buf_free(&kept);
+	buf_free(&out);
+}
+
 /* FIPS 180-4's examples, and the same bytes in parts of every length. */
 static void
 digests(void **state)
@@ -335,6 +406,8 @@ main(void)
 		cmocka_unit_test(fetch_items),
 		cmocka_unit_test(base_subjects),
 		cmocka_unit_test(threads_of_any_depth),
+		cmocka_unit_test(threads_by_number),
+		cmocka_unit_test(kept_fields),
 		cmocka_unit_test(digests),
 		cmocka_unit_test(urls),
 	};

@@ -269,6 +269,7 @@ shake(struct load *l, struct session *s)
 
 	if (rc == 1) {
 		s->handshake = false;
+		watch(l, s, EPOLLIN);
 		if (!l->bare)
 			say(l, s);
 		return;
@@ -575,6 +576,7 @@ main(int argc, char **argv)
 		die("start", "no memory");
 	(void)SSL_CTX_set_mode(l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE);
 	SSL_CTX_set_cert_verify_callback(l.tls, never_mind, NULL);
+	(void)SSL_CTX_set_options(l.tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	begun = now();
 	run(&l, sessions);
 	report(&l, now() - begun);

@@ -196,20 +196,24 @@ going_release(struct cmd *c)
 	broker_cancel(&g->request);
 }
 
+bool
+going_init(struct cmd *c, struct going *g)
+{
+	if (!c->s->abroad)
+		c->s->abroad = calloc(1, sizeof *c->s->abroad);
+	g->c = c;
+	g->sent = going_step;
+	c->state = g;
+	c->release = going_release;
+	return c->s->abroad != NULL;
+}
+
 struct going *
 going_new(struct cmd *c)
 {
 	struct going *g = ARENA_NEW(c->arena, struct going);
 
-	if (!c->s->abroad)
-		c->s->abroad = calloc(1, sizeof *c->s->abroad);
-	if (!g || !c->s->abroad)
-		return NULL;
-	g->c = c;
-	g->sent = going_step;
-	c->state = g;
-	c->release = going_release;
-	return g;
+	return g && going_init(c, g) ? g : NULL;
 }
 
 /* The road to this owner; another one's ends. */
@@ -286,6 +290,7 @@ going_give_up(struct cmd *c, uint64_t left)
 struct named {
 	struct span name[2];
 	size_t n;     /* mailboxes that it names */
+	struct span set;
 	bool abroad[2];
 };
 
@@ -295,8 +300,10 @@ take_names(struct cmd *c, struct named *m)
 {
 	struct imap_parse p = c->parse;
 	struct span name;
+	size_t at;
 
 	m->n = 0;
+	m->set = SPAN_NONE;
 	for (const char *s = c->def->shape; *s && imap_ok(&p) && m->n < 2; s++) {
 		switch (*s) {
 		case ' ': (void)imap_take_sp(&p); break;
@@ -308,8 +315,10 @@ take_names(struct cmd *c, struct named *m)
 			m->n++;
 			break;
 		case 's':
+			at = p.c.at;
 			while (!imap_at_end(&p) && cursor_peek(&p.c) != ' ')
 				p.c.at++;
+			m->set = span_sub(p.c.in, at, p.c.at - at);
 			break;
 		default: return;
 		}
@@ -356,13 +365,16 @@ takes_unnamed(struct cmd *c, const struct named *m, bool *goes)
 	}
 	if (!selected && c->def->handler != cmd_noop && c->def->handler != cmd_idle)
 		return false;
-	if (m->n)
-		return refuse(c, "[CANNOT] Messages are not copied between users' mailboxes; fetch and append them.", goes);
+	if (m->n && c->def->handler != cmd_copy)
+		return refuse(c, "[CANNOT] Not in another user's mailbox.", goes);
 	if (!v || !visit_quiet(v)) {
 		imap_bye(s, "The selected mailbox can no longer be reached.");
 		return refuse(c, "[UNAVAILABLE] The selected mailbox can no longer be reached.", goes);
 	}
-	*goes = going_begin(c, AWAY, span_str(v->owner));
+	if (m->n)
+		*goes = going_copy_in(c, span_str(v->owner), m->set, name_fold(m->name[0]));
+	else
+		*goes = going_begin(c, AWAY, span_str(v->owner));
 	return true;
 }
 
@@ -387,8 +399,12 @@ abroad_takes(struct cmd *c, bool *goes)
 		return refuse(c, "[NONEXISTENT] Mailbox doesn't exist.", goes);
 	if (m.n == 2 && strcmp(owner, second) != 0)
 		return refuse(c, "[CANNOT] Not between users' mailboxes.", goes);
+	if (c->def->handler == cmd_copy && s->state == STATE_SELECTED) {
+		*goes = going_copy_out(c, span_str(owner));
+		return true;
+	}
 	if (copies && (s->state != STATE_AWAY || !v || strcmp(v->owner, owner) != 0))
-		return refuse(c, "[CANNOT] Messages are not copied between users' mailboxes; fetch and append them.", goes);
+		return refuse(c, "[CANNOT] Messages are not copied from one user's mailbox to another's.", goes);
 	if (c->def->handler == cmd_select) {
 		if (!(s->state == STATE_AWAY && v && strcmp(v->owner, owner) == 0))
 			leave(s);

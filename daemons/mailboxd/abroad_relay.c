@@ -134,6 +134,8 @@ going_relay(struct cmd *c, struct going *g)
 		if (lf != SIZE_MAX) {
 			g->inside = ends_in_literal(g, &g->literal); /* the line goes on behind it */
 			g->ntail = 0;
+			if (!g->inside && g->lines && --g->lines == 0)
+				return RELAY_MORE;
 		}
 	}
 }

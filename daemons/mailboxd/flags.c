@@ -64,6 +64,26 @@ flags_parse(struct imap_parse *p, bool bare, struct flag_list *out)
 }
 
 bool
+flags_take_told(struct imap_parse *p, struct flag_list *out)
+{
+	struct span name;
+
+	*out = (struct flag_list){ .flags = 0 };
+	if (!imap_take_char(p, '('))
+		return false;
+	for (bool first = true; !imap_try(p, ')'); first = false) {
+		if ((!first && !imap_take_sp(p)) || !imap_take_flag(p, &name))
+			return false;
+		if (name.p[0] != '\\' && !add_keyword(p, name, out))
+			return false;
+		for (size_t i = 0; i < sizeof system_flags / sizeof *system_flags; i++)
+			if (span_caseeq(system_flags[i].name, name))
+				out->flags |= system_flags[i].bit;
+	}
+	return true;
+}
+
+bool
 flags_keywords(struct mailbox *mb, const struct flag_list *list, bool make, uint64_t *bits)
 {
 	*bits = 0;

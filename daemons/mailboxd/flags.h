@@ -17,6 +17,8 @@ struct flag_list {
 
 /* "(" [flag *(SP flag)] ")"; with bare also without the parentheses. */
 bool flags_parse(struct imap_parse *p, bool bare, struct flag_list *out);
+/* As a server tells them: \Recent and what is not known are passed over. */
+bool flags_take_told(struct imap_parse *p, struct flag_list *out);
 /* The keywords' bits; with make they are added to the mailbox. False: no room for one. */
 bool flags_keywords(struct mailbox *mb, const struct flag_list *list, bool make, uint64_t *bits);
 /* All flags of a mailbox: "(\Answered ... kw", the closing parenthesis not. */

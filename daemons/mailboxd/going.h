@@ -6,6 +6,7 @@
  *   abroad.c         whose command it is; the roads; simple commands, IDLE
  *   abroad_relay.c   what comes back
  *   abroad_append.c  literals of any size to there
+ *   abroad_copy.c    messages between own mailboxes and others'
  *   abroad_list.c    LIST over all who share
  *
  * Two roads: AWAY to where the selected mailbox is, WORK for commands that name
@@ -36,6 +37,7 @@ struct going {
 	enum cmd_result (*ended)(struct cmd *c, bool ok); /* the tagged response is set in c */
 	struct span tag;          /* that ends it */
 	bool mute, idle;          /* nothing of it is told; the client's DONE is awaited */
+	unsigned lines;           /* > 0: going_relay() stops behind so many */
 	bool inside, drop, plain; /* within a line; not told; a text that ends in no literal */
 	uint64_t literal;         /* octets still to come from there */
 	char tail[GOING_TAIL];          /* of the line */
@@ -63,6 +65,7 @@ enum relay { RELAY_MORE, RELAY_ROOM, RELAY_PLUS, RELAY_ENDED, RELAY_LOST };
 /* All that has come, so far as the client takes it. */
 enum relay going_relay(struct cmd *c, struct going *g);
 
+bool going_init(struct cmd *c, struct going *g); /* false: no memory */
 struct going *going_new(struct cmd *c); /* as the command's state; NULL: no memory */
 /* The road to this owner; another one's ends. */
 bool going_road(struct cmd *c, struct going *g, unsigned road, struct span owner);
@@ -75,5 +78,8 @@ enum cmd_result going_wait(struct cmd *c, bool listening);
 enum cmd_result going_lost(struct cmd *c);                   /* the road is gone */
 enum cmd_result going_give_up(struct cmd *c, uint64_t left); /* what the client still sends of it is thrown away */
 bool going_append(struct cmd *c, struct span owner);
+/* COPY, MOVE from the own mailbox that is selected; COPY of set from the one that is not. False: the reply is set. */
+bool going_copy_out(struct cmd *c, struct span owner);
+bool going_copy_in(struct cmd *c, struct span owner, struct span set, struct span folder);
 
 #endif

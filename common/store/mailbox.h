@@ -45,6 +45,12 @@ void store_free(struct store **store); /* after every view is closed; waits for 
 
 /* ---- folders ---- */
 
+/* A descriptor of the caller's that becomes readable when a file of an open folder changes, also when
+ * this process has ended; from now on the store itself does not look any more.  -1: that cannot
+ * be had, or something is still being written. */
+int store_rest(struct store *store);
+void store_rouse(struct store *store); /* looks again */
+
 struct folder {
 	struct span name;
 	bool selectable;  /* false: only the parent of one, or only subscribed */
@@ -129,6 +135,18 @@ struct view {
 /* Opens the folder (shared with whoever has it open) and makes v a view of its
  * present state.  on_pending and owner are set by the caller before. */
 bool view_open(struct view *v, struct store *store, struct span name, bool readonly, struct fail *why);
+/* What a session knows of a folder while nobody serves it. */
+struct view_rest {
+	uint32_t uidvalidity, told, ntold;
+	uint64_t modseq;
+	bool readonly;
+	struct uidset recent; /* UIDs; the caller's */
+};
+/* False: it has not been told everything, so it cannot be left.  recent is added to. */
+bool view_rest(const struct view *v, struct view_rest *out);
+/* As view_open() for a session that knows the folder as it was then: what has changed since
+ * is pending.  FAIL_PERM: that cannot be said any more. */
+bool view_resume(struct view *v, struct store *store, struct span name, const struct view_rest *was, struct fail *why);
 void view_close(struct view *v);
 
 static inline uint32_t view_count(const struct view *v) { return v->ntold; }

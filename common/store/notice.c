@@ -3,6 +3,7 @@
  * Hears of changes in open Maildirs at once through inotify.  Our own renames
  * are told apart by their names; what cannot be told apart is looked up.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,9 +271,40 @@ notice_watch(struct mailbox *mb)
 		(void)timer_set(&mb->store->poll, POLL_MS);
 }
 
+/* Law 12: a folder that nobody serves is watched by its descriptor alone. */
+int
+store_rest(struct store *store)
+{
+	if (store->notice.fd < 0 || store->purging || deliverer_busy(store->deliverer))
+		return -1;
+	LIST_EACH(&store->mailboxes, it) {
+		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		if (mb->failed || mb->dirty || mb->watch_new < 0 || mb->syncing || mb->lag_lo || mb->file.ix.ndoomed || follow_busy(mb) ||
+		    indexfile_busy(&mb->file) || journal_pending(mb->file.journal))
+			return -1;
+	}
+	if (!watch_want(&store->notice, 0))
+		return -1;
+	store->resting = true;
+	return fcntl(store->notice.fd, F_DUPFD_CLOEXEC, 0);
+}
+
+void
+store_rouse(struct store *store)
+{
+	store->resting = false;
+	if (!watch_want(&store->notice, WATCH_READ))
+		log_put(LOG_degraded, "new mail is not noticed at once any more");
+}
+
 void
 notice_unwatch(struct mailbox *mb)
 {
+	if (mb->store->resting) {
+		mb->watch_new = mb->watch_cur = -1;
+		return;
+	}
 	if (mb->watch_new >= 0)
 		(void)inotify_rm_watch(mb->store->notice.fd, mb->watch_new);
 	if (mb->watch_cur >= 0)

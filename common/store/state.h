@@ -28,6 +28,7 @@ struct store {
 	struct list mailboxes;  /* open ones */
 	struct watch notice;    /* inotify; fd -1: none to be had */
 	struct timer poll;      /* in place of it */
+	bool resting;           /* store_rest(): what is watched stays so */
 	struct metadata *metadata; /* owned; NULL: not read yet */
 	struct quota limit;
 	bool limit_known;          /* store_set_quota() was called */

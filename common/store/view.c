@@ -208,6 +208,70 @@ view_open(struct view *v, struct store *store, struct span name, bool readonly, 
 	return true;
 }
 
+bool
+view_rest(const struct view *v, struct view_rest *out)
+{
+	const struct mailbox *mb = v->mailbox;
+	const struct index *ix = index_of(v);
+
+	if (v->pending || v->ngone || v->changed.n || v->told != mb->visible || (ix->n && ix->messages[ix->n - 1].uid > v->told))
+		return false;
+	out->uidvalidity = ix->uidvalidity;
+	out->told = v->told;
+	out->ntold = v->ntold;
+	out->modseq = ix->modseq;
+	out->readonly = v->readonly;
+	uidset_add_set(&out->recent, &v->recent);
+	return !out->recent.failed;
+}
+
+/* What it does not know, as if it had been told of it at the time. */
+static bool
+catch_up(struct view *v, const struct view_rest *was, struct fail *why)
+{
+	static const char text[] = "The folder is not what it was";
+	const struct index *ix = index_of(v);
+	struct uid_range range = { 1, was->told };
+	const struct uidset known = { .ranges = &range, .n = was->told ? 1 : 0 };
+	size_t upto = index_place(ix, was->told + 1);
+
+	if (ix->uidvalidity != was->uidvalidity || was->told == UINT32_MAX || was->told >= ix->uidnext || was->modseq > ix->modseq ||
+	    !mailbox_vanished_of(v->mailbox, was->modseq, &known, &v->gone))
+		return fail_set(why, FAIL_PERM, 0, text);
+	v->ngone = (uint32_t)uidset_count(&v->gone);
+	if (v->gone.failed || upto + v->ngone != was->ntold)
+		return fail_set(why, FAIL_PERM, 0, text);
+	for (size_t at = 0; at < upto; at++)
+		if (ix->messages[at].modseq > was->modseq)
+			uidset_add(&v->changed, ix->messages[at].uid, ix->messages[at].uid);
+	uidset_add_set(&v->recent, &was->recent);
+	for (size_t i = 0; i < v->gone.n; i++)
+		uidset_remove(&v->recent, v->gone.ranges[i].lo, v->gone.ranges[i].hi);
+	v->told = was->told;
+	v->ntold = was->ntold;
+	v->pending = v->changed.n || v->ngone || v->mailbox->visible > v->told;
+	return !(v->changed.failed || v->recent.failed) || fail_set(why, FAIL_TEMP, 0, "out of memory");
+}
+
+bool
+view_resume(struct view *v, struct store *store, struct span name, const struct view_rest *was, struct fail *why)
+{
+	v->mailbox = mailbox_use(store, name, why);
+	if (!v->mailbox)
+		return false;
+	v->readonly = was->readonly;
+	v->told = v->ntold = v->ngone = v->held = 0;
+	v->pending = false;
+	uidset_init(&v->gone);
+	uidset_init(&v->changed);
+	uidset_init(&v->recent);
+	list_push(&v->mailbox->views, &v->node);
+	if (catch_up(v, was, why))
+		return true;
+	view_close(v);
+	return false;
+}
+
 void
 view_close(struct view *v)
 {

@@ -2,6 +2,7 @@
 #include "daemons/mailboxd/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@ enum {
 	ROUNDS = 4,            /* of run and send in one turn */
 	LINGER_MS = 1000,
 	LEAVE_MAX = 16384, /* as the message's row has it */
+	CLIENT_STATE_MAX = 8192,
 };
 
 struct client {
@@ -26,7 +28,8 @@ struct client {
 	struct turn turn;
 	int64_t timer_ms; /* what the timer was last set to */
 	struct buf raw;   /* compressed input that is not expanded yet */
-	bool bulk, eof, gone, lingering;
+	int64_t heard_ms; /* when it last said something */
+	bool bulk, eof, gone, lingering, held;
 	void (*on_gone)(struct user *);
 };
 
@@ -106,6 +109,8 @@ pump(struct client *c)
 	struct session *s = c->session;
 	unsigned wants = 0;
 
+	if (c->held)
+		return;
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		bool full;
 
@@ -164,6 +169,7 @@ read_some(struct client *c)
 	if (got > 0) {
 		buf_added(in, (size_t)got);
 		c->bulk = (size_t)got == n;
+		c->heard_ms = loop_now_ms(c->user->loop);
 		set_timer(c);
 	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
 		c->eof = true;
@@ -208,6 +214,10 @@ on_timer(struct timer *t)
 		drop(c);
 		return;
 	}
+	if (c->held) {
+		set_timer(c);
+		return;
+	}
 	c->session->ops->idle(c->session);
 	set_timer(c);
 	pump(c);
@@ -230,6 +240,7 @@ client_new(struct user *user, int fd, struct session *session, struct span pendi
 	c->fd = fd;
 	c->on_gone = on_gone;
 	buf_init(&c->raw, RAW_MAX);
+	c->heard_ms = loop_now_ms(user->loop);
 	session->rim = c;
 	session->on_wake = on_wake;
 	list_push(&user->sessions, &session->node);
@@ -240,6 +251,49 @@ client_new(struct user *user, int fd, struct session *session, struct span pendi
 	set_timer(c);
 	turn_later(&c->turn, user->loop);
 	return true;
+}
+
+bool
+clients_rest(const struct user *user, int64_t quiet_ms)
+{
+	int64_t before = loop_now_ms(user->loop) - quiet_ms;
+	struct buf state;
+	bool ok = true;
+
+	buf_init(&state, CLIENT_STATE_MAX);
+	LIST_EACH(&user->sessions, node) {
+		struct session *s = OWNER_OF(node, struct session, node);
+		const struct client *c = client_of(s);
+
+		buf_reset(&state);
+		ok = ok && c->heard_ms <= before && !c->eof && !c->gone && !c->lingering && !buf_len(&c->raw) && s->ops->rest && s->ops->rest(s, &state);
+	}
+	buf_free(&state);
+	return ok;
+}
+
+void
+clients_hold(struct user *user, bool on)
+{
+	LIST_EACH(&user->sessions, node) {
+		struct client *c = client_of(OWNER_OF(node, struct session, node));
+
+		c->held = on;
+		if (on)
+			watch_stop(&c->watch);
+		else
+			turn_later(&c->turn, user->loop);
+	}
+}
+
+int
+client_leave(struct session *s, struct buf *state)
+{
+	struct client *c = client_of(s);
+	int fd = s->ops->rest(s, state) ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	client_free(c);
+	return fd;
 }
 
 void

@@ -463,6 +463,7 @@ static const struct session_ops ops = {
 	.eof = imap_eof,
 	.idle = imap_on_idle,
 	.shutdown = imap_shutdown,
+	.rest = imap_rest,
 	.free = imap_free,
 };
 

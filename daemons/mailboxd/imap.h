@@ -113,6 +113,11 @@ struct imap {
  * thing said.  Empty: PREAUTH greeting instead.  may_leave: UNAUTHENTICATE is possible. */
 struct session *imap_new(struct user *user, struct span tag, bool may_leave);
 
+/* One that rested (session_ops.rest), some time ago. NULL: no memory. Where its folder is not
+ * what it was, it says goodbye. */
+struct session *imap_resume(struct user *user, struct span state, int64_t elapsed_ms);
+bool imap_rest(const struct session *base, struct buf *state); /* rest.c */
+
 /* ---- for handlers ---- */
 
 static inline struct buf *cmd_out(struct cmd *c) { return &c->s->base.out.mem; }

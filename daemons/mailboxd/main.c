@@ -20,7 +20,7 @@
 #include "service/service.h"
 #include "store/name.h"
 
-enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000 };
+enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000 };
 
 struct mailboxd {
 	struct service *service;
@@ -28,7 +28,9 @@ struct mailboxd {
 	struct worker_pool *pool;
 	struct channel *session;
 	struct link link;
-	struct timer idle;
+	struct timer idle, hibernate;
+	int events;  /* to be left behind while resting; -1 */
+	bool resting; /* userd was asked to keep the sessions */
 	struct charset_warm charsets; /* loaded before the walls are up */
 	uint64_t entered;
 	char name[B_ADDRESS + 1], home[B_PATH];
@@ -172,6 +174,62 @@ on_idle(struct timer *t)
 		(void)ipc_send_session_idle(d->session, &(struct ipc_session_idle){ .entered = d->entered });
 }
 
+/* ---- rest ---- */
+
+static void
+go_on(struct mailboxd *d)
+{
+	if (!d->resting)
+		return;
+	d->resting = false;
+	(void)close(d->events);
+	d->events = -1;
+	store_rouse(d->user.store);
+	clients_hold(&d->user, false);
+}
+
+/* From here until the answer nothing is read, so that what is left behind stays what it is. */
+static void
+on_hibernate(struct timer *t)
+{
+	struct mailboxd *d = OWNER_OF(t, struct mailboxd, hibernate);
+	int64_t after = d->service->conf->imap_hibernate_time;
+
+	if (!after || d->resting || !d->user.nsessions || !d->session || d->service->stopping)
+		return;
+	if (clients_rest(&d->user, after) && (d->events = store_rest(d->user.store)) >= 0) {
+		d->resting = true;
+		clients_hold(&d->user, true);
+		(void)ipc_send_session_rest(d->session, &(struct ipc_session_rest){ .entered = d->entered });
+	}
+	(void)timer_set(t, after);
+}
+
+/* userd has agreed: it has asked for our end. */
+static void
+leave_sessions(struct mailboxd *d)
+{
+	struct ipc_session_events last = { .left = 0 };
+	struct buf state;
+
+	buf_init(&state, B_STATE);
+	LIST_EACH(&d->user.sessions, node) {
+		struct session *s = OWNER_OF(node, struct session, node);
+		struct ipc_session_rested m;
+		int fd;
+
+		buf_reset(&state);
+		fd = client_leave(s, &state);
+		m = (struct ipc_session_rested){ .state = buf_span(&state) };
+		if (fd >= 0)
+			last.left += ipc_send_session_rested(d->session, &m, fd);
+	}
+	buf_free(&state);
+	(void)ipc_send_session_events(d->session, &last, d->events);
+	d->events = -1;
+	(void)channel_drain(d->session, DRAIN_MS);
+}
+
 static bool
 on_session_owner(struct channel *c, const struct ipc_session_owner *m)
 {
@@ -239,6 +297,37 @@ too_many(struct mailboxd *d, const struct ipc_session_enter *m)
 	return d->user.nsessions - guests >= d->service->conf->mailbox_session_limit;
 }
 
+static void
+serve(struct mailboxd *d, uint64_t quota, uint64_t messages)
+{
+	timer_stop(&d->idle);
+	store_set_quota(d->user.store, &(struct quota){ quota, messages });
+	if (d->service->conf->imap_hibernate_time && !timer_running(&d->hibernate))
+		(void)timer_set(&d->hibernate, d->service->conf->imap_hibernate_time);
+}
+
+static bool
+on_session_resume(struct channel *c, const struct ipc_session_resume *m, int fd)
+{
+	struct mailboxd *d = mailboxd_of(c);
+	struct session *s = NULL;
+
+	d->entered++;
+	go_on(d);
+	if (d->user.store && !d->service->stopping)
+		s = imap_resume(&d->user, m->state, (int64_t)m->elapsed_ms);
+	if (!s) {
+		turn_away(fd, &(struct ipc_session_enter){ .service = SPAN("imap"), .tag = SPAN("*") }, "The mailbox cannot be opened now.");
+		start_idle(d);
+		return true;
+	}
+	serve(d, m->quota, m->messages);
+	log_put(LOG_session, "user=%s service=imap resumed", d->name);
+	if (!client_new(&d->user, fd, s, SPAN_NONE, on_gone))
+		start_idle(d);
+	return true;
+}
+
 static bool
 on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 {
@@ -247,6 +336,7 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 	struct session *s;
 
 	d->entered++;
+	go_on(d);
 	if (!d->user.store || d->service->stopping) {
 		turn_away(fd, m, "The mailbox cannot be opened now.");
 		start_idle(d);
@@ -264,8 +354,7 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 		start_idle(d);
 		return true;
 	}
-	timer_stop(&d->idle);
-	store_set_quota(d->user.store, &(struct quota){ m->quota, m->messages });
+	serve(d, m->quota, m->messages);
 	if (m->guest.n)
 		log_put(LOG_session, "user=%s service=imap guest=%.*s", d->name, SPAN_ARG(m->guest));
 	else
@@ -278,6 +367,8 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 static void
 stop(struct mailboxd *d)
 {
+	if (d->resting)
+		leave_sessions(d);
 	if (d->user.nsessions == 0)
 		finish(d);
 	else
@@ -373,6 +464,8 @@ on_boot(struct service *s, struct fail *why)
 	d->user.broker = &link_broker;
 	d->user.leave = give_back;
 	timer_init(&d->idle, s->loop, on_idle);
+	timer_init(&d->hibernate, s->loop, on_hibernate);
+	d->events = -1;
 	s->state = d;
 	take_settings(d);
 	return true;

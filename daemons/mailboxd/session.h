@@ -24,6 +24,9 @@ struct session_ops {
 	void (*eof)(struct session *s);     /* the client is gone: drop what is not acknowledged */
 	void (*idle)(struct session *s);    /* no input for idle_ms; again after each further idle_ms */
 	void (*shutdown)(struct session *s); /* the server goes down: say so and close */
+	/* Appends what a later process needs to go on with it; false: it is not idling, or has
+	 * something to say.  NULL: never. */
+	bool (*rest)(const struct session *s, struct buf *state);
 	void (*free)(struct session *s);
 };
 

@@ -75,6 +75,7 @@ child_free(struct child *child)
 		(void)close(child->held);
 	channel_free(&child->ctl);
 	channel_free(&child->session);
+	free(child->home);
 	free(child);
 }
 
@@ -204,6 +205,18 @@ child_release(struct child *child)
 	(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = child->userd->service->generation });
 }
 
+/* So that another can be started for who rests. */
+static void
+keep_grant(struct child *child, const struct ipc_ticket_grant *grant)
+{
+	if (!child->home && (child->home = calloc(1, grant->home.n + 1)) && grant->home.n)
+		memcpy(child->home, grant->home.p, grant->home.n);
+	child->uid = grant->uid;
+	child->gid = grant->gid;
+	child->quota = grant->quota;
+	child->messages = grant->messages;
+}
+
 struct child *
 child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
 {
@@ -215,8 +228,11 @@ child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fai
 	if (!span_cstr(grant->user, user, sizeof(user)))
 		return NULL;
 	child = child_of(u, user);
-	if (child && !child->stopping)
+	if (child && !child->stopping) {
+		keep_grant(child, grant);
+		rest_rouse(child);
 		return child;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return (void)fail_errno(why, 0, "socketpair"), NULL;
 	child = child_launch(u, MAILBOXD, user, grant->uid, grant->gid, why);
@@ -231,8 +247,10 @@ child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fai
 	owner.home = span_str(path);
 	if (child->session)
 		(void)ipc_send_session_owner(child->session, &owner);
+	keep_grant(child, grant);
 	if (!child->before)
 		child_release(child);
+	rest_rouse(child);
 	return child;
 }
 

@@ -231,6 +231,7 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 	list_init(&asks);
 	while ((it = list_shift(&child->asks)))
 		list_push(&asks, it);
+	rest_check(u, child);
 	child_gone(child);
 	answer_pending(u, &asks);
 	if (u->service->stopping && list_empty(&u->all))
@@ -300,6 +301,9 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&u->all);
 	map_init(&u->poison);
 	list_init(&u->poisoned);
+	map_init(&u->rests);
+	list_init(&u->resting);
+	timer_init(&u->still, s->loop, rest_on_still);
 	return true;
 }
 
@@ -326,6 +330,7 @@ on_stop(struct service *s)
 {
 	struct userd *u = s->state;
 
+	rest_end(u);
 	LIST_EACH(&u->all, it)
 		child_stop(OWNER_OF(it, struct child, all));
 	timer_init(&u->stop_limit, s->loop, on_stop_limit);
@@ -338,7 +343,7 @@ on_state(struct service *s, struct buf *out)
 {
 	const struct userd *u = s->state;
 
-	buf_printf(out, "children=%zu tickets=%zu", u->children.count, u->tickets.count);
+	buf_printf(out, "children=%zu tickets=%zu rested=%u", u->children.count, u->tickets.count, u->nrested);
 }
 
 int

@@ -9,6 +9,7 @@
  *   child.c   mailboxd and deliverd processes
  *   poison.c  users whose mailboxd crashes
  *   visit.c   sessions of one user in another one's mailboxes: the broker
+ *   rest.c    connections of users whose clients only idle
  */
 #ifndef USERD_USERD_H
 #define USERD_USERD_H
@@ -17,7 +18,7 @@
 #include "service/launch.h"
 #include "service/service.h"
 
-enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000 };
+enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000 };
 
 struct userd {
 	struct service *service;
@@ -37,6 +38,10 @@ struct userd {
 	uint64_t last_visit;
 	struct list fronts;  /* struct front */
 	uint64_t last_front;
+	struct map rests;    /* struct rest by user */
+	struct list resting; /* the same, who was told something longest ago first */
+	unsigned nrested;    /* connections */
+	struct timer still;
 };
 
 /* A login channel, and what it is called to mailboxd. */
@@ -67,7 +72,10 @@ struct child {
 	uint64_t entered;        /* sessions given to it */
 	uint64_t left;           /* sessions given back by it */
 	unsigned nasked;         /* struct visit of it */
-	bool stopping;
+	bool stopping, leaving; /* leaving: it hands over its sessions */
+	char *home;             /* mailboxd; owned; what its user was granted */
+	uint32_t uid, gid;
+	uint64_t quota, messages;
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
 	struct list asks;     /* of locald, who wait for what comes after it */
 	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
@@ -107,6 +115,15 @@ bool visit_owner(struct userd *u, const struct ipc_ticket_owner *m);
 bool visit_sharer(struct userd *u, const struct ipc_ticket_sharer *m);
 bool visit_answered(struct userd *u, const struct ipc_ticket_answered *m);
 void visit_unanswered(struct userd *u); /* authd is away */
+/* rest.c */
+bool on_session_rest(struct channel *c, const struct ipc_session_rest *m);
+bool on_session_rested(struct channel *c, const struct ipc_session_rested *m, int fd);
+bool on_session_events(struct channel *c, const struct ipc_session_events *m, int fd);
+/* The user has a mailboxd again: it goes on with what rests. */
+void rest_rouse(struct child *child);
+void rest_check(struct userd *u, struct child *child); /* which has ended */
+void rest_on_still(struct timer *t);
+void rest_end(struct userd *u); /* says goodbye to all */
 
 /* poison.c */
 extern const struct channel_ops poison_admin_ops;

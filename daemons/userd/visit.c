@@ -131,7 +131,7 @@ visit_share(struct child *child, const struct ipc_session_share *m)
 static int
 open_door(struct userd *u, const struct ipc_ticket_owner *m, const char *guest, struct fail *why)
 {
-	struct ipc_ticket_grant owner = { .user = m->user, .home = m->home, .uid = m->uid, .gid = m->gid };
+	struct ipc_ticket_grant owner = { .user = m->user, .home = m->home, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages };
 	struct ipc_session_enter enter = { .service = SPAN("imap"), .guest = span_str(guest), .quota = m->quota, .messages = m->messages };
 	struct child *to;
 	int fds[2];

@@ -105,6 +105,7 @@ on_durable(struct journal_ticket *t, const struct fail *why)
 	change_show(mb);
 	tell_waiters(mb, NULL);
 	change_pending(mb, NULL);
+	signing_later(mb);
 }
 
 static uint32_t
@@ -142,6 +143,7 @@ change_show_now(struct mailbox *mb, struct fail *why)
 		mb->visible = newest(mb);
 	tell_waiters(mb, NULL);
 	change_pending(mb, NULL);
+	signing_later(mb);
 	return true;
 }
 

@@ -217,6 +217,22 @@ struct mailbox_memo {
 };
 struct mailbox_memo **mailbox_memo(struct mailbox *mb);
 
+/* ---- the search index: which messages need not be read for a text (signature.h) ---- */
+
+struct signature_maker;
+struct signature_query;
+
+struct store_search {
+	/* Puts all text of a message that a search looks into in, on a thread; takes c
+	 * over. False: it cannot be read. NULL: no index is kept or used. */
+	bool (*sign)(struct content *c, struct signature_maker *into);
+	unsigned share; /* percent of a message's size that its signature takes at most; 0: as with sign NULL, and those there are go */
+};
+void store_set_search(struct store *store, const struct store_search *search);
+/* False: the message has not got the needle. A folder's index is made in the background
+ * once this was asked of it, and kept up with what arrives. */
+bool mailbox_may_have(struct mailbox *mb, const struct message *m, const struct signature_query *needle);
+
 /* ---- changes ---- */
 
 enum flag_op { FLAGS_ADD, FLAGS_REMOVE, FLAGS_SET };

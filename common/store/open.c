@@ -82,6 +82,7 @@ busy(const struct mailbox *mb)
 static void
 close_mailbox(struct mailbox *mb)
 {
+	signing_stop(mb);
 	if (!mb->failed && !mb->file.ix.failed)
 		scan_stamp(mb);
 	notice_unwatch(mb);
@@ -212,6 +213,7 @@ open_mailbox(struct store *store, struct span name, struct fail *why)
 	list_init(&mb->incoming);
 	timer_init(&mb->linger, store->loop, on_linger);
 	facts_init(&mb->facts, v);
+	signing_init(mb);
 	follow_later(mb, 0, 0);
 	list_push(&store->mailboxes, &mb->node);
 	if (!load(mb, why)) {
@@ -219,6 +221,7 @@ open_mailbox(struct store *store, struct span name, struct fail *why)
 		close_mailbox(mb);
 		return NULL;
 	}
+	signing_later(mb);
 	return mb;
 }
 

@@ -8,6 +8,7 @@
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   notice.c  hearing of it at once    follow.c  file names after the flags
  *   append.c, copy.c, content.c  limits.c  the quota
+ *   signing.c  the search index
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
@@ -18,6 +19,7 @@
 #include "store/indexfile.h"
 #include "store/mailbox.h"
 #include "store/metadata.h"
+#include "store/searchfile.h"
 
 struct store {
 	struct loop *loop;
@@ -36,6 +38,17 @@ struct store {
 	int64_t keep_s;            /* expunged mail, 0: not */
 	struct timer purge;        /* of what was kept long enough */
 	struct purge_job *purging; /* owned; NULL: none under way */
+	struct store_search search;
+};
+
+/* A folder's search index. */
+struct signing {
+	struct searchfile file; /* not open: there is none, or nobody needed it yet */
+	struct timer timer;     /* when to look for what has no signature */
+	struct sign_job *job;   /* owned; NULL: none under way */
+	bool wanted;            /* it is made if there is none */
+	bool absent;            /* there was none */
+	bool given_up;          /* it cannot be written: not tried again while the folder is open */
 };
 
 /* Waits until a UID may be told. */
@@ -58,6 +71,7 @@ struct mailbox {
 	struct vfs *vfs; /* the folder's */
 	struct indexfile file;
 	struct facts_file facts;
+	struct signing signing;
 	struct list views;
 	unsigned users;       /* views and operations */
 	struct timer linger;  /* closes it when nobody came back */
@@ -126,6 +140,12 @@ void notice_unwatch(struct mailbox *mb);
 void notice_read(struct store *store);  /* what has been reported by now */
 void notice_forget(struct mailbox *mb);   /* all that notice_own() said */
 void notice_own(struct mailbox *mb, const char *path); /* that this name leaves the directory will be our own doing */
+
+/* signing.c */
+void signing_init(struct mailbox *mb);
+void signing_later(struct mailbox *mb); /* opened, or messages have become visible */
+void signing_stop(struct mailbox *mb);  /* waits for what is under way; before the folder closes */
+void signing_drop(struct mailbox *mb);  /* nothing is left of it */
 
 /* follow.c */
 void follow_later(struct mailbox *mb, uint32_t lo, uint32_t hi);

@@ -107,25 +107,69 @@ put_wide(struct span at, struct buf *out)
 	return n;
 }
 
+/* Most text is ASCII: eight octets at once. */
+static const uint64_t every = UINT64_C(0x0101010101010101);
+
+static uint64_t
+eight_at(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+/* The high bit of each octet tells whether it is at least 'A', and whether it is above 'Z'. */
+static uint64_t
+lower_eight(uint64_t w)
+{
+	uint64_t from_a = w + every * (0x80 - 'A'), above_z = w + every * (0x7f - 'Z');
+
+	return w | ((from_a & ~above_z & every * 0x80) >> 2);
+}
+
+static size_t
+ascii_length(struct span s)
+{
+	size_t n = 0;
+
+	while (n + 8 <= s.n && !(eight_at(s.p + n) & every * 0x80))
+		n += 8;
+	while (n < s.n && (unsigned char)s.p[n] < 0x80)
+		n++;
+	return n;
+}
+
+static void
+lower_ascii(const char *from, char *to, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t w = lower_eight(eight_at(from + i));
+
+		memcpy(to + i, &w, sizeof(w));
+	}
+	for (; i < n; i++)
+		to[i] = ascii_lower(from[i]);
+}
+
 void
 fold_text(struct span utf8, struct buf *out)
 {
 	for (size_t at = 0; at < utf8.n;) {
-		size_t end = at;
+		size_t n = ascii_length(span_from(utf8, at));
 		char *room;
 
-		while (end < utf8.n && (unsigned char)utf8.p[end] < 0x80)
-			end++;
-		if (end == at) {
+		if (n == 0) {
 			at += put_wide(span_from(utf8, at), out);
 			continue;
 		}
-		if (!(room = buf_room(out, end - at)))
+		if (!(room = buf_room(out, n)))
 			return;
-		for (size_t i = 0; i < end - at; i++)
-			room[i] = ascii_lower(utf8.p[at + i]);
-		buf_added(out, end - at);
-		at = end;
+		lower_ascii(utf8.p + at, room, n);
+		buf_added(out, n);
+		at += n;
 	}
 }
 

@@ -93,6 +93,23 @@ folding(void **state)
 		buf_free(&b);
 		buf_free(&folded);
 	}
+	for (int c = 1; c < 0x80; c++) { /* alone, and among others */
+		char many[] = "..........?....?....?...........";
+
+		for (size_t at = 0; at < 16; at++) {
+			char want[sizeof many];
+
+			memset(many, '.', sizeof many - 1);
+			many[at] = many[at + 9] = (char)c;
+			memcpy(want, many, sizeof want);
+			want[at] = want[at + 9] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : (char)c;
+			buf_init(&b, 100);
+			fold_text(span_of(many, sizeof many - 1), &b);
+			assert_int_equal(buf_len(&b), sizeof many - 1);
+			assert_memory_equal(buf_span(&b).p, want, sizeof many - 1);
+			buf_free(&b);
+		}
+	}
 	assert_true(fold_compare(SPAN("a"), SPAN("_")) < 0 && fold_compare(SPAN("ab"), SPAN("a")) > 0 && fold_compare(SPAN("x"), SPAN("x")) == 0);
 }
 

@@ -14,7 +14,9 @@
 
 #include "daemons/mailboxd/client.h"
 #include "daemons/mailboxd/guest.h"
+#include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/link.h"
+#include "daemons/mailboxd/pieces.h"
 #include "daemons/mailboxd/pop3.h"
 #include "mail/charset.h"
 #include "service/service.h"
@@ -87,6 +89,17 @@ create_folders(struct mailboxd *d)
 }
 
 static void
+take_store_settings(struct mailboxd *d)
+{
+	const struct conf *conf = d->service->conf;
+
+	if (!d->user.store)
+		return;
+	store_set_keep(d->user.store, conf->expunged_keep_time / SECOND_MS);
+	store_set_search(d->user.store, &(struct store_search){ pieces_sign, (unsigned)conf->search_index_share });
+}
+
+static void
 raise_for(struct mailboxd *d, struct sandbox *walls)
 {
 	*walls = (struct sandbox){ .write = { d->home } };
@@ -118,8 +131,7 @@ open_store(struct mailboxd *d, struct fail *why)
 	}
 	config.pool = d->pool;
 	d->user.store = store_new(&config, why);
-	if (d->user.store)
-		store_set_keep(d->user.store, s->conf->expunged_keep_time / SECOND_MS);
+	take_store_settings(d);
 	return d->user.store != NULL;
 }
 
@@ -444,8 +456,7 @@ take_settings(struct mailboxd *d)
 	d->user.progress_ms = PROGRESS_MS;
 	d->user.keepalive_ms = conf->imap_idle_notify_interval;
 	d->user.message_limit = conf->message_size_limit;
-	if (d->user.store)
-		store_set_keep(d->user.store, conf->expunged_keep_time / SECOND_MS);
+	take_store_settings(d);
 	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }
 

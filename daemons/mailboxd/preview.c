@@ -2,6 +2,7 @@
 #include "daemons/mailboxd/preview.h"
 
 #include "mail/charset.h"
+#include "mail/html.h"
 
 enum { RAW_MAX = 32 << 10 }; /* octets looked at */
 
@@ -37,61 +38,6 @@ decode(struct span message, const struct mime_part *p, struct buf *out)
 	buf_free(&bytes);
 }
 
-/* What stands between tags; not what scripts and styles hold. */
-static void
-strip(struct span html, struct buf *out)
-{
-	static const struct span silent[] = { SPAN_INIT("script"), SPAN_INIT("style"), SPAN_INIT("head"), SPAN_INIT("title") };
-
-	while (html.n) {
-		size_t open = span_chr(html, '<'), close;
-		struct span tag;
-
-		buf_put(out, span_sub(html, 0, open));
-		if (open == SIZE_MAX)
-			return;
-		html = span_from(html, open + 1);
-		close = span_chr(html, '>');
-		tag = span_sub(html, 0, close);
-		html = close == SIZE_MAX ? SPAN_NONE : span_from(html, close + 1);
-		buf_putc(out, ' ');
-		for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
-			if (!span_casestarts(tag, silent[i]) || (tag.n > silent[i].n && ascii_alnum(tag.p[silent[i].n])))
-				continue;
-			/* to its end tag: at "</" that this name follows */
-			while (html.n && !(span_starts(html, SPAN("</")) && span_casestarts(span_from(html, 2), silent[i]))) {
-				size_t next = span_chr(span_from(html, 1), '<');
-
-				html = next == SIZE_MAX ? SPAN_NONE : span_from(html, next + 1);
-			}
-			break;
-		}
-	}
-}
-
-static const struct {
-	struct span name, text;
-} entities[] = {
-	{ SPAN_INIT("&nbsp;"), SPAN_INIT(" ") },
-	{ SPAN_INIT("&amp;"), SPAN_INIT("&") },
-	{ SPAN_INIT("&lt;"), SPAN_INIT("<") },
-	{ SPAN_INIT("&gt;"), SPAN_INIT(">") },
-	{ SPAN_INIT("&quot;"), SPAN_INIT("\"") },
-	{ SPAN_INIT("&#39;"), SPAN_INIT("'") },
-};
-
-static struct span
-take_entity(struct span *s)
-{
-	for (size_t i = 0; i < sizeof entities / sizeof *entities; i++)
-		if (span_casestarts(*s, entities[i].name)) {
-			*s = span_from(*s, entities[i].name.n);
-			return entities[i].text;
-		}
-	*s = span_from(*s, 1);
-	return SPAN("&");
-}
-
 /* Blanks and control characters run together, quoted lines left out. */
 static void
 squeeze(struct span s, bool html, struct buf *out)
@@ -115,10 +61,7 @@ squeeze(struct span s, bool html, struct buf *out)
 			s = span_from(s, 1);
 			continue;
 		}
-		if (html && s.p[0] == '&')
-			c = take_entity(&s);
-		else
-			s = span_from(s, c.n);
+		s = span_from(s, c.n);
 		if (!n)
 			continue;
 		if (gap && ++chars < PREVIEW_CHARS)
@@ -141,7 +84,7 @@ preview_put(struct span message, const struct mime_part *root, struct buf *out)
 	buf_init(&bare, RAW_MAX * 4);
 	decode(message, part, &text);
 	if (!plain)
-		strip(buf_span(&text), &bare);
+		html_text(buf_span(&text), &bare);
 	squeeze(buf_span(plain ? &text : &bare), !plain, out);
 	buf_free(&text);
 	buf_free(&bare);

@@ -7,7 +7,6 @@
 #include "daemons/mailboxd/fold.h"
 #include "daemons/mailboxd/objectid.h"
 #include "daemons/mailboxd/recall.h"
-#include "mail/charset.h"
 #include "mail/header.h"
 #include "mail/word.h"
 
@@ -166,6 +165,13 @@ objectid_fits(struct subject *x, const struct search_key *k)
 
 /* ---- the text ---- */
 
+/* Not, where the index tells it without the message. */
+static bool
+worth_reading(struct subject *x, const struct search_key *k)
+{
+	return !k->narrow || mailbox_may_have(x->v->mailbox, x->m, k->narrow);
+}
+
 static bool
 header_fits(struct subject *x, const struct search_key *k)
 {
@@ -173,7 +179,7 @@ header_fits(struct subject *x, const struct search_key *k)
 	struct header_walk w;
 	struct span header;
 
-	if (!text_header(opened(x), &header))
+	if (!worth_reading(x, k) || !text_header(opened(x), &header))
 		return false;
 	w = header_walk(header);
 	while (header_next(&w, &field))
@@ -182,69 +188,48 @@ header_fits(struct subject *x, const struct search_key *k)
 	return false;
 }
 
-static bool
-all_fields_contain(struct search *s, struct span header, struct span needle)
-{
-	struct header_walk w = header_walk(header);
-	struct header_field field;
+/* ---- all of the text ---- */
 
-	while (header_next(&w, &field)) {
-		buf_reset(&s->scratch);
-		buf_put(&s->scratch, field.name);
-		buf_put(&s->scratch, SPAN(": "));
-		if (word_decode(field.value, &s->scratch) && contains(s, buf_span(&s->scratch), needle))
-			return true;
-	}
-	return false;
+static bool
+has_needle(void *arg, struct span piece)
+{
+	return span_find(piece, ((struct search *)arg)->needle) != SIZE_MAX;
+}
+
+void
+search_init(struct search *s)
+{
+	*s = (struct search){ .root = NULL };
+	buf_init(&s->scratch, PIECE_MAX);
+	buf_init(&s->folded, PIECE_MAX);
+	pieces_init(&s->pieces, has_needle, s);
+}
+
+void
+search_free(struct search *s)
+{
+	for (struct search_key *k = s->with_set; k; k = k->with_set)
+		uidset_free(&k->set);
+	s->with_set = NULL;
+	buf_free(&s->scratch);
+	buf_free(&s->folded);
+	pieces_free(&s->pieces);
 }
 
 static bool
-leaf_contains(struct search *s, struct span all, const struct mime_part *p, struct span needle)
+body_has(struct subject *x, const struct search_key *k)
 {
-	struct span charset = SPAN_NONE, body = mime_span(all, &p->body);
-	struct buf utf8;
-	bool found;
+	struct mime_part *root;
+	struct span all;
 
-	if (!mime_is(p, SPAN("text"), SPAN("")))
-		return false;
-	(void)param_raw(&p->params, SPAN("charset"), &charset);
-	buf_reset(&s->scratch);
-	if (p->encoding == ENCODING_QP || p->encoding == ENCODING_BASE64) {
-		(void)encoding_decode(p->encoding, body, &s->scratch);
-		body = buf_span(&s->scratch);
-	}
-	if (!charset.n || span_caseeq(charset, SPAN("utf-8")) || span_caseeq(charset, SPAN("us-ascii")))
-		return contains(s, body, needle);
-	buf_init(&utf8, 64 << 20);
-	found = contains(s, charset_to_utf8(charset, body, &utf8) ? buf_span(&utf8) : body, needle);
-	buf_free(&utf8);
-	return found;
-}
-
-/* Bounded by the parser's depth. */
-static bool
-part_contains(struct search *s, struct span all, const struct mime_part *p, struct span needle)
-{
-	if (p->kind == MIME_LEAF)
-		return leaf_contains(s, all, p, needle);
-	for (const struct mime_part *c = p->children; c; c = c->next) {
-		if (p->kind == MIME_MESSAGE && all_fields_contain(s, mime_span(all, &c->header), needle))
-			return true;
-		if (part_contains(s, all, c, needle))
-			return true;
-	}
-	return false;
+	x->s->needle = k->text;
+	return text_root(opened(x), &root) && text_all(x->t, &all) && pieces_body(&x->s->pieces, all, root);
 }
 
 static bool
 body_fits(struct subject *x, const struct search_key *k)
 {
-	struct mime_part *root;
-	struct span all;
-
-	if (!k->text.n)
-		return true;
-	return text_root(opened(x), &root) && text_all(x->t, &all) && part_contains(x->s, all, root, k->text);
+	return !k->text.n || (worth_reading(x, k) && body_has(x, k));
 }
 
 static bool
@@ -252,9 +237,12 @@ text_fits(struct subject *x, const struct search_key *k)
 {
 	struct span header;
 
-	if (!k->text.n || (text_header(opened(x), &header) && all_fields_contain(x->s, header, k->text)))
+	if (!k->text.n)
 		return true;
-	return body_fits(x, k);
+	if (!worth_reading(x, k))
+		return false;
+	x->s->needle = k->text;
+	return (text_header(opened(x), &header) && pieces_header(&x->s->pieces, header)) || body_has(x, k);
 }
 
 /* ---- the tree ---- */

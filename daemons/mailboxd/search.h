@@ -5,8 +5,10 @@
 #ifndef MAILBOXD_SEARCH_H
 #define MAILBOXD_SEARCH_H
 
+#include "daemons/mailboxd/pieces.h"
 #include "daemons/mailboxd/text.h"
 #include "net/imapsyntax.h"
+#include "store/signature.h"
 
 enum search_kind {
 	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT, SEARCH_FUZZY,
@@ -27,6 +29,7 @@ struct search_key {
 	struct span field, text;     /* text is folded, or an id as it is */
 	uint64_t number;             /* flag, keyword bit, size, list of addresses */
 	int64_t day;
+	const struct signature_query *narrow; /* BODY, TEXT, HEADER */
 	struct uidset set;
 	struct search_key *with_set; /* the search's keys that own a set */
 };
@@ -44,6 +47,8 @@ struct search {
 	bool modseq;             /* a MODSEQ key was given: tell the highest one of the hits */
 	int64_t now;             /* Unix time, for OLDER and YOUNGER; set by the caller */
 	struct buf scratch, folded;
+	struct pieces pieces;
+	struct span needle;      /* what the pieces are searched for */
 	unsigned keys;
 };
 

@@ -31,24 +31,6 @@ struct ctx {
 
 static struct search_key *take_key(struct ctx *x, unsigned depth);
 
-void
-search_init(struct search *s)
-{
-	*s = (struct search){ .root = NULL };
-	buf_init(&s->scratch, 64 << 20);
-	buf_init(&s->folded, 64 << 20);
-}
-
-void
-search_free(struct search *s)
-{
-	for (struct search_key *k = s->with_set; k; k = k->with_set)
-		uidset_free(&k->set);
-	s->with_set = NULL;
-	buf_free(&s->scratch);
-	buf_free(&s->folded);
-}
-
 static struct search_key *
 fail(struct ctx *x, const char *what)
 {
@@ -200,6 +182,29 @@ is_word_char(char c)
 	return c != ' ';
 }
 
+/* What a message must have, so that the index can leave out those that do not. */
+static bool
+add_narrow(struct ctx *x, struct search_key *k)
+{
+	struct search *s = x->s;
+	struct span needle = k->text;
+	struct signature_query *q;
+
+	if (k->kind != SEARCH_BODY && k->kind != SEARCH_TEXT && k->kind != SEARCH_HEADER)
+		return true;
+	if (k->kind == SEARCH_HEADER && needle.n < SIGNATURE_NEEDLE_MIN) {
+		buf_reset(&s->folded);
+		fold_text(k->field, &s->folded);
+		buf_putc(&s->folded, ':'); /* as in pieces_header() */
+		needle = buf_span(&s->folded);
+	}
+	if (!(q = ARENA_NEW(x->p->arena, struct signature_query)))
+		return imap_bad(x->p, "Command too large");
+	signature_query(q, needle);
+	k->narrow = q;
+	return true;
+}
+
 /* RFC 6203 3: what of a text is looked for where it does not stand as a whole. */
 static bool
 add_words(struct ctx *x, struct search_key *k)
@@ -221,6 +226,8 @@ add_words(struct ctx *x, struct search_key *k)
 		(*end)->field = k->field;
 		(*end)->number = k->number;
 		(*end)->text = word;
+		if (!add_narrow(x, *end))
+			return false;
 		end = &(*end)->next;
 	}
 	return true;
@@ -229,7 +236,7 @@ add_words(struct ctx *x, struct search_key *k)
 static bool
 take_string(struct ctx *x, struct search_key *k)
 {
-	return take_text(x, &k->text) && (!x->fuzzy || add_words(x, k));
+	return take_text(x, &k->text) && add_narrow(x, k) && (!x->fuzzy || add_words(x, k));
 }
 
 static bool

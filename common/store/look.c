@@ -126,6 +126,20 @@ count(const struct index *ix, struct mailbox_status *out)
 	};
 }
 
+static void
+look_search(struct vfs *v, const struct index *ix, bool files, struct look *out)
+{
+	struct searchfile f;
+
+	searchfile_init(&f);
+	if (searchfile_open(&f, v, SEARCHFILE_NAME, ix->uidvalidity, VFS_READ)) {
+		out->search_damaged = files && !searchfile_verify(&f);
+		out->searchable = (uint32_t)index_place(ix, searchfile_last(&f) + 1);
+		out->search_size = f.end;
+	}
+	searchfile_close(&f);
+}
+
 bool
 look_folder(int base, struct span folder, bool files, struct look *out, struct fail *why)
 {
@@ -149,6 +163,7 @@ look_folder(int base, struct span folder, bool files, struct look *out, struct f
 		out->state = found == INDEXFILE_GOOD ? LOOK_GOOD : found == INDEXFILE_LOST ? LOOK_LOST : LOOK_NEW;
 		out->damaged = f.damaged;
 		count(&f.ix, &out->status);
+		look_search(v, &f.ix, files, out);
 		ok = !files || compare(v, &f.ix, out, why);
 	}
 	indexfile_close(&f);
@@ -177,6 +192,7 @@ look_repair(struct store *store, struct span folder, struct fail *why)
 	facts_close(&mb->facts);
 	facts_init(&mb->facts, mb->vfs);
 	(void)mb->vfs->ops->unlink(mb->vfs, FACTS_NAME);
+	signing_drop(mb);
 	for (size_t i = 0; i < mb->file.ix.n; i++)
 		mb->file.ix.messages[i].facts = 0;
 	ok = scan_all(mb, why) && change_show_now(mb, why) && indexfile_start(&mb->file, why);

@@ -20,6 +20,9 @@ struct look {
 	uint32_t missing;        /* messages without a file */
 	uint32_t renamed;        /* files whose names do not follow the flags (yet) */
 	bool incomplete;         /* one of tmp/, new/, cur/ is not there */
+	uint32_t searchable;     /* messages up to the last one that the search index has */
+	uint64_t search_size;    /* octets of the search index; 0: there is none */
+	bool search_damaged;     /* a part of it is to be made again */
 };
 
 /* Each folder of the Maildir, INBOX first. */

@@ -65,6 +65,44 @@ def test_check_finds_a_missing_file_and_repair_lets_it_go():
     c.logout()
 
 
+def search_index(folder):
+    r = row(folder, "stat", "bob@example.test", folder)
+    return r["search_messages"], r["search_size"] > 0
+
+
+def test_search_index_is_shown_goes_with_its_folder_and_is_removed_by_repair():
+    c = suite.imap()
+    c.create("Texts")
+    for n in range(30):
+        c.append("Texts", None, None, b"Subject: %d\r\n\r\n%s hello\r\n" % (n, b"haystack" if n % 10 == 3 else b"hay stack"))
+    c.select("Texts")
+    expect(search_index("Texts"), (0, False))
+    expect(c.search(None, "BODY", "haystack")[1], [b"4 14 24"])
+    wait_for(lambda: search_index("Texts") == (30, True), 20, "the search index")
+    expect(row("Texts", "check", "bob@example.test", "Texts")["search_index"], "good")
+    expect(c.search(None, "BODY", "haystack")[1], [b"4 14 24"])
+    c.append("Texts", None, None, b"\r\nanother haystack\r\n")
+    wait_for(lambda: search_index("Texts") == (31, True), 20, "the search index with the new message")
+    c.select("INBOX")
+    expect(c.rename("Texts", "Old.Texts")[0], "OK")
+    expect(search_index("Old.Texts"), (31, True))
+    c.select("Old.Texts")
+    expect(c.search(None, "TEXT", "haystack")[1], [b"4 14 24 31"])
+    c.logout()
+    wait_for(stopped, 20, "the user's mailboxd to end")
+    with open(suite.maildir() + "/.Old.Texts/pillarpost/search", "r+b") as f:
+        f.seek(100)
+        f.write(b"damage")
+    expect(row("Old.Texts", "check", "bob@example.test", "Old.Texts")["search_index"], "damaged")
+    c = suite.imap()
+    c.select("Old.Texts")
+    expect(c.search(None, "TEXT", "haystack")[1], [b"4 14 24 31"])
+    c.logout()
+    wait_for(stopped, 20, "the user's mailboxd to end")
+    suite.mailctl("mailbox", "repair", "bob@example.test", "Old.Texts")
+    expect(search_index("Old.Texts"), (0, False))
+
+
 def test_errors():
     expect(suite.mailctl("mailbox", "list", "nobody@example.test", check=False).returncode, 1)
     expect(suite.mailctl("mailbox", "stat", "bob", check=False).returncode, 64)

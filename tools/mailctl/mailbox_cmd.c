@@ -207,8 +207,8 @@ list_one(struct visit *v, struct span name)
 static int
 stat_one(struct visit *v, struct span name)
 {
-	const char *line = v->m->json ? "\",\"messages\":%u,\"recent\":%u,\"unseen\":%u,\"deleted\":%u,\"uidvalidity\":%u,\"uidnext\":%u,\"modseq\":%llu,\"size\":%llu}\n"
-	                              : ": messages %u recent %u unseen %u deleted %u uidvalidity %u uidnext %u modseq %llu size %llu\n";
+	const char *line = v->m->json ? "\",\"messages\":%u,\"recent\":%u,\"unseen\":%u,\"deleted\":%u,\"uidvalidity\":%u,\"uidnext\":%u,\"modseq\":%llu,\"size\":%llu,\"search_messages\":%u,\"search_size\":%llu}\n"
+	                              : ": messages %u recent %u unseen %u deleted %u uidvalidity %u uidnext %u modseq %llu size %llu search index of %u in %llu\n";
 	struct look l;
 	int status;
 
@@ -218,7 +218,7 @@ stat_one(struct visit *v, struct span name)
 		(void)printf("{\"folder\":\"");
 	mailbox_print_name(name, v->m->json);
 	(void)printf(line, l.status.messages, l.status.recent, l.status.unseen, l.status.deleted, l.status.uidvalidity, l.status.uidnext,
-	    (unsigned long long)l.status.highest_modseq, (unsigned long long)l.status.size);
+	    (unsigned long long)l.status.highest_modseq, (unsigned long long)l.status.size, l.searchable, (unsigned long long)l.search_size);
 	return 0;
 }
 
@@ -240,9 +240,9 @@ check_one(struct visit *v, struct span name)
 	if (v->m->json)
 		(void)printf("{\"folder\":\"");
 	mailbox_print_name(name, v->m->json);
-	(void)printf(v->m->json ? "\",\"index\":\"%s\",\"damaged\":%u,\"files\":%u,\"arrived\":%u,\"missing\":%u,\"names_behind\":%u,\"incomplete\":%s}\n"
-	                        : ": index %s, damaged places %u, files %u, not taken in yet %u, missing %u, names behind flags %u%s\n",
-	    states[l.state], l.damaged, l.files, l.arrived, l.missing, l.renamed,
+	(void)printf(v->m->json ? "\",\"index\":\"%s\",\"damaged\":%u,\"files\":%u,\"arrived\":%u,\"missing\":%u,\"names_behind\":%u,\"search_index\":\"%s\",\"incomplete\":%s}\n"
+	                        : ": index %s, damaged places %u, files %u, not taken in yet %u, missing %u, names behind flags %u, search index %s%s\n",
+	    states[l.state], l.damaged, l.files, l.arrived, l.missing, l.renamed, l.search_damaged ? "damaged" : l.search_size ? "good" : "none",
 	    v->m->json ? (l.incomplete ? "true" : "false") : (l.incomplete ? ", a directory is missing" : ""));
 	return is_wrong(&l) ? EX_FAILED : 0;
 }

@@ -395,7 +395,8 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 	case CONF_KIND_FILTERS:
 		return filter_ok(item, why);
 	case CONF_KIND_MECHANISMS:
-		return set_word(CONF_SASL_SCRAM_SHA_256_PLUS, CONF_SASL_LOGIN, item, &word, why);
+		/* What remoted can do as a client is less than what clients may do with us. */
+		return set_word(row->see & CONF_REMOTED ? CONF_SASL_SCRAM_SHA_256_PLUS : CONF_SASL_EXTERNAL, CONF_SASL_LOGIN, item, &word, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));

@@ -37,6 +37,7 @@ conn_free(struct conn *c)
 	if (c->login)
 		c->login->ops->free(c->login);
 	explicit_bzero(c->ticket, sizeof c->ticket);
+	free(c->certificate);
 	list_remove(&c->list);
 	free(c);
 	f->nconns--;
@@ -71,23 +72,6 @@ conn_finish(struct conn *c, const char *text)
 }
 
 /* ---- asking ---- */
-
-/* About what goes on under id already. */
-static bool
-ask_again(struct conn *c, enum conn_phase phase)
-{
-	if (!map_put_u64(&c->front->asked, &c->node, c->id))
-		return false;
-	c->phase = phase;
-	return true;
-}
-
-static bool
-ask(struct conn *c, enum conn_phase phase)
-{
-	c->id = ++c->front->last_id;
-	return ask_again(c, phase);
-}
 
 static void
 answered(struct conn *c)
@@ -129,58 +113,6 @@ asked_or_refused(struct conn *c, bool sent)
 	if (c->phase == CONN_CHECK)
 		answered(c);
 	refuse(c, LOGIN_TEMPORARY);
-}
-
-static bool
-check(struct conn *c)
-{
-	struct front *f = c->front;
-	struct login *l = c->login;
-	struct ipc_auth_ask m = {
-		.service = span_str(f->protocol->service),
-		.mechanism = span_str(l->mechanism),
-		.client_addr = span_str(c->addr),
-		.tls = c->tls,
-		.authzid = span_str(l->authzid),
-		.user = span_str(l->user),
-		.password = span_str(l->password),
-	};
-
-	if (!ask(c, CONN_CHECK))
-		return false;
-	m.id = c->id;
-	return ipc_send_auth_ask(f->auth, &m);
-}
-
-static bool
-begin_scram(struct conn *c)
-{
-	struct front *f = c->front;
-	const struct sasl *s = &c->login->sasl;
-	struct ipc_auth_scram m = {
-		.service = span_str(f->protocol->service),
-		.mechanism = sasl_name(s->mechanism),
-		.client_addr = span_str(c->addr),
-		.tls = c->tls,
-		.authzid = s->authzid,
-		.user = s->user,
-		.bare = s->bare,
-		.nonce = s->nonce,
-	};
-
-	if (!ask(c, CONN_CHECK))
-		return false;
-	m.id = c->id;
-	return ipc_send_auth_scram(f->auth, &m);
-}
-
-static bool
-prove(struct conn *c)
-{
-	const struct scram_final *final = &c->login->sasl.final;
-	struct ipc_auth_proof m = { .id = c->id, .without_proof = final->without, .proof = span_of(final->proof, sizeof final->proof) };
-
-	return ask_again(c, CONN_CHECK) && ipc_send_auth_proof(c->front->auth, &m);
 }
 
 static void
@@ -235,7 +167,7 @@ enter(struct conn *c, struct span ticket)
 	};
 	struct buf unread;
 	int fd = -1;
-	bool ok = f->login && ask(c, CONN_ENTER);
+	bool ok = f->login && conn_ask(c, CONN_ENTER);
 
 	buf_init(&unread, FRONT_IN);
 	if (ok) {
@@ -280,7 +212,7 @@ show_signature(struct conn *c, const struct ipc_auth_answer *m)
 void
 conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 {
-	bool scram = c->login && c->login->want != LOGIN_CHECK;
+	bool scram = c->login && c->login->want != LOGIN_CHECK && c->login->want != LOGIN_IDENTIFY;
 
 	if (c->phase != CONN_CHECK)
 		return;
@@ -372,6 +304,7 @@ on_left(struct relay *r)
 	c->login->set = c->set;
 	c->login->tls = c->login->tls_offered = true;
 	c->login->loopback = c->loopback;
+	c->login->certificate = c->certificate != NULL;
 	c->login->binding = binding;
 	c->login->binding_arg = c;
 	if (stream_peer(&c->stream, &peer))
@@ -435,7 +368,7 @@ start_tls(struct conn *c)
 	struct tls_server *server = signer_context(c->front->signer, &why);
 
 	c->phase = CONN_TLS;
-	if (server && stream_tls_accept(&c->stream, server, &why))
+	if (server && stream_tls_accept(&c->stream, server, c->tls_ask, &why))
 		return;
 	log_put(LOG_tls, "client=%s failed: %s", c->addr, why.text);
 	conn_free(c);
@@ -467,13 +400,16 @@ talk(struct conn *c)
 		start_tls(c);
 		return;
 	case LOGIN_CHECK:
-		ask_authd(c, check);
+		ask_authd(c, ask_check);
+		return;
+	case LOGIN_IDENTIFY:
+		ask_authd(c, ask_identify);
 		return;
 	case LOGIN_BEGIN:
-		ask_authd(c, begin_scram);
+		ask_authd(c, ask_scram);
 		return;
 	case LOGIN_PROVE:
-		ask_authd(c, prove);
+		ask_authd(c, ask_proof);
 		return;
 	case LOGIN_ENTER:
 		enter_proved(c);
@@ -519,9 +455,15 @@ static void
 on_tls(struct stream *s, const struct tls_facts *facts)
 {
 	struct conn *c = conn_of(s);
+	char words[TLS_CERTIFICATE_WORDS];
 
-	log_put(LOG_tls, "client=%s protocol=%s cipher=%s bits=%u", c->addr, facts->version, facts->cipher, facts->bits);
+	log_put(LOG_tls, "client=%s protocol=%s cipher=%s bits=%u%.*s", c->addr, facts->version, facts->cipher, facts->bits,
+	    SPAN_ARG(tls_certificate_words(&facts->certificate, words)));
 	c->tls = c->login->tls = true;
+	if (facts->certificate.shown && (c->certificate = malloc(sizeof *c->certificate))) {
+		*c->certificate = facts->certificate;
+		c->login->certificate = true;
+	}
 	if (c->tls_wanted)
 		greet(c);
 	c->phase = CONN_TALK;
@@ -595,6 +537,7 @@ configure(struct conn *c, const struct front_listener *l, const struct netaddr *
 	c->login->loopback = netaddr_loopback(peer);
 	c->login->tls_offered = l->block->tls >= CONF_MODE_MAY && signer_context(c->front->signer, NULL);
 	c->tls_wanted = l->block->tls == CONF_MODE_WRAPPER;
+	c->tls_ask = (enum tls_ask)(l->block->client_cert - CONF_CERT_NONE);
 }
 
 static bool

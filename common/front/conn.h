@@ -69,6 +69,8 @@ struct conn {
 	struct login_settings set; /* RELAY: for another login */
 	struct buf unread;   /* RELAY: what was sent behind UNAUTHENTICATE */
 	bool loopback;
+	struct tls_certificate *certificate; /* that the client has shown; owned; NULL: none */
+	enum tls_ask tls_ask;
 	bool tls;
 	bool tls_wanted;     /* from the first byte */
 	char addr[NETADDR_TEXT]; /* of the client, for logs and authd */
@@ -78,6 +80,14 @@ struct conn {
 /* fd is taken. */
 void conn_accept(struct front_listener *l, int fd, const struct netaddr *peer);
 void conn_free(struct conn *c);
+/* ask.c: asks authd, by what the login core has; false: it could not be asked. */
+bool ask_check(struct conn *c);
+bool ask_identify(struct conn *c);
+bool ask_scram(struct conn *c);
+bool ask_proof(struct conn *c); /* about what goes on under the same id */
+/* It waits for an answer to a new question, or about that which goes on under its id already. */
+bool conn_ask(struct conn *c, enum conn_phase phase);
+bool conn_ask_again(struct conn *c, enum conn_phase phase);
 /* For a connection that asked: NULL if it is gone meanwhile. */
 struct conn *conn_asked(struct front *f, uint64_t id);
 void conn_challenged(struct conn *c, const struct ipc_auth_challenge *m);

@@ -25,7 +25,8 @@ login_check(struct login *l, struct span mechanism)
 struct sasl_offer
 login_offer(const struct login *l)
 {
-	struct sasl_offer offer = { .mechanisms = l->set.mechanisms, .closed = l->tls || !l->set.disable_plaintext || l->loopback };
+	struct sasl_offer offer = { .mechanisms = l->set.mechanisms, .closed = l->tls || !l->set.disable_plaintext || l->loopback,
+		.certificate = l->certificate };
 
 	if (!l->set.auth || (l->set.tls_required && !l->tls))
 		offer.mechanisms = 0;
@@ -56,6 +57,18 @@ take_password(struct login *l)
 	return ok;
 }
 
+static bool
+take_identity(struct login *l)
+{
+	bool ok = span_cstr(l->sasl.authzid, l->authzid, sizeof l->authzid) && span_cstr(l->sasl.authzid, l->user, sizeof l->user); /* for the log */
+
+	(void)span_cstr(sasl_name(l->sasl.mechanism), l->mechanism, sizeof l->mechanism);
+	sasl_end(&l->sasl);
+	if (ok)
+		l->want = LOGIN_IDENTIFY;
+	return ok;
+}
+
 static void
 put_challenge(struct login *l)
 {
@@ -83,6 +96,8 @@ login_exchange(struct login *l, enum sasl_result result)
 		return true;
 	case SASL_CHECK:
 		return take_password(l);
+	case SASL_IDENTIFY:
+		return take_identity(l);
 	case SASL_BEGIN:
 		want_scram(l, LOGIN_BEGIN);
 		return true;

@@ -22,6 +22,7 @@ enum login_want {
 	LOGIN_INPUT,    /* more bytes */
 	LOGIN_STARTTLS, /* TLS, behind what was put out */
 	LOGIN_CHECK,    /* the credentials in struct login */
+	LOGIN_IDENTIFY, /* whose the certificate is; authzid is there */
 	LOGIN_BEGIN,    /* a challenge for the SCRAM exchange in sasl, then login_challenged() */
 	LOGIN_PROVE,    /* the proof in sasl checked, then login_proved() */
 	LOGIN_ENTER,    /* the session: what the proof was good for */
@@ -49,7 +50,7 @@ struct login_ops {
 	void (*greet)(struct login *l);
 	/* Takes bytes from the front of in until something is wanted; returns how many. */
 	size_t (*input)(struct login *l, struct span in);
-	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK, BEGIN, PROVE, ENTER */
+	void (*refused)(struct login *l, enum login_verdict v); /* after LOGIN_CHECK, IDENTIFY, BEGIN, PROVE, ENTER */
 	void (*bye)(struct login *l, const char *text); /* last words; wants LOGIN_CLOSE */
 	void (*free)(struct login *l);
 };
@@ -62,6 +63,7 @@ struct login {
 	bool tls;             /* is on */
 	bool tls_offered;     /* could be */
 	bool loopback;
+	bool certificate;     /* the client has shown one */
 	unsigned failures, errors;
 	struct sasl sasl;     /* the exchange that goes on */
 	bool answering;       /* the next line is the client's answer in it */

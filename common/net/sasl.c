@@ -83,6 +83,16 @@ login_step(struct sasl *s, struct span response, struct fail *why)
 	return check(s, why);
 }
 
+/* RFC 4422 A.1: the authorization identity, or nothing. */
+static enum sasl_result
+external_step(struct sasl *s, struct span response, struct fail *why)
+{
+	s->authzid = response;
+	if (response.n && !is_name(response))
+		return bad(why, "authorization identity is too long or has control characters");
+	return SASL_IDENTIFY;
+}
+
 /* RFC 5802 6: whether the client's word on channel binding goes with the mechanism and with what we offer. */
 static bool
 binding_agrees(const struct sasl *s, const struct scram_first *first, struct fail *why)
@@ -170,6 +180,7 @@ scram_step(struct sasl *s, struct span response, struct fail *why)
 }
 
 static const struct sasl_mechanism mechanisms[SASL_MECHANISM_COUNT] = {
+	[SASL_BIT_EXTERNAL] = { SPAN_INIT("EXTERNAL"), "", external_step },
 	[SASL_BIT_SCRAM_SHA_256_PLUS] = { SPAN_INIT("SCRAM-SHA-256-PLUS"), "", scram_step },
 	[SASL_BIT_SCRAM_SHA_256] = { SPAN_INIT("SCRAM-SHA-256"), "", scram_step },
 	[SASL_BIT_PLAIN] = { SPAN_INIT("PLAIN"), "", plain_step },
@@ -228,6 +239,8 @@ sasl_usable(const struct sasl_offer *offer)
 		set &= ~(unsigned)SASL_PASSWORD;
 	if (!offer->binding)
 		set &= ~(1u << SASL_BIT_SCRAM_SHA_256_PLUS);
+	if (!offer->certificate)
+		set &= ~(1u << SASL_BIT_EXTERNAL);
 	return set;
 }
 

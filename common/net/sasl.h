@@ -4,6 +4,7 @@
  * challenges and finally credentials out. Whether they are right is authd's
  * to say.
  *
+ * EXTERNAL (RFC 4422 A), whose credentials are the certificate of the TLS connection,
  * PLAIN (RFC 4616), LOGIN (in wide use, never standardized), SCRAM-SHA-256 and
  * SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677). In SCRAM authd is asked twice: for the
  * server's first message and about the client's proof.
@@ -24,6 +25,7 @@ enum {
 
 /* Mechanisms, the strongest first. MECHANISM(bit, name) */
 #define SASL_MECHANISMS(X)                          \
+	X(EXTERNAL, "EXTERNAL")                     \
 	X(SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS") \
 	X(SCRAM_SHA_256, "SCRAM-SHA-256")           \
 	X(PLAIN, "PLAIN")                           \
@@ -46,6 +48,7 @@ unsigned sasl_set(const struct span *names, size_t n);
 struct sasl_offer {
 	unsigned mechanisms; /* set of bits */
 	bool closed; /* nobody listens, so a password may come as it is */
+	bool certificate; /* the client has shown one */
 	/* Appends the channel binding data of a type (RFC 5929, RFC 9266); false: there is none. NULL without TLS. */
 	bool (*binding)(void *arg, struct span type, struct buf *out);
 	void *arg;
@@ -68,6 +71,7 @@ struct sasl {
 enum sasl_result {
 	SASL_CHALLENGE, /* send sasl_challenge(), take the next line to sasl_step() */
 	SASL_CHECK,     /* authzid, user, password are there until sasl_end() */
+	SASL_IDENTIFY,  /* authzid is there until sasl_end(), and may be empty: ask whose the certificate is */
 	SASL_BEGIN,     /* authzid, user, bare, nonce are there: ask for a challenge, then sasl_challenged() */
 	SASL_PROVE,     /* final is there: ask whether the proof is right, then sasl_proved() */
 	SASL_DONE,      /* proved before, and the client has seen ours */

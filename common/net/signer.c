@@ -18,6 +18,7 @@ enum {
 	RETRY_MS = 1000,     /* after keyd did not answer, */
 	FETCHES_MAX = 8,     /* or as often as this in so long: no more, whatever keyd says */
 	CHAINS_MAX = 1000,
+	ANCHORS_MAX = 1000,
 };
 
 struct signer {
@@ -26,6 +27,8 @@ struct signer {
 	struct list pending;        /* struct tls_signature, oldest first */
 	struct timer patience;
 	struct tls_server *server;  /* counted */
+	bool client;
+	struct list lendable;       /* struct lendable: of a client */
 	bool only13;
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
@@ -37,6 +40,13 @@ struct signer {
 	struct tls_ticket_key tickets[2];
 	bool have_tickets;
 	int64_t tickets_ms;  /* to be asked for again then */
+};
+
+/* A chain as keyd gave it. */
+struct lendable {
+	struct list node;
+	struct buf pem;
+	char path[B_PATH + 1];
 };
 
 static const char *const digests[] = { "", "SHA256", "SHA384", "SHA512", "SHA1" };
@@ -59,8 +69,32 @@ signer_new(bool only13)
 		s->only13 = only13;
 		s->stale = true;
 		list_init(&s->pending);
+		list_init(&s->lendable);
 	}
 	return s;
+}
+
+struct signer *
+signer_new_client(void)
+{
+	struct signer *s = signer_new(false);
+
+	if (s)
+		s->client = true;
+	return s;
+}
+
+static void
+drop_chains(struct list *chains)
+{
+	struct list *node;
+
+	while ((node = list_shift(chains))) {
+		struct lendable *l = OWNER_OF(node, struct lendable, node);
+
+		buf_free(&l->pem);
+		free(l);
+	}
 }
 
 /* keyd is gone, or this front: no handshake gets its signature any more. */
@@ -87,6 +121,7 @@ signer_free(struct signer **at)
 	channel_free(&s->sign);
 	channel_sync_free(&s->certs);
 	tls_server_unref(&s->server);
+	drop_chains(&s->lendable);
 	explicit_bzero(s, sizeof(*s));
 	free(s);
 	*at = NULL;
@@ -228,7 +263,8 @@ signer_attach_sign(struct signer *s, struct channel *c)
 	channel_set_owner(c, s);
 	timer_init(&s->patience, channel_loop(c), on_patience);
 	s->have_tickets = false; /* another keyd has other keys */
-	ask_tickets(s);
+	if (!s->client)
+		ask_tickets(s);
 }
 
 void
@@ -258,94 +294,170 @@ receive(struct signer *s, unsigned *type, const void **m, struct fail *why)
 	return false;
 }
 
-static struct tls_server *
-build(struct signer *s, uint32_t *generation, size_t *count, struct fail *why)
+static const struct tls_signer *
+signs(struct signer *s, struct tls_signer *by)
 {
-	struct tls_signer by = { .ctx = s, .tickets = tickets, .begin = begin, .forget = forget };
-	struct tls_server *server = tls_server_new(&by, why);
+	*by = (struct tls_signer){ .ctx = s, .tickets = s->client ? NULL : tickets, .begin = begin, .forget = forget };
+	return by;
+}
+
+/* What comes with one fetch. */
+struct harvest {
+	struct tls_server *server; /* NULL for a client */
+	struct list lendable;
+	uint32_t generation;
+	size_t chains, anchors;
+};
+
+static bool
+keep_chain(struct harvest *h, const struct ipc_certs_chain *m)
+{
+	struct lendable *l = calloc(1, sizeof(*l));
+
+	if (!l || !span_cstr(m->path, l->path, sizeof(l->path))) {
+		free(l);
+		return false;
+	}
+	buf_init(&l->pem, IPC_DATA_MAX);
+	buf_put(&l->pem, m->pem);
+	list_push(&h->lendable, &l->node);
+	return true;
+}
+
+/* keyd has checked them; one that OpenSSL does not like here harms only itself. True: that were all. */
+static bool
+take(struct signer *s, struct harvest *h, unsigned type, const void *m)
+{
+	const struct ipc_certs_anchor *anchor = m;
+	const struct ipc_certs_chain *chain = m;
+	const struct ipc_certs_chains *end = m;
+	struct fail why;
+
+	switch (type) {
+	case IPC_certs_anchor:
+		if (h->server && anchor->id == s->last_id && h->anchors < ANCHORS_MAX)
+			h->anchors += tls_server_add_anchors(h->server, anchor->pem, &why);
+		return false;
+	case IPC_certs_chain:
+		if (chain->id == s->last_id && h->chains < CHAINS_MAX)
+			h->chains += h->server ? tls_server_add_chain(h->server, chain->pem, &why) : keep_chain(h, chain);
+		return false;
+	case IPC_certs_chains:
+		h->generation = end->generation;
+		return end->id == s->last_id;
+	default:
+		return false;
+	}
+}
+
+static bool
+gather(struct signer *s, struct harvest *h, struct fail *why)
+{
+	int64_t until = now_ms() + FETCH_ALL_MS;
 	const void *m;
 	unsigned type;
-	bool more = server != NULL;
-	int64_t until = now_ms() + FETCH_ALL_MS;
-	size_t chains = 0;
 
-	if (server && s->only13)
-		tls_server_only13(server);
-	while (more) {
-		bool late = now_ms() > until;
-
-		if (late) {
-			(void)fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
+	do {
+		if (now_ms() > until) {
 			channel_sync_free(&s->certs);
+			return fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
 		}
-		if (late || !receive(s, &type, &m, why)) {
-			tls_server_unref(&server);
-			return NULL;
-		}
-		if (type == IPC_certs_chain && chains < CHAINS_MAX) {
-			const struct ipc_certs_chain *chain = m;
+		if (!receive(s, &type, &m, why))
+			return false;
+	} while (!take(s, h, type, m));
+	/* 0: it has just been started and has no keys yet */
+	return h->generation != 0 || fail_set(why, FAIL_TEMP, 0, "keyd is not ready");
+}
 
-			/* keyd has checked it; one that OpenSSL does not like here harms only itself. */
-			if (chain->id == s->last_id && tls_server_add_chain(server, chain->pem, why))
-				chains++;
-		} else if (type == IPC_certs_chains) {
-			const struct ipc_certs_chains *end = m;
+static void
+adopt(struct signer *s, struct harvest *h)
+{
+	struct list *node;
 
-			*generation = end->generation;
-			more = end->id != s->last_id;
-		}
-	}
-	*count = chains;
-	return server;
+	tls_server_unref(&s->server);
+	s->server = h->server;
+	h->server = NULL;
+	drop_chains(&s->lendable);
+	while ((node = list_shift(&h->lendable)))
+		list_push(&s->lendable, node);
+	s->generation = h->generation;
+	s->chains = h->chains;
+	s->stale = h->chains == 0; /* nobody would tell when there are some */
 }
 
 static bool
 refresh(struct signer *s, struct fail *why)
 {
 	struct ipc_certs_fetch fetch = { .id = ++s->last_id };
-	struct tls_server *server;
-	uint32_t generation = 0;
-	size_t chains = 0;
+	struct harvest h = { .server = NULL };
+	struct tls_signer by;
+	bool ok = s->certs != NULL || fail_set(why, FAIL_TEMP, 0, "keyd is away");
 
-	if (!s->certs)
-		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
-	if (!channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, FETCH_MS, why)) {
+	list_init(&h.lendable);
+	if (ok && !channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, FETCH_MS, why)) {
 		channel_sync_free(&s->certs);
-		return false;
+		ok = false;
 	}
-	server = build(s, &generation, &chains, why);
-	if (!server)
-		return false;
-	if (generation == 0) { /* it has just been started and has no keys yet */
-		tls_server_unref(&server);
-		return fail_set(why, FAIL_TEMP, 0, "keyd is not ready");
+	ok = ok && (s->client || (h.server = tls_server_new(signs(s, &by), why)));
+	if (h.server && s->only13)
+		tls_server_only13(h.server);
+	if ((ok = ok && gather(s, &h, why)))
+		adopt(s, &h);
+	tls_server_unref(&h.server);
+	drop_chains(&h.lendable);
+	return ok;
+}
+
+/* Not at each use while keyd does not answer, or says each time that there is something new. */
+static bool
+refresh_if_due(struct signer *s, struct fail *why)
+{
+	bool ok;
+
+	if (!s->stale || now_ms() < s->retry_ms)
+		return true;
+	ok = refresh(s, why);
+	if (now_ms() - s->fetched_ms > RETRY_MS) {
+		s->fetched_ms = now_ms();
+		s->fetches = 0;
 	}
-	tls_server_unref(&s->server);
-	s->server = server;
-	s->generation = generation;
-	s->chains = chains;
-	s->stale = chains == 0; /* nobody would tell when there are some */
-	return true;
+	if (++s->fetches >= FETCHES_MAX || s->stale)
+		s->retry_ms = now_ms() + RETRY_MS;
+	return ok;
 }
 
 struct tls_server *
 signer_context(struct signer *s, struct fail *why)
 {
-	if (s->stale && now_ms() >= s->retry_ms) {
-		bool ok = refresh(s, why);
-
-		if (now_ms() - s->fetched_ms > RETRY_MS) {
-			s->fetched_ms = now_ms();
-			s->fetches = 0;
-		}
-		if (++s->fetches >= FETCHES_MAX || s->stale)
-			s->retry_ms = now_ms() + RETRY_MS;
-		if (!ok && !s->server)
-			return NULL;
-	}
+	if (!refresh_if_due(s, why) && !s->server)
+		return NULL;
 	if (!s->server || s->chains == 0 || !s->sign) {
 		(void)fail_set(why, FAIL_TEMP, 0, s->sign ? "no certificate is loaded" : "keyd is away");
 		return NULL;
 	}
 	return s->server;
+}
+
+void
+signer_reload(struct signer *s)
+{
+	s->stale = true;
+	s->retry_ms = 0;
+}
+
+bool
+signer_lend(struct signer *s, struct tls_client *client, struct span path, struct fail *why)
+{
+	struct tls_signer by;
+
+	(void)refresh_if_due(s, why);
+	if (!s->sign)
+		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
+	LIST_EACH(&s->lendable, node) {
+		const struct lendable *l = OWNER_OF(node, struct lendable, node);
+
+		if (span_eq(span_str(l->path), path))
+			return tls_client_sign_by(client, signs(s, &by), why) && tls_client_put_chain(client, path, buf_span(&l->pem), why);
+	}
+	return fail_set(why, FAIL_TEMP, 0, "keyd has no certificate with its key from %.*s", SPAN_ARG(span_sub(path, 0, 200)));
 }

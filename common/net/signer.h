@@ -2,7 +2,8 @@
  *
  * signer: a front's link to keyd: fetches the certificate chains that keyd
  * has keys for (and waits for these), makes the TLS server context of them, and has
- * handshakes signed, during which everybody else goes on.
+ * handshakes signed, during which everybody else goes on. Or a client's link, which
+ * keeps the chains to show them at other hosts.
  *
  * In the front's struct service_channel: for `certs` ops stays NULL and on_open is
  * signer_attach_certs(); for `sign` ops is &signer_channel_ops and on_open
@@ -21,6 +22,8 @@ extern const struct channel_ops signer_channel_ops;
 
 /* only13: TLS 1.3 alone is spoken (smtpd_tls_protocols). NULL: no memory. */
 struct signer *signer_new(bool only13);
+/* Of a client: signer_context() has nothing, signer_lend() has. */
+struct signer *signer_new_client(void);
 /* Contexts that connections still use go on to need it: free it last. */
 void signer_free(struct signer **signer);
 /* Fresh channels, client side; at the start and whenever keyd was restarted. Taken. */
@@ -30,5 +33,9 @@ void signer_attach_sign(struct signer *signer, struct channel *c);
  * NULL when there is no certificate (do not offer TLS then) or keyd is away;
  * costs nothing but when keyd has loaded other keys. */
 struct tls_server *signer_context(struct signer *signer, struct fail *why);
+/* The chains are asked for again before the next use: the configuration has changed. */
+void signer_reload(struct signer *signer);
+/* Lets client show the chain of that file, as keyd has it now, by the name of the path. False: there is none. */
+bool signer_lend(struct signer *signer, struct tls_client *client, struct span path, struct fail *why);
 
 #endif

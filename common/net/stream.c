@@ -374,11 +374,11 @@ tls_start(struct stream *s, struct tls_conn *conn)
 }
 
 bool
-stream_tls_accept(struct stream *s, struct tls_server *server, struct fail *why)
+stream_tls_accept(struct stream *s, struct tls_server *server, enum tls_ask ask, struct fail *why)
 {
 	if (s->state != S_PLAIN)
 		return fail_set(why, FAIL_PERM, 0, "TLS is already on");
-	return tls_start(s, tls_accept_new(server, s->watch.fd, why));
+	return tls_start(s, tls_accept_new(server, s->watch.fd, ask, why));
 }
 
 bool

@@ -126,7 +126,7 @@ void stream_deadline(struct stream *s, int64_t ms);
 /* Switches to TLS after the output that is already buffered; unread input is
  * thrown away now, and whatever plaintext arrives later breaks the handshake
  * (law 10). No on_input until on_tls. For implicit TLS: right after opening. */
-bool stream_tls_accept(struct stream *s, struct tls_server *server, struct fail *why);
+bool stream_tls_accept(struct stream *s, struct tls_server *server, enum tls_ask ask, struct fail *why);
 bool stream_tls_connect(struct stream *s, struct tls_client *client, const struct tls_want *want, struct fail *why);
 static inline bool stream_is_tls(const struct stream *s) { return s->tls != NULL; }
 /* tls_conn_binding() of the connection; false without TLS. */

@@ -60,7 +60,7 @@ conn_new(struct tls_context *context, SSL_CTX *ctx, int fd, struct fail *why)
 }
 
 struct tls_conn *
-tls_accept_new(struct tls_server *server, int fd, struct fail *why)
+tls_accept_new(struct tls_server *server, int fd, enum tls_ask ask, struct fail *why)
 {
 	struct tls_conn *conn;
 
@@ -74,8 +74,13 @@ tls_accept_new(struct tls_server *server, int fd, struct fail *why)
 	(void)SSL_set_app_data(conn->ssl, server);
 	SSL_set_accept_state(conn->ssl);
 	conn->server = server;
+	if (!tls_peer_ask(conn->ssl, server, ask)) {
+		(void)tls_failed(why, FAIL_TEMP, "asking for a certificate");
+		tls_conn_free(&conn);
+		return NULL;
+	}
 	conn->signature.on_done = on_signed;
-	if (server->signer.begin) /* the handshake runs on a stack of its own, which is left while the signer works */
+	if (server->base.signer.begin) /* the handshake runs on a stack of its own, which is left while the signer works */
 		(void)SSL_set_mode(conn->ssl, SSL_MODE_ASYNC);
 	return conn;
 }
@@ -158,6 +163,10 @@ tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, 
 		(void)tls_failed(why, FAIL_PERM, want->level == TLS_LEVEL_DANE ? "TLSA records for the connection" : "name for the certificate");
 		tls_conn_free(&conn);
 	}
+	if (conn && want->certificate.n && !tls_identity_use(client, conn->ssl, want->certificate, why))
+		tls_conn_free(&conn);
+	if (conn)
+		conn->signature.on_done = on_signed;
 	if (conn && tls_session_key(want, conn->session_key)) {
 		conn->client = client;
 		(void)SSL_set_app_data(conn->ssl, conn);
@@ -175,7 +184,7 @@ abandon_signature(struct tls_conn *conn)
 	if (!s->pending)
 		return;
 	if (!s->done)
-		conn->server->signer.forget(conn->server->signer.ctx, s);
+		conn->context->signer.forget(conn->context->signer.ctx, s);
 	s->done = true;
 	s->ok = false;
 	BIO_set_data(SSL_get_rbio(conn->ssl), (void *)(intptr_t)-1); /* says nothing more */
@@ -248,11 +257,9 @@ tls_handshake(struct tls_conn *conn, struct fail *why)
 	enum tls_io io;
 
 	start();
-	if (conn->server)
-		conn->server->shaking = &conn->signature;
+	conn->context->shaking = &conn->signature;
 	io = outcome(conn, SSL_do_handshake(conn->ssl), "TLS handshake", why);
-	if (conn->server)
-		conn->server->shaking = NULL;
+	conn->context->shaking = NULL;
 	if (io == TLS_IO_SIGN)
 		return io;
 	if (io == TLS_IO_DONE)
@@ -382,6 +389,8 @@ tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out)
 	out->resumed = SSL_session_reused(ssl) != 0;
 	peer_facts(ssl, out);
 	out->problem = out->verified ? TLS_PROBLEM_NONE : tls_conn_problem(conn);
+	if (conn->server)
+		tls_peer_certificate(ssl, &out->certificate);
 }
 
 /* RFC 9266 2; before TLS 1.3 only where the master secret covers the handshake (RFC 9266 3). */

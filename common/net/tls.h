@@ -68,6 +68,19 @@ enum tls_problem {
 	TLS_PROBLEM_TLSA,      /* no TLSA record fits */
 };
 
+/* What a client has shown and proved to have the key of. */
+struct tls_certificate {
+	bool shown;
+	bool trusted;            /* by one of the server's anchors, for clients, and valid now */
+	uint8_t fingerprint[32]; /* SHA-256 of the certificate */
+	uint8_t key[TLS_KEY_ID];
+	char subject[128];       /* common name; "" if it has none, or one that is no clean text */
+	char emails[512];        /* rfc822Name of the subject's alternative names, blanks between */
+};
+/* " certificate=AB:CD:... trusted=yes subject=..." for the log; empty if none was shown. */
+enum { TLS_CERTIFICATE_WORDS = 300 };
+struct span tls_certificate_words(const struct tls_certificate *c, char text[TLS_CERTIFICATE_WORDS]);
+
 /* What is worth recording of a finished handshake. */
 struct tls_facts {
 	char version[12];   /* "TLSv1.3" */
@@ -80,6 +93,7 @@ struct tls_facts {
 	char verify_text[96]; /* why it is not, "" when verified or when there is no certificate */
 	enum tls_problem problem;
 	char peer_subject[128]; /* common name of the peer's certificate, "" without one */
+	struct tls_certificate certificate; /* of a client, on the server's side */
 };
 
 /* Server contexts. Reference counted: a connection keeps its context alive,
@@ -88,6 +102,8 @@ struct tls_server;
 struct tls_server *tls_server_new(const struct tls_signer *signer, struct fail *why);
 void tls_server_unref(struct tls_server **server);
 void tls_server_only13(struct tls_server *server); /* before chains are added */
+/* Authorities (PEM) that clients' certificates are judged by; before chains are added. */
+bool tls_server_add_anchors(struct tls_server *server, struct span pem, struct fail *why);
 /* A PEM chain, leaf first. Served for the DNS names in the leaf (exact and
  * one-label wildcards); the first one added also for every other name and
  * for clients that send none. One bad chain harms only itself. */
@@ -102,6 +118,12 @@ struct tls_client;
 struct tls_client *tls_client_new(const char *ca_file, const char *ca_path, struct fail *why);
 void tls_client_only13(struct tls_client *client);
 void tls_client_unref(struct tls_client **client);
+
+/* Who signs for the certificates that this client shows; once is enough. */
+bool tls_client_sign_by(struct tls_client *client, const struct tls_signer *signer, struct fail *why);
+/* A PEM chain, leaf first, to be shown where struct tls_want names it, if the server asks; takes the place of
+ * another of that name. */
+bool tls_client_put_chain(struct tls_client *client, struct span name, struct span pem, struct fail *why);
 
 enum tls_level {
 	TLS_LEVEL_NONE,    /* no TLS */
@@ -129,6 +151,7 @@ struct tls_want {
 	const struct tls_tlsa *tlsa; /* DANE: usable ones */
 	size_t ntlsa;
 	bool only13;
+	struct span certificate; /* of tls_client_put_chain(); empty: none is shown */
 	struct span peer; /* who it is: a session is resumed with the same peer and the same wants alone; empty: none is */
 };
 
@@ -142,7 +165,13 @@ enum tls_io {
 	TLS_IO_END,   /* the peer closed its direction properly */
 	TLS_IO_FAIL,  /* the connection is dead */
 };
-struct tls_conn *tls_accept_new(struct tls_server *server, int fd, struct fail *why);
+/* Whether a client is asked for its certificate. */
+enum tls_ask {
+	TLS_ASK_NOTHING,
+	TLS_ASK_CERTIFICATE,     /* any will do, and none: the facts say which it is */
+	TLS_REQUIRE_CERTIFICATE, /* and a trusted one, or the handshake fails */
+};
+struct tls_conn *tls_accept_new(struct tls_server *server, int fd, enum tls_ask ask, struct fail *why);
 struct tls_conn *tls_connect_new(struct tls_client *client, int fd, const struct tls_want *want, struct fail *why);
 /* Whom to call after TLS_IO_SIGN; from the loop, not from within a call of ours. */
 void tls_conn_on_ready(struct tls_conn *conn, void (*on_ready)(void *arg), void *arg);

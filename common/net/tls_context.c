@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/provider.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -93,7 +95,55 @@ void
 tls_context_done(struct tls_context *context)
 {
 	BIO_meth_free(context->bio);
+	if (context->remote)
+		(void)OSSL_PROVIDER_unload(context->remote);
+	if (context->fallback)
+		(void)OSSL_PROVIDER_unload(context->fallback);
 	OSSL_LIB_CTX_free(context->libctx);
+}
+
+/* Any provider that is named puts an end to the default one's coming by itself. */
+bool
+tls_context_sign_by(struct tls_context *context, const struct tls_signer *signer, struct fail *why)
+{
+	OSSL_LIB_CTX *libctx = context->libctx;
+
+	context->signer = *signer;
+	if (!(context->fallback = OSSL_PROVIDER_load(libctx, "default")) || !OSSL_PROVIDER_add_builtin(libctx, TLS_PROVIDER, tls_provider_init) ||
+	    !(context->remote = OSSL_PROVIDER_load(libctx, TLS_PROVIDER)) || !EVP_set_default_properties(libctx, "?provider=default"))
+		return tls_failed(why, FAIL_TEMP, "making a TLS context");
+	return true;
+}
+
+static X509 *
+read_certificate(OSSL_LIB_CTX *libctx, BIO *pem)
+{
+	X509 *certificate = X509_new_ex(libctx, NULL);
+
+	if (certificate && !PEM_read_bio_X509(pem, &certificate, NULL, NULL)) {
+		X509_free(certificate);
+		return NULL;
+	}
+	return certificate;
+}
+
+bool
+tls_read_chain(OSSL_LIB_CTX *libctx, struct span text, X509 **leaf, STACK_OF(X509) *rest, struct fail *why)
+{
+	BIO *pem = text.n <= TLS_CHAIN_PEM_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
+	X509 *next;
+
+	if (!pem)
+		return fail_set(why, FAIL_LIMIT, 0, "the certificate chain is too large");
+	*leaf = read_certificate(libctx, pem);
+	while (*leaf && sk_X509_num(rest) < TLS_CHAIN_MAX && (next = read_certificate(libctx, pem)))
+		if (!sk_X509_push(rest, next))
+			X509_free(next);
+	BIO_free(pem);
+	if (!*leaf)
+		return tls_failed(why, FAIL_PERM, "reading the certificate");
+	ERR_clear_error();
+	return true;
 }
 
 void
@@ -122,6 +172,7 @@ client_destroy(struct tls_context *context)
 	struct tls_client *client = OWNER_OF(context, struct tls_client, base);
 
 	tls_sessions_free(client);
+	tls_identities_free(client);
 	SSL_CTX_free(client->ssl);
 	tls_context_done(context);
 	free(client);

@@ -5,7 +5,9 @@
  * tls.c            connections
  * tls_context.c    client contexts, what both kinds of context share
  * tls_session.c    sessions that a client resumes
+ * tls_identity.c   certificates that a client shows
  * tls_server.c     server contexts: chains by name, session tickets
+ * tls_peer.c       clients' certificates: asked for, judged, described
  * tls_provider.c   an OpenSSL provider whose keys sign by asking the signer
  */
 #ifndef NET_TLS_PRIVATE_H
@@ -22,13 +24,28 @@ struct tls_context {
 	OSSL_LIB_CTX *libctx; /* owned; no configuration file of the system is read */
 	BIO_METHOD *bio;      /* owned */
 	void (*destroy)(struct tls_context *context);
+	OSSL_PROVIDER *fallback, *remote; /* NULL: keys are of no use here */
+	struct tls_signer signer;
+	struct tls_signature *shaking; /* of the connection that is in SSL_do_handshake() now */
 };
 
-enum { TLS_SESSION_KEY = 32 };
+enum { TLS_SESSION_KEY = 32, TLS_CHAIN_PEM_MAX = 256 * 1024, TLS_CHAIN_MAX = 10 /* certificates */ };
+
+/* A certificate that a client may show. */
+struct tls_identity {
+	struct tls_identity *next;
+	struct buf pem; /* what it was made of */
+	X509 *leaf;
+	EVP_PKEY *key;
+	STACK_OF(X509) *rest;
+	size_t n;
+	char name[]; /* NUL behind */
+};
 
 struct tls_client {
 	struct tls_context base;
 	SSL_CTX *ssl;
+	struct tls_identity *identities; /* owned */
 	struct map sessions;
 	struct list by_use; /* longest ago first */
 };
@@ -60,19 +77,25 @@ struct tls_name {
 
 struct tls_server {
 	struct tls_context base;
-	struct tls_signer signer;
-	struct tls_signature *shaking; /* of the connection that is in SSL_do_handshake() now */
 	bool only13;
-	OSSL_PROVIDER *fallback, *remote;
 	struct tls_chain *chains, **last; /* owned; the first is the default */
 	struct map names;
 	struct tls_name *name_list;        /* owned */
+	X509_STORE *anchors;               /* counted; NULL: none */
+	uint8_t anchors_id[32];            /* of all that was added */
 	struct tls_ticket_key tickets[2];  /* our own: the one in use and the one before */
 	time_t tickets_made[2];            /* 0: none */
 };
 
 bool tls_context_init(struct tls_context *context, struct fail *why);
 void tls_context_done(struct tls_context *context);
+/* Keys of tls_remote_key() sign by asking this signer. */
+bool tls_context_sign_by(struct tls_context *context, const struct tls_signer *signer, struct fail *why);
+/* A PEM chain, leaf first; both are the caller's to free, also after false. */
+bool tls_read_chain(OSSL_LIB_CTX *libctx, struct span text, X509 **leaf, STACK_OF(X509) *rest, struct fail *why);
+/* Sees to it that the connection shows that certificate. */
+bool tls_identity_use(const struct tls_client *client, SSL *ssl, struct span name, struct fail *why);
+void tls_identities_free(struct tls_client *client);
 static inline void tls_context_ref(struct tls_context *context) { context->refs++; }
 void tls_context_unref(struct tls_context *context);
 /* Versions, suites, options, modes that hold for both sides. */
@@ -80,14 +103,18 @@ bool tls_context_tune(SSL_CTX *ssl);
 /* The first OpenSSL error as a fail; the queue is empty afterwards. */
 bool tls_failed(struct fail *why, enum fail_class class, const char *doing);
 
+/* Sees to it that the client is asked; sessions are resumed where the same was asked and the anchors are the same. */
+bool tls_peer_ask(SSL *ssl, const struct tls_server *server, enum tls_ask ask);
+void tls_peer_certificate(SSL *ssl, struct tls_certificate *out);
+
 /* Whether more than one leaf could be the one that is served. */
 bool tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl);
 
 BIO_METHOD *tls_bio_method(void);
 
-/* An EVP_PKEY that signs through signer, for the public key of a certificate.
- * signer must outlive it. NULL and *why. */
-EVP_PKEY *tls_remote_key(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const struct tls_signer *signer, struct fail *why);
+/* An EVP_PKEY that signs through the context's signer, for the public key of a certificate.
+ * The context must outlive it. NULL and *why. */
+EVP_PKEY *tls_remote_key(struct tls_context *context, EVP_PKEY *public_key, struct fail *why);
 bool tls_key_id(EVP_PKEY *public_key, uint8_t id[TLS_KEY_ID]);
 OSSL_provider_init_fn tls_provider_init;
 #define TLS_PROVIDER "pillarpost"

@@ -309,7 +309,7 @@ digest_input(const struct remote_sign *sign, const unsigned char *tbs, size_t n,
 static int
 sign_later(const struct tls_signer *signer, const struct tls_sign_request *ask, unsigned char *out, size_t *outlen, size_t cap)
 {
-	struct tls_signature *to = OWNER_OF(signer, const struct tls_server, signer)->shaking;
+	struct tls_signature *to = OWNER_OF(signer, const struct tls_context, signer)->shaking;
 	struct fail why;
 	int ok;
 
@@ -470,9 +470,9 @@ tls_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const
 }
 
 EVP_PKEY *
-tls_remote_key(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const struct tls_signer *signer, struct fail *why)
+tls_remote_key(struct tls_context *context, EVP_PKEY *public_key, struct fail *why)
 {
-	struct remote_key from = { .public_key = public_key, .signer = signer };
+	struct remote_key from = { .public_key = public_key, .signer = &context->signer };
 	void *at = &from;
 	OSSL_PARAM params[2] = { OSSL_PARAM_construct_octet_ptr(PARAM_REMOTE, &at, sizeof(from)), OSSL_PARAM_construct_end() };
 	const char *type = EVP_PKEY_is_a(public_key, "RSA") ? "RSA" : EVP_PKEY_is_a(public_key, "EC") ? "EC" :
@@ -483,7 +483,7 @@ tls_remote_key(OSSL_LIB_CTX *libctx, EVP_PKEY *public_key, const struct tls_sign
 	params[0].data_size = sizeof(from);
 	if (!type)
 		(void)fail_set(why, FAIL_PERM, 0, "the certificate's key is neither RSA nor EC nor Ed25519");
-	else if (!tls_key_id(public_key, from.id) || !(ctx = EVP_PKEY_CTX_new_from_name(libctx, type, PROPERTIES)) ||
+	else if (!tls_key_id(public_key, from.id) || !(ctx = EVP_PKEY_CTX_new_from_name(context->libctx, type, PROPERTIES)) ||
 	         EVP_PKEY_fromdata_init(ctx) <= 0 || EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) <= 0)
 		(void)tls_failed(why, FAIL_TEMP, "making a remote key");
 	EVP_PKEY_CTX_free(ctx);

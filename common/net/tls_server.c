@@ -16,8 +16,7 @@
 #include "net/tls_private.h"
 
 enum {
-	CHAIN_MAX = 10,         /* certificates in a chain */
-	PEM_MAX = 256 * 1024,
+	PEM_MAX = TLS_CHAIN_PEM_MAX,
 	NAMES_MAX = 20000,      /* in one context */
 	TICKET_SECONDS = 3600,  /* a key encrypts for one, decrypts for two of these */
 };
@@ -30,7 +29,7 @@ ticket_keys(struct tls_server *server, struct tls_ticket_key keys[2])
 {
 	time_t now = time(NULL), *made = server->tickets_made;
 
-	if (server->signer.tickets && server->signer.tickets(server->signer.ctx, keys))
+	if (server->base.signer.tickets && server->base.signer.tickets(server->base.signer.ctx, keys))
 		return true;
 	if (!made[0] || now - made[0] >= TICKET_SECONDS || now < made[0]) {
 		server->tickets[1] = server->tickets[0];
@@ -184,43 +183,12 @@ leaf_names(struct tls_server *server, X509 *leaf, struct tls_chain *chain, char 
 
 /* Chains. */
 
-static X509 *
-read_certificate(OSSL_LIB_CTX *libctx, BIO *pem)
-{
-	X509 *certificate = X509_new_ex(libctx, NULL);
-
-	if (certificate && !PEM_read_bio_X509(pem, &certificate, NULL, NULL)) {
-		X509_free(certificate);
-		return NULL;
-	}
-	return certificate;
-}
-
-static bool
-read_chain(OSSL_LIB_CTX *libctx, struct span text, X509 **leaf, STACK_OF(X509) *rest, struct fail *why)
-{
-	BIO *pem = text.n <= PEM_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
-	X509 *next;
-
-	if (!pem)
-		return fail_set(why, FAIL_LIMIT, 0, "the certificate chain is too large");
-	*leaf = read_certificate(libctx, pem);
-	while (*leaf && sk_X509_num(rest) < CHAIN_MAX && (next = read_certificate(libctx, pem)))
-		if (!sk_X509_push(rest, next))
-			X509_free(next);
-	BIO_free(pem);
-	if (!*leaf)
-		return tls_failed(why, FAIL_PERM, "reading the certificate");
-	ERR_clear_error();
-	return true;
-}
-
 bool
 tls_chain_key_id(struct span pem, uint8_t id[TLS_KEY_ID], struct fail *why)
 {
 	STACK_OF(X509) *rest = sk_X509_new_null();
 	X509 *leaf = NULL;
-	bool ok = rest && read_chain(NULL, pem, &leaf, rest, why);
+	bool ok = rest && tls_read_chain(NULL, pem, &leaf, rest, why);
 
 	if (ok && !(X509_get0_pubkey(leaf) && tls_key_id(X509_get0_pubkey(leaf), id)))
 		ok = tls_failed(why, FAIL_PERM, "reading the certificate's key");
@@ -241,6 +209,8 @@ server_ctx(struct tls_server *server)
 		return NULL;
 	}
 	(void)SSL_CTX_set_tlsext_servername_callback(ssl, on_server_name);
+	if (server->anchors)
+		SSL_CTX_set1_cert_store(ssl, server->anchors);
 	return ssl;
 }
 
@@ -269,7 +239,7 @@ use_chain(struct tls_server *server, X509 *leaf, STACK_OF(X509) *rest, struct fa
 {
 	struct tls_chain *chain;
 	EVP_PKEY *public_key = X509_get0_pubkey(leaf);
-	EVP_PKEY *key = public_key ? tls_remote_key(server->base.libctx, public_key, &server->signer, why) : NULL;
+	EVP_PKEY *key = public_key ? tls_remote_key(&server->base, public_key, why) : NULL;
 	char first[256];
 	bool fresh, ok;
 
@@ -303,7 +273,7 @@ tls_server_add_chain(struct tls_server *server, struct span pem, struct fail *wh
 {
 	STACK_OF(X509) *rest = sk_X509_new_null();
 	X509 *leaf = NULL;
-	bool ok = rest && read_chain(server->base.libctx, pem, &leaf, rest, why) && use_chain(server, leaf, rest, why);
+	bool ok = rest && tls_read_chain(server->base.libctx, pem, &leaf, rest, why) && use_chain(server, leaf, rest, why);
 
 	X509_free(leaf);
 	sk_X509_pop_free(rest, X509_free);
@@ -359,32 +329,19 @@ server_destroy(struct tls_context *context)
 		SSL_CTX_free(chain->ssl);
 		free(chain);
 	}
-	if (server->remote)
-		(void)OSSL_PROVIDER_unload(server->remote);
-	if (server->fallback)
-		(void)OSSL_PROVIDER_unload(server->fallback);
+	X509_STORE_free(server->anchors);
 	tls_context_done(context);
 	OPENSSL_cleanse(server->tickets, sizeof(server->tickets));
 	free(server);
 }
 
 static bool
-server_setup(struct tls_server *server, struct fail *why)
+server_setup(struct tls_server *server, const struct tls_signer *signer, struct fail *why)
 {
-	OSSL_LIB_CTX *libctx;
-
 	map_init(&server->names);
 	server->last = &server->chains;
 	server->base.destroy = server_destroy;
-	if (!tls_context_init(&server->base, why))
-		return false;
-	libctx = server->base.libctx;
-	if (!(server->fallback = OSSL_PROVIDER_load(libctx, "default")) ||
-	    !OSSL_PROVIDER_add_builtin(libctx, TLS_PROVIDER, tls_provider_init) ||
-	    !(server->remote = OSSL_PROVIDER_load(libctx, TLS_PROVIDER)) ||
-	    !EVP_set_default_properties(libctx, "?provider=default"))
-		return tls_failed(why, FAIL_TEMP, "making a TLS server context");
-	return true;
+	return tls_context_init(&server->base, why) && tls_context_sign_by(&server->base, signer, why);
 }
 
 struct tls_server *
@@ -396,8 +353,7 @@ tls_server_new(const struct tls_signer *signer, struct fail *why)
 		(void)fail_set(why, FAIL_TEMP, 0, "out of memory");
 		return NULL;
 	}
-	server->signer = *signer;
-	if (!server_setup(server, why)) {
+	if (!server_setup(server, signer, why)) {
 		server_destroy(&server->base);
 		return NULL;
 	}

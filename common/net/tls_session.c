@@ -125,7 +125,7 @@ tls_session_key(const struct tls_want *want, uint8_t key[TLS_SESSION_KEY])
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	uint8_t head[2] = { (uint8_t)want->level, want->only13 };
 	bool ok = md && want->peer.n && EVP_DigestInit_ex(md, EVP_sha256(), NULL) && digest_span(md, span_of(head, 2)) && digest_span(md, want->peer) &&
-	    digest_span(md, want->sni);
+	    digest_span(md, want->sni) && digest_span(md, want->certificate);
 
 	for (size_t i = 0; ok && i < want->nnames; i++)
 		ok = digest_span(md, want->names[i]);

@@ -4,6 +4,7 @@
  *
  * check.c   one login from question to answer
  * scram.c   the same for SCRAM, in two rounds
+ * external.c  the same by a certificate
  * admin.c   changes of the user database
  * share.c   who may visit whose mailboxes, for userd
  * link.c    channels that work in the background answers to
@@ -13,6 +14,7 @@
 #define AUTHD_AUTHD_H
 
 #include "daemons/authd/cache.h"
+#include "daemons/authd/certmap.h"
 #include "daemons/authd/guard.h"
 #include "service/service.h"
 #include "sys/worker.h"
@@ -34,6 +36,8 @@ struct authd {
 	struct userdb *db;        /* owned */
 	struct buf dummy;         /* what unknown users' passwords are checked against */
 	struct cache cache;
+	struct certmap certmap;
+	struct arena paths;       /* of its files */
 	struct guard guard;
 	struct channel *ticket;   /* to userd; owned; NULL while it is away */
 	struct list links;        /* struct link: channels of auth, users and user_admin */
@@ -70,6 +74,9 @@ void check_stop(struct authd *a); /* those that no thread has begun */
 /* scram.c */
 bool scram_begin(struct link *l, const struct ipc_auth_scram *m);
 bool scram_prove(struct link *l, const struct ipc_auth_proof *m); /* false: not what a front would send */
+
+/* external.c */
+bool external_begin(struct link *l, const struct ipc_auth_certificate *m);
 
 /* share.c: the ticket channel, whose owner is the service */
 extern const struct channel_ops ticket_ops;

@@ -313,6 +313,16 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 }
 
 bool
+check_same_name(const struct authd *a, struct span one, struct span other)
+{
+	char x[USERDB_NAME + 1], y[USERDB_NAME + 1];
+
+	canonical_name(one, a->service->conf->myorigin, x);
+	canonical_name(other, a->service->conf->myorigin, y);
+	return x[0] && strcmp(x, y) == 0;
+}
+
+bool
 check_own_identity(const struct ipc_auth_ask *ask, const char *name)
 {
 	char other[USERDB_NAME + 1];

@@ -41,6 +41,8 @@ void check_answer_good(struct check *k, const struct user *user);
 void check_answer_wrong(struct check *k, const char *why);
 void check_answer_later(struct check *k, const char *why);
 void check_refuse(struct channel *c, uint64_t id, const char *why); /* for now */
+/* Whether both are the same user, as names are made canonical. */
+bool check_same_name(const struct authd *a, struct span one, struct span other);
 /* RFC 4616 2, RFC 5802 5.1: acting as somebody else is not possible here. */
 bool check_own_identity(const struct ipc_auth_ask *ask, const char *name);
 

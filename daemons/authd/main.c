@@ -32,6 +32,12 @@ on_auth_proof(struct channel *c, const struct ipc_auth_proof *m)
 }
 
 static bool
+on_auth_certificate(struct channel *c, const struct ipc_auth_certificate *m)
+{
+	return external_begin(channel_owner(c), m);
+}
+
+static bool
 on_users_ask(struct channel *c, const struct ipc_users_ask *m)
 {
 	struct link *l = channel_owner(c);
@@ -196,6 +202,13 @@ make_dummy(struct authd *a, struct fail *why)
 	return password_hash(span_of(noise, sizeof(noise)), &cost, &a->dummy, why);
 }
 
+static void
+on_table_event(void *arg, const char *text)
+{
+	(void)arg;
+	log_put(LOG_table, "%s", text);
+}
+
 static bool
 on_boot(struct service *s, struct fail *why)
 {
@@ -208,7 +221,10 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&a->checks);
 	list_init(&a->exchanges);
 	guard_init(&a->guard, s->conf->auth_failure_delay);
+	arena_init(&a->paths, 64 * 1024);
 	s->state = a;
+	if (!certmap_open(&a->certmap, &s->conf->auth_certificate_maps, on_table_event))
+		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	if (!cache_init(&a->cache))
 		return fail_errno(why, 0, "random bytes");
 	return true;
@@ -217,8 +233,11 @@ on_boot(struct service *s, struct fail *why)
 static void
 on_sandbox(struct service *s, struct sandbox *walls)
 {
+	struct authd *a = s->state;
+
 	walls->write[0] = s->conf->user_database.p;
 	walls->read[0] = "/dev/urandom";
+	(void)certmap_paths(&a->certmap, walls->read + 1, SANDBOX_PATHS - 2, &a->paths);
 }
 
 static bool
@@ -274,6 +293,8 @@ on_stop(struct service *s)
 	check_drop_all(a);
 	userdb_close(&a->db);
 	buf_wipe(&a->dummy);
+	certmap_close(&a->certmap);
+	arena_free(&a->paths);
 	cache_free(&a->cache);
 	service_exit(s);
 }

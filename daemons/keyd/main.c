@@ -11,15 +11,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemons/keyd/anchors.h"
 #include "daemons/keyd/keys.h"
 #include "daemons/keyd/tickets.h"
 #include "service/service.h"
 
 enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32 };
 
+/* The keys of one use; those of the generation before still sign: handshakes overlap a reload. */
+struct ring {
+	struct keys now, before, next;
+};
+
 struct keyd {
-	struct keys now, before, next; /* those of the generation before still sign: handshakes overlap a reload */
+	struct ring servers, clients; /* what our servers show, what remoted shows to others: neither signs for the other */
+	struct anchors anchors, next_anchors;
 	bool filling;                  /* files for next have come */
+	bool anchors_failed;           /* those of before stay */
 	uint32_t generation;
 	struct tickets tickets;
 	uint64_t signed_total, refused;
@@ -29,6 +37,7 @@ struct keyd {
 struct front {
 	struct service *service;
 	char kind[B_NAME + 1]; /* its program */
+	struct ring *ring;
 };
 
 static struct service *
@@ -53,14 +62,15 @@ static bool
 on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 {
 	struct keyd *k = service_of(c)->state;
+	struct ring *ring = ((struct front *)channel_owner(c))->ring;
 	struct buf signature;
 	struct fail why = { .class = FAIL_NONE };
 	bool ok;
 
 	buf_init(&signature, 1024);
-	ok = keys_sign(&k->now, m, &signature, &why);
+	ok = keys_sign(&ring->now, m, &signature, &why);
 	if (!ok && why.class == FAIL_PERM)
-		ok = keys_sign(&k->before, m, &signature, &why);
+		ok = keys_sign(&ring->before, m, &signature, &why);
 	*(ok ? &k->signed_total : &k->refused) += 1;
 	if (!ok)
 		log_put(LOG_key, "refused scheme=%u digest=%.*s: %s", (unsigned)m->scheme, SPAN_ARG(m->digest), why.text);
@@ -74,12 +84,12 @@ on_sign_tickets(struct channel *c, const struct ipc_sign_tickets *m)
 {
 	const struct front *front = channel_owner(c);
 	const struct keyd *k = front->service->state;
-	uint64_t now = (uint64_t)loop_wall_ms(front->service->loop), hour = now / TICKETS_HOUR_MS;
+	uint64_t now = (uint64_t)loop_wall_ms(front->service->loop), length = (uint64_t)front->service->conf->smtpd_tls_session_cache_timeout, period = now / length;
 	unsigned char keys[2][TICKETS_KEY];
 	struct ipc_sign_ticket_keys answer = { .id = m->id, .current = span_of(keys[0], TICKETS_KEY), .before = span_of(keys[1], TICKETS_KEY),
-		.valid_ms = (uint32_t)(TICKETS_HOUR_MS - now % TICKETS_HOUR_MS) };
+		.valid_ms = (uint32_t)(length - now % length) };
 
-	if (!tickets_key(&k->tickets, span_str(front->kind), hour, keys[0]) || !tickets_key(&k->tickets, span_str(front->kind), hour - 1, keys[1]))
+	if (!tickets_key(&k->tickets, span_str(front->kind), period, keys[0]) || !tickets_key(&k->tickets, span_str(front->kind), period - 1, keys[1]))
 		answer.current = answer.before = SPAN_NONE;
 	(void)ipc_send_sign_ticket_keys(c, &answer);
 	explicit_bzero(keys, sizeof(keys));
@@ -90,9 +100,16 @@ static bool
 on_certs_fetch(struct channel *c, const struct ipc_certs_fetch *m)
 {
 	struct keyd *k = service_of(c)->state;
+	const struct ring *ring = ((struct front *)channel_owner(c))->ring;
 	struct ipc_certs_chains end = { .id = m->id, .generation = k->generation };
 
-	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&k->now, chain));) {
+	if (ring == &k->servers)
+		LIST_EACH(&k->anchors.list, node) {
+		struct ipc_certs_anchor row = { .id = m->id, .pem = buf_span(&OWNER_OF(node, struct anchor, node)->pem) };
+
+		(void)ipc_send_certs_anchor(c, &row);
+	}
+	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&ring->now, chain));) {
 		struct ipc_certs_chain row = { .id = m->id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) };
 
 		(void)ipc_send_certs_chain(c, &row);
@@ -129,57 +146,80 @@ on_open(struct service *s, struct channel *c, struct span peer, unsigned instanc
 		return;
 	}
 	front->service = s;
+	front->ring = span_eq(peer, SPAN("remoted")) ? &((struct keyd *)s->state)->clients : &((struct keyd *)s->state)->servers;
 	channel_set_owner(c, front);
 }
 
 static bool
-read_file(int fd, struct buf *out, struct fail *why)
+read_file(int fd, size_t most, struct buf *out, struct fail *why)
 {
-	char *to = buf_room(out, KEYS_FILE_MAX + 1);
+	char *to = buf_room(out, most + 1);
 	size_t have = 0;
 	ssize_t n = 0;
 
 	if (!to)
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
-	while (have < KEYS_FILE_MAX + 1 && (n = pread(fd, to + have, KEYS_FILE_MAX + 1 - have, (off_t)have)) > 0)
+	while (have < most + 1 && (n = pread(fd, to + have, most + 1 - have, (off_t)have)) > 0)
 		have += (size_t)n;
 	buf_added(out, have);
 	return n >= 0 || fail_errno(why, 0, "reading");
 }
 
 static void
-take_file(struct keyd *k, struct span path, int fd)
+take_file(struct keyd *k, struct ring *ring, struct span path, int fd)
 {
 	struct buf pem;
 	struct fail why = { .class = FAIL_NONE };
 
 	k->filling = true;
 	buf_init(&pem, KEYS_FILE_MAX + 1);
-	if (!read_file(fd, &pem, &why) || !keys_add(&k->next, path, buf_span(&pem), &why))
+	if (!read_file(fd, KEYS_FILE_MAX, &pem, &why) || !keys_add(&ring->next, path, buf_span(&pem), &why))
 		log_put(LOG_key, "refused file=%.*s: %s%s", SPAN_ARG(path), why.text,
-		    keys_carry(&k->next, &k->now, path) ? "; what it held before stays in use" : "");
+		    keys_carry(&ring->next, &ring->now, path) ? "; what it held before stays in use" : "");
 	buf_wipe(&pem);
+}
+
+static void
+take_anchors(struct keyd *k, struct ring *ring, struct span path, int fd)
+{
+	struct buf pem;
+	struct fail why = { .class = FAIL_NONE };
+
+	(void)ring;
+	k->filling = true;
+	buf_init(&pem, ANCHORS_FILE_MAX + 1);
+	if (!read_file(fd, ANCHORS_FILE_MAX, &pem, &why) || !anchors_read(&k->next_anchors, buf_span(&pem), &why)) {
+		log_put(LOG_key, "refused file=%.*s: %s%s", SPAN_ARG(path), why.text, k->anchors.n ? "; what it held before stays in use" : "");
+		k->anchors_failed = true;
+	}
+	buf_free(&pem);
 }
 
 static void
 on_file(struct service *s, struct span purpose, struct span path, int fd)
 {
+	struct keyd *k = s->state;
+
 	if (span_eq(purpose, SPAN("key")) || span_eq(purpose, SPAN("cert")))
-		take_file(s->state, path, fd);
+		take_file(k, &k->servers, path, fd);
+	else if (span_eq(purpose, SPAN("client key")))
+		take_file(k, &k->clients, path, fd);
+	else if (span_eq(purpose, SPAN("ca")))
+		take_anchors(k, &k->servers, path, fd);
 	(void)close(fd);
 }
 
 static void
-open_file(struct keyd *k, const char *path)
+open_file(struct keyd *k, const char *path, void (*take)(struct keyd *k, struct ring *ring, struct span path, int fd))
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0) {
-		if (errno != EACCES || k->now.nkeys == 0)
+		if (errno != EACCES || k->servers.now.nkeys == 0)
 			log_put(LOG_key, "cannot open file=%s errno=%d", path, errno);
 		return;
 	}
-	take_file(k, span_str(path), fd);
+	take(k, &k->servers, span_str(path), fd);
 	(void)close(fd);
 }
 
@@ -190,11 +230,13 @@ open_configured(struct service *s)
 	const struct conf *conf = s->conf;
 
 	if (conf->smtpd_tls_cert_file.n)
-		open_file(s->state, conf->smtpd_tls_cert_file.p);
+		open_file(s->state, conf->smtpd_tls_cert_file.p, take_file);
 	if (conf->smtpd_tls_key_file.n && !span_eq(conf->smtpd_tls_key_file, conf->smtpd_tls_cert_file))
-		open_file(s->state, conf->smtpd_tls_key_file.p);
+		open_file(s->state, conf->smtpd_tls_key_file.p, take_file);
 	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
-		open_file(s->state, conf->smtpd_tls_chain_files.items[i].p);
+		open_file(s->state, conf->smtpd_tls_chain_files.items[i].p, take_file);
+	if (conf->smtpd_tls_CAfile.n)
+		open_file(s->state, conf->smtpd_tls_CAfile.p, take_anchors);
 }
 
 static void
@@ -214,6 +256,46 @@ log_chains(const struct keys *set)
 	}
 }
 
+static void
+ring_init(struct ring *r)
+{
+	keys_init(&r->now);
+	keys_init(&r->before);
+	keys_init(&r->next);
+}
+
+static void
+ring_turn(struct ring *r)
+{
+	keys_each_line(&r->now, log_line, "retired");
+	keys_free(&r->before);
+	keys_take(&r->before, &r->now);
+	keys_take(&r->now, &r->next);
+}
+
+static void
+ring_log(struct ring *r)
+{
+	keys_each_line(&r->now, log_line, "loaded");
+	log_chains(&r->now);
+}
+
+static void
+ring_end(struct ring *r)
+{
+	keys_each_line(&r->now, log_line, "retired");
+	keys_free(&r->now);
+	keys_free(&r->before);
+	keys_free(&r->next);
+}
+
+static void
+each_ring(struct keyd *k, void (*act)(struct ring *r))
+{
+	act(&k->servers);
+	act(&k->clients);
+}
+
 static bool
 on_boot(struct service *s, struct fail *why)
 {
@@ -225,9 +307,9 @@ on_boot(struct service *s, struct fail *why)
 	/* Locked and guarded memory for the secret parts of keys, where the system lets us. */
 	if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_LEAST) != 1)
 		log_put(LOG_degraded, "private keys are not locked into memory: RLIMIT_MEMLOCK is below %d KiB", SECURE_HEAP / 1024);
-	keys_init(&k->now);
-	keys_init(&k->before);
-	keys_init(&k->next);
+	each_ring(k, ring_init);
+	anchors_init(&k->anchors);
+	anchors_init(&k->next_anchors);
 	s->state = k;
 	return tickets_init(&k->tickets, why);
 }
@@ -240,14 +322,14 @@ on_start(struct service *s, struct fail *why)
 	(void)why;
 	if (!k->filling)
 		open_configured(s);
-	keys_each_line(&k->now, log_line, "retired");
-	keys_free(&k->before);
-	keys_take(&k->before, &k->now);
-	keys_take(&k->now, &k->next);
-	k->filling = false;
+	each_ring(k, ring_turn);
+	if (!k->anchors_failed)
+		anchors_take(&k->anchors, &k->next_anchors);
+	if (k->anchors.n)
+		log_put(LOG_key, "authorities=%zu for clients' certificates file=%.*s", k->anchors.n, SPAN_ARG(s->conf->smtpd_tls_CAfile));
+	k->filling = k->anchors_failed = false;
 	k->generation++;
-	keys_each_line(&k->now, log_line, "loaded");
-	log_chains(&k->now);
+	each_ring(k, ring_log);
 	return true;
 }
 
@@ -256,7 +338,7 @@ on_state(struct service *s, struct buf *out)
 {
 	const struct keyd *k = s->state;
 
-	buf_printf(out, "keys=%zu chains=%zu signatures=%llu refused=%llu", k->now.nkeys, k->now.nchains,
+	buf_printf(out, "keys=%zu chains=%zu signatures=%llu refused=%llu", k->servers.now.nkeys + k->clients.now.nkeys, k->servers.now.nchains + k->clients.now.nchains,
 	    (unsigned long long)k->signed_total, (unsigned long long)k->refused);
 }
 
@@ -265,10 +347,9 @@ on_stop(struct service *s)
 {
 	struct keyd *k = s->state;
 
-	keys_each_line(&k->now, log_line, "retired");
-	keys_free(&k->now);
-	keys_free(&k->before);
-	keys_free(&k->next);
+	each_ring(k, ring_end);
+	anchors_free(&k->anchors);
+	anchors_free(&k->next_anchors);
 	tickets_wipe(&k->tickets);
 	service_exit(s);
 }
@@ -285,6 +366,8 @@ on_sandbox(struct service *s, struct sandbox *walls)
 		walls->read[n++] = s->conf->smtpd_tls_cert_file.p;
 	if (s->conf->smtpd_tls_key_file.n)
 		walls->read[n++] = s->conf->smtpd_tls_key_file.p;
+	if (s->conf->smtpd_tls_CAfile.n)
+		walls->read[n++] = s->conf->smtpd_tls_CAfile.p;
 }
 
 static const struct channel_ops sign_ops = { dispatch_sign, on_closed, NULL };

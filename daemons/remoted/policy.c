@@ -180,3 +180,11 @@ policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop 
 {
 	return hop->kind == HOP_UNIX ? CONF_TLS_NONE : conf_tls_for_hop(conf, nexthop);
 }
+
+struct span
+policy_certificate(const struct conf *conf, struct span nexthop)
+{
+	const struct conf_route *route = conf_route_for_hop(conf, nexthop);
+
+	return route ? route->cert_file : conf->smtp_tls_cert_file;
+}

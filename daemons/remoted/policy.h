@@ -42,5 +42,7 @@ bool policy_source(const struct conf *conf, struct span nexthop, int family, str
 
 /* The TLS level on the way to a next hop, by the routes and the default. */
 enum conf_word policy_tls_level(const struct conf *conf, struct span nexthop, const struct hop *hop);
+/* The file of the certificate to show there; empty: none. */
+struct span policy_certificate(const struct conf *conf, struct span nexthop);
 
 #endif

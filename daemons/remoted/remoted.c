@@ -49,6 +49,24 @@ on_tlspolicy_open(struct service *s, struct channel *c, struct span peer, unsign
 	inquirer_open(span_eq(peer, SPAN("stsd")) ? &r->sts : &r->tables, c);
 }
 
+static void
+on_sign_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct remoted *r = s->state;
+
+	(void)peer, (void)instance;
+	signer_attach_sign(r->signer, c);
+}
+
+static void
+on_certs_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct remoted *r = s->state;
+
+	(void)peer, (void)instance;
+	signer_attach_certs(r->signer, c);
+}
+
 /* --- life ------------------------------------------------------------------------ */
 
 void
@@ -63,7 +81,7 @@ on_boot(struct service *s, struct fail *why)
 {
 	struct remoted *r = calloc(1, sizeof(*r));
 
-	if (!r || !(r->policy = policy_new(s->conf, NULL))) {
+	if (!r || !(r->signer = signer_new_client()) || !(r->policy = policy_new(s->conf, NULL))) {
 		free(r);
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	}
@@ -98,6 +116,7 @@ on_reload(struct service *s, const struct conf *old)
 
 	(void)old;
 	r->conf = s->conf;
+	signer_reload(r->signer);
 	if (!fresh) {
 		log_put(LOG_failure, "no memory for the new configuration's sessions");
 		return;
@@ -134,6 +153,8 @@ static const struct service_channel channels[] = {
 	{ &ipc_channel_remote_admin, CHANNEL_SERVER, &explain_ops, explain_open },
 	{ &ipc_channel_tlspolicy, CHANNEL_CLIENT, &tlsask_channel_ops, on_tlspolicy_open },
 	{ &ipc_channel_callout, CHANNEL_SERVER, &callout_ops, callout_open },
+	{ &ipc_channel_sign, CHANNEL_CLIENT, &signer_channel_ops, on_sign_open },
+	{ &ipc_channel_certs, CHANNEL_CLIENT, NULL, on_certs_open },
 };
 
 const struct service_ops remoted_ops = {

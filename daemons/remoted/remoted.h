@@ -9,6 +9,7 @@
 #include "daemons/remoted/policy.h"
 #include "daemons/remoted/pool.h"
 #include "daemons/remoted/tlsask.h"
+#include "net/signer.h"
 #include "service/agent.h"
 
 enum { REMOTED_JOBS = 500 }; /* at once in one process */
@@ -18,6 +19,7 @@ struct remoted {
 	struct loop *loop;
 	const struct conf *conf; /* in force */
 	struct policy *policy;   /* of conf; a reference */
+	struct signer *signer;   /* keyd: our certificates at other hosts */
 	struct inquirer dns;
 	struct inquirer tables, sts; /* TLS policies: routed's, stsd's */
 	struct pool pool;

@@ -107,6 +107,12 @@ start_tls(struct session *s)
 	want.ntlsa = plan->ntlsa;
 	want.only13 = plan->only13;
 	want.peer = span_str(s->peer);
+	want.certificate = plan->certificate;
+	if (want.certificate.n && !signer_lend(s->remoted->signer, s->policy->tls, want.certificate, &why)) {
+		log_put(LOG_failure, "%s", why.text);
+		client_tls_done(&s->client, false, false, fail_text(&why));
+		return;
+	}
 	if (!netaddr_parse(plan->sni, 0, &literal))
 		want.sni = plan->sni;
 	if (!stream_tls_connect(&s->stream, s->policy->tls, &want, &why))

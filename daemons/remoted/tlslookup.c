@@ -109,6 +109,7 @@ settle(struct tlslookup *t, struct tlshost *h, enum tlspolicy_dane dane)
 	h->host.dane = dane;
 	h->host.tlsa = h->records;
 	tlspolicy_plan(&t->policy, &t->sts, &h->host, t->name, t->arena, &h->plan);
+	h->plan.certificate = t->certificate;
 	h->planned = true;
 }
 
@@ -316,6 +317,7 @@ tlslookup_start(struct tlslookup *t, struct remoted *r, struct span nexthop, con
 		t->name = arena_dup(arena, name);
 	t->policy.wish = wish;
 	t->policy.level = policy_tls_level(r->conf, nexthop, hop);
+	t->certificate = arena_dup(arena, policy_certificate(r->conf, nexthop));
 	note(t, conf_route_for_hop(r->conf, nexthop) ? "the route block" : "smtp_tls_security_level", SPAN_NONE);
 	if (hop->kind == HOP_UNIX || !r->conf->smtp_tls_policy_maps.n || !ask(t, &r->tables, nexthop, false))
 		(void)ask_sts(t);

@@ -33,6 +33,7 @@ struct tlslookup {
 	const struct hop *hop;
 	struct span name;           /* the next hop's, in A-labels */
 	struct tlspolicy policy;
+	struct span certificate;    /* ours, by the route */
 	struct tlspolicy_sts sts;
 	char origin[TLSPOLICY_WHY]; /* where the level and MTA-STS come from, for people */
 	char refusal[TLSPOLICY_WHY]; /* no host may be used: why; empty: none */

@@ -80,6 +80,7 @@ struct tlsplan {
 	bool testing;      /* MTA-STS says that failures are to be reported only */
 	const char *result; /* of skip: for reports (RFC 8460 4.3) */
 	struct span sni;
+	struct span certificate; /* the file of the one to show, if we are asked; empty: none */
 	struct span names[TLSPOLICY_NAMES];
 	size_t nnames;
 	const struct tls_tlsa *tlsa;

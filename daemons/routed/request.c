@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mail/status.h"
+#include "relaycert.h"
 #include "request.h"
 
 enum { INCLUDE_FILE_MAX = 16 * 1024 * 1024, EXPLAIN_LINES_MAX = 2000, ACCESS_MEMORY = 8 * 1024 * 1024 };
@@ -361,6 +362,8 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 
 	if (answer_rate(c, cl->daemon, m, &sent))
 		return sent;
+	if (!relaycert_ask(cl->daemon, m, &q.may_relay))
+		return ipc_send_rcpt_answer(c, &busy);
 	r = request_new(cl, REQUEST_RCPT, m->id, &q, m->client_addr);
 	if (!r)
 		return ipc_send_rcpt_answer(c, &busy);

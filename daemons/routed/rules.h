@@ -21,6 +21,7 @@
 	X(TLS_POLICY, smtp_tls_policy_maps, TABLE_MAP)               \
 	X(SENDER_RELAY, sender_dependent_relayhost_maps, TABLE_MAP)  \
 	X(SENDER_LOGIN, smtpd_sender_login_maps, TABLE_MAP)          \
+	X(RELAY_CERTS, relay_clientcerts, TABLE_MAP)                 \
 	X(ACCESS_CLIENT, smtpd_client_access_maps, TABLE_MAP)        \
 	X(ACCESS_HELO, smtpd_helo_access_maps, TABLE_MAP)            \
 	X(ACCESS_LOGIN, smtpd_login_access_maps, TABLE_MAP)          \

@@ -204,7 +204,7 @@ settle(struct client *c)
 		struct tls_server *server = signer_context(d->signer, &why);
 
 		c->tls_due = false;
-		if (!server || !stream_tls_accept(&c->stream, server, &why)) {
+		if (!server || !stream_tls_accept(&c->stream, server, (enum tls_ask)(c->door->policy.listener->client_cert - CONF_CERT_NONE), &why)) {
 			log_put(LOG_failure, "TLS: %s", why.text);
 			s->state = SESSION_CLOSED;
 			s->wait = WAIT_CLIENT;
@@ -290,12 +290,12 @@ static void
 on_tls(struct stream *s, const struct tls_facts *facts)
 {
 	struct client *c = OWNER_OF(s, struct client, stream);
-	char text[128], label[400];
+	char text[128], label[400], certificate[TLS_CERTIFICATE_WORDS];
 	int n = snprintf(text, sizeof(text), "%s cipher %s", facts->version, facts->cipher);
 
-	log_put(LOG_tls, "client=%.*s protocol=%s cipher=%s sni=%s%s", SPAN_ARG(client_label(c, label)), facts->version, facts->cipher,
-	    facts->sni, facts->resumed ? " resumed" : "");
-	session_on_tls(&c->session, span_of(text, n > 0 ? (size_t)n : 0));
+	log_put(LOG_tls, "client=%.*s protocol=%s cipher=%s sni=%s%s%.*s", SPAN_ARG(client_label(c, label)), facts->version, facts->cipher,
+	    facts->sni, facts->resumed ? " resumed" : "", SPAN_ARG(tls_certificate_words(&facts->certificate, certificate)));
+	session_on_tls(&c->session, span_of(text, n > 0 ? (size_t)n : 0), &facts->certificate);
 	if (c->door->policy.wrapper)
 		session_ask_greeting(&c->session);
 	client_pump(c);

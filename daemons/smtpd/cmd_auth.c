@@ -17,7 +17,8 @@ struct sasl_offer
 auth_offer(struct session *s)
 {
 	const struct policy *p = s->policy;
-	struct sasl_offer offer = { .mechanisms = p->mechanisms, .closed = s->tls.n || !p->conf->disable_plaintext_auth };
+	struct sasl_offer offer = { .mechanisms = p->mechanisms, .closed = s->tls.n || !p->conf->disable_plaintext_auth,
+		.certificate = s->certificate != NULL };
 
 	if (s->tls.n) {
 		offer.binding = binding;
@@ -83,6 +84,28 @@ ask(struct session *s)
 	wait_for(s, m.id, asked);
 }
 
+/* RFC 4422 A: the certificate is the credentials. */
+static void
+ask_certificate(struct session *s)
+{
+	const struct tls_certificate *c = s->certificate;
+	struct ipc_auth_certificate m = {
+		.service = SPAN("smtp"),
+		.client_addr = s->address,
+		.authzid = s->sasl.authzid,
+		.fingerprint = span_of(c->fingerprint, sizeof(c->fingerprint)),
+		.key = span_of(c->key, sizeof(c->key)),
+		.trusted = c->trusted,
+		.subject = span_str(c->subject),
+		.emails = span_str(c->emails),
+	};
+	bool asked = session_set(s, &s->subject, m.authzid) && session_set(s, &s->method, sasl_name(s->sasl.mechanism)) &&
+	    s->ports->ask_certificate(s->owner, &m);
+
+	auth_abandon(s);
+	wait_for(s, m.id, asked);
+}
+
 static void
 ask_scram(struct session *s)
 {
@@ -132,6 +155,9 @@ go_on(struct session *s, enum sasl_result result, const struct fail *why)
 		return;
 	case SASL_CHECK:
 		ask(s);
+		return;
+	case SASL_IDENTIFY:
+		ask_certificate(s);
 		return;
 	case SASL_BEGIN:
 		ask_scram(s);

@@ -166,6 +166,10 @@ ask_routed(struct session *s, struct recipient *r)
 		.smtputf8 = s->mail->utf8,
 	};
 
+	if (s->certificate) {
+		ask.certificate = span_of(s->certificate->fingerprint, sizeof(s->certificate->fingerprint));
+		ask.key = span_of(s->certificate->key, sizeof(s->certificate->key));
+	}
 	if (!s->ports->ask_rcpt(s->owner, &ask))
 		return false;
 	r->ask_id = ask.id;

@@ -208,6 +208,7 @@ cmd_xclient(struct session *s, struct span args)
 	}
 	buf_init(&value, 1024);
 	session_forget(s);
+	s->certificate = NULL; /* it is the proxy's */
 	while (good && (word = span_word(&args)).n) {
 		struct span name = span_cut(&word, '=');
 

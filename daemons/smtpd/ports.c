@@ -57,6 +57,15 @@ ask_proof(void *owner, const struct ipc_auth_proof *m)
 }
 
 static bool
+ask_certificate(void *owner, struct ipc_auth_certificate *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->authd && ipc_send_auth_certificate(d->authd, m);
+}
+
+static bool
 binding(void *owner, struct span type, struct buf *out)
 {
 	return stream_binding(&((struct client *)owner)->stream, type, out);
@@ -265,6 +274,7 @@ const struct session_ports client_ports = {
 	.ask_auth = ask_auth,
 	.ask_scram = ask_scram,
 	.ask_proof = ask_proof,
+	.ask_certificate = ask_certificate,
 	.binding = binding,
 	.new_queue_id = new_queue_id,
 	.intake_open = intake_open,

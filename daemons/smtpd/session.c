@@ -279,11 +279,16 @@ session_on_room(struct session *s)
 }
 
 void
-session_on_tls(struct session *s, struct span text)
+session_on_tls(struct session *s, struct span text, const struct tls_certificate *certificate)
 {
+	struct tls_certificate *kept = certificate->shown ? arena_alloc(&s->mem, sizeof(*kept)) : NULL;
+
 	s->wait = WAIT_CLIENT;
 	session_forget(s);
-	if (!session_set(s, &s->tls, text.n ? text : SPAN("TLS")))
+	if (kept)
+		*kept = *certificate;
+	s->certificate = kept;
+	if (!session_set(s, &s->tls, text.n ? text : SPAN("TLS")) || certificate->shown != (kept != NULL))
 		reply_close(s);
 }
 

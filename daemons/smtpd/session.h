@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "ipc/messages.h"
 #include "net/sasl.h"
+#include "net/tls.h"
 #include "policy.h"
 
 struct session;
@@ -46,6 +47,7 @@ struct session_ports {
 	bool (*ask_auth)(void *owner, struct ipc_auth_ask *m);
 	bool (*ask_scram)(void *owner, struct ipc_auth_scram *m);
 	bool (*ask_proof)(void *owner, const struct ipc_auth_proof *m); /* with the id of ask_scram */
+	bool (*ask_certificate)(void *owner, struct ipc_auth_certificate *m);
 	bool (*binding)(void *owner, struct span type, struct buf *out); /* channel binding data: struct sasl_offer */
 	bool (*ask_flush)(void *owner, struct ipc_intake_flush *m);
 	uint64_t (*new_queue_id)(void *owner);
@@ -115,6 +117,7 @@ struct session {
 	const struct policy *policy;
 	struct arena mem;    /* the facts below */
 	struct span address, literal, name, helo, user, tls;
+	const struct tls_certificate *certificate; /* that the client has shown; NULL: none */
 	uint8_t state, wait; /* enum session_state, session_wait */
 	bool trusted, may_xclient, may_xforward, may_etrn, may_tls;
 	bool extended;       /* EHLO or LHLO */
@@ -185,8 +188,8 @@ void session_on_flushed(struct session *s, const struct ipc_intake_flushed *m);
 void session_on_room(struct session *s);
 bool session_list_due(const struct session *s); /* in WAIT_LIST, with room: call the next once in each turn */
 void session_list_part(struct session *s);
-/* text: "TLSv1.3 cipher TLS_AES_256_GCM_SHA384 (256 bits)" */
-void session_on_tls(struct session *s, struct span text);
+/* text: "TLSv1.3 cipher TLS_AES_256_GCM_SHA384 (256 bits)"; certificate: the client's, copied if one was shown. */
+void session_on_tls(struct session *s, struct span text, const struct tls_certificate *certificate);
 void session_on_name(struct session *s, struct span name); /* the client's verified name; empty: it has none */
 /* A sibling is gone: what was asked of it is answered by a 4xx. */
 void session_on_peer_lost(struct session *s, enum session_peer_daemon who);

@@ -205,6 +205,16 @@ hand_file(struct process *p, const char *purpose, const char *path)
 		(void)ipc_send_ctl_file(p->ctl, &file, fd);
 }
 
+/* What remoted shows to other hosts. */
+static void
+hand_client_key(struct process *p, struct span cert_file, struct span key_file)
+{
+	if (cert_file.n)
+		hand_file(p, "client key", cert_file.p);
+	if (cert_file.n && key_file.n && !span_eq(key_file, cert_file))
+		hand_file(p, "client key", key_file.p);
+}
+
 /* keyd alone gets private keys, as open files: it needs no path to them. It
  * gets the certificates too, which the others fetch from it; the first file is that of clients that name no host. */
 static void
@@ -226,6 +236,12 @@ hand_keys(struct process *p)
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		if (conf->listeners[i].key_file.n && !span_eq(conf->listeners[i].key_file, conf->smtpd_tls_key_file))
 			hand_file(p, "key", conf->listeners[i].key_file.p);
+	if (conf->smtpd_tls_CAfile.n)
+		hand_file(p, "ca", conf->smtpd_tls_CAfile.p);
+	hand_client_key(p, conf->smtp_tls_cert_file, conf->smtp_tls_key_file);
+	for (size_t i = 0; i < conf->nroutes; i++)
+		if (!span_eq(conf->routes[i].cert_file, conf->smtp_tls_cert_file))
+			hand_client_key(p, conf->routes[i].cert_file, conf->routes[i].key_file);
 }
 
 bool

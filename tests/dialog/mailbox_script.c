@@ -319,6 +319,24 @@ scram_login(struct script *s)
 	}
 }
 
+/* The certificate is bob's, and good for nobody else. */
+static void
+identify(struct script *s)
+{
+	struct login *l = s->login;
+	bool ok = !l->authzid[0] || strcmp(l->authzid, "bob") == 0;
+
+	dialog_action(s->d, "certificate %s authzid=%s", l->mechanism, l->authzid);
+	l->want = LOGIN_INPUT;
+	if (!ok) {
+		l->ops->refused(l, LOGIN_WRONG);
+		return;
+	}
+	login_forget(l);
+	flush_login(s);
+	start_session(s, 0, span_str(l->tag));
+}
+
 static size_t
 login_input(struct script *s, struct span bytes)
 {
@@ -327,6 +345,8 @@ login_input(struct script *s, struct span bytes)
 
 	if (!scram_login(s) && l->want == LOGIN_CHECK)
 		check_login(s);
+	else if (l->want == LOGIN_IDENTIFY)
+		identify(s);
 	flush_login(s);
 	if (l->want == LOGIN_STARTTLS) {
 		dialog_action(s->d, "starttls");
@@ -453,6 +473,8 @@ set(struct script *s, struct span rest)
 		s->login->tls_offered = yes;
 	else if (span_eq(name, SPAN("tls")))
 		s->login->tls = yes;
+	else if (span_eq(name, SPAN("client_cert")))
+		s->login->certificate = yes;
 	else
 		return false;
 	return true;

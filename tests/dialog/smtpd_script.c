@@ -115,6 +115,22 @@ port_ask_auth(void *owner, struct ipc_auth_ask *m)
 }
 
 static bool
+port_ask_certificate(void *owner, struct ipc_auth_certificate *m)
+{
+	struct script *x = owner;
+	struct span key = arena_printf(&x->mem, "%.*s:%.*s", SPAN_ARG(m->authzid), SPAN_ARG(m->subject));
+	const struct rule *r = match(x->auth, x->nauth, key);
+
+	dialog_action(x->dialog, "certificate %.*s trusted=%s authzid=%.*s", SPAN_ARG(m->subject), m->trusted ? "yes" : "no", SPAN_ARG(m->authzid));
+	if (x->away[AUTHD])
+		return false;
+	m->id = ++x->next_id;
+	if (!r || r->status)
+		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
+	return true;
+}
+
+static bool
 port_ask_scram(void *owner, struct ipc_auth_scram *m)
 {
 	struct script *x = owner;
@@ -294,6 +310,7 @@ static const struct session_ports ports = {
 	.ask_auth = port_ask_auth,
 	.ask_scram = port_ask_scram,
 	.ask_proof = port_ask_proof,
+	.ask_certificate = port_ask_certificate,
 	.binding = port_binding,
 	.ask_flush = port_ask_flush,
 	.new_queue_id = port_new_queue_id,
@@ -670,10 +687,11 @@ do_lost(struct script *x, struct span rest)
 static bool
 do_handshake(struct script *x, struct span rest)
 {
-	(void)rest;
-	if (!x->started || x->session.wait != WAIT_TLS)
+	struct tls_certificate certificate = { .shown = rest.n > 0, .trusted = true };
+
+	if (!x->started || x->session.wait != WAIT_TLS || !span_cstr(rest, certificate.subject, sizeof(certificate.subject)))
 		return false;
-	session_on_tls(&x->session, SPAN("TLSv1.3 cipher TLS_AES_256_GCM_SHA384"));
+	session_on_tls(&x->session, SPAN("TLSv1.3 cipher TLS_AES_256_GCM_SHA384"), &certificate);
 	return true;
 }
 

@@ -38,7 +38,8 @@ answer(struct sasl *s, enum sasl_result r, struct fail *why)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct span names[] = { SPAN_INIT("LOGIN"), SPAN_INIT("PLAIN"), SPAN_INIT("SCRAM-SHA-256"), SPAN_INIT("SCRAM-SHA-256-PLUS") };
+	static const struct span names[] = { SPAN_INIT("LOGIN"), SPAN_INIT("PLAIN"), SPAN_INIT("SCRAM-SHA-256"), SPAN_INIT("SCRAM-SHA-256-PLUS"), SPAN_INIT("EXTERNAL"), SPAN_INIT("EXTERNAL"),
+		SPAN_INIT("EXTERNAL"), SPAN_INIT("EXTERNAL") };
 	struct sasl_offer offer = { .mechanisms = (1u << SASL_MECHANISM_COUNT) - 1, .closed = true };
 	struct span rest = span_of(data, size);
 	struct sasl s;
@@ -48,15 +49,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	m = sasl_find(names[(data[0] & 1) | (data[0] & 4) >> 1]);
+	m = sasl_find(names[(data[0] & 1) | (data[0] & 4) >> 1 | (data[0] & 16) >> 2]);
 	if (data[0] & 8)
 		offer.binding = binding;
+	offer.certificate = true;
 	rest = span_from(rest, 1);
 	sasl_init(&s);
 	r = data[0] & 2 ? sasl_begin(&s, m, &offer, true, span_cut(&rest, '\n'), &why) : sasl_begin(&s, m, &offer, false, SPAN_NONE, &why);
 	for (int i = 0; i < 6 && (r = answer(&s, r, &why)) == SASL_CHALLENGE; i++)
 		r = sasl_step(&s, span_cut(&rest, '\n'), &why);
 	if (r == SASL_CHECK && (s.user.n == 0 || s.password.n == 0 || s.user.n > SASL_NAME_MAX || s.password.n > SASL_PASSWORD_MAX))
+		__builtin_trap();
+	if (r == SASL_IDENTIFY && s.authzid.n > SASL_NAME_MAX)
 		__builtin_trap();
 	sasl_end(&s);
 	return 0;

@@ -184,7 +184,8 @@ rig_login(struct login *l, struct span bytes, bool *in)
 	unsigned checks = 0;
 
 	buf_init(&out, 64 << 20);
-	l->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .mechanisms = SASL_SCRAM | SASL_PASSWORD };
+	l->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .mechanisms = SASL_SCRAM | SASL_PASSWORD | 1u << SASL_BIT_EXTERNAL };
+	l->certificate = true;
 	l->loopback = l->tls_offered = true;
 	l->out = &out;
 	l->ops->greet(l);
@@ -193,7 +194,7 @@ rig_login(struct login *l, struct span bytes, bool *in)
 		size_t n = l->ops->input(l, bytes);
 
 		bytes = span_from(bytes, n);
-		if (l->want == LOGIN_CHECK) {
+		if (l->want == LOGIN_CHECK || l->want == LOGIN_IDENTIFY) {
 			l->want = LOGIN_INPUT;
 			*in = ++checks > 1;
 			if (!*in)

@@ -18,7 +18,10 @@ WIRES, CONTROLS, SERVES = [], {}, {}
 with open(TOP + "/daemons/maild/processes.def") as table:
     for line in table:
         m = re.match(r"(WIRE|CONTROL|SERVE)\((\w+), (\w+)(?:, (\w+))?\)", line)
-        if m and m.group(1) == "WIRE":
+        server = re.match(r"SERVER\((\w+)\)", line)
+        if server:
+            WIRES += [(channel, server.group(1), of) for channel, of in (("auth", "authd"), ("sign", "keyd"), ("certs", "keyd"))]
+        elif m and m.group(1) == "WIRE":
             WIRES.append(m.groups()[1:])
         elif m and m.group(1) == "CONTROL":
             CONTROLS[m.group(2)] = m.group(3)

@@ -163,7 +163,7 @@ errors_say_where_and_what(void **state)
 	bad("smtpd_timeout = soon\n", 1, 17, "\"soon\" is not a time");
 	bad("\nsmtpd_recipient_limit = 5\n", 2, 25, "must be from 100 to 1000000");
 	bad("imap_timeout = 5m\n", 1, 16, "must be from 30m to 1w");
-	bad("auth_mechanisms = plain, scram\n", 1, 19, "\"scram\" is not known here: must be scram-sha-256-plus, ");
+	bad("auth_mechanisms = plain, scram\n", 1, 19, "\"scram\" is not known here: must be external, ");
 	bad("mynetwork = 1\n", 1, 1, "did you mean \"mynetworks\"");
 	bad("relayhost = [mx\n", 1, 13, "no closing ]");
 	bad("smtp_tls_security_level = always\n", 1, 27, "none, may, encrypt, dane, dane-only, verify or secure");

@@ -319,7 +319,7 @@ shake_open(struct front *t, struct shake *s)
 
 	*s = (struct shake){ .a = TLS_IO_READ, .b = TLS_IO_READ };
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s->fd), 0);
-	s->server = tls_accept_new(signer_context(t->signer, &why), s->fd[0], &why);
+	s->server = tls_accept_new(signer_context(t->signer, &why), s->fd[0], TLS_ASK_NOTHING, &why);
 	s->client = tls_connect_new(t->client, s->fd[1], &want, &why);
 	assert_non_null(s->server);
 	tls_conn_on_ready(s->server, on_ready, s);
@@ -447,7 +447,7 @@ test_a_keyd_that_dies_fails_what_it_was_asked(void **state)
 }
 
 static void
-test_tickets_keys_go_by_kind_and_hour(void **state)
+test_tickets_keys_go_by_kind_and_period(void **state)
 {
 	unsigned char a[TICKETS_KEY], b[TICKETS_KEY];
 	struct tickets t, other;
@@ -478,7 +478,7 @@ main(void)
 		cmocka_unit_test(test_a_front_shakes_hands_through_keyd),
 		cmocka_unit_test(test_a_slow_keyd_delays_handshakes_alone),
 		cmocka_unit_test(test_a_keyd_that_dies_fails_what_it_was_asked),
-		cmocka_unit_test(test_tickets_keys_go_by_kind_and_hour),
+		cmocka_unit_test(test_tickets_keys_go_by_kind_and_period),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

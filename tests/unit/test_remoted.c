@@ -78,7 +78,7 @@ peer_line(struct peer_session *s, struct span line)
 	if (span_casestarts(line, SPAN("STARTTLS")) && (p->tls || p->breaks_tls)) {
 		say(s, "220 go");
 		if (p->tls)
-			assert_true(stream_tls_accept(&s->stream, p->tls, NULL));
+			assert_true(stream_tls_accept(&s->stream, p->tls, TLS_ASK_NOTHING, NULL));
 		else
 			say(s, ""); /* and hangs up */
 	} else if (p->tls && !stream_is_tls(&s->stream) && span_casestarts(line, SPAN("EHLO"))) {

@@ -178,9 +178,9 @@ test_scram_channel_binding(void **state)
 	assert_int_equal(begin("SCRAM-SHA-256", base64("y,,n=user,r=abc")), SASL_BEGIN);
 	assert_int_equal(begin("SCRAM-SHA-256-PLUS", base64("p=tls-exporter,,n=user,r=abc")), SASL_BAD);
 	offer.binding = binding;
-	offer.mechanisms &= ~1u;
+	offer.mechanisms &= ~(1u << SASL_BIT_SCRAM_SHA_256_PLUS);
 	assert_int_equal(begin("SCRAM-SHA-256", base64("y,,n=user,r=abc")), SASL_BEGIN); /* we did not */
-	offer.mechanisms |= 1u;
+	offer.mechanisms |= 1u << SASL_BIT_SCRAM_SHA_256_PLUS;
 	sasl_end(&s);
 }
 

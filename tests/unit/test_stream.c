@@ -41,7 +41,7 @@ on_input(struct stream *s)
 	if (e->starttls && span_starts(stream_input(s), SPAN("STARTTLS\r\n"))) {
 		stream_eat(s, 10);
 		stream_puts(s, "220 go\r\n");
-		assert_true(stream_tls_accept(s, e->server, NULL));
+		assert_true(stream_tls_accept(s, e->server, TLS_ASK_NOTHING, NULL));
 		return;
 	}
 	if (e->keep)
@@ -491,7 +491,7 @@ test_much_data_through_tls_both_ways(void **state)
 	(void)state;
 	memset(block, 'y', sizeof(block));
 	tls_world_make(&t, true);
-	assert_true(stream_tls_accept(&t.w.a.s, t.server, NULL));
+	assert_true(stream_tls_accept(&t.w.a.s, t.server, TLS_ASK_NOTHING, NULL));
 	assert_true(stream_tls_connect(&t.w.b.s, t.client, &any, NULL));
 	for (int i = 0; i < 3000 && (sent < 1000000 || back < 500000); i++) {
 		while (t.w.a.secured && sent < 1000000 && !stream_full(&t.w.b.s)) {
@@ -520,7 +520,7 @@ test_tls_input_larger_than_the_buffer_waits_inside(void **state)
 	(void)state;
 	memset(block, 'z', sizeof(block));
 	tls_world_make(&t, true);
-	assert_true(stream_tls_accept(&t.w.a.s, t.server, NULL));
+	assert_true(stream_tls_accept(&t.w.a.s, t.server, TLS_ASK_NOTHING, NULL));
 	assert_true(stream_tls_connect(&t.w.b.s, t.client, &any, NULL));
 	turns(&t.w, 10);
 	t.w.a.keep = true;

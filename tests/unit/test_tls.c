@@ -41,7 +41,7 @@ pair_open(struct pair *p, struct tls_server *server, struct tls_client *client, 
 	struct fail why = { 0 };
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p->fd), 0);
-	p->server = tls_accept_new(server, p->fd[0], &why);
+	p->server = tls_accept_new(server, p->fd[0], TLS_ASK_NOTHING, &why);
 	assert_non_null(p->server);
 	p->client = tls_connect_new(client, p->fd[1], want, &why);
 	assert_non_null(p->client);
@@ -556,7 +556,7 @@ test_plaintext_is_not_a_handshake(void **state)
 	assert_true(fixture_make(&f, "EC", "a.test"));
 	server = server_of(&f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-	conn = tls_accept_new(server, fd[0], &why);
+	conn = tls_accept_new(server, fd[0], TLS_ASK_NOTHING, &why);
 	assert_int_equal(write(fd[1], "NOOP\r\nNOOP\r\nNOOP\r\n", 18), 18);
 	assert_int_equal(tls_handshake(conn, &why), TLS_IO_FAIL);
 	assert_true(why.text[0] != '\0');
@@ -607,7 +607,7 @@ resumes(struct tls_server *server, SSL_CTX *ctx, SSL_SESSION **session)
 	int fd[2], done = 0;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-	conn = tls_accept_new(server, fd[0], &why);
+	conn = tls_accept_new(server, fd[0], TLS_ASK_NOTHING, &why);
 	(void)SSL_set_fd(ssl, fd[1]);
 	SSL_set_connect_state(ssl);
 	if (*session)

@@ -1,22 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """TLS as a scanner sees it: versions, every suite there is, certificates by
-name, tickets over processes, reload of one certificate.  RFC 9325."""
+name, renegotiation, tickets over processes and hours, reload of one certificate.  RFC 9325.
+The scanner is tlsscan.py, which is tried on a weak server, too."""
 import os
 import signal
-import socket
 import ssl
-import struct
 import subprocess
 import time
 
-from pillar import SLOW, Dialogue, Instance, expect, main, wait_for
-
-AEAD = {0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9}      # ECDHE with AES-GCM, ChaCha20
-FALLBACK = {0xC023, 0xC027}                                  # ECDHE with AES-CBC and SHA-256
-ALLOWED13 = {0x1301, 0x1302, 0x1303}
-EVERY = [n for block in (0x0000, 0xC000, 0xC100, 0xCC00, 0xD000, 0x1300) for n in range(block, block + 256)
-         if n not in (0x00FF, 0x5600)]
+import tlsscan
+from pillar import SLOW, Instance, expect, main, wait_for
 
 
 def openssl(*args, cwd):
@@ -49,126 +43,58 @@ suite.make()
 suite.start()
 suite.user_add("bob")
 
-DOORS = ("SUBMISSIONS", "IMAPS", "POP3S", "SMTP")
+BEFORE = {"SMTP": "smtp", "SUBMISSION": "smtp", "SUBMISSIONS": "", "IMAP": "imap", "IMAPS": "", "POP3": "pop3", "POP3S": ""}
+DOORS = tuple(BEFORE)
+BY_NAME = {"one.test": "one.test", "WWW.One.Test": "one.test", "a.two.test": "*.two.test", "three.test": "three.test",
+           "a.b.two.test": "mail.example.test", "two.test": "mail.example.test", "unknown.test": "mail.example.test", None: "mail.example.test"}
 
 
-def connect(door):
-    if door == "SMTP":
-        d = Dialogue(("127.0.0.1", suite.port(door)))
-        d.reply()
-        d.ask("EHLO scanner.test")
-        d.ask("STARTTLS")
-        return d.sock
-    sock = socket.create_connection(("127.0.0.1", suite.port(door)))
-    sock.settimeout(30 * SLOW)
-    return sock
+def door(name):
+    return tlsscan.Door("127.0.0.1", suite.port(name), BEFORE[name], 30 * SLOW)
 
 
-def extension(kind, body):
-    return struct.pack(">HH", kind, len(body)) + body
+def connect(name):
+    return door(name).connect()
 
 
-def hello(version, suites, groups=(29, 23, 24, 25), thirteen=False):
-    vector = lambda items: struct.pack(">H", 2 * len(items)) + b"".join(struct.pack(">H", i) for i in items)
-    schemes = (0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
-    more = extension(10, vector(groups)) + extension(11, b"\x01\x00") + extension(13, vector(schemes)) + extension(23, b"") + extension(35, b"")
-    if thirteen:
-        more += extension(43, b"\x02\x03\x04") + extension(51, struct.pack(">H", 36) + struct.pack(">HH", 29, 32) + os.urandom(32))
-    body = struct.pack(">H", version) + os.urandom(32) + b"\x00" + vector(suites) + b"\x01\x00" + struct.pack(">H", len(more)) + more
-    message = b"\x01" + struct.pack(">I", len(body))[1:] + body
-    return b"\x16" + struct.pack(">HH", min(version, 0x0301), len(message)) + message
+def peer_names(name, asked):
+    return tlsscan.peer_names(door(name), asked, suite.env["CA_FILE"])
 
 
-def offer(door, data):
-    """(version, suite, extensions) that the server chose; None: it refused."""
-    sock = connect(door)
+def test_a_scanner_finds_nothing_wrong_at_any_door():
+    for name in DOORS:
+        expect(tlsscan.scan(door(name)), [], name)
+
+
+def test_the_scanner_finds_what_is_wrong_with_a_weak_server():
+    port = suite.base + 7
+    server = subprocess.Popen(["openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-cert", FILES[1], "-key", FILES[1], "-no_tls1_3",
+                               "-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0", "-legacy_renegotiation", "-client_renegotiation", "-www"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    weak = tlsscan.Door("127.0.0.1", port, "", 30 * SLOW)
+
+    def listens():
+        try:
+            weak.connect().close()
+            return True
+        except OSError:
+            return False
     try:
-        sock.sendall(data)
-        got = b""
-        while len(got) < 5 or len(got) < 5 + struct.unpack(">H", got[3:5])[0]:
-            more = sock.recv(65536)
-            if not more:
-                return None
-            got += more
-    except ConnectionResetError:
-        return None
+        wait_for(listens, 20, "openssl s_server")
+        wrong = tlsscan.scan(weak, tlsscan.CHECKS + [tlsscan.names_check({"one.test": "one.test"}, suite.env["CA_FILE"])])
     finally:
-        sock.close()
-    if got[0] != 0x16 or got[5] != 2:
-        expect(got[0], 0x15, "neither a hello nor an alert")
-        return None
-    version = struct.unpack(">H", got[9:11])[0]
-    at = 44 + got[43]
-    chosen, compression = struct.unpack(">HB", got[at:at + 3])
-    expect(compression, 0, "compression")
-    found, at = {}, at + 5
-    end = 9 + struct.unpack(">I", b"\x00" + got[6:9])[0]
-    while at + 4 <= end:
-        kind, length = struct.unpack(">HH", got[at:at + 4])
-        found[kind] = got[at + 4:at + 4 + length]
-        at += 4 + length
-    return version, chosen, found
-
-
-def accepted(door, **kw):
-    """Every suite of all that are numbered which the server takes."""
-    taken, left = set(), list(EVERY)
-    while left:
-        answer = offer(door, hello(0x0303, left, **kw))
-        if not answer:
-            return taken
-        assert answer[1] in left, "%04x was not offered" % answer[1]
-        taken.add(answer[1])
-        left.remove(answer[1])
-    return taken
-
-
-def test_nothing_older_than_tls_1_2_is_spoken():
-    for door in DOORS:
-        for version in (0x0300, 0x0301, 0x0302):
-            expect(offer(door, hello(version, EVERY)), None, "%s %04x" % (door, version))
-        assert offer(door, hello(0x0303, EVERY)), door
-    ssl2 = b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes.fromhex("0700c0050080030080010080080080060040040080020080")[:21] + os.urandom(16)
-    expect(offer("IMAPS", ssl2), None, "SSL 2")
-
-
-def test_every_suite_taken_has_forward_secrecy_and_none_is_weak():
-    for door in DOORS:
-        taken = accepted(door)
-        assert taken & AEAD, door
-        expect({"%04x" % n for n in taken - AEAD - FALLBACK}, set(), door)
-    expect(accepted("IMAPS", thirteen=True) - AEAD - FALLBACK, ALLOWED13, "TLS 1.3")
-
-
-def test_authenticated_encryption_is_preferred():
-    answer = offer("SUBMISSIONS", hello(0x0303, list(FALLBACK) + list(AEAD)))
-    assert answer[1] in AEAD, "%04x" % answer[1]
-    expect(offer("SUBMISSIONS", hello(0x0303, EVERY, thirteen=True))[2].get(43), b"\x03\x04", "TLS 1.3 where the client has it")
-
-
-def test_weak_groups_are_refused():
-    # sect163k1, secp160k1, secp192r1, secp224r1, and none at all that we have
-    expect(offer("IMAPS", hello(0x0303, EVERY, groups=(1, 15, 19, 21))), None)
-
-
-def test_renegotiation_is_safe_and_the_master_secret_extended():
-    found = offer("IMAPS", hello(0x0303, EVERY + [0x00FF]))[2]
-    assert 0xFF01 in found and 23 in found, found
-
-
-def peer_names(door, name, context=None):
-    context = context or suite.context()
-    context.check_hostname = False
-    with context.wrap_socket(connect(door), server_hostname=name) as s:
-        return [value for _, value in s.getpeercert()["subjectAltName"] if _ == "DNS"], s.getpeercert()["serialNumber"]
+        server.kill()
+        server.wait()
+    for part in ("TLS 1.0 is spoken", "TLS 1.1 is spoken", "no TLS 1.3", "weak suite ADH-AES128-SHA", "weak suite AES128-SHA", "weak suite ECDHE-RSA-AES128-SHA",
+                 "weak suite NULL-SHA256", "renegotiation at the client's wish", "certificate for one.test is that of *.two.test"):
+        assert part in wrong, "%s is not in %s" % (part, wrong)
 
 
 def test_the_name_asked_for_chooses_the_certificate():
-    for door in DOORS:
-        for asked, first in (("one.test", "one.test"), ("WWW.One.Test", "one.test"), ("a.two.test", "*.two.test"), ("three.test", "three.test"),
-                             ("a.b.two.test", "mail.example.test"), ("two.test", "mail.example.test"), ("unknown.test", "mail.example.test"),
-                             (None, "mail.example.test")):
-            expect(peer_names(door, asked)[0][0], first, "%s asked for %s" % (door, asked))
+    for name in DOORS:
+        wrong = []
+        tlsscan.names_check(BY_NAME, suite.env["CA_FILE"])(door(name), wrong)
+        expect(wrong, [], name)
 
 
 def handshakes(door, session, context, times):
@@ -277,6 +203,36 @@ def test_handshakes_begun_before_keyd_ends_fail_and_later_ones_do_not():
         except (OSError, AssertionError):
             return False
     wait_for(works, 20, "handshakes")
+
+
+def set_options(text):
+    with open(suite.dir + "/etc/local.conf", "w") as f:
+        f.write("smtpd_tls_chain_files = " + ", ".join(FILES) + "\ndaemon_processes = 3\n" + text)
+    suite.make()
+    suite.mailctl("reload")
+
+
+def test_tickets_rotate():
+    """What is sealed with a key is opened until the second rotation behind it, then no more."""
+    context = suite.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    before = [pid for name, _, pid in suite.processes() if name == "keyd"][0]
+    set_options("smtpd_tls_session_cache_timeout = 3s\n")
+    wait_for(lambda: [r for r in suite.processes() if r[0] == "keyd" and r[2] not in (0, None, before)], 20, "keyd with another secret")
+
+    def resumed():
+        try:
+            session = handshakes("IMAPS", None, context, 1)[1]
+            return session if handshakes("IMAPS", session, context, 1)[0] == [True] else None
+        except (OSError, AssertionError): # keyd is just being restarted
+            return None
+    try:
+        session = wait_for(resumed, 30, "a session that is resumed")
+        wait_for(lambda: handshakes("IMAPS", session, context, 1)[0] == [False], 60, "the ticket to be refused")
+        wait_for(resumed, 30, "a later session that is resumed")
+    finally:
+        set_options("")
+    wait_for(resumed, 30, "keyd with its usual hours")
 
 
 def test_no_private_key_is_in_a_front():

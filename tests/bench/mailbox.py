@@ -141,7 +141,7 @@ def run_rate(server, name, row, count):
     if row[0] == "mixed":
         answer = told(server, client(server, "mixed", "-s", row[1], "-n", count, name="mix%"))
         return count / answer["seconds"], answer
-    if row[0] == "pop3-read":
+    if row[0] == "pop3-read":  # what is there, whatever count says
         answer = told(server, client(server, "pop3", "-s", row[1], "-n", POP_MESSAGES, name="pop%", protocol="pop3"))
         return answer["bytes"] / answer["seconds"] / 1e6, answer
     there, begun = server.delivered() if row[0] == "lmtp" else 0, time.monotonic()
@@ -154,9 +154,9 @@ def run_rate(server, name, row, count):
 
 def measure_rate(server, name, row, args):
     count = POP_MESSAGES * row[1] if row[0] == "pop3-read" else max(int(args.load * row[4]), row[1])
-    warm = count if row[0] == "pop3-read" else max(count // 5, row[1], row[2])
+    warm = max(count // 5, row[1], row[2])
     run_rate(server, name, row, warm)
-    server.quiet()
+    server.quiet(3)
     counter = server.count_calls()
     time.sleep(0.1)
     cpu = server.cpu()

@@ -64,11 +64,12 @@ class Store(peers.Server):
         """Nothing is known of user0's INBOX any more but its messages.  False: there is no such state."""
         return False
 
-    def quiet(self):
-        """Until it does nothing any more."""
-        for _ in range(600):
+    def quiet(self, limit=60):
+        """Until it does nothing any more, or has not come to rest in so many seconds."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
             before = self.cpu()
-            time.sleep(0.2)
+            time.sleep(0.1)
             if self.cpu() - before < 0.004:
                 return
 

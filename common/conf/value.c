@@ -356,7 +356,7 @@ domain_ok(struct span s, struct fail *why)
 	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither a domain nor a table", SPAN_ARG(s));
 }
 
-/* inet:127.0.0.1:11332, inet:localhost:8891, unix:/run/opendkim.sock, local:/run/... */
+/* inet:127.0.0.1:11332, inet:filter.example.org:8891, unix:/run/opendkim.sock, local:/run/... */
 static bool
 filter_ok(struct span s, struct fail *why)
 {
@@ -369,12 +369,15 @@ filter_ok(struct span s, struct fail *why)
 	if (unix_socket && rest.n && rest.p[0] == '/')
 		return conf_value_addr(rest, &addr, why);
 	if (span_eq(kind, SPAN("inet"))) {
-		if (span_casestarts(rest, SPAN("localhost:")) && span_u64(span_from(rest, 10), 65535, &port) && port)
+		size_t colon = span_rchr(rest, ':');
+		struct span host = span_sub(rest, 0, colon);
+
+		if (colon != SIZE_MAX && colon && !ascii_digit(host.p[host.n - 1]) && host.p[0] != '[' && host_ok(host) && span_u64(span_from(rest, colon + 1), 65535, &port) && port)
 			return true;
 		if (conf_value_addr(rest, &addr, &other) && !addr.any)
 			return true;
 	}
-	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a filter's socket: inet:ADDRESS:PORT, inet:localhost:PORT, or unix:/PATH", SPAN_ARG(s));
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a filter's socket: inet:HOST:PORT or unix:/PATH", SPAN_ARG(s));
 }
 
 /* ---- lists ---- */

@@ -91,6 +91,8 @@ static void
 broken(struct asker *a, const char *what)
 {
 	a->visit->front->verifyd->failures++;
+	if (a->way.host[0])
+		names_blame(&a->visit->front->verifyd->names, span_str(a->way.host));
 	log_put(LOG_failure, "session=%.*s policy service=%s: %s", SPAN_ARG(a->visit->facts.session), a->way.text, what);
 	stream_close(&a->stream);
 	use_default(a);
@@ -219,6 +221,8 @@ connect_asker(struct asker *a, struct fail *why)
 	static const struct stream_limits limits = { .in_cap = IN_CAP, .out_cap = OUT_CAP };
 
 	a->used = false;
+	if (a->way.host[0] && !names_find(&a->visit->front->verifyd->names, span_str(a->way.host), a->way.port, &a->way.to, why))
+		return false;
 	return stream_connect(&a->stream, a->visit->front->verifyd->service->loop, &a->way.to, NULL, conf_of(a)->smtpd_policy_service_timeout,
 	    &events, &limits, why);
 }

@@ -105,6 +105,8 @@ broken(struct hook *h, const char *what)
 	bool asked = h->pending;
 
 	h->visit->front->verifyd->failures++;
+	if (h->state == HOOK_CONNECTING && h->way.host[0])
+		names_blame(&h->visit->front->verifyd->names, span_str(h->way.host));
 	log_put(LOG_failure, "session=%.*s filter=%s stage=%s: %s", SPAN_ARG(h->visit->facts.session), h->way.text, milter_event_name(h->sent), what);
 	close_hook(h);
 	if (!asked)
@@ -444,6 +446,12 @@ static const struct stream_events events = {
 
 /* ---- questions ---- */
 
+static bool
+find_filter(struct hook *h, struct fail *why)
+{
+	return !h->way.host[0] || names_find(&h->visit->front->verifyd->names, span_str(h->way.host), h->way.port, &h->way.to, why);
+}
+
 static void
 connect_hook(struct hook *h)
 {
@@ -453,7 +461,7 @@ connect_hook(struct hook *h)
 
 	h->sent = MILTER_CONNECT;
 	h->state = HOOK_CONNECTING;
-	if (stream_connect(&h->stream, v->front->verifyd->service->loop, &h->way.to, NULL, conf_of(h)->milter_connect_timeout, &events, &limits, &why))
+	if (find_filter(h, &why) && stream_connect(&h->stream, v->front->verifyd->service->loop, &h->way.to, NULL, conf_of(h)->milter_connect_timeout, &events, &limits, &why))
 		return;
 	h->pending = false; /* the visit goes on by itself */
 	broken(h, why.text);

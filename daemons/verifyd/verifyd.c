@@ -155,6 +155,7 @@ on_boot(struct service *s, struct fail *why)
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	d->service = s;
 	list_init(&d->fronts);
+	names_init(&d->names, s->loop);
 	(void)service_data_path(s, d->directory);
 	s->state = d;
 	return true;
@@ -167,6 +168,34 @@ on_sandbox(struct service *s, struct sandbox *walls)
 
 	walls->tcp_connect = true;
 	walls->write[0] = d->directory;
+}
+
+static bool
+on_start(struct service *s, struct fail *why)
+{
+	struct verifyd *d = s->state;
+
+	(void)why;
+	names_configure(&d->names, s->conf);
+	return true;
+}
+
+static void
+on_reload(struct service *s, const struct conf *old)
+{
+	struct verifyd *d = s->state;
+
+	(void)old;
+	names_configure(&d->names, s->conf);
+}
+
+static void
+on_dns_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct verifyd *d = s->state;
+
+	(void)peer, (void)instance;
+	inquirer_open(&d->names.dns, c);
 }
 
 static void
@@ -182,6 +211,7 @@ static const struct channel_ops filter_ops = { dispatch_filter, on_filter_closed
 
 static const struct service_channel channels[] = {
 	{ &ipc_channel_filter, CHANNEL_SERVER, &filter_ops, on_filter_open },
+	{ &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, on_dns_open },
 };
 
 const struct service_ops verifyd_ops = {
@@ -191,5 +221,7 @@ const struct service_ops verifyd_ops = {
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
 	.on_sandbox = on_sandbox,
+	.on_start = on_start,
+	.on_reload = on_reload,
 	.on_state = on_state,
 };

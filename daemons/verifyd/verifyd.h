@@ -9,6 +9,7 @@
  *   letter.c    the content of its present message, and the way back
  *   hook.c      a session's connection to one milter;   milter.c its protocol, without I/O
  *   asker.c     a session's connection to one policy service;   delegate.c likewise
+ *   names.c     where filters are whose host is a name
  *   edit.c, spool.c   what filters change, and where content waits
  *
  * A filter that hangs costs the session that waits for it its timeout, and nobody else anything.
@@ -17,11 +18,13 @@
 #define VERIFYD_VERIFYD_H
 
 #include "base/map.h"
+#include "names.h"
 #include "service/service.h"
 
 struct verifyd {
 	struct service *service;
 	struct list fronts; /* of struct front */
+	struct names names; /* of filters' hosts */
 	size_t visits;
 	uint64_t questions, changed, refused, failures;
 	char directory[B_PATH]; /* where content waits */

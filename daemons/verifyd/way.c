@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "way.h"
 
+#include "mail/domain.h"
+
 bool
 way_parse(struct span text, struct way *way, struct fail *why)
 {
@@ -16,8 +18,9 @@ way_parse(struct span text, struct way *way, struct fail *why)
 	} else if (span_eq(kind, SPAN("inet")) && hostport_split(rest, &host, &port, NULL) && port) {
 		if (span_caseeq(host, SPAN("localhost")))
 			host = SPAN("127.0.0.1");
-		if (netaddr_parse(host, port, &way->to))
+		way->port = port;
+		if (netaddr_parse(host, port, &way->to) || (domain_valid(host, false) && span_cstr(host, way->host, sizeof(way->host))))
 			return true;
 	}
-	return fail_set(why, FAIL_PERM, 0, "%s: a filter is inet:ADDRESS:PORT (or inet:localhost:PORT), or unix:/PATH", way->text);
+	return fail_set(why, FAIL_PERM, 0, "%s: a filter is inet:HOST:PORT or unix:/PATH", way->text);
 }

@@ -6,6 +6,7 @@ import concurrent.futures
 import email
 import os
 import subprocess
+import tempfile
 
 import pillar
 from milter import CRASH, GARBAGE, HANG, Changes, Milter, Policy
@@ -400,6 +401,28 @@ def test_verifyd_dies():
     starts(send("after its death", d=d), "250")
     arrived("after its death")
     d.close()
+
+
+def test_a_filter_whose_host_is_a_name():
+    zone = tempfile.NamedTemporaryFile("w", prefix="pp-zone-")
+    zone.write("filter.test A 127.0.0.1\n")
+    zone.flush()
+    dns = subprocess.Popen(["/usr/bin/python3", os.path.join(pillar.HERE, "dnsserver.py"), "--zone", zone.name], stdout=subprocess.PIPE, text=True)
+    named = Milter({"mail": "reject"})
+    other = Instance("dns_servers = 127.0.0.1@%s\ndns_trust_anchor =\nsmtpd_milters = %s\n" % (
+        dns.stdout.readline().strip(), named.address.replace("127.0.0.1", "filter.test")))
+
+    def refused():
+        d = dialogue(other)
+        reply = d.ask("MAIL FROM:<x@else.test>")
+        d.close()
+        return reply.startswith("550 5.7.1")
+    try:
+        wait_for(refused, 20, "the milter's word")
+    finally:
+        other.stop()
+        dns.kill()
+        dns.wait()
 
 
 def test_many_sessions():

@@ -28,7 +28,7 @@ with open(TOP + "/daemons/maild/processes.def") as table:
         elif m:
             SERVES[m.group(2).replace("CONF_SERVICE_", "").lower()] = m.group(3)
 # Below the instance's directory: who may have what open, for good.
-FILES = {"queued": ("queue",), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "dnsd": ("data/dnsd",), "stsd": ("data/stsd",),
+FILES = {"queued": ("queue",), "authd": ("data/authd",), "routed": ("data/routed", "etc"), "stsd": ("data/stsd",),
          "mailboxd": ("mail/example.test/bob",), "deliverd": ("mail",), "maild": ("sock/maild.pid", "log")}
 CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND": 1 << 10, "PRIV_READ": 1 << 2, "PRIV_KILL": 1 << 5}
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]

@@ -16,7 +16,7 @@
 #include "daemons/keyd/tickets.h"
 #include "service/service.h"
 
-enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32 };
+enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32, AUDIT_MS = 60 * 1000 };
 
 /* The keys of one use; those of the generation before still sign: handshakes overlap a reload. */
 struct ring {
@@ -31,19 +31,41 @@ struct keyd {
 	uint32_t generation;
 	struct tickets tickets;
 	uint64_t signed_total, refused;
+	struct list fronts;
+	struct timer audit; /* runs while there is something to tell */
 };
 
 /* A process that speaks TLS. */
 struct front {
 	struct service *service;
+	struct list node;
 	char kind[B_NAME + 1]; /* its program */
 	struct ring *ring;
+	unsigned instance;
+	uint64_t asked, refused; /* since the last line of the audit */
 };
 
 static struct service *
 service_of(struct channel *c)
 {
 	return ((struct front *)channel_owner(c))->service;
+}
+
+static void
+tell_use(struct front *front)
+{
+	if (front->asked)
+		log_put(LOG_key, "used front=%s/%u signatures=%llu refused=%llu", front->kind, front->instance,
+		    (unsigned long long)(front->asked - front->refused), (unsigned long long)front->refused);
+	front->asked = front->refused = 0;
+}
+
+/* How much each front had signed in the last minute: a taken-over one may ask for as many as it likes. */
+static void
+on_audit(struct timer *t)
+{
+	LIST_EACH(&OWNER_OF(t, struct keyd, audit)->fronts, it)
+		tell_use(OWNER_OF(it, struct front, node));
 }
 
 static bool
@@ -61,8 +83,9 @@ answer(struct channel *c, const struct keyd *k, uint64_t id, const struct buf *s
 static bool
 on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 {
-	struct keyd *k = service_of(c)->state;
-	struct ring *ring = ((struct front *)channel_owner(c))->ring;
+	struct front *front = channel_owner(c);
+	struct keyd *k = front->service->state;
+	struct ring *ring = front->ring;
 	struct buf signature;
 	struct fail why = { .class = FAIL_NONE };
 	bool ok;
@@ -72,6 +95,10 @@ on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 	if (!ok && why.class == FAIL_PERM)
 		ok = keys_sign(&ring->before, m, &signature, &why);
 	*(ok ? &k->signed_total : &k->refused) += 1;
+	front->asked++;
+	front->refused += !ok;
+	if (!timer_running(&k->audit))
+		(void)timer_set(&k->audit, AUDIT_MS);
 	if (!ok)
 		log_put(LOG_key, "refused scheme=%u digest=%.*s: %s", (unsigned)m->scheme, SPAN_ARG(m->digest), why.text);
 	(void)answer(c, k, m->id, ok ? &signature : NULL, &why);
@@ -130,6 +157,8 @@ on_closed(struct channel *c, const struct fail *why)
 {
 	if (why->class == FAIL_PEER && why->text[0])
 		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
+	tell_use(channel_owner(c));
+	list_remove(&((struct front *)channel_owner(c))->node);
 	free(channel_owner(c));
 	channel_free(&c);
 }
@@ -139,7 +168,6 @@ on_open(struct service *s, struct channel *c, struct span peer, unsigned instanc
 {
 	struct front *front = calloc(1, sizeof(*front));
 
-	(void)instance;
 	if (!front || !span_cstr(peer, front->kind, sizeof(front->kind))) {
 		free(front);
 		channel_free(&c);
@@ -147,6 +175,8 @@ on_open(struct service *s, struct channel *c, struct span peer, unsigned instanc
 	}
 	front->service = s;
 	front->ring = span_eq(peer, SPAN("remoted")) ? &((struct keyd *)s->state)->clients : &((struct keyd *)s->state)->servers;
+	front->instance = instance;
+	list_push(&((struct keyd *)s->state)->fronts, &front->node);
 	channel_set_owner(c, front);
 }
 
@@ -310,6 +340,8 @@ on_boot(struct service *s, struct fail *why)
 	each_ring(k, ring_init);
 	anchors_init(&k->anchors);
 	anchors_init(&k->next_anchors);
+	list_init(&k->fronts);
+	timer_init(&k->audit, s->loop, on_audit);
 	s->state = k;
 	return tickets_init(&k->tickets, why);
 }
@@ -347,6 +379,7 @@ on_stop(struct service *s)
 {
 	struct keyd *k = s->state;
 
+	on_audit(&k->audit);
 	each_ring(k, ring_end);
 	anchors_free(&k->anchors);
 	anchors_free(&k->next_anchors);

@@ -4,6 +4,7 @@
 name, renegotiation, tickets over processes and hours, reload of one certificate.  RFC 9325.
 The scanner is tlsscan.py, which is tried on a weak server, too."""
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -262,6 +263,12 @@ def test_no_private_key_is_in_a_front():
                 if secret in data or secret[::-1] in data or pem.split("\n")[1].encode() in data:
                     holders.add(name)
     expect(holders, {"keyd"}, "who holds the private key")
+
+
+def test_zz_who_had_how_much_signed_is_in_the_log():
+    suite.stop()
+    for front in ("smtpd", "imapd", "pop3d"):
+        assert re.search(r" key used front=%s/\d+ signatures=[1-9]\d* refused=0$" % front, suite.log(), re.M), front
 
 
 main(globals())

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ enum {
 	PACKETS_A_WAKE = 8, /* then others get their turn, */
 	BYTES_A_WAKE = 16 * 1024, /* or after so many: small messages in full packets are long work */
 	PACKETS_AT_ONCE = 10000,
+	SECRETS_ROOM = 2048,
 };
 
 struct packet {
@@ -36,6 +38,7 @@ struct channel {
 	size_t backlog;
 	char *in; /* IPC_PACKET_MAX bytes, while the channel is open */
 	struct fail why;
+	bool secret;    /* messages have SECRET fields: what has come and gone is wiped */
 	bool greeted;   /* the peer's hello has come */
 	bool closed;    /* no more reading or sending */
 	bool congested; /* on_drained is owed, */
@@ -53,11 +56,19 @@ close_fds(const int *fds, unsigned n)
 }
 
 static void
-packet_free(struct packet *p)
+wipe(const struct channel *c, struct packet *p)
+{
+	if (c->secret && p->bytes.mem)
+		explicit_bzero(p->bytes.mem, p->bytes.end);
+}
+
+static void
+packet_free(const struct channel *c, struct packet *p)
 {
 	if (!p)
 		return;
 	close_fds(p->fds, p->nfds);
+	wipe(c, p);
 	buf_free(&p->bytes);
 	free(p);
 }
@@ -68,7 +79,7 @@ drop_output(struct channel *c)
 	struct list *node;
 
 	while ((node = list_shift(&c->out)))
-		packet_free(OWNER_OF(node, struct packet, node));
+		packet_free(c, OWNER_OF(node, struct packet, node));
 	c->backlog = 0;
 }
 
@@ -109,6 +120,8 @@ packet_new(struct channel *c)
 	c->spare = NULL;
 	if (!p && (p = calloc(1, sizeof(*p))))
 		buf_init(&p->bytes, IPC_PACKET_MAX);
+	if (p && c->secret)
+		(void)buf_room(&p->bytes, SECRETS_ROOM); /* what grows leaves copies behind */
 	if (p)
 		list_push(&c->out, &p->node);
 	return p;
@@ -120,9 +133,10 @@ packet_done(struct channel *c, struct packet *p)
 	list_remove(&p->node);
 	close_fds(p->fds, p->nfds); /* the kernel holds its own references now */
 	p->nfds = 0;
+	wipe(c, p);
 	buf_reset(&p->bytes);
 	if (c->spare)
-		packet_free(p);
+		packet_free(c, p);
 	else
 		c->spare = p;
 }
@@ -169,6 +183,16 @@ on_flush(struct turn *t)
 	on_writable(OWNER_OF(t, struct channel, flush));
 }
 
+static bool
+has_secrets(const struct ipc_channel *type)
+{
+	for (size_t i = 0; i < type->nmessages; i++)
+		for (size_t f = 0; f < type->messages[i].desc.nfields; f++)
+			if (type->messages[i].desc.fields[f].kind == DESC_SECRET)
+				return true;
+	return false;
+}
+
 struct channel *
 channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum channel_side side, const struct channel_ops *ops, void *owner)
 {
@@ -181,6 +205,7 @@ channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum chan
 		return NULL;
 	}
 	c->type = type;
+	c->secret = has_secrets(type);
 	c->side = side;
 	c->ops = ops;
 	c->owner = owner;
@@ -213,8 +238,9 @@ channel_free(struct channel **at)
 	turn_cancel(&c->flush);
 	turn_cancel(&c->closing);
 	drop_output(c);
-	packet_free(c->spare);
+	packet_free(c, c->spare);
 	(void)close(c->watch.fd);
+	explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
 	free(c->in);
 	free(c);
 }
@@ -416,6 +442,7 @@ take_packets(struct channel *c, int most, size_t bytes)
 		taken += (size_t)n;
 		if (!take_packet(c, span_of(c->in, (size_t)n), fds, nfds))
 			return;
+		explicit_bzero(c->in, c->secret ? (size_t)n : 0);
 	}
 }
 

@@ -50,6 +50,7 @@ make_tag(const struct cache *c, struct span name, struct span password, struct s
 	bool ok;
 
 	buf_init(&text, 4096);
+	(void)buf_room(&text, 8 + name.n + password.n + stored.n); /* what grows leaves a copy of the password behind */
 	buf_le32(&text, (uint32_t)name.n);
 	buf_put(&text, name);
 	buf_le32(&text, (uint32_t)password.n);

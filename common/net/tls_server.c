@@ -255,17 +255,18 @@ use_chain(struct tls_server *server, X509 *leaf, STACK_OF(X509) *rest, struct fa
 	fresh = chain->next == NULL && server->last != &chain->next;
 	ok = SSL_CTX_use_cert_and_key(chain->ssl, leaf, key, rest, 0) == 1 || tls_failed(why, FAIL_PERM, "using the certificate");
 	EVP_PKEY_free(key);
-	if (ok && fresh) {
-		*server->last = chain;
-		server->last = &chain->next;
-	} else if (fresh) {
+	if (!ok && fresh) {
 		SSL_CTX_free(chain->ssl);
 		free(chain);
 	}
-	chain->leaves += ok;
-	if (ok && !leaf_names(server, leaf, chain, first))
-		return fail_set(why, FAIL_TEMP, 0, "out of memory");
-	return ok;
+	if (!ok)
+		return false;
+	if (fresh) {
+		*server->last = chain;
+		server->last = &chain->next;
+	}
+	chain->leaves++;
+	return leaf_names(server, leaf, chain, first) || fail_set(why, FAIL_TEMP, 0, "out of memory");
 }
 
 bool

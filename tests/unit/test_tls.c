@@ -519,6 +519,30 @@ test_the_name_asked_for_chooses_the_chain(void **state)
 	fixture_free(&b);
 }
 
+/* One bad chain harms only itself: nothing of it is left, nor touched (with the sanitizers). */
+static void
+test_a_chain_that_is_too_weak_leaves_nothing(void **state)
+{
+	struct fixture weak, good;
+	struct two two = { { &weak, &good } };
+	struct tls_signer signer = { sign_either, &two, NULL };
+	struct fail why = { 0 };
+	struct tls_client *client = tls_client_new(NULL, NULL, &why);
+	struct tls_server *server = tls_server_new(&signer, &why);
+
+	(void)state;
+	assert_true(fixture_make(&weak, "RSA512", "a.test"));
+	assert_true(fixture_make(&good, "EC", "b.test"));
+	assert_false(tls_server_add_chain(server, buf_span(&weak.chain), &why));
+	assert_true(why.class != FAIL_NONE);
+	assert_true(tls_server_add_chain(server, buf_span(&good.chain), &why));
+	check_name(server, client, "a.test", "b.test");
+	tls_server_unref(&server);
+	tls_client_unref(&client);
+	fixture_free(&weak);
+	fixture_free(&good);
+}
+
 static void
 test_rsa_and_ecdsa_chains_of_one_name_share_it(void **state)
 {
@@ -723,6 +747,7 @@ main(void)
 		cmocka_unit_test(test_sessions_are_resumed_for_the_same_wants_alone),
 		cmocka_unit_test(test_useless_tlsa_records_are_known),
 		cmocka_unit_test(test_the_name_asked_for_chooses_the_chain),
+		cmocka_unit_test(test_a_chain_that_is_too_weak_leaves_nothing),
 		cmocka_unit_test(test_rsa_and_ecdsa_chains_of_one_name_share_it),
 		cmocka_unit_test(test_plaintext_is_not_a_handshake),
 		cmocka_unit_test(test_tickets_are_shared_and_rotate),

@@ -15,8 +15,9 @@ fill(struct fail *why, const char *fmt, va_list ap)
 			*p = '?';
 }
 
+/* In parentheses: tools/analyze has macros of these names. */
 bool
-fail_set(struct fail *why, enum fail_class class, unsigned status, const char *fmt, ...)
+(fail_set)(struct fail *why, enum fail_class class, unsigned status, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -30,7 +31,7 @@ fail_set(struct fail *why, enum fail_class class, unsigned status, const char *f
 }
 
 bool
-fail_errno(struct fail *why, unsigned status, const char *fmt, ...)
+(fail_errno)(struct fail *why, unsigned status, const char *fmt, ...)
 {
 	int err = errno;
 	size_t used;

@@ -28,7 +28,7 @@ conf_error(struct conf_errors *errors, struct conf_at at, const char *fmt, ...)
 	e->line = at.line;
 	e->column = at.column;
 	va_start(ap, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
 	for (char *p = e->text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)

@@ -95,8 +95,8 @@ spares_keep(struct spares *s, struct spare *place, bool retired)
 void
 spares_drop(struct spares *s)
 {
-	while (!list_empty(&s->files)) {
-		struct spare *p = OWNER_OF(s->files.next, struct spare, node);
+	LIST_EACH(&s->files, it) {
+		struct spare *p = OWNER_OF(it, struct spare, node);
 		char name[BLOB_NAME_MAX + 1];
 
 		name_of(s, p, name);

@@ -213,7 +213,6 @@ convert_utf8(struct span in, struct buf *out)
 			continue;
 		}
 		buf_put(out, span_sub(in, good, at - good));
-		good = at;
 		if (incomplete(rest))
 			return at;
 		utf8_put(out, replacement);

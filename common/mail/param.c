@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "mail/param.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "mail/charset.h"
@@ -197,14 +198,8 @@ join(const struct param_list *list, struct span name, struct buf *raw, struct sp
 	for (unsigned i = 0; i < LIMIT_MIME_PARAMS; i++) {
 		char digits[16];
 		struct span suffix, value;
-		struct buf b;
 
-		buf_init(&b, sizeof(digits));
-		buf_printf(&b, "*%u*", i);
-		suffix = buf_span(&b);
-		memcpy(digits, suffix.p, suffix.n);
-		suffix.p = digits;
-		buf_free(&b);
+		suffix = span_of(digits, (size_t)snprintf(digits, sizeof(digits), "*%u*", i));
 		if (find(list, name, suffix, &value)) {
 			if (i == 0)
 				*charset = take_charset(&value);

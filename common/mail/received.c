@@ -278,8 +278,9 @@ protocol_encrypted(struct span with)
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		size_t at = span_casefind(with, words[i]);
+		struct span behind = at == SIZE_MAX ? SPAN("?") : span_from(with, at + words[i].n);
 
-		if (at != SIZE_MAX && (at + 5 == with.n || with.p[at + 5] == ' ' || ascii_lower(with.p[at + 5]) == 'a'))
+		if (!behind.n || behind.p[0] == ' ' || ascii_lower(behind.p[0]) == 'a')
 			return true;
 	}
 	return false;

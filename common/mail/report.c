@@ -194,9 +194,9 @@ put_head(struct buf *out, const struct report *r)
 static const char *const opening[REPORT_ACTION_COUNT] = {
 	[REPORT_FAILED] =
 	    "Your message could not be delivered to the following recipients. It will not be tried again.",
-	[REPORT_DELAYED] =
+	[REPORT_DELAYED] = (
 	    "Your message has not yet been delivered to the following recipients. You need to do nothing:\r\n"
-	    "it will be tried again. Please do not send it a second time.",
+	    "it will be tried again. Please do not send it a second time."),
 	[REPORT_DELIVERED] = "Your message was delivered to the following recipients.",
 	[REPORT_RELAYED] =
 	    "Your message was handed on for the following recipients. The servers that have it may send no report.",

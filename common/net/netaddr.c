@@ -249,7 +249,7 @@ bool
 hostport_split(struct span text, struct span *host, uint16_t *port, bool *bracketed)
 {
 	bool inside = text.n > 0 && text.p[0] == '[';
-	struct span rest = SPAN_NONE;
+	struct span rest;
 	size_t colon;
 	uint64_t number;
 

@@ -92,16 +92,14 @@ bool
 maildir_path(char out[MAILDIR_NAME_MAX + 5], struct span base, struct span odd, uint32_t letters, bool in_new)
 {
 	char *p = out + 4;
-	size_t cap = MAILDIR_NAME_MAX, info = odd.n ? odd.n : in_new ? 0 : 3 + 32;
 	char text[40];
 
 	out[0] = '\0';
 	if (!odd.n && !in_new) {
 		memcpy(text, ":2,", 3);
-		info = 3 + put_letters(text + 3, letters);
-		odd = span_of(text, info);
+		odd = span_of(text, 3 + put_letters(text + 3, letters));
 	}
-	if (base.n + odd.n > cap || base.n == 0)
+	if (base.n + odd.n > MAILDIR_NAME_MAX || base.n == 0)
 		return false;
 	memcpy(out, in_new ? "new/" : "cur/", 4);
 	memcpy(p, base.p, base.n);

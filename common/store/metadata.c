@@ -52,7 +52,8 @@ make_row(struct metadata_row *r, struct span folder, struct span entry, struct s
 		return false;
 	if (folder.n)
 		memcpy(r->text, folder.p, folder.n);
-	memcpy(r->text + folder.n, entry.p, entry.n);
+	if (entry.n)
+		memcpy(r->text + folder.n, entry.p, entry.n);
 	if (value.n)
 		memcpy(r->text + folder.n + entry.n, value.p, value.n);
 	return true;

@@ -134,7 +134,7 @@ build(struct dbtable *d, struct span text, const char *path, struct fail *why)
 	char temp[4200];
 	bool ok;
 
-	snprintf(temp, sizeof(temp), "%s.%ld", path, (long)getpid());
+	(void)snprintf(temp, sizeof(temp), "%s.%ld", path, (long)getpid());
 	(void)unlink(temp);
 	if (!bdb_file_create(temp, d->type, &d->building, why))
 		return false;
@@ -206,7 +206,7 @@ db_load(struct table *t, struct fail *why)
 	have_source = access(t->path, F_OK) == 0;
 	if (have_source && !table_read_source(t, &text, &n, &seen, why))
 		return false;
-	snprintf(d->stamp, sizeof(d->stamp), "%" PRIdMAX ".%09ld %" PRIdMAX " %" PRIuMAX " %d",
+	(void)snprintf(d->stamp, sizeof(d->stamp), "%" PRIdMAX ".%09ld %" PRIdMAX " %" PRIuMAX " %d",
 	    (intmax_t)seen.st_mtim.tv_sec,
 	    seen.st_mtim.tv_nsec, (intmax_t)seen.st_size, (uintmax_t)seen.st_ino, (int)t->options.syntax);
 	ok = load_from(d, span_of(text, n), have_source, why);

@@ -40,7 +40,7 @@ tell(const struct table *t, const char *fmt, ...)
 	if (!t->options.on_event)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	t->options.on_event(t->options.arg, text);
 }
@@ -54,7 +54,7 @@ table_event(struct table *t, const char *fmt, ...)
 	if (t->events++ >= EVENTS_MAX)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	tell(t, "%s", text);
 }

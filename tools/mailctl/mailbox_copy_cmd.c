@@ -43,7 +43,7 @@ copy_progress(void *arg, uint64_t messages)
 	if (messages % 64 || j->m->quiet || !isatty(STDERR_FILENO) || now_ms() - j->begun_ms < PROGRESS_AFTER_MS)
 		return;
 	(void)fprintf(stderr, "\r%.*s: %llu messages, %llu in all\033[K", SPAN_ARG(j->folder), (unsigned long long)messages,
-	    (unsigned long long)(j->messages + messages));
+	    (unsigned long long)j->messages + messages);
 	j->shown = true;
 }
 

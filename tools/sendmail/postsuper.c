@@ -128,7 +128,7 @@ static bool
 take_queues(struct super *s, char **names, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (strcmp(names[i], "incoming") && strcmp(names[i], "active") && strcmp(names[i], "deferred") && strcmp(names[i], "hold"))
+		if (strcmp(names[i], "incoming") != 0 && strcmp(names[i], "active") != 0 && strcmp(names[i], "deferred") != 0 && strcmp(names[i], "hold") != 0)
 			return fatal("queue names are incoming, active, deferred and hold") == 0;
 		buf_printf(&s->where, "%s%s", i ? "," : " status:", names[i]);
 	}

@@ -157,8 +157,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!user)
 		return 0;
-	rig_session(user, imap_new(user, SPAN("")), first_session);
+	rig_session(user, imap_new(user, SPAN(""), true), first_session);
 	put_facts(input);
-	rig_session(user, imap_new(user, SPAN("")), second_session);
+	rig_session(user, imap_new(user, SPAN(""), true), second_session);
 	return 0;
 }

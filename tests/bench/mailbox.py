@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 """Mailboxes side by side with Debian's dovecot (Maildir and mdbox) and cyrus, in one run, alternating.
 
-    mailbox.py [--quick] [--runs 5] [--load 2000] [--messages 100000] [--idle 5000]
+    mailbox.py [--quick] [--runs 5] [--load 2000] [--messages 100000] [--texts 10000] [--idle 5000]
                [--only ROW,...] [--servers NAME,...] [--json FILE]
 
 Rates come from bench_load and bench_client, the same for all; a folder of --messages messages is
@@ -10,7 +10,7 @@ asked by one client, milliseconds a command; what a server does later (names of 
 waited for before the next command.  Servers are tuned as their documentation has it, their
 fsyncs as by default (mailstores.py).  A row is measured against the best of the others, or
 against dovecot on Maildir where it says so.  Ratios above 1 are in our favour.  See bench.py for
-what is common.  ROW: a name of RATES or FOLDER below, or one of the words rates, folder, notice, memory.
+what is common.  ROW: a name of RATES or FOLDER below, or one of the words rates, folder, texts, notice, memory.
 """
 import argparse
 import json
@@ -24,6 +24,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mailstores  # noqa: E402
 import peers  # noqa: E402
+import texts  # noqa: E402
 from mailstores import STORES, USERS  # noqa: E402
 
 TOOLS = os.environ.get("TOOLS", ".")
@@ -260,6 +261,8 @@ def ask_one(server, asker, name, command, count):
         server.quiet()
     cpu = server.cpu()
     answer = asker.ask(command)
+    if name == "search-body":
+        server.prepared()
     if name == "store":
         server.quiet()
         cpu = server.cpu() - cpu
@@ -448,13 +451,14 @@ def arguments():
     parser.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", 5)))
     parser.add_argument("--load", type=int, default=int(os.environ.get("LOAD", 2000)), help="messages, logins of a rate")
     parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", os.environ.get("FOLDER", 100000))), help="in the large folder")
+    parser.add_argument("--texts", type=int, default=int(os.environ.get("TEXTS", 10000)), help="in the folder that is searched for texts")
     parser.add_argument("--idle", type=int, default=int(os.environ.get("IDLE", 5000)), help="idling users")
-    parser.add_argument("--only", default="rates,folder,notice,memory")
+    parser.add_argument("--only", default="rates,folder,texts,notice,memory")
     parser.add_argument("--servers", default=",".join(STORES))
     parser.add_argument("--json", metavar="FILE", help="everything measured, each run of it, as JSON")
     args = parser.parse_args()
     if args.quick:
-        args.runs, args.load, args.messages, args.idle = 1, 200, 1000, 50
+        args.runs, args.load, args.messages, args.idle, args.texts = 1, 200, 1000, 50, 500
     return args
 
 
@@ -468,6 +472,8 @@ def main():
     rows = [r[0] for r in FOLDER if r[0] in words or "folder" in words]
     if rows:
         measure_folder(rows, servers, args, tls, records)
+    if "texts" in words:
+        texts.measure(Asker, show, STORES, servers, args, tls, records)
     if "notice" in words:
         measure_notice(servers, args, tls, records)
     if "memory" in words:

@@ -6,7 +6,6 @@ import atexit
 import os
 import re
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
 import peers
@@ -49,7 +48,7 @@ def configure(more=""):
 transport_maps = inline:{{relay.test=smtp:[127.0.0.1]:{0}, odd.test=smtp:[127.0.0.1]:{1}}}
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
 smtpd_verify_relay_recipients = yes
-address_verify_wait_time = 2s
+address_verify_wait_time = 25s
 address_verify_retry_time = 1s
 smtp_tls_security_level = none
 """.format(postfix.port if postfix else 1, scripted[1]) + more)
@@ -116,7 +115,6 @@ def test_it_is_remembered_over_a_restart():
     if CANNOT:
         return
     before = asked("carol@relay.test"), asked("nobody@relay.test")
-    time.sleep(1.2)  # what was learned is durable a second later
     suite.stop()
     suite.start()
     starts(rcpt("carol@relay.test"), "250")

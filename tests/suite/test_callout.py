@@ -151,5 +151,26 @@ def test_a_host_that_is_down_and_comes_back():
     expect(len(peer.messages), 0)
 
 
+def test_two_hosts_that_ask_each_other_come_to_an_end():
+    one, two = Instance(start=False), Instance(start=False)
+    for this, other in ((one, two), (two, one)):
+        with open(this.dir + "/etc/local.conf", "w") as f:
+            f.write("relay_domains = loop.test\ntransport_maps = inline:{loop.test=smtp:[127.0.0.1]:%d}\naddress_verify_wait_time = 1s\n"
+                    "smtpd_recipient_access_maps = inline:{loop.test=REJECT_UNVERIFIED_RECIPIENT}\nsmtp_tls_security_level = none\n" % other.port("SMTP"))
+        this.make()
+        this.start()
+    d = Dialogue(("127.0.0.1", one.port("SMTP")))
+    starts(d.reply(), "220 ")
+    starts(d.ask("EHLO client.test"), "250")
+    starts(d.ask("MAIL FROM:<x@else.test>"), "250")
+    starts(d.ask("RCPT TO:<bob@loop.test>"), "450 4.1.1")
+    d.close()
+    for this in (one, two):
+        has(this.wait_log("callout to=<bob@loop.test>"), "result=unknown")
+    expect([len(re.findall(" callout to=", i.log())) for i in (one, two)], [1, 1])
+    one.stop()
+    two.stop()
+
+
 if __name__ == "__main__":
     main(globals())

@@ -94,7 +94,7 @@ def test_what_postfix_knows():
     starts(rcpt("carol@relay.test"), "250")
     reply = rcpt("nobody@relay.test")
     starts(reply, "550 5.1.1 Recipient address rejected: undeliverable: 550 5.1.1 <nobody@relay.test>")
-    has(suite.wait_log("reject", "nobody@relay.test"), "rule=callout for nobody@relay.test: 127.0.0.1[127.0.0.1]:%d says 550 5.1.1" % postfix.port)
+    has(suite.wait_log(": reject client=", "nobody@relay.test"), "rule=callout for nobody@relay.test: 127.0.0.1[127.0.0.1]:%d says 550 5.1.1" % postfix.port)
     starts(rcpt("carol@relay.test"), "250")
     starts(rcpt("nobody@relay.test"), "550")
     wait_for(lambda: asked("nobody@relay.test"), 10, "the log")
@@ -129,14 +129,14 @@ def test_it_is_remembered_over_a_restart():
 
 def test_a_host_that_is_down_and_comes_back():
     expect(rcpt("up@odd.test"), "450 4.1.1 Recipient address cannot be verified now, try again later")
-    has(suite.wait_log("reject", "up@odd.test"), "Connection refused")
+    has(suite.wait_log(": reject client=", "up@odd.test"), "Connection refused")
     peer = Peer(scripted)
     wait_for(lambda: rcpt("up@odd.test").startswith("250"), 20 * pillar.SLOW, "the host to be asked again")
     has("\n".join(peer.commands), "MAIL FROM:<>\nRCPT TO:<up@odd.test>\nRSET")
     # one that refuses our sender says nothing of the recipient
     peer.replies["MAIL"] = "550 5.7.1 no null senders"
     expect(rcpt("sender@odd.test"), "450 4.1.1 Recipient address cannot be verified now, try again later")
-    has(suite.wait_log("reject", "sender@odd.test"), "no null senders (in reply to MAIL)")
+    has(suite.wait_log(": reject client=", "sender@odd.test"), "no null senders (in reply to MAIL)")
     configure("address_verify_sender = double-bounce@example.test\nunverified_recipient_reject_code = 450\nunverified_recipient_reject_reason = nobody of that name\n"
               "smtpd_sender_access_maps = inline:{odd.test=reject_unverified_sender}\n")
     suite.mailctl("reload")

@@ -26,7 +26,7 @@
 #define CONF_DAEMONS(X)                                                                                        \
 	X(MAILD, maild) X(USERD, userd) X(SMTPD, smtpd) X(QUEUED, queued) X(ROUTED, routed) X(REMOTED, remoted) \
 	X(LOCALD, locald) X(DELIVERD, deliverd) X(DNSD, dnsd) X(AUTHD, authd) X(KEYD, keyd) X(IMAPD, imapd)     \
-	X(POP3D, pop3d) X(MAILBOXD, mailboxd) X(STSD, stsd) X(VERIFYD, verifyd)
+	X(POP3D, pop3d) X(MAILBOXD, mailboxd) X(STSD, stsd) X(VERIFYD, verifyd) X(TOKEND, tokend)
 enum conf_daemon_bit {
 #define X(upper, lower) CONF_BIT_##upper,
 	CONF_DAEMONS(X)

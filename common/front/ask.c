@@ -64,6 +64,24 @@ ask_identify(struct conn *c)
 }
 
 bool
+ask_token(struct conn *c)
+{
+	const struct sasl *s = &c->login->sasl;
+	struct ipc_auth_token m = {
+		.service = span_str(c->front->protocol->service),
+		.mechanism = sasl_name(s->mechanism),
+		.client_addr = span_str(c->addr),
+		.user = s->user,
+		.token = s->password,
+	};
+
+	if (!conn_ask(c, CONN_CHECK))
+		return false;
+	m.id = c->id;
+	return ipc_send_auth_token(c->front->auth, &m);
+}
+
+bool
 ask_scram(struct conn *c)
 {
 	struct front *f = c->front;

@@ -212,7 +212,7 @@ show_signature(struct conn *c, const struct ipc_auth_answer *m)
 void
 conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 {
-	bool scram = c->login && c->login->want != LOGIN_CHECK && c->login->want != LOGIN_IDENTIFY;
+	bool scram = c->login && (c->login->want == LOGIN_BEGIN || c->login->want == LOGIN_PROVE), told;
 
 	if (c->phase != CONN_CHECK)
 		return;
@@ -222,6 +222,12 @@ conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 	if (m->ok && scram) {
 		if (!show_signature(c, m))
 			refuse(c, LOGIN_TEMPORARY);
+		return;
+	}
+	c->login->out = stream_out(&c->stream);
+	told = !m->ok && !m->temporary && m->error.n && c->login->want == LOGIN_TOKEN && login_token_refused(c->login, m->error);
+	if (told) { /* RFC 7628 3.2.3: the client answers, and then it is over */
+		stream_resume(&c->stream);
 		return;
 	}
 	login_forget(c->login);
@@ -405,6 +411,9 @@ talk(struct conn *c)
 	case LOGIN_IDENTIFY:
 		ask_authd(c, ask_identify);
 		return;
+	case LOGIN_TOKEN:
+		ask_authd(c, ask_token);
+		return;
 	case LOGIN_BEGIN:
 		ask_authd(c, ask_scram);
 		return;
@@ -528,7 +537,7 @@ configure(struct conn *c, const struct front_listener *l, const struct netaddr *
 		.auth = l->block->auth,
 		.textbook = p->textbook && p->textbook(conf),
 		.attempts = (unsigned)conf->auth_attempt_limit,
-		.mechanisms = sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n),
+		.mechanisms = front_mechanisms(conf),
 	};
 	c->login->binding = binding;
 	c->login->binding_arg = c;

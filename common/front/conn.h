@@ -77,12 +77,16 @@ struct conn {
 	char banner[400];
 };
 
+/* The SASL mechanisms that the configuration has and that can be used: sasl_set(). */
+unsigned front_mechanisms(const struct conf *conf);
+
 /* fd is taken. */
 void conn_accept(struct front_listener *l, int fd, const struct netaddr *peer);
 void conn_free(struct conn *c);
 /* ask.c: asks authd, by what the login core has; false: it could not be asked. */
 bool ask_check(struct conn *c);
 bool ask_identify(struct conn *c);
+bool ask_token(struct conn *c);
 bool ask_scram(struct conn *c);
 bool ask_proof(struct conn *c); /* about what goes on under the same id */
 /* It waits for an answer to a new question, or about that which goes on under its id already. */

@@ -136,6 +136,14 @@ on_certs_open(struct service *s, struct channel *c, struct span peer, unsigned i
 	signer_attach_certs(f->signer, c);
 }
 
+unsigned
+front_mechanisms(const struct conf *conf)
+{
+	unsigned set = sasl_set(conf->auth_mechanisms.items, conf->auth_mechanisms.n);
+
+	return conf->auth_oauth2_introspection_url.n ? set : set & ~(unsigned)SASL_OAUTH;
+}
+
 /* ---- listeners ---- */
 
 static void

@@ -26,7 +26,7 @@ struct sasl_offer
 login_offer(const struct login *l)
 {
 	struct sasl_offer offer = { .mechanisms = l->set.mechanisms, .closed = l->tls || !l->set.disable_plaintext || l->loopback,
-		.certificate = l->certificate };
+		.tls = l->tls, .certificate = l->certificate };
 
 	if (!l->set.auth || (l->set.tls_required && !l->tls))
 		offer.mechanisms = 0;
@@ -79,7 +79,7 @@ put_challenge(struct login *l)
 }
 
 static void
-want_scram(struct login *l, enum login_want want)
+want_of_exchange(struct login *l, enum login_want want)
 {
 	(void)span_cstr(l->sasl.user, l->user, sizeof l->user); /* for the log */
 	(void)span_cstr(sasl_name(l->sasl.mechanism), l->mechanism, sizeof l->mechanism);
@@ -98,14 +98,20 @@ login_exchange(struct login *l, enum sasl_result result)
 		return take_password(l);
 	case SASL_IDENTIFY:
 		return take_identity(l);
+	case SASL_TOKEN:
+		want_of_exchange(l, LOGIN_TOKEN);
+		return true;
+	case SASL_REFUSED:
+		l->ops->refused(l, LOGIN_WRONG);
+		return true;
 	case SASL_BEGIN:
-		want_scram(l, LOGIN_BEGIN);
+		want_of_exchange(l, LOGIN_BEGIN);
 		return true;
 	case SASL_PROVE:
-		want_scram(l, LOGIN_PROVE);
+		want_of_exchange(l, LOGIN_PROVE);
 		return true;
 	case SASL_DONE:
-		want_scram(l, LOGIN_ENTER);
+		want_of_exchange(l, LOGIN_ENTER);
 		return true;
 	case SASL_CANCELLED:
 	case SASL_BAD:
@@ -131,6 +137,15 @@ login_proved(struct login *l, struct span signature)
 
 	l->want = LOGIN_INPUT;
 	return login_exchange(l, sasl_proved(&l->sasl, signature, &why));
+}
+
+bool
+login_token_refused(struct login *l, struct span error)
+{
+	struct fail why;
+
+	l->want = LOGIN_INPUT;
+	return login_exchange(l, sasl_refused(&l->sasl, error, &why));
 }
 
 void

@@ -23,6 +23,7 @@ enum login_want {
 	LOGIN_STARTTLS, /* TLS, behind what was put out */
 	LOGIN_CHECK,    /* the credentials in struct login */
 	LOGIN_IDENTIFY, /* whose the certificate is; authzid is there */
+	LOGIN_TOKEN,    /* the token in sasl checked, then login_token_refused() where that has a word for the client */
 	LOGIN_BEGIN,    /* a challenge for the SCRAM exchange in sasl, then login_challenged() */
 	LOGIN_PROVE,    /* the proof in sasl checked, then login_proved() */
 	LOGIN_ENTER,    /* the session: what the proof was good for */
@@ -90,6 +91,7 @@ bool login_exchange(struct login *l, enum sasl_result result);
 /* authd's part of SCRAM; false: it made no sense. */
 bool login_challenged(struct login *l, struct span message);
 bool login_proved(struct login *l, struct span signature);
+bool login_token_refused(struct login *l, struct span error);
 void login_forget(struct login *l);
 /* Counts a failed login; true: that was one too many. */
 bool login_failed(struct login *l);

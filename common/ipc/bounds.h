@@ -20,6 +20,7 @@ enum {
 	B_SCRAM = 2048, /* a message of SCRAM, or what of it is told */
 	B_NONCE = 256,
 	B_KEY = 32,     /* a key or a proof made with SHA-256 */
+	B_TOKEN = 8192, /* an OAuth token */
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
 	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */
@@ -33,6 +34,9 @@ enum callout_outcome { CALLOUT_TAKES, CALLOUT_LATER, CALLOUT_REFUSES };
 
 /* What is wanted of the addresses that callouts were made for: FIELD(route_admin, verify, verb). */
 enum verify_verb { VERIFY_SHOW, VERIFY_ASK, VERIFY_LIST, VERIFY_FORGET };
+
+/* token_answer.result */
+enum token_result { TOKEN_GOOD, TOKEN_BAD, TOKEN_SCOPE, TOKEN_UNKNOWN };
 
 /* What is to be done about a time by which to deliver (RFC 2852 4); NOTIFY or RETURN, and TRACE with either. */
 enum by_mode { BY_NOTIFY = 1, BY_RETURN = 2, BY_TRACE = 4 };

@@ -2,6 +2,7 @@
 #include "net/sasl.h"
 
 #include "base/base64.h"
+#include "net/oauth.h"
 
 struct sasl_mechanism {
 	struct span name;
@@ -93,6 +94,29 @@ external_step(struct sasl *s, struct span response, struct fail *why)
 	return SASL_IDENTIFY;
 }
 
+enum oauth_turn { OAUTH_FIRST, OAUTH_ASKED, OAUTH_TOLD };
+
+static enum sasl_result
+oauth_step(struct sasl *s, struct span response, struct fail *why)
+{
+	struct oauth_first first;
+	bool ok;
+
+	if (s->step++ != OAUTH_FIRST)
+		return bad(why, "OAuth: more than the mechanism has");
+	if (s->mechanism == &mechanisms[SASL_BIT_OAUTHBEARER])
+		ok = oauth_parse_bearer(response, &s->secret, &first, why);
+	else
+		ok = oauth_parse_xoauth2(response, &s->secret, &first, why);
+	if (!ok)
+		return SASL_BAD;
+	s->user = first.user;
+	s->password = first.token;
+	if (s->user.n && !is_name(s->user))
+		return bad(why, "login name is too long or has control characters");
+	return SASL_TOKEN;
+}
+
 /* RFC 5802 6: whether the client's word on channel binding goes with the mechanism and with what we offer. */
 static bool
 binding_agrees(const struct sasl *s, const struct scram_first *first, struct fail *why)
@@ -181,6 +205,8 @@ scram_step(struct sasl *s, struct span response, struct fail *why)
 
 static const struct sasl_mechanism mechanisms[SASL_MECHANISM_COUNT] = {
 	[SASL_BIT_EXTERNAL] = { SPAN_INIT("EXTERNAL"), "", external_step },
+	[SASL_BIT_OAUTHBEARER] = { SPAN_INIT("OAUTHBEARER"), "", oauth_step },
+	[SASL_BIT_XOAUTH2] = { SPAN_INIT("XOAUTH2"), "", oauth_step },
 	[SASL_BIT_SCRAM_SHA_256_PLUS] = { SPAN_INIT("SCRAM-SHA-256-PLUS"), "", scram_step },
 	[SASL_BIT_SCRAM_SHA_256] = { SPAN_INIT("SCRAM-SHA-256"), "", scram_step },
 	[SASL_BIT_PLAIN] = { SPAN_INIT("PLAIN"), "", plain_step },
@@ -239,6 +265,8 @@ sasl_usable(const struct sasl_offer *offer)
 		set &= ~(unsigned)SASL_PASSWORD;
 	if (!offer->binding)
 		set &= ~(1u << SASL_BIT_SCRAM_SHA_256_PLUS);
+	if (!offer->tls)
+		set &= ~(unsigned)SASL_OAUTH;
 	if (!offer->certificate)
 		set &= ~(1u << SASL_BIT_EXTERNAL);
 	return set;
@@ -301,6 +329,9 @@ sasl_step(struct sasl *s, struct span line, struct fail *why)
 {
 	if (!s->mechanism)
 		return bad(why, "no exchange goes on");
+	/* RFC 7628 3.2.3: what the client says once it has heard of its failure does not matter. */
+	if (s->step == OAUTH_TOLD && SASL_OAUTH & 1u << (s->mechanism - mechanisms))
+		return SASL_REFUSED;
 	if (span_eq(line, SPAN("*"))) {
 		(void)fail_set(why, FAIL_PEER, 0, "cancelled by the client");
 		return SASL_CANCELLED;
@@ -340,4 +371,15 @@ sasl_proved(struct sasl *s, struct span signature, struct fail *why)
 	base64_encode(&s->challenge, buf_span(&text));
 	buf_free(&text);
 	return SASL_CHALLENGE;
+}
+
+enum sasl_result
+sasl_refused(struct sasl *s, struct span error, struct fail *why)
+{
+	if (!s->mechanism || s->step != OAUTH_ASKED || !(SASL_OAUTH & 1u << (s->mechanism - mechanisms)))
+		return bad(why, "OAuth: no token was given");
+	s->step = OAUTH_TOLD;
+	buf_reset(&s->challenge);
+	base64_encode(&s->challenge, error);
+	return buf_ok(&s->challenge) ? SASL_CHALLENGE : bad(why, "OAuth: error is too long");
 }

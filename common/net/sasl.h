@@ -5,6 +5,7 @@
  * to say.
  *
  * EXTERNAL (RFC 4422 A), whose credentials are the certificate of the TLS connection,
+ * OAUTHBEARER (RFC 7628) and XOAUTH2, whose credentials are a token that authd has asked about,
  * PLAIN (RFC 4616), LOGIN (in wide use, never standardized), SCRAM-SHA-256 and
  * SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677). In SCRAM authd is asked twice: for the
  * server's first message and about the client's proof.
@@ -26,6 +27,8 @@ enum {
 /* Mechanisms, the strongest first. MECHANISM(bit, name) */
 #define SASL_MECHANISMS(X)                          \
 	X(EXTERNAL, "EXTERNAL")                     \
+	X(OAUTHBEARER, "OAUTHBEARER")               \
+	X(XOAUTH2, "XOAUTH2")                       \
 	X(SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS") \
 	X(SCRAM_SHA_256, "SCRAM-SHA-256")           \
 	X(PLAIN, "PLAIN")                           \
@@ -38,6 +41,7 @@ enum sasl_bit {
 };
 enum {
 	SASL_SCRAM = 1 << SASL_BIT_SCRAM_SHA_256_PLUS | 1 << SASL_BIT_SCRAM_SHA_256,
+	SASL_OAUTH = 1 << SASL_BIT_OAUTHBEARER | 1 << SASL_BIT_XOAUTH2,
 	SASL_PASSWORD = 1 << SASL_BIT_PLAIN | 1 << SASL_BIT_LOGIN, /* these show the password */
 };
 
@@ -48,6 +52,7 @@ unsigned sasl_set(const struct span *names, size_t n);
 struct sasl_offer {
 	unsigned mechanisms; /* set of bits */
 	bool closed; /* nobody listens, so a password may come as it is */
+	bool tls;         /* the only way for tokens */
 	bool certificate; /* the client has shown one */
 	/* Appends the channel binding data of a type (RFC 5929, RFC 9266); false: there is none. NULL without TLS. */
 	bool (*binding)(void *arg, struct span type, struct buf *out);
@@ -62,7 +67,7 @@ struct sasl {
 	unsigned step;
 	struct buf challenge; /* base64 */
 	struct buf secret;    /* decoded; what the spans below point into */
-	struct span authzid, user, password;
+	struct span authzid, user, password; /* password: or token */
 	struct span bare, nonce; /* SCRAM: client-first-message-bare, the client's nonce and later the whole */
 	struct span binding;     /* SCRAM: the cbind-input that must come */
 	struct scram_final final;
@@ -72,6 +77,8 @@ enum sasl_result {
 	SASL_CHALLENGE, /* send sasl_challenge(), take the next line to sasl_step() */
 	SASL_CHECK,     /* authzid, user, password are there until sasl_end() */
 	SASL_IDENTIFY,  /* authzid is there until sasl_end(), and may be empty: ask whose the certificate is */
+	SASL_TOKEN,     /* user, which may be empty, and the token as password are there: ask about it; then sasl_end(), or sasl_refused() */
+	SASL_REFUSED,   /* the client has heard sasl_refused(): it is over */
 	SASL_BEGIN,     /* authzid, user, bare, nonce are there: ask for a challenge, then sasl_challenged() */
 	SASL_PROVE,     /* final is there: ask whether the proof is right, then sasl_proved() */
 	SASL_DONE,      /* proved before, and the client has seen ours */
@@ -102,6 +109,8 @@ enum sasl_result sasl_step(struct sasl *s, struct span line, struct fail *why);
 enum sasl_result sasl_challenged(struct sasl *s, struct span message, struct fail *why);
 /* After SASL_PROVE, when the proof was right: ServerSignature. */
 enum sasl_result sasl_proved(struct sasl *s, struct span signature, struct fail *why);
+/* After SASL_TOKEN, when the token was no good: what the client is told (RFC 7628 3.2.2). */
+enum sasl_result sasl_refused(struct sasl *s, struct span error, struct fail *why);
 /* What goes behind "334 " or "+ "; may be empty. */
 static inline struct span sasl_challenge(const struct sasl *s) { return buf_span(&s->challenge); }
 

@@ -5,6 +5,7 @@
  * check.c   one login from question to answer
  * scram.c   the same for SCRAM, in two rounds
  * external.c  the same by a certificate
+ * token.c     the same by an OAuth token
  * admin.c   changes of the user database
  * share.c   who may visit whose mailboxes, for userd
  * link.c    channels that work in the background answers to
@@ -16,6 +17,8 @@
 #include "daemons/authd/cache.h"
 #include "daemons/authd/certmap.h"
 #include "daemons/authd/guard.h"
+#include "daemons/authd/tokencache.h"
+#include "service/inquiry.h"
 #include "service/service.h"
 #include "sys/worker.h"
 #include "table/password.h"
@@ -37,6 +40,10 @@ struct authd {
 	struct buf dummy;         /* what unknown users' passwords are checked against */
 	struct cache cache;
 	struct certmap certmap;
+	struct inquirer tokend;
+	struct tokencache tokencache;
+	struct list tokens;       /* struct bearer */
+	size_t ntokens;
 	struct arena paths;       /* of its files */
 	struct guard guard;
 	struct channel *ticket;   /* to userd; owned; NULL while it is away */
@@ -80,6 +87,12 @@ bool external_begin(struct link *l, const struct ipc_auth_certificate *m);
 
 /* share.c: the ticket channel, whose owner is the service */
 extern const struct channel_ops ticket_ops;
+
+/* token.c */
+extern const struct channel_ops token_channel_ops;
+bool token_setup(struct authd *a); /* false: no randomness */
+bool token_begin(struct link *l, const struct ipc_auth_token *m);
+void token_drop_all(struct authd *a);
 
 /* admin.c */
 bool admin_set(struct link *l, const struct ipc_user_admin_set *m);

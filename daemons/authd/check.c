@@ -59,12 +59,18 @@ check_free(struct check *k)
 }
 
 static void
-refuse(struct channel *c, uint64_t id, bool temporary, const char *why)
+refuse_with(struct channel *c, uint64_t id, bool temporary, const char *why, struct span error)
 {
-	struct ipc_auth_answer m = { .id = id, .temporary = temporary, .why = span_str(why) };
+	struct ipc_auth_answer m = { .id = id, .temporary = temporary, .error = error, .why = span_str(why) };
 
 	if (c)
 		(void)ipc_send_auth_answer(c, &m);
+}
+
+static void
+refuse(struct channel *c, uint64_t id, bool temporary, const char *why)
+{
+	refuse_with(c, id, temporary, why, SPAN_NONE);
 }
 
 void
@@ -86,7 +92,7 @@ on_held_back(struct timer *t)
 {
 	struct check *k = OWNER_OF(t, struct check, wait);
 
-	refuse(k->link->channel, k->id, false, k->why);
+	refuse_with(k->link->channel, k->id, false, k->why, k->tells ? buf_span(&k->message) : SPAN_NONE);
 	check_free(k);
 }
 

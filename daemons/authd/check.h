@@ -30,6 +30,7 @@ struct check {
 	uint8_t proof[SCRAMKEY_SIZE], signature[SCRAMKEY_SIZE];
 	bool challenged;    /* in authd.exchanges */
 	bool proved;        /* signature is part of the answer */
+	bool tells;         /* of a token: message is what the client is told when it is no good */
 };
 
 /* A new check in authd.checks, its user looked up (*found, *user in mem); NULL: refused already. */

@@ -38,6 +38,12 @@ on_auth_certificate(struct channel *c, const struct ipc_auth_certificate *m)
 }
 
 static bool
+on_auth_token(struct channel *c, const struct ipc_auth_token *m)
+{
+	return token_begin(channel_owner(c), m);
+}
+
+static bool
 on_users_ask(struct channel *c, const struct ipc_users_ask *m)
 {
 	struct link *l = channel_owner(c);
@@ -225,7 +231,7 @@ on_boot(struct service *s, struct fail *why)
 	s->state = a;
 	if (!certmap_open(&a->certmap, &s->conf->auth_certificate_maps, on_table_event))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
-	if (!cache_init(&a->cache))
+	if (!cache_init(&a->cache) || !token_setup(a))
 		return fail_errno(why, 0, "random bytes");
 	return true;
 }
@@ -293,6 +299,9 @@ on_stop(struct service *s)
 	check_drop_all(a);
 	userdb_close(&a->db);
 	buf_wipe(&a->dummy);
+	token_drop_all(a);
+	inquirer_free(&a->tokend);
+	tokencache_free(&a->tokencache);
 	certmap_close(&a->certmap);
 	arena_free(&a->paths);
 	cache_free(&a->cache);
@@ -308,6 +317,15 @@ on_state(struct service *s, struct buf *out)
 	    (unsigned long long)a->refused, (unsigned long long)a->cached, a->nchecks, a->nexchanges);
 }
 
+static void
+on_token_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
+{
+	struct authd *a = s->state;
+
+	(void)peer, (void)instance;
+	inquirer_open(&a->tokend, c);
+}
+
 static const struct channel_ops auth_ops = { dispatch_auth, on_link_closed, NULL };
 static const struct channel_ops users_ops = { dispatch_users, on_link_closed, NULL };
 static const struct channel_ops admin_ops = { dispatch_user_admin, on_link_closed, NULL };
@@ -317,6 +335,7 @@ static const struct service_channel channels[] = {
 	{ .type = &ipc_channel_users, .side = CHANNEL_SERVER, .ops = &users_ops, .on_open = on_users_open },
 	{ .type = &ipc_channel_user_admin, .side = CHANNEL_SERVER, .ops = &admin_ops, .on_open = on_admin_open },
 	{ .type = &ipc_channel_ticket, .side = CHANNEL_CLIENT, .ops = &ticket_ops, .on_open = on_ticket_open },
+	{ .type = &ipc_channel_token, .side = CHANNEL_CLIENT, .ops = &token_channel_ops, .on_open = on_token_open },
 };
 
 static const struct service_ops ops = {

@@ -8,7 +8,7 @@
 #include "net/imapsyntax.h"
 
 enum {
-	MAX_TEXT = 8 << 10,    /* of one command */
+	MAX_TEXT = SASL_LINE_MAX + 256, /* of one command: AUTHENTICATE with a token */
 	MAX_LITERAL = 1 << 10, /* a name or a password */
 	MAX_ARENA = 64 << 10,
 };

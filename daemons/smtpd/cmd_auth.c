@@ -18,7 +18,7 @@ auth_offer(struct session *s)
 {
 	const struct policy *p = s->policy;
 	struct sasl_offer offer = { .mechanisms = p->mechanisms, .closed = s->tls.n || !p->conf->disable_plaintext_auth,
-		.certificate = s->certificate != NULL };
+		.tls = s->tls.n > 0, .certificate = s->certificate != NULL };
 
 	if (s->tls.n) {
 		offer.binding = binding;
@@ -106,6 +106,22 @@ ask_certificate(struct session *s)
 	wait_for(s, m.id, asked);
 }
 
+/* The exchange waits for the answer: a client whose token is no good is told why. */
+static void
+ask_token(struct session *s)
+{
+	struct ipc_auth_token m = {
+		.service = SPAN("smtp"),
+		.mechanism = sasl_name(s->sasl.mechanism),
+		.client_addr = s->address,
+		.user = s->sasl.user,
+		.token = s->sasl.password,
+	};
+	bool asked = session_set(s, &s->subject, m.user) && session_set(s, &s->method, m.mechanism) && s->ports->ask_token(s->owner, &m);
+
+	wait_for(s, m.id, asked);
+}
+
 static void
 ask_scram(struct session *s)
 {
@@ -158,6 +174,13 @@ go_on(struct session *s, enum sasl_result result, const struct fail *why)
 		return;
 	case SASL_IDENTIFY:
 		ask_certificate(s);
+		return;
+	case SASL_TOKEN:
+		ask_token(s);
+		return;
+	case SASL_REFUSED:
+		auth_abandon(s);
+		failed(s);
 		return;
 	case SASL_BEGIN:
 		ask_scram(s);
@@ -252,8 +275,13 @@ session_on_auth(struct session *s, const struct ipc_auth_answer *m)
 		go_on(s, sasl_proved(&s->sasl, m->signature, &why), &why); /* the client has the last word */
 		return;
 	}
-	if (m->ok && m->user.n && !s->sasl.mechanism) {
+	if (m->ok && m->user.n && (!s->sasl.mechanism || span_eq(s->method, SPAN("OAUTHBEARER")) || span_eq(s->method, SPAN("XOAUTH2")))) {
 		logged_in(s, m->user);
+		return;
+	}
+	if (!m->ok && !m->temporary && s->sasl.mechanism && m->error.n && sasl_refused(&s->sasl, m->error, &why) == SASL_CHALLENGE) {
+		s->ports->note(s->owner, SESSION_NOTE_AUTH_FAILED, m->why);
+		go_on(s, SASL_CHALLENGE, &why);
 		return;
 	}
 	auth_abandon(s);

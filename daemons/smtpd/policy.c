@@ -36,6 +36,8 @@ policy_init(struct policy *p, const struct conf *conf, const struct conf_listene
 		.services = conf->smtpd_recipient_policy_service.n + conf->smtpd_data_policy_service.n + conf->smtpd_end_of_data_policy_service.n > 0,
 		.profile = (unsigned)(conf->smtpd_reply_texts - CONF_REPLY_STANDARD),
 	};
+	if (!conf->auth_oauth2_introspection_url.n)
+		p->mechanisms &= ~(unsigned)SASL_OAUTH;
 	p->extensions = EXT(PIPELINING) | EXT(SIZE) | EXT(8BITMIME) | EXT(DSN) | EXT(CHUNKING) | EXT(BINARYMIME) | EXT(SMTPUTF8) | EXT(DELIVERBY) | EXT(MTPRIORITY) | EXT(LIMITS) | EXT(ENHANCEDSTATUSCODES);
 	if (l->tls == CONF_MODE_MAY || l->tls == CONF_MODE_ENCRYPT)
 		p->extensions |= EXT(STARTTLS);

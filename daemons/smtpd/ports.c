@@ -57,6 +57,15 @@ ask_proof(void *owner, const struct ipc_auth_proof *m)
 }
 
 static bool
+ask_token(void *owner, struct ipc_auth_token *m)
+{
+	struct smtpd *d = smtpd_of(owner);
+
+	m->id = client_new_id(owner);
+	return d->authd && ipc_send_auth_token(d->authd, m);
+}
+
+static bool
 ask_certificate(void *owner, struct ipc_auth_certificate *m)
 {
 	struct smtpd *d = smtpd_of(owner);
@@ -275,6 +284,7 @@ const struct session_ports client_ports = {
 	.ask_scram = ask_scram,
 	.ask_proof = ask_proof,
 	.ask_certificate = ask_certificate,
+	.ask_token = ask_token,
 	.binding = binding,
 	.new_queue_id = new_queue_id,
 	.intake_open = intake_open,

@@ -47,6 +47,7 @@ struct session_ports {
 	bool (*ask_auth)(void *owner, struct ipc_auth_ask *m);
 	bool (*ask_scram)(void *owner, struct ipc_auth_scram *m);
 	bool (*ask_proof)(void *owner, const struct ipc_auth_proof *m); /* with the id of ask_scram */
+	bool (*ask_token)(void *owner, struct ipc_auth_token *m);
 	bool (*ask_certificate)(void *owner, struct ipc_auth_certificate *m);
 	bool (*binding)(void *owner, struct span type, struct buf *out); /* channel binding data: struct sasl_offer */
 	bool (*ask_flush)(void *owner, struct ipc_intake_flush *m);

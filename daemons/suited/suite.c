@@ -222,6 +222,8 @@ hand_keys(struct process *p)
 {
 	const struct conf *conf = p->suite->conf;
 
+	if (strcmp(p->row->name, "tokend") == 0 && conf->auth_oauth2_client_secret_file.n)
+		hand_file(p, "secret", conf->auth_oauth2_client_secret_file.p);
 	if (strcmp(p->row->name, "keyd") != 0)
 		return;
 	if (conf->smtpd_tls_cert_file.n)

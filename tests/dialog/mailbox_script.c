@@ -337,6 +337,25 @@ identify(struct script *s)
 	start_session(s, 0, span_str(l->tag));
 }
 
+/* "bobs" is a good token; of others the client is told. */
+static void
+check_token(struct script *s)
+{
+	struct login *l = s->login;
+	const struct sasl *x = &l->sasl;
+	bool ok = span_eq(x->password, SPAN("bobs"));
+
+	dialog_action(s->d, "token %s user=%.*s %.*s", l->mechanism, SPAN_ARG(x->user), SPAN_ARG(x->password));
+	if (!ok) {
+		(void)login_token_refused(l, SPAN("{\"status\":\"invalid_token\"}"));
+		return;
+	}
+	l->want = LOGIN_INPUT;
+	login_forget(l);
+	flush_login(s);
+	start_session(s, 0, span_str(l->tag));
+}
+
 static size_t
 login_input(struct script *s, struct span bytes)
 {
@@ -347,6 +366,8 @@ login_input(struct script *s, struct span bytes)
 		check_login(s);
 	else if (l->want == LOGIN_IDENTIFY)
 		identify(s);
+	else if (l->want == LOGIN_TOKEN)
+		check_token(s);
 	flush_login(s);
 	if (l->want == LOGIN_STARTTLS) {
 		dialog_action(s->d, "starttls");

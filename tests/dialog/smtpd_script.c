@@ -27,6 +27,7 @@ struct due {
 	unsigned status;
 	struct span text;
 	struct span challenge, signature; /* of SCRAM */
+	struct span error;                /* of a token */
 };
 
 struct script {
@@ -127,6 +128,24 @@ port_ask_certificate(void *owner, struct ipc_auth_certificate *m)
 	m->id = ++x->next_id;
 	if (!r || r->status)
 		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
+	return true;
+}
+
+static bool
+port_ask_token(void *owner, struct ipc_auth_token *m)
+{
+	struct script *x = owner;
+	struct span key = arena_printf(&x->mem, "%.*s:%.*s", SPAN_ARG(m->user), SPAN_ARG(m->token));
+	const struct rule *r = match(x->auth, x->nauth, key);
+	unsigned status = r ? r->status : STATUS_AUTH_FAILED;
+
+	dialog_action(x->dialog, "token %.*s %.*s", SPAN_ARG(m->mechanism), SPAN_ARG(m->user));
+	if (x->away[AUTHD])
+		return false;
+	m->id = ++x->next_id;
+	if (status)
+		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = status, .text = r ? r->text : SPAN_NONE,
+			.error = status == STATUS_AUTH_FAILED ? SPAN("{\"status\":\"invalid_token\"}") : SPAN_NONE });
 	return true;
 }
 
@@ -311,6 +330,7 @@ static const struct session_ports ports = {
 	.ask_scram = port_ask_scram,
 	.ask_proof = port_ask_proof,
 	.ask_certificate = port_ask_certificate,
+	.ask_token = port_ask_token,
 	.binding = port_binding,
 	.ask_flush = port_ask_flush,
 	.new_queue_id = port_new_queue_id,
@@ -423,7 +443,7 @@ script_input(void *core, struct span bytes)
 static void
 answer_auth(struct script *x, const struct due *due)
 {
-	struct ipc_auth_answer m = { .id = due->id, .user = due->text, .signature = due->signature };
+	struct ipc_auth_answer m = { .id = due->id, .user = due->text, .signature = due->signature, .error = due->error };
 
 	if (due->challenge.n) {
 		session_on_challenge(&x->session, &(struct ipc_auth_challenge){ .id = due->id, .message = due->challenge });

@@ -2,6 +2,7 @@
  *
  * First byte: the mechanism, whether an initial response comes, and what the channel is like; then lines.
  */
+#include "net/oauth.h"
 #include "net/sasl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,6 +23,11 @@ answer(struct sasl *s, enum sasl_result r, struct fail *why)
 
 	if (r == SASL_PROVE)
 		return sasl_proved(s, SPAN("0123456789abcdef0123456789abcdef"), why);
+	if (r == SASL_TOKEN) {
+		if (s->password.n == 0 || s->password.n > OAUTH_TOKEN_MAX || s->user.n > SASL_NAME_MAX || !s->offer.tls)
+			__builtin_trap();
+		return sasl_refused(s, SPAN("{\"status\":\"invalid_token\"}"), why);
+	}
 	if (r != SASL_BEGIN)
 		return r;
 	if (s->user.n == 0 || s->user.n > SASL_NAME_MAX || s->nonce.n == 0 || s->nonce.n > SCRAM_NONCE_MAX || s->bare.n > SCRAM_BARE_MAX)
@@ -38,8 +44,8 @@ answer(struct sasl *s, enum sasl_result r, struct fail *why)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct span names[] = { SPAN_INIT("LOGIN"), SPAN_INIT("PLAIN"), SPAN_INIT("SCRAM-SHA-256"), SPAN_INIT("SCRAM-SHA-256-PLUS"), SPAN_INIT("EXTERNAL"), SPAN_INIT("EXTERNAL"),
-		SPAN_INIT("EXTERNAL"), SPAN_INIT("EXTERNAL") };
+	static const struct span names[] = { SPAN_INIT("LOGIN"), SPAN_INIT("PLAIN"), SPAN_INIT("SCRAM-SHA-256"), SPAN_INIT("SCRAM-SHA-256-PLUS"), SPAN_INIT("EXTERNAL"), SPAN_INIT("OAUTHBEARER"),
+		SPAN_INIT("XOAUTH2"), SPAN_INIT("EXTERNAL") };
 	struct sasl_offer offer = { .mechanisms = (1u << SASL_MECHANISM_COUNT) - 1, .closed = true };
 	struct span rest = span_of(data, size);
 	struct sasl s;
@@ -52,7 +58,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m = sasl_find(names[(data[0] & 1) | (data[0] & 4) >> 1 | (data[0] & 16) >> 2]);
 	if (data[0] & 8)
 		offer.binding = binding;
-	offer.certificate = true;
+	offer.certificate = offer.tls = true;
 	rest = span_from(rest, 1);
 	sasl_init(&s);
 	r = data[0] & 2 ? sasl_begin(&s, m, &offer, true, span_cut(&rest, '\n'), &why) : sasl_begin(&s, m, &offer, false, SPAN_NONE, &why);

@@ -184,7 +184,7 @@ rig_login(struct login *l, struct span bytes, bool *in)
 	unsigned checks = 0;
 
 	buf_init(&out, 64 << 20);
-	l->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .mechanisms = SASL_SCRAM | SASL_PASSWORD | 1u << SASL_BIT_EXTERNAL };
+	l->set = (struct login_settings){ .banner = SPAN("ready"), .auth = true, .attempts = 3, .mechanisms = SASL_SCRAM | SASL_PASSWORD | 1u << SASL_BIT_EXTERNAL | SASL_OAUTH };
 	l->certificate = true;
 	l->loopback = l->tls_offered = true;
 	l->out = &out;
@@ -199,6 +199,9 @@ rig_login(struct login *l, struct span bytes, bool *in)
 			*in = ++checks > 1;
 			if (!*in)
 				l->ops->refused(l, LOGIN_WRONG);
+		} else if (l->want == LOGIN_TOKEN) {
+			if (!login_token_refused(l, SPAN("{}")))
+				__builtin_trap();
 		} else if (l->want == LOGIN_BEGIN) {
 			struct buf text;
 

@@ -21,7 +21,7 @@ SMALL = bool(os.environ.get("SANITIZED"))
 MESSAGES = int(os.environ.get("MESSAGES", "600" if SMALL else "5000"))
 SESSIONS = int(os.environ.get("SESSIONS", "10" if SMALL else "50"))
 KILLS = int(os.environ.get("KILLS", "15" if SMALL else "30"))
-VICTIMS = ("smtpd", "queued", "routed", "locald", "deliverd", "dnsd", "stsd", "authd", "keyd", "userd", "remoted", "verifyd", "imapd", "pop3d", "suited")
+VICTIMS = ("smtpd", "queued", "routed", "locald", "deliverd", "dnsd", "stsd", "tokend", "authd", "keyd", "userd", "remoted", "verifyd", "imapd", "pop3d", "suited")
 
 suite = Instance(extra="minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n", users=("bob",))
 random.seed(int(os.environ.get("SEED", "1")))

@@ -226,7 +226,7 @@ def test_only_those_that_talk_to_the_network_have_its_sockets():
         for fd, target in descriptors(pid):
             m = re.match(r"socket:\[(\d+)\]", target)
             if m and m.group(1) in inodes:
-                assert name in ("suited", "smtpd", "imapd", "pop3d", "remoted", "verifyd", "dnsd", "stsd", "mailboxd"), (name, fd, inodes[m.group(1)])
+                assert name in ("suited", "smtpd", "imapd", "pop3d", "remoted", "verifyd", "dnsd", "stsd", "tokend", "mailboxd"), (name, fd, inodes[m.group(1)])
 
 
 def test_every_daemon_says_that_its_walls_stand():

@@ -24,7 +24,7 @@ with open(TOP + "/daemons/maild/processes.def") as table:
 with open(TOP + "/common/service/probe.def") as table:
     ATTEMPTS = re.findall(r"^ATTEMPT\((\w+), .*, \"([^\"]*)\"\)$", table.read(), re.M)
 # What is a daemon's job; everything else is denied.
-JOBS = {("dnsd", "connect to a TCP port"), ("dnsd", "make a UDP socket"), ("stsd", "connect to a TCP port"), ("stsd", "make a UDP socket"), ("remoted", "connect to a TCP port"), ("remoted", "make a UDP socket"),
+JOBS = {("dnsd", "connect to a TCP port"), ("dnsd", "make a UDP socket"), ("stsd", "connect to a TCP port"), ("stsd", "make a UDP socket"), ("tokend", "connect to a TCP port"), ("tokend", "make a UDP socket"), ("remoted", "connect to a TCP port"), ("remoted", "make a UDP socket"),
         ("verifyd", "connect to a TCP port"), ("verifyd", "make a UDP socket"), ("verifyd", "make a UNIX socket"),
         ("remoted", "make a UNIX socket"), ("authd", "open the user database"), ("queued", "open the queue"), ("deliverd", "open all mailboxes"),
         ("deliverd", "open another user's mailbox")}

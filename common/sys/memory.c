@@ -12,3 +12,9 @@ memory_keep(size_t bytes)
 	(void)mallopt(M_TRIM_THRESHOLD, n);
 	(void)mallopt(M_MMAP_THRESHOLD, n); /* else it would stay at 128 KiB */
 }
+
+void
+memory_trim(void)
+{
+	(void)malloc_trim(0);
+}

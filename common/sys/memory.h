@@ -12,4 +12,7 @@
  * each larger pause costs a page fault for every page that is used again. */
 void memory_keep(size_t bytes);
 
+/* Gives back to the kernel what is free in the heap; some ten microseconds and more: for who comes to rest. */
+void memory_trim(void);
+
 #endif

@@ -15,6 +15,7 @@ enum {
 	RAW_MAX = 64 << 10,
 	ROUNDS = 4,            /* of run and send in one turn */
 	LINGER_MS = 1000,
+	QUIET_MS = 2000,
 	LEAVE_MAX = 16384, /* as the message's row has it */
 	CLIENT_STATE_MAX = 8192,
 };
@@ -120,6 +121,8 @@ pump(struct client *c)
 		}
 		session_run(s);
 		full = !outq_room(&s->out);
+		if (s->more && !full && n + 1 < ROUNDS) /* one send for several slices of small answers */
+			continue;
 		if (!outq_empty(&s->out) && !outq_send(&s->out, c->fd)) {
 			drop(c);
 			return;
@@ -170,6 +173,7 @@ read_some(struct client *c)
 		buf_added(in, (size_t)got);
 		c->bulk = (size_t)got == n;
 		c->heard_ms = loop_now_ms(c->user->loop);
+		(void)timer_set(&c->user->quiet, QUIET_MS);
 		set_timer(c);
 	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
 		c->eof = true;

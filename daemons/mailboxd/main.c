@@ -21,6 +21,7 @@
 #include "mail/charset.h"
 #include "service/service.h"
 #include "store/name.h"
+#include "sys/memory.h"
 
 enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000 };
 
@@ -215,6 +216,14 @@ on_hibernate(struct timer *t)
 		(void)ipc_send_session_rest(d->session, &(struct ipc_session_rest){ .entered = d->entered });
 	}
 	(void)timer_set(t, after);
+}
+
+/* A process a user: what one command needed is not kept for the next. */
+static void
+on_quiet(struct timer *t)
+{
+	(void)t;
+	memory_trim();
 }
 
 /* userd has agreed: it has asked for our end. */
@@ -476,6 +485,7 @@ on_boot(struct service *s, struct fail *why)
 	d->user.leave = give_back;
 	timer_init(&d->idle, s->loop, on_idle);
 	timer_init(&d->hibernate, s->loop, on_hibernate);
+	timer_init(&d->user.quiet, s->loop, on_quiet);
 	d->events = -1;
 	s->state = d;
 	take_settings(d);

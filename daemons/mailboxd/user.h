@@ -19,6 +19,7 @@ struct user {
 	struct span hostname;  /* for greetings */
 	struct list sessions;  /* struct session.node */
 	unsigned nsessions;
+	struct timer quiet;    /* fires when no client has said anything for a while */
 	int64_t imap_idle_ms;  /* autologout, RFC 3501 5.4: at least 30 minutes */
 	int64_t pop3_idle_ms;  /* RFC 1939 3: at least 10 minutes */
 	int64_t keepalive_ms;  /* a word to idling clients this often */

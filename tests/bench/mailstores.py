@@ -5,6 +5,7 @@ As peers.py has it: unpacked, in a mount namespace, each in a control group.  A 
 ports (lmtp, imap, pop3), users that log in with name + login_domain and password, and INBOXes that
 can be filled from a directory of files.  kind: mailboxes (for the rates), mailbox (a large one), memory.
 """
+import atexit
 import glob
 import imaplib
 import os
@@ -37,6 +38,17 @@ def copy_files(files, to, owner, name=lambda n: n):
         st = entry.stat()
         os.utime(path, ns=(st.st_mtime_ns, st.st_mtime_ns))
         os.chown(path, owner, owner)
+
+
+def allow_inotify():
+    """Who hibernates needs an inotify instance for each user; what the kernel gives without being asked is 128."""
+    path = "/proc/sys/fs/inotify/max_user_instances"
+    with open(path) as f:
+        before = f.read()
+    if int(before) < 65536:
+        with open(path, "w") as f:
+            f.write("65536\n")
+        atexit.register(lambda: open(path, "w").write(before))
 
 
 class Store(peers.Server):
@@ -312,6 +324,9 @@ class Pillarpost(Store, peers.Pillarpost):
         extra = "smtpd_client_connection_count_limit = 10000\nmailbox_session_limit = 1000\n"
         if self.kind == "memory":  # thousands of users are made
             extra += "auth_hash_memory = 1M\nmailbox_idle_time = 0\n"
+            allow_inotify()
+        if self.hibernate:
+            extra += "imap_hibernate_time = 5s\n"
         self.instance = pillar.Instance(extra=extra, start=False, users=())
         self.claim = pillar.CLAIMS.pop()
         self.dir = self.instance.dir

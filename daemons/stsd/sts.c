@@ -332,8 +332,8 @@ sts_init(struct sts *s, const struct sts_ops *ops, void *owner)
 void
 sts_free(struct sts *s)
 {
-	while (!list_empty(&s->by_use))
-		drop(OWNER_OF(s->by_use.next, struct sts_domain, by_use));
+	LIST_EACH(&s->by_use, it)
+		drop(OWNER_OF(it, struct sts_domain, by_use));
 	map_free(&s->domains);
 	store_close(&s->store);
 }

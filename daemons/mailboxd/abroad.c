@@ -49,7 +49,7 @@ going_wait(struct cmd *c, bool listening)
 {
 	struct going *g = c->state;
 
-	visit_go(g->v, listening, g->idle);
+	visit_go(g->v, listening, g->idle || g->patient);
 	return CMD_WAIT;
 }
 
@@ -230,6 +230,8 @@ going_road(struct cmd *c, struct going *g, unsigned road, struct span owner)
 		*v = visit_new(c->s->user, owner, on_change, &c->s->base);
 	g->v = *v;
 	g->road = road;
+	if (*v)
+		(*v)->kept = road == AWAY;
 	return *v != NULL;
 }
 

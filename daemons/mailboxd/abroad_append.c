@@ -32,7 +32,7 @@ stream_text(struct cmd *c)
 
 	switch (imap_read(&s->reader, in, &c->literal)) {
 	case IMAP_READ_MORE:
-		return going_wait(c, false);
+		return going_wait(c, true);
 	case IMAP_READ_TOOLONG:
 		imap_bye(s, "Command line too long.");
 		return cmd_bad(c, "Command line too long.");
@@ -40,7 +40,7 @@ stream_text(struct cmd *c)
 		buf_put(&g->v->out, span_sub(in, 0, s->reader.at));
 		buf_eat(&s->base.in, s->reader.at);
 		imap_reader_reset(&s->reader);
-		c->input = false;
+		c->input = g->patient = false;
 		return cmd_go(c, going_step);
 	case IMAP_READ_LITERAL:
 		buf_put(&g->v->out, span_sub(in, 0, c->literal.start));
@@ -100,6 +100,7 @@ stream_wait(struct cmd *c)
 	if (c->literal.sync)
 		buf_put(cmd_out(c), SPAN("+ OK\r\n"));
 	g->asked = g->announced = false;
+	g->patient = true;
 	g->left = c->literal.size;
 	return g->left ? cmd_go(c, stream_data) : cmd_later(c, stream_text);
 }

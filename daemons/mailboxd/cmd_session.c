@@ -160,7 +160,7 @@ static void
 idle_release(struct cmd *c)
 {
 	c->s->idling = false;
-	c->s->base.idle_ms = c->s->user->imap_idle_ms;
+	c->s->base.idle_ms = c->s->guest ? GUEST_IDLE_MS : c->s->user->imap_idle_ms;
 }
 
 static enum cmd_result

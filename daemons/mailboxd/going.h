@@ -37,6 +37,7 @@ struct going {
 	enum cmd_result (*ended)(struct cmd *c, bool ok); /* the tagged response is set in c */
 	struct span tag;          /* that ends it */
 	bool mute, idle;          /* nothing of it is told; the client's DONE is awaited */
+	bool patient;             /* it is the client that is waited for */
 	unsigned lines;           /* > 0: going_relay() stops behind so many */
 	bool inside, drop, plain; /* within a line; not told; a text that ends in no literal */
 	uint64_t literal;         /* octets still to come from there */

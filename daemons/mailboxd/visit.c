@@ -58,12 +58,14 @@ watch_as_needed(struct visit *v)
 		return;
 	if (buf_len(&v->out))
 		wants |= WATCH_WRITE;
-	if (!watch_want(&v->watch, wants))
+	if (!watch_want(&v->watch, wants)) {
 		lose(v);
-	if (v->listening && !v->patient)
-		(void)timer_set(&v->patience, VISIT_PATIENCE_MS);
-	else
+		return;
+	}
+	if (v->listening ? v->patient : v->kept)
 		timer_stop(&v->patience);
+	else
+		(void)timer_set(&v->patience, v->listening ? VISIT_PATIENCE_MS : VISIT_IDLE_MS);
 }
 
 static void

@@ -14,6 +14,7 @@ enum {
 	VISIT_IN = (4 << 20) + (64 << 10), /* a tagged response with its code, whole */
 	VISIT_OUT = 1 << 20,
 	VISIT_PATIENCE_MS = 120 * 1000, /* without a word while one is waited for */
+	VISIT_IDLE_MS = 60 * 1000,      /* without a command; the owner's process shall not live for it */
 };
 
 struct visit {
@@ -28,6 +29,7 @@ struct visit {
 	struct watch watch;
 	struct timer patience;
 	bool listening, patient;
+	bool kept;    /* however long there is no command */
 	void (*on_change)(struct visit *v); /* never from within a call of the owner's */
 	void *arg;
 };

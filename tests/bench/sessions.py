@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import tempfile
+import time
 
 import peers
 import pillar
@@ -55,10 +56,19 @@ class Tls:
         return ["bare"] + [s for s in servers if s in ("pillarpost", "postfix")]
 
     def load(self, protocol, port, count, sessions=20):
-        r = subprocess.run([self.tools + "/bench_load", protocol, "-p", str(port), "-s", str(sessions), "-m", str(count)], capture_output=True, text=True, timeout=600)
-        if r.returncode:
-            raise RuntimeError(r.stderr.strip())
-        return json.loads(r.stdout)
+        """A load client a core: one alone cannot keep a server busy that does half of each handshake."""
+        clients = os.cpu_count()
+        share = [count // clients + (i < count % clients) for i in range(clients)]
+        begun = time.monotonic()
+        all_clients = [subprocess.Popen([self.tools + "/bench_load", protocol, "-p", str(port), "-s", str(min(n, sessions)), "-m", str(n)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                       for n in share if n]
+        told = []
+        for p in all_clients:
+            out, err = p.communicate(timeout=600)
+            if p.returncode:
+                raise RuntimeError(err.strip())
+            told.append(json.loads(out))
+        return {"seconds": time.monotonic() - begun, "p50_us": median(t["p50_us"] for t in told), "p99_us": max(t["p99_us"] for t in told)}
 
     def bare(self, warm, count):
         files = ["-C", self.certificate + "/cert.pem", "-K", self.certificate + "/key.pem"]
@@ -176,7 +186,7 @@ class Idle:
 
 def rows(tools):
     return {
-        "tls-ecdsa": Tls(tools, "ec", "TLS sessions (EHLO, STARTTLS, full handshake, EHLO, QUIT), ECDSA P-256, 20 at once", 1.5, 1.25),
+        "tls-ecdsa": Tls(tools, "ec", "TLS sessions (EHLO, STARTTLS, full handshake, EHLO, QUIT), ECDSA P-256, 20 at once a core", 1.5, 1.25),
         "tls-rsa": Tls(tools, "rsa", "the same, RSA 2048", 1.5, 1.25),
         "idle": Idle(tools, False, "10,000 idle sessions that have said EHLO", 16),
         "idle-tls": Idle(tools, True, "the same within TLS", None),

@@ -11,9 +11,12 @@
 
 enum sign_scheme { SCHEME_RSA_PKCS1, SCHEME_RSA_PSS, SCHEME_ECDSA, SCHEME_ED25519 };
 
+enum { SCHEMES = 4, DIGESTS = 3 };
+
 struct key {
 	struct list node;
 	EVP_PKEY *key; /* counted */
+	EVP_PKEY_CTX *ready[SCHEMES][DIGESTS]; /* owned; what OpenSSL would look up anew for each signature */
 	uint8_t id[KEYS_ID];
 	uint64_t signatures;
 	char path[B_PATH + 1];
@@ -25,7 +28,7 @@ static const struct scheme {
 	const char *type; /* of the key */
 	int padding;      /* of RSA, else 0 */
 	size_t least, most; /* bytes to sign where there is no digest */
-} schemes[] = {
+} schemes[SCHEMES] = {
 	{ SCHEME_RSA_PKCS1, "RSA", RSA_PKCS1_PADDING, 0, 0 },
 	{ SCHEME_RSA_PSS, "RSA", RSA_PKCS1_PSS_PADDING, 0, 0 },
 	{ SCHEME_ECDSA, "EC", 0, 0, 0 },
@@ -35,7 +38,7 @@ static const struct scheme {
 static const struct digest {
 	struct span name;
 	size_t size;
-} digests[] = {
+} digests[DIGESTS] = {
 	{ SPAN_INIT("SHA256"), 32 },
 	{ SPAN_INIT("SHA384"), 48 },
 	{ SPAN_INIT("SHA512"), 64 },
@@ -61,17 +64,23 @@ keys_init(struct keys *set)
 	list_init(&set->chains);
 }
 
+static void
+key_free(struct key *key)
+{
+	for (size_t i = 0; i < SCHEMES; i++)
+		for (size_t j = 0; j < DIGESTS; j++)
+			EVP_PKEY_CTX_free(key->ready[i][j]);
+	EVP_PKEY_free(key->key);
+	free(key);
+}
+
 void
 keys_free(struct keys *set)
 {
 	struct list *node;
 
-	while ((node = list_shift(&set->keys))) {
-		struct key *key = OWNER_OF(node, struct key, node);
-
-		EVP_PKEY_free(key->key);
-		free(key);
-	}
+	while ((node = list_shift(&set->keys)))
+		key_free(OWNER_OF(node, struct key, node));
 	while ((node = list_shift(&set->chains))) {
 		struct keys_chain *chain = OWNER_OF(node, struct keys_chain, node);
 
@@ -352,13 +361,13 @@ scheme_of(const struct key *key, const struct ipc_sign_ask *ask)
 	return NULL;
 }
 
-/* The digest's name, NUL-terminated; NULL if the request is not in order. */
-static const char *
+/* NULL if the request is not in order. */
+static const struct digest *
 digest_of(const struct ipc_sign_ask *ask)
 {
 	for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++)
 		if (span_eq(ask->digest, digests[i].name) && ask->data.n == digests[i].size)
-			return digests[i].name.p;
+			return &digests[i];
 	return NULL;
 }
 
@@ -373,8 +382,8 @@ sign_message(EVP_PKEY *key, struct span data, unsigned char *out, size_t *n)
 	return ok;
 }
 
-static bool
-sign_digest(EVP_PKEY *key, int padding, const char *digest, struct span data, unsigned char *out, size_t *n)
+static EVP_PKEY_CTX *
+prepare(EVP_PKEY *key, int padding, const char *digest)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
 	bool ok = ctx && EVP_PKEY_sign_init(ctx) > 0;
@@ -384,9 +393,24 @@ sign_digest(EVP_PKEY *key, int padding, const char *digest, struct span data, un
 	ok = ok && EVP_PKEY_CTX_set_signature_md(ctx, EVP_get_digestbyname(digest)) > 0;
 	if (ok && padding == RSA_PKCS1_PSS_PADDING)
 		ok = EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) > 0;
-	ok = ok && EVP_PKEY_sign(ctx, out, n, (const unsigned char *)data.p, data.n) > 0;
+	if (ok)
+		return ctx;
 	EVP_PKEY_CTX_free(ctx);
-	return ok;
+	return NULL;
+}
+
+static bool
+sign_digest(struct key *key, const struct scheme *scheme, const struct digest *digest, struct span data, unsigned char *out, size_t *n)
+{
+	EVP_PKEY_CTX **ctx = &key->ready[scheme - schemes][digest - digests];
+
+	if (!*ctx)
+		*ctx = prepare(key->key, scheme->padding, digest->name.p);
+	if (*ctx && EVP_PKEY_sign(*ctx, out, n, (const unsigned char *)data.p, data.n) > 0)
+		return true;
+	EVP_PKEY_CTX_free(*ctx);
+	*ctx = NULL;
+	return false;
 }
 
 bool
@@ -394,7 +418,7 @@ keys_sign(struct keys *set, const struct ipc_sign_ask *ask, struct buf *signatur
 {
 	struct key *key = ask->key.n == KEYS_ID ? find(set, (const uint8_t *)ask->key.p) : NULL;
 	const struct scheme *scheme = key ? scheme_of(key, ask) : NULL;
-	const char *digest = NULL;
+	const struct digest *digest = NULL;
 	unsigned char out[SIGNATURE_MAX];
 	size_t n = sizeof(out);
 	bool ok;
@@ -407,7 +431,7 @@ keys_sign(struct keys *set, const struct ipc_sign_ask *ask, struct buf *signatur
 		return fail_set(why, FAIL_PEER, 0, "not a digest that is signed");
 	if (scheme->most && (ask->digest.n || ask->data.n < scheme->least || ask->data.n > scheme->most))
 		return fail_set(why, FAIL_PEER, 0, "%zu bytes are not a message that is signed", ask->data.n);
-	ok = digest ? sign_digest(key->key, scheme->padding, digest, ask->data, out, &n) : sign_message(key->key, ask->data, out, &n);
+	ok = digest ? sign_digest(key, scheme, digest, ask->data, out, &n) : sign_message(key->key, ask->data, out, &n);
 	if (!ok)
 		return failed(why, "signing");
 	buf_put(signature, span_of(out, n));

@@ -367,8 +367,7 @@ tls_start(struct stream *s, struct tls_conn *conn)
 	/* Law 10: nothing that came in plaintext is seen behind the switch. */
 	buf_free(&s->in);
 	s->paused = s->again = false;
-	s->state = S_SWITCHING;
-	stream_await(s, buf_len(&s->out) > 0);
+	s->state = S_SWITCHING; /* what the loop is to wait for the flush at the end of this turn knows */
 	turn_later(&s->turn, s->watch.loop);
 	return true;
 }
@@ -378,6 +377,7 @@ stream_tls_accept(struct stream *s, struct tls_server *server, enum tls_ask ask,
 {
 	if (s->state != S_PLAIN)
 		return fail_set(why, FAIL_PERM, 0, "TLS is already on");
+	s->serving = true;
 	return tls_start(s, tls_accept_new(server, s->watch.fd, ask, why));
 }
 

@@ -69,7 +69,7 @@ struct stream {
 	uint8_t why;          /* enum stream_why */
 	uint8_t doom;         /* enum stream_why: close for this at the end of the turn */
 	uint8_t tls_problem;  /* enum tls_problem, once a handshake has failed */
-	bool paused, parked, again, eof, eof_told, finishing, lingering, half_closing, half_closed, wants_drain, crossed, signing;
+	bool paused, parked, again, eof, eof_told, finishing, lingering, half_closing, half_closed, wants_drain, crossed, signing, serving;
 };
 
 /* Takes over fd (made non-blocking and close-on-exec by its maker). Reading

@@ -170,12 +170,12 @@ finished(struct stream *s)
 
 	if (s->tls)
 		(void)tls_bye(s->tls);
+	(void)shutdown(s->watch.fd, SHUT_WR); /* with it leaves what was held back: one segment */
 	if (!unread || s->eof)
 		return stream_closed(s, STREAM_FINISHED);
 	s->lingering = true;
 	s->parked = false;
 	buf_free(&s->in);
-	(void)shutdown(s->watch.fd, SHUT_WR);
 	stream_deadline(s, LINGER_MS);
 	stream_await(s, false);
 	return true;
@@ -187,6 +187,7 @@ handshake(struct stream *s)
 	struct fail why;
 	struct tls_facts facts;
 
+	s->signing = false;
 	switch (tls_handshake(s->tls, &why)) {
 	case TLS_IO_DONE:
 		break;
@@ -196,8 +197,9 @@ handshake(struct stream *s)
 	case TLS_IO_WRITE:
 		stream_await(s, true);
 		return true;
-	case TLS_IO_SIGN: /* what the peer says meanwhile has time */
-		watch_stop(&s->watch);
+	case TLS_IO_SIGN:
+		s->signing = true;
+		stream_await(s, false);
 		return true;
 	default:
 		s->tls_problem = (uint8_t)tls_conn_problem(s->tls);
@@ -238,14 +240,17 @@ begin_handshake(struct stream *s)
 	s->state = S_HANDSHAKE;
 	tls_conn_on_ready(s->tls, on_signed, s);
 	s->parked = false;
-	return handshake(s);
+	if (!s->serving)
+		return handshake(s);
+	stream_await(s, false); /* the first word is the client's */
+	return true;
 }
 
 /* True while there may be more to send right now. */
 static bool
 send_plain(struct stream *s, enum stream_why *dead)
 {
-	ssize_t n = send(s->watch.fd, buf_span(&s->out).p, buf_len(&s->out), MSG_NOSIGNAL);
+	ssize_t n = send(s->watch.fd, buf_span(&s->out).p, buf_len(&s->out), MSG_NOSIGNAL | (s->finishing ? MSG_MORE : 0));
 
 	if (n >= 0) {
 		bool all = (size_t)n == buf_len(&s->out);
@@ -293,6 +298,8 @@ stream_send(struct stream *s)
 
 	if (s->state != S_PLAIN && s->state != S_SWITCHING && s->state != S_TLS)
 		return STREAM_OPEN;
+	if (s->finishing && s->tls)
+		tls_hold(s->tls);
 	while (buf_len(&s->out) && (s->tls && s->state == S_TLS ? send_tls(s, &dead) : send_plain(s, &dead)))
 		;
 	if (buf_len(&s->out) == 0 && s->out.size)
@@ -340,7 +347,10 @@ stream_on_ready(struct watch *w, unsigned ready)
 		return;
 	}
 	if (s->state == S_HANDSHAKE) {
-		(void)handshake(s);
+		if (s->signing) /* what the peer says meanwhile, as few do, has time */
+			watch_stop(&s->watch);
+		else
+			(void)handshake(s);
 		return;
 	}
 	if (s->lingering) {
@@ -367,8 +377,8 @@ stream_on_turn(struct turn *h)
 
 	if (s->again && s->state == S_HANDSHAKE && !s->doom) {
 		s->again = false;
-		(void)handshake(s);
-		return;
+		if (!handshake(s) || s->state != S_TLS)
+			return;
 	}
 	if (s->again) {
 		bool more = s->state == S_TLS && !s->eof && tls_pending(s->tls) && !s->paused && !s->finishing && buf_space(&s->in);

@@ -12,6 +12,7 @@
 
 struct tls_conn {
 	SSL *ssl;
+	struct tls_wire wire;
 	struct tls_context *context; /* counted */
 	bool dead;                   /* after a fatal error OpenSSL wants no more calls */
 	bool more;                   /* a read may give something without a new event */
@@ -51,7 +52,8 @@ conn_new(struct tls_context *context, SSL_CTX *ctx, int fd, struct fail *why)
 		free(conn);
 		return NULL;
 	}
-	BIO_set_data(bio, (void *)(intptr_t)fd);
+	conn->wire = (struct tls_wire){ .fd = fd, .ssl = conn->ssl };
+	BIO_set_data(bio, &conn->wire);
 	BIO_set_init(bio, 1);
 	SSL_set_bio(conn->ssl, bio, bio);
 	conn->context = context;
@@ -73,6 +75,7 @@ tls_accept_new(struct tls_server *server, int fd, enum tls_ask ask, struct fail 
 		return NULL;
 	(void)SSL_set_app_data(conn->ssl, server);
 	SSL_set_accept_state(conn->ssl);
+	(void)SSL_clear_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS); /* while there is one message after the other */
 	conn->server = server;
 	if (!tls_peer_ask(conn->ssl, server, ask)) {
 		(void)tls_failed(why, FAIL_TEMP, "asking for a certificate");
@@ -187,7 +190,7 @@ abandon_signature(struct tls_conn *conn)
 		conn->context->signer.forget(conn->context->signer.ctx, s);
 	s->done = true;
 	s->ok = false;
-	BIO_set_data(SSL_get_rbio(conn->ssl), (void *)(intptr_t)-1); /* says nothing more */
+	conn->wire.fd = -1; /* says nothing more */
 	(void)SSL_do_handshake(conn->ssl);
 	ERR_clear_error();
 	buf_free(&s->bytes);
@@ -257,13 +260,17 @@ tls_handshake(struct tls_conn *conn, struct fail *why)
 	enum tls_io io;
 
 	start();
+	conn->wire.said = false;
 	conn->context->shaking = &conn->signature;
 	io = outcome(conn, SSL_do_handshake(conn->ssl), "TLS handshake", why);
 	conn->context->shaking = NULL;
 	if (io == TLS_IO_SIGN)
 		return io;
-	if (io == TLS_IO_DONE)
+	if (io == TLS_IO_DONE) {
 		(void)SSL_clear_mode(conn->ssl, SSL_MODE_ASYNC);
+		(void)SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+		(void)SSL_free_buffers(conn->ssl);
+	}
 	conn->more = true; /* the last flight may have brought data along */
 	if (io != TLS_IO_END)
 		return io;
@@ -289,7 +296,10 @@ tls_read(struct tls_conn *conn, char *to, size_t n, size_t *got, struct fail *wh
 		result = SSL_read_ex(conn->ssl, to + total, n - total, &one);
 		if (result == 1) {
 			total += one;
-			continue;
+			if (SSL_has_pending(conn->ssl))
+				continue;
+			io = TLS_IO_READ; /* if there is more, the system will say so */
+			break;
 		}
 		io = outcome(conn, result, "TLS read", why);
 		break;
@@ -308,6 +318,12 @@ tls_write(struct tls_conn *conn, struct span from, size_t *taken, struct fail *w
 	start();
 	result = SSL_write_ex(conn->ssl, from.p, from.n, taken);
 	return result == 1 ? TLS_IO_DONE : outcome(conn, result, "TLS write", why);
+}
+
+void
+tls_hold(struct tls_conn *conn)
+{
+	conn->wire.hold = true;
 }
 
 enum tls_io

@@ -32,13 +32,22 @@ tls_failed(struct fail *why, enum fail_class class, const char *doing)
 	return false;
 }
 
-/* A socket BIO that does not raise SIGPIPE. */
+/* A socket BIO that does not raise SIGPIPE, and lets what nobody waits for leave with what follows. */
+
+/* RFC 8446 4.6.1: the ticket; a client that has sent its Finished has no need of it to go on. */
+static bool
+held(const struct tls_wire *wire)
+{
+	return wire->hold || (SSL_get_state(wire->ssl) == TLS_ST_SW_SESSION_TICKET && SSL_version(wire->ssl) == TLS1_3_VERSION);
+}
 
 static int
 bio_write(BIO *bio, const char *from, int n)
 {
-	ssize_t sent = send((int)(intptr_t)BIO_get_data(bio), from, (size_t)n, MSG_NOSIGNAL);
+	struct tls_wire *wire = BIO_get_data(bio);
+	ssize_t sent = send(wire->fd, from, (size_t)n, MSG_NOSIGNAL | (held(wire) ? MSG_MORE : 0));
 
+	wire->said = true;
 	BIO_clear_retry_flags(bio);
 	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_write(bio);
@@ -48,9 +57,14 @@ bio_write(BIO *bio, const char *from, int n)
 static int
 bio_read(BIO *bio, char *to, int n)
 {
-	ssize_t got = read((int)(intptr_t)BIO_get_data(bio), to, (size_t)n);
+	const struct tls_wire *wire = BIO_get_data(bio);
+	ssize_t got = -1;
 
 	BIO_clear_retry_flags(bio);
+	if (wire->said && SSL_in_init(wire->ssl) && SSL_is_server(wire->ssl))
+		errno = EAGAIN;
+	else
+		got = read(wire->fd, to, (size_t)n);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_read(bio);
 	if (got == 0)

@@ -110,6 +110,13 @@ void tls_peer_certificate(SSL *ssl, struct tls_certificate *out);
 /* Whether more than one leaf could be the one that is served. */
 bool tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl);
 
+/* What our BIO works on. */
+struct tls_wire {
+	int fd;
+	SSL *ssl;
+	bool hold; /* tls_hold() */
+	bool said; /* something in this call of a server's handshake: what the client says to it cannot be there yet */
+};
 BIO_METHOD *tls_bio_method(void);
 
 /* An EVP_PKEY that signs through the context's signer, for the public key of a certificate.

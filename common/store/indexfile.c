@@ -110,7 +110,7 @@ keep(struct indexfile *f, journal_pos pos, size_t bytes)
 		f->segments = more;
 		f->segments_size = size;
 	}
-	f->segments[f->nsegments++] = (struct indexfile_segment){ pos, 1 }; /* NOLINT(clang-analyzer-core.NullDereference): room for more than none is there */
+	f->segments[f->nsegments++] = (struct indexfile_segment){ pos, 1 };
 	return true;
 }
 

@@ -106,8 +106,8 @@ store_free(struct store **at)
 
 	if (!store)
 		return;
-	for (struct list *it; (it = store->mailboxes.next) != &store->mailboxes;) {
-		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+	while (!list_empty(&store->mailboxes)) {
+		struct mailbox *mb = OWNER_OF(store->mailboxes.next, struct mailbox, node);
 
 		while (busy(mb) && list_empty(&mb->views) && loop_turn(store->loop, 100))
 			;

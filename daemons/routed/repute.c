@@ -178,7 +178,7 @@ remember(struct repute *r, const char *address, const uint8_t bytes[16], bool v4
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return NULL;
-	(void)strcpy(k->address, address); /* both hold NETADDR_TEXT */
+	memcpy(k->address, address, strlen(address) + 1); /* both hold NETADDR_TEXT */
 	k->repute = r;
 	list_init(&k->waiting);
 	buf_init(&k->hits, REPUTE_HITS_MAX);

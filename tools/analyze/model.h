@@ -22,19 +22,16 @@ model_buf_span(const struct buf *b)
 }
 #define buf_span(b) model_buf_span(b)
 
-/* The first node's `prev` is the list itself. */
-static inline struct list *
-model_list_shift(struct list *l)
-{
-	struct list *node = l->next;
-
-	if (node == l)
-		return NULL;
-	l->next = node->next;
-	l->next->prev = l;
-	node->next = node->prev = NULL;
-	return node;
-}
+/* A node that was removed, by whatever way, is in its list no more. */
+bool model_list_empty(struct list *l); /* not const: after it nothing is known of the list */
+struct list *model_list_first(struct list *l);
+#define list_empty(l) model_list_empty((struct list *)(l))
+struct list *model_list_shift(struct list *l);
 #define list_shift(l) model_list_shift(l)
+void model_list_remove(struct list *node);
+#define list_remove(node) model_list_remove(node)
+#undef LIST_EACH
+#define LIST_EACH(l, it) \
+	for (struct list *it = model_list_first((struct list *)(l)), *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)
 
 #endif

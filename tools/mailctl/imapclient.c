@@ -148,7 +148,7 @@ enum imapclient_kind
 imapclient_read(struct imapclient *c, struct fail *why)
 {
 	char tag[16];
-	struct span text, word;
+	struct span text;
 
 	if (!read_response(c, why))
 		return IMAPCLIENT_FAILED;
@@ -158,7 +158,7 @@ imapclient_read(struct imapclient *c, struct fail *why)
 		(void)fail_set(why, FAIL_PEER, 0, "the server says: %.*s", SPAN_ARG(span_sub(text, 2, 150)));
 	else if (span_starts(text, SPAN("* ")))
 		return IMAPCLIENT_UNTAGGED;
-	else if (!span_eq(word = span_word(&text), span_str(tag)))
+	else if (!span_eq(span_word(&text), span_str(tag)))
 		(void)fail_set(why, FAIL_PEER, 0, "the server does not speak IMAP");
 	else if (span_caseeq(span_word(&text), SPAN("OK")))
 		return IMAPCLIENT_DONE;

@@ -53,8 +53,8 @@ home_free(struct homes *h, struct home *at)
 void
 homes_close(struct homes *h)
 {
-	for (struct list *it; (it = h->idle.next) != &h->idle;)
-		home_free(h, OWNER_OF(it, struct home, idle));
+	while (!list_empty(&h->idle))
+		home_free(h, OWNER_OF(h->idle.next, struct home, idle));
 	map_free(&h->by_path);
 	if (h->base >= 0)
 		(void)close(h->base);

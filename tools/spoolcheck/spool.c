@@ -64,7 +64,7 @@ take_envelope(struct spool *s, const struct scan_record *r)
 		*i = (struct spool_item){ .file = r->number, .body_at = r->body_at, .body_n = r->r.body_size, .sound = r->sound };
 	if (head) {
 		memcpy(head, r->r.head.p, r->r.head.n);
-		i->head = span_of(head, r->r.head.n); /* NOLINT(clang-analyzer-unix.Malloc): the table has it by its node */
+		i->head = span_of(head, r->r.head.n);
 		i->m = message_new(&e);
 	}
 	if (i && i->m) {
@@ -75,7 +75,7 @@ take_envelope(struct spool *s, const struct scan_record *r)
 			return;
 	}
 	/* A list that is broken is no envelope; anything else is a lack of memory. */
-	s->no_memory |= !i || !head;
+	s->no_memory |= !i || !head; /* NOLINT(clang-analyzer-unix.Malloc): item_free() frees the head, too */
 	if (i)
 		item_free(s, i);
 }

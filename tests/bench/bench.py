@@ -10,7 +10,9 @@ servers), a fresh queue for each run, and a warm-up that is not counted.  A figu
 runs.  Printed: messages (or MB) a second, CPU seconds of all the server's processes for
 1,000 messages, system calls and syncs a message, memory of an open session, the ratios, and
 whether the goal is met.  Needs root; all traffic stays on loopback.  ROOT as for the suite tests;
-TOOLS is where bench_load and bench_sink were built.  The goals count on a quiet machine.
+TOOLS is where bench_load and bench_sink were built.  The goals count on a quiet machine; on one that is
+not, `chrt -r 1` before the command keeps others away for as long as it runs.  tests/bench/sessions.py has the rows
+of TLS and of idle sessions.
 """
 import argparse
 import ctypes

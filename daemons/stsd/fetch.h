@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * fetch: one policy by HTTPS (RFC 8461 3.3), on a thread, with libcurl: only
- * that path of mta-sts.DOMAIN, no redirect, no other protocol, no proxy, bounded in size and
- * time; the certificate must be trusted and for that name.
+ * fetch: one policy by HTTPS (RFC 8461 3.3), on a thread, as web.h says:
+ * only that path of mta-sts.DOMAIN.
  */
 #ifndef STSD_FETCH_H
 #define STSD_FETCH_H
@@ -26,7 +25,6 @@ struct fetch {
 	void (*on_done)(struct fetch *f); /* from the loop */
 };
 
-bool fetch_setup(void); /* once, before the sandbox and any thread */
 void fetch_start(struct fetch *f, struct worker_pool *pool);
 void fetch_free(struct fetch *f); /* what it holds, once done */
 

@@ -11,6 +11,7 @@
 #include "daemons/stsd/sts.h"
 #include "net/netaddr.h"
 #include "service/lookup.h"
+#include "service/web.h"
 
 enum {
 	THREADS = 4,
@@ -317,7 +318,7 @@ on_boot(struct service *service, struct fail *why)
 {
 	struct stsd *s = calloc(1, sizeof(*s));
 
-	if (!s || !fetch_setup()) {
+	if (!s || !web_setup()) {
 		free(s);
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * ask: one question to the issuer (RFC 7662 2.1): a POST on a thread, with libcurl: that
- * URL alone, no redirect, no proxy, bounded in size and time; by HTTPS, the certificate trusted
- * and for that name, or by HTTP on this host.
+ * ask: one question to the issuer (RFC 7662 2.1): a POST on a thread, as web.h says,
+ * by HTTPS, or by HTTP on this host.
  */
 #ifndef TOKEND_ASK_H
 #define TOKEND_ASK_H
@@ -37,7 +36,6 @@ struct ask {
 	void (*on_done)(struct ask *a); /* from the loop */
 };
 
-bool ask_setup(void); /* once, before the sandbox and any thread */
 void ask_start(struct ask *a, struct worker_pool *pool);
 void ask_free(struct ask *a); /* what it holds */
 

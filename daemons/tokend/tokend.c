@@ -11,6 +11,7 @@
 #include "daemons/tokend/ask.h"
 #include "daemons/tokend/reply.h"
 #include "service/lookup.h"
+#include "service/web.h"
 
 enum {
 	THREADS = 8,
@@ -228,7 +229,7 @@ on_boot(struct service *s, struct fail *why)
 	struct tokend *t = calloc(1, sizeof(*t));
 	const struct conf *conf = s->conf;
 
-	if (!t || !ask_setup()) {
+	if (!t || !web_setup()) {
 		free(t);
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	}

@@ -99,7 +99,7 @@ after_a_crash_all_are_suspects_and_go_alone(void **state)
 	wait_for_jobs(3);
 	assert_int_equal(crash(), 3);
 	for (int i = 0; i < 3; i++)
-		assert_true(queue_is_suspect(the(ids[i])));
+		assert_true(the(ids[i])->suspect);
 	takes_ms = 20;
 	most = 0;
 	sim_run(&sim, sim.now + 2 * HOUR);
@@ -125,10 +125,10 @@ who_was_alone_is_held_and_the_others_are_cleared(void **state)
 	m = the(ids[0])->flags & MESSAGE_HELD ? the(ids[0]) : the(ids[1]);
 	other = m == the(ids[0]) ? the(ids[1]) : the(ids[0]);
 	assert_true(m->flags & MESSAGE_HELD);
-	assert_false(queue_is_suspect(m));
+	assert_false(m->suspect);
 	assert_true(span_starts(word_span(m->reason), SPAN(QUEUE_QUARANTINE "remoted crashed twice")));
 	assert_false(other->flags & MESSAGE_HELD);
-	assert_false(queue_is_suspect(the(fresh))); /* one that was alone has done it */
+	assert_false(the(fresh)->suspect); /* one that was alone has done it */
 	takes_ms = 20;
 	sim_run(&sim, sim.now + 2 * HOUR);
 	assert_int_equal(queue_stats(sim.queue).messages, 1);
@@ -145,7 +145,7 @@ an_agent_that_only_goes_away_makes_no_suspects(void **state)
 	(void)state;
 	wait_for_jobs(1);
 	queue_agent_lost(sim.queue, agent);
-	assert_false(queue_is_suspect(the(id)));
+	assert_false(the(id)->suspect);
 }
 
 static void
@@ -159,8 +159,8 @@ a_restart_forgets_neither_suspects_nor_the_held(void **state)
 	wait_for_jobs(2);
 	assert_int_equal(crash(), 2);
 	sim_restart(&sim);
-	assert_true(queue_is_suspect(the(ids[0])));
-	assert_true(queue_is_suspect(the(ids[1])));
+	assert_true(the(ids[0])->suspect);
+	assert_true(the(ids[1])->suspect);
 	wait_for_jobs(1);
 	assert_int_equal(crash(), 1); /* for the second time, and alone */
 	sim_restart(&sim);
@@ -190,9 +190,9 @@ a_job_that_its_agent_blames_is_suspect_when_it_ends(void **state)
 	job = queue_job_id(OWNER_OF(sim.queue->job_list.next, struct queue_job, node));
 	queue_job_crashed(sim.queue, job + 1, "deliverd"); /* there is none */
 	queue_job_crashed(sim.queue, job, "deliverd");
-	assert_false(queue_is_suspect(the(id)));
+	assert_false(the(id)->suspect);
 	queue_job_lost(sim.queue, job);
-	assert_true(queue_is_suspect(the(id)));
+	assert_true(the(id)->suspect);
 }
 
 int

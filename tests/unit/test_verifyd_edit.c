@@ -173,7 +173,9 @@ addresses_of_filters(void **state)
 	assert_true(way_parse(SPAN("inet:localhost:8891"), &w, &why));
 	assert_true(way_parse(SPAN("unix:/run/x.sock"), &w, &why));
 	assert_true(way_parse(SPAN("local:/run/x.sock"), &w, &why));
-	assert_false(way_parse(SPAN("inet:host.example:8891"), &w, &why));
+	assert_true(way_parse(SPAN("inet:host.example:8891"), &w, &why));
+	assert_string_equal(w.host, "host.example");
+	assert_false(way_parse(SPAN("inet:host..example:8891"), &w, &why));
 	assert_false(way_parse(SPAN("inet:127.0.0.1"), &w, &why));
 	assert_false(way_parse(SPAN("unix:relative"), &w, &why));
 	assert_false(way_parse(SPAN("8891@127.0.0.1"), &w, &why));

@@ -17,6 +17,8 @@ enum {
 	COMMAND_JUNK = 2,  /* does not advance: counted */
 	COMMAND_SMTP = 4,  /* not in LMTP */
 	COMMAND_LMTP = 8,  /* only there */
+	COMMAND_LAST = 16, /* in a group nothing follows it (RFC 2920 3.1) */
+	COMMAND_GROUP = 32, /* may be in one, but only for who has said EHLO */
 };
 
 typedef void command_handler(struct session *s, struct span args);

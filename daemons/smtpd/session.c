@@ -134,6 +134,15 @@ refusal(const struct session *s, const struct command *c)
 	return 0;
 }
 
+/* RFC 2920 3.1. DATA looks for itself, even where this is allowed. */
+static bool
+spoke_too_soon(const struct session *s, const struct command *c)
+{
+	if (!s->more || !s->policy->conf->smtpd_forbid_unauth_pipelining || s->policy->local)
+		return false;
+	return c->flags & COMMAND_LAST || (c->flags & COMMAND_GROUP && !s->extended);
+}
+
 static void
 do_command(struct session *s, struct span line)
 {
@@ -142,6 +151,12 @@ do_command(struct session *s, struct span line)
 	unsigned status = refusal(s, c);
 
 	args = span_trim(args);
+	if (c && spoke_too_soon(s, c)) {
+		s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("improper pipelining"));
+		reply_status_code(s, STATUS_PROTOCOL, 554, SPAN("Improper pipelining: wait for the reply"));
+		reply_close(s);
+		return;
+	}
 	if (status) {
 		reply_status(s, status, SPAN_NONE);
 		return;

@@ -325,7 +325,7 @@ half_closed(struct world *w)
 	int fd = dial(w);
 
 	assert_true(say(fd, "", "220"));
-	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
 	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
 	assert_int_equal(write(fd, "Subject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n", 30), 30);
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
@@ -350,7 +350,7 @@ queued_dies(struct world *w)
 
 	w->hush = true;
 	assert_true(say(fd, "", "220"));
-	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
 	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", "354"));
 	assert_true(say(fd, "Subject: x\r\n\r\ntext\r\n.\r\n", "451"));
 	assert_true(say(fd, "QUIT\r\n", "221"));
@@ -465,7 +465,7 @@ slow_peers(struct world *w)
 		int fd = dial(w);
 
 		assert_true(say(fd, "", "220"));
-		assert_true(say(fd, "HELO x.test\r\n", "250"));
+		assert_true(say(fd, "EHLO x.test\r\n", "250"));
 		assert_true(say(fd, "MAIL FROM:<a@x.test>\r\n", "250"));
 		assert_true(say(fd, "RCPT TO:<b@b.test>\r\n", "250"));
 		assert_true(!*before[i] || say(fd, before[i], codes[i]));
@@ -543,7 +543,7 @@ reloaded(struct world *w)
 	w->senders = 1; /* now the other thread reloads */
 	while (w->senders)
 		(void)usleep(1000);
-	assert_true(say(fd, "HELO x.test\r\n", "250"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
 	(void)close(fd);
 	fd = dial(w);
 	assert_true(say(fd, "", "220"));

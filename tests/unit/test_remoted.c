@@ -384,6 +384,7 @@ stop(void)
 	pool_free(&r->pool);
 	map_free(&r->agent.by_id);
 	policy_unref(&r->policy);
+	signer_free(&r->signer);
 	free(r);
 	loop_free(&loop);
 	arena_free(&conf_arena);

@@ -18,6 +18,7 @@ smtpd_timeout = %ds
 smtpd_transaction_time_limit = %ds
 smtpd_min_data_rate = 1000
 smtpd_junk_command_limit = 1000000
+smtpd_forbid_unauth_pipelining = no
 smtpd_session_limit = %d
 """ % (TIMEOUT, TIMEOUT + 3, LIMIT), users=("bob",))
 END = 60 * SLOW

@@ -27,9 +27,9 @@ batch_free(struct batch *b)
 }
 
 bool
-batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket *t)
+batch_put(struct batch *b, const struct journal_record *r, size_t head, struct journal_ticket *t)
 {
-	if (!segment_put(&b->data, b->slot->head.mark, (uint32_t)(b->number - b->slot->head.stamp), r)) {
+	if (!segment_put(&b->data, b->slot->head.mark, (uint32_t)(b->number - b->slot->head.stamp), r, head)) {
 		b->data.failed = false; /* it is as it was; the next record may find memory */
 		return false;
 	}

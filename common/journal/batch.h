@@ -28,7 +28,8 @@ struct batch {
 
 struct batch *batch_new(struct slots *slots, struct slot *slot, uint64_t number, size_t max);
 void batch_free(struct batch *b);
-bool batch_put(struct batch *b, const struct journal_record *r, struct journal_ticket *t);
+/* head: segment_head_size(r). */
+bool batch_put(struct batch *b, const struct journal_record *r, size_t head, struct journal_ticket *t);
 /* Nothing more is put in; before batch_write(). */
 void batch_pad(struct batch *b);
 /* What stands at offset `at` of the segment and behind it, while it is here: not on disk yet. */

@@ -254,7 +254,7 @@ journal_append(struct journal *j, const struct journal_record *r, unsigned flags
 	b = open_batch(j, why);
 	if (!b)
 		return false;
-	if (!batch_put(b, r, t))
+	if (!batch_put(b, r, head, t))
 		return fail_set(why, FAIL_TEMP, 0, "no memory for the journal");
 	if (pos)
 		*pos = segment_pos(j->active->head.seq, j->active->end);

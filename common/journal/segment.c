@@ -103,10 +103,10 @@ segment_head_size(const struct journal_record *r)
 }
 
 bool
-segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r)
+segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r, size_t head)
 {
-	size_t head = segment_head_size(r), at = buf_len(out), used = SEGMENT_RECORD + head + r->body.n;
-	char *p = head == SIZE_MAX ? NULL : buf_room(out, segment_record_size(head, r->body.n));
+	size_t at = buf_len(out), used = SEGMENT_RECORD + head + r->body.n;
+	char *p = buf_room(out, segment_record_size(head, r->body.n));
 
 	if (!p)
 		return false;

@@ -52,8 +52,8 @@ static inline size_t segment_record_size(size_t head, size_t body) { return (SEG
 
 /* The bytes of a record's head; SIZE_MAX: the struct breaks its bounds. */
 size_t segment_head_size(const struct journal_record *r);
-/* Appends one framed record; false when out is full. */
-bool segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r);
+/* Appends one framed record; head: segment_head_size(r). False when out is full. */
+bool segment_put(struct buf *out, uint32_t mark, uint32_t batch, const struct journal_record *r, size_t head);
 /* The head of a record so framed. */
 static inline struct span segment_head(struct span whole, size_t n) { return span_sub(whole, SEGMENT_RECORD, n); }
 /* The record at the start of s. False: none, or broken. *size: what it takes. */

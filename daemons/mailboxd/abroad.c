@@ -274,19 +274,6 @@ going_begin(struct cmd *c, unsigned road, struct span owner)
 	return true;
 }
 
-/* The command has its reply; what the client still sends of it is thrown away. */
-enum cmd_result
-going_give_up(struct cmd *c, uint64_t left)
-{
-	struct imap *s = c->s;
-
-	if (left > BOUND_SKIP)
-		imap_bye(s, "Literal too large.");
-	s->skip = left;
-	s->refusing = true;
-	return CMD_DONE;
-}
-
 /* ---- whose command is it ---- */
 
 struct named {
@@ -332,7 +319,7 @@ refuse(struct cmd *c, const char *text, bool *goes)
 {
 	(void)cmd_no(c, "%s", text);
 	if (c->detached && !c->literal.sync)
-		(void)going_give_up(c, c->literal.size);
+		(void)cmd_give_up(c, c->literal.size);
 	*goes = false;
 	return true;
 }

@@ -15,11 +15,11 @@ stream_ended(struct cmd *c, bool ok)
 	(void)ok;
 	if (g->left) {
 		visit_free(&c->s->abroad->road[WORK]);
-		return going_give_up(c, g->left);
+		return cmd_give_up(c, g->left);
 	}
 	if (g->announced)
-		return c->literal.sync ? CMD_DONE : going_give_up(c, c->literal.size);
-	return c->input ? going_give_up(c, 0) : CMD_DONE;
+		return c->literal.sync ? CMD_DONE : cmd_give_up(c, c->literal.size);
+	return c->input ? cmd_give_up(c, 0) : CMD_DONE;
 }
 
 /* To the next literal, or the command's end. */

@@ -34,19 +34,6 @@ struct appending {
 	bool done;
 };
 
-/* The command ends here; what the client has already announced is thrown away. */
-static enum cmd_result
-give_up(struct cmd *c, uint64_t left)
-{
-	struct imap *s = c->s;
-
-	if (left > BOUND_SKIP)
-		imap_bye(s, "Literal too large.");
-	s->skip = left;
-	s->refusing = true;
-	return CMD_DONE;
-}
-
 /* Where a literal may be offered that is not yet sent for if it is synchronizing. */
 static enum cmd_result
 turn_down(struct cmd *c)
@@ -54,8 +41,8 @@ turn_down(struct cmd *c)
 	struct appending *x = c->state;
 
 	if (x && x->resume)
-		return give_up(c, 0);
-	return !(x ? x->offered : c->detached) || c->literal.sync ? CMD_DONE : give_up(c, c->literal.size);
+		return cmd_give_up(c, 0);
+	return !(x ? x->offered : c->detached) || c->literal.sync ? CMD_DONE : cmd_give_up(c, c->literal.size);
 }
 
 static enum cmd_result
@@ -413,11 +400,11 @@ data_step(struct cmd *c)
 			(void)cmd_no(c, "[UNKNOWN-CTE] A message with NUL cannot be kept.");
 		else
 			(void)cmd_bad(c, "NUL in a message.");
-		return give_up(c, x->left);
+		return cmd_give_up(c, x->left);
 	}
 	if (!append_write(x->all[x->n - 1], data, &why)) {
 		(void)cmd_failed(c, &why);
-		return give_up(c, x->left);
+		return cmd_give_up(c, x->left);
 	}
 	buf_eat(in, data.n);
 	x->left -= data.n;

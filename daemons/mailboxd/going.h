@@ -77,7 +77,6 @@ enum cmd_result going_reach(struct cmd *c);                  /* step: opens the 
 enum cmd_result going_step(struct cmd *c);                   /* step: relays until the end, then g->ended */
 enum cmd_result going_wait(struct cmd *c, bool listening);
 enum cmd_result going_lost(struct cmd *c);                   /* the road is gone */
-enum cmd_result going_give_up(struct cmd *c, uint64_t left); /* what the client still sends of it is thrown away */
 bool going_append(struct cmd *c, struct span owner);
 /* COPY, MOVE from the own mailbox that is selected; COPY of set from the one that is not. False: the reply is set. */
 bool going_copy_out(struct cmd *c, struct span owner);

@@ -206,6 +206,19 @@ start(struct imap *s)
 		finish(s);
 }
 
+/* The command has its reply; what the client still sends of it is thrown away. */
+enum cmd_result
+cmd_give_up(struct cmd *c, uint64_t left)
+{
+	struct imap *s = c->s;
+
+	if (left > BOUND_SKIP)
+		imap_bye(s, "Literal too large.");
+	s->skip = left;
+	s->refusing = true;
+	return CMD_DONE;
+}
+
 void
 cmd_take_input(struct cmd *c)
 {

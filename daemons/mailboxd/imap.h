@@ -147,6 +147,8 @@ void cmd_wake(struct cmd *c);
 void cmd_progress(struct cmd *c, uint64_t done, uint64_t goal);
 /* From now on step reads the input itself; the arguments must have been taken. */
 void cmd_take_input(struct cmd *c);
+/* The command has its reply; `left` octets that the client still sends of it are thrown away. */
+enum cmd_result cmd_give_up(struct cmd *c, uint64_t left);
 
 /* Untagged responses for what others changed; expunges: they may be told. */
 void imap_sync(struct imap *s, bool expunges);

@@ -98,6 +98,18 @@ port_ask_rcpt(void *owner, struct ipc_rcpt_ask *m)
 	return true;
 }
 
+/* What the rule says, or a refusal; false: authd is away. */
+static bool
+auth_answers(struct script *x, const struct rule *r, uint64_t *id)
+{
+	if (x->away[AUTHD])
+		return false;
+	*id = ++x->next_id;
+	if (!r || r->status)
+		push(x, (struct due){ .from = AUTHD, .id = *id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
+	return true;
+}
+
 static bool
 port_ask_auth(void *owner, struct ipc_auth_ask *m)
 {
@@ -107,12 +119,7 @@ port_ask_auth(void *owner, struct ipc_auth_ask *m)
 
 	dialog_action(x->dialog, "login %.*s %.*s authzid=%.*s tls=%s", SPAN_ARG(m->mechanism), SPAN_ARG(m->user),
 	    SPAN_ARG(m->authzid), m->tls ? "yes" : "no");
-	if (x->away[AUTHD])
-		return false;
-	m->id = ++x->next_id;
-	if (!r || r->status)
-		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
-	return true;
+	return auth_answers(x, r, &m->id);
 }
 
 static bool
@@ -123,12 +130,7 @@ port_ask_certificate(void *owner, struct ipc_auth_certificate *m)
 	const struct rule *r = match(x->auth, x->nauth, key);
 
 	dialog_action(x->dialog, "certificate %.*s trusted=%s authzid=%.*s", SPAN_ARG(m->subject), m->trusted ? "yes" : "no", SPAN_ARG(m->authzid));
-	if (x->away[AUTHD])
-		return false;
-	m->id = ++x->next_id;
-	if (!r || r->status)
-		push(x, (struct due){ .from = AUTHD, .id = m->id, .status = r ? r->status : STATUS_AUTH_FAILED, .text = r ? r->text : SPAN_NONE });
-	return true;
+	return auth_answers(x, r, &m->id);
 }
 
 static bool

@@ -8,6 +8,7 @@
 
 #include "daemons/routed/access.h"
 #include "mail/status.h"
+#include "option.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,20 +24,6 @@ check(const struct access_verdict *v)
 	for (size_t i = 0; i < v->prepend.n; i++)
 		if (v->prepend.p[i] == '\0' || (v->prepend.p[i] == '\n' && (i == 0 || v->prepend.p[i - 1] != '\r')))
 			abort();
-}
-
-static void
-option(struct buf *conf, const char *name, struct span text)
-{
-	buf_printf(conf, "%s = \"inline:{", name);
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\')
-			buf_putc(conf, '\\');
-		if (text.p[i] == '$')
-			buf_putc(conf, '$');
-		buf_putc(conf, text.p[i]);
-	}
-	buf_puts(conf, "}\"\n");
 }
 
 int

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "daemons/routed/route.h"
+#include "option.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,20 +35,6 @@ run(struct rules *rules, enum route_mode mode, struct span address, struct span 
 	if (job && !route_targets(job))
 		abort();
 	route_free(&job);
-}
-
-static void
-option(struct buf *conf, const char *name, struct span text)
-{
-	buf_printf(conf, "%s = \"inline:{", name);
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\')
-			buf_putc(conf, '\\');
-		if (text.p[i] == '$')
-			buf_putc(conf, '$');
-		buf_putc(conf, text.p[i]);
-	}
-	buf_puts(conf, "}\"\n");
 }
 
 int

@@ -222,6 +222,14 @@ convert_utf8(struct span in, struct buf *out)
 	return at;
 }
 
+/* What iconv wrote: whole characters, but its UTF-8 knows surrogates and more than 0x10ffff. */
+static void
+put_checked(struct span in, struct buf *out)
+{
+	if (convert_utf8(in, out) < in.n)
+		utf8_put(out, replacement);
+}
+
 static size_t
 convert_iconv(struct charset *c, struct span in, struct buf *out)
 {
@@ -232,7 +240,7 @@ convert_iconv(struct charset *c, struct span in, struct buf *out)
 		char chunk[1024], *to = chunk;
 		size_t room = sizeof(chunk), r = iconv(c->iconv, &from, &left, &to, &room);
 
-		buf_put(out, span_of(chunk, (size_t)(to - chunk)));
+		put_checked(span_of(chunk, (size_t)(to - chunk)), out);
 		if (r != (size_t)-1 || errno == E2BIG)
 			continue;
 		if (errno == EINVAL)
@@ -302,7 +310,7 @@ charset_end(struct charset *c, struct buf *out)
 	c->held_n = 0;
 	if (c->kind == CHARSET_ICONV) {
 		(void)iconv(c->iconv, NULL, NULL, &to, &room);
-		buf_put(out, span_of(chunk, (size_t)(to - chunk)));
+		put_checked(span_of(chunk, (size_t)(to - chunk)), out);
 	}
 }
 

@@ -27,36 +27,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import peers  # noqa: E402
 import pillar  # noqa: E402
 import sessions  # noqa: E402
+import walls  # noqa: E402
 
 TOOLS = os.environ.get("TOOLS", ".")
-
-
-class Walls:
-    """What seccomp and Landlock cost: our server with them and without (no_walls.c), each run against the one beside it."""
-
-    MAY_COST = 3  # %
-
-    def __init__(self, row):
-        self.row = row
-
-    @staticmethod
-    def servers(servers):
-        return ["pillarpost", "no walls"]
-
-    def measure(self, name, args):
-        peers.NO_WALLS = os.path.abspath(TOOLS + "/no_walls.so")
-        return measure(self.row, peers.NoWalls if name == "no walls" else peers.Pillarpost, args, None)
-
-    def show(self, name, runs):
-        record = show_row(name, self.row, runs, self.servers(None))
-        pairs = list(zip(runs["pillarpost"], runs["no walls"]))
-        if pairs:
-            rate = (1 - statistics.median(a["rate"] / b["rate"] for a, b in pairs)) * 100
-            cpu = (statistics.median(a["cpu"] / b["cpu"] for a, b in pairs) - 1) * 100
-            met = rate <= self.MAY_COST
-            record.update(walls_cost_percent={"rate": rate, "cpu": cpu}, goals={"walls": {"goal": self.MAY_COST, "got": rate, "met": met}})
-            print("  the walls cost %.1f %% of the messages a second and %.1f %% CPU; goal %s, at most %d %% of the messages" % (rate, cpu, "met" if met else "MISSED", self.MAY_COST), flush=True)
-        return record
 
 
 # name: kind, sessions, size, share of --messages, TLS, slow disk, goal against Postfix, goal for CPU, what it is
@@ -69,7 +42,7 @@ ROWS = {
     "relay-1M": ("relay", 50, 1 << 20, 0.08, False, None, 3, None, "relay end to end, 1 MiB, 50 sessions (MB/s)"),
     "relay-tls": ("relay", 50, 4096, 0.5, True, None, 4, None, "relay end to end, 4 KiB, 50 sessions, TLS on both sides, 10 messages a connection"),
     "relay-tls-new": ("relay", 50, 4096, 0.5, True, None, None, None, "the same, a message a connection: each pays a handshake, which costs the load client as much"),
-    "relay-sandbox": Walls(("relay", 50, 4096, 1, False, None, None, None, "relay end to end, 4 KiB, 50 sessions, with seccomp and Landlock and without")),
+    "relay-sandbox": walls.Walls(("relay", 50, 4096, 1, False, None, None, None, "relay end to end, 4 KiB, 50 sessions, with seccomp and Landlock and without"), TOOLS, globals()),
     "local": ("local", 50, 4096, 0.5, False, None, None, None, "delivery to one Maildir, 4 KiB, 50 sessions"),
     "memory": None,
     **sessions.rows(TOOLS),  # tls-ecdsa, tls-rsa, idle, idle-tls

@@ -23,7 +23,7 @@
 
 #include "base/list.h"
 
-enum { LINE = 1024, OUT = 4096, MARKS = 8 };
+enum { LINE = 1024, OUT = 4096, MARKS = 512 };
 
 struct session {
 	struct list node;

@@ -40,7 +40,7 @@ def free_base():
         taken = [claim]
         try:
             claim.bind("\0pillarpost-test-%d" % base)
-            for offset in (25, 110, 143, 465, 587, 993, 995, 53):
+            for offset in (25, 110, 143, 465, 587, 993, 995, 53, 99):
                 s = socket.socket()
                 taken.append(s)
                 s.bind(("127.0.0.1", base + offset))

@@ -47,8 +47,9 @@ loop_new(void)
 	struct event_config *config = event_config_new();
 
 	if (loop && config) {
-		/* Many watches change their mind within a turn: let epoll see the last word only. */
-		(void)event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_NOLOCK);
+		/* Not EPOLL_USE_CHANGELIST: epoll has to let go of a descriptor before it is closed, for the socket
+		 * may live on in another process and would wake us for ever. */
+		(void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 		loop->base = event_base_new_with_config(config);
 		list_init(&loop->turns);
 		read_clocks(loop);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/loop.h"
+
+static unsigned calls;
+
+static void
+on_ready(struct watch *w, unsigned ready)
+{
+	(void)w, (void)ready;
+	calls++;
+}
+
+static void
+on_fire(struct timer *t)
+{
+	(void)t;
+}
+
+static long
+cpu_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* As a connection that was handed on and that its giver has not closed yet: epoll knows sockets, not descriptors. */
+static void
+test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody(void **state)
+{
+	struct loop *loop = loop_new();
+	struct watch w;
+	struct timer t;
+	int fds[2], copy;
+	long before;
+
+	(void)state;
+	assert_non_null(loop);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	copy = dup(fds[0]);
+	assert_true(copy >= 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	watch_init(&w, loop, fds[0], on_ready);
+	assert_true(watch_want(&w, WATCH_READ));
+	calls = 0;
+	assert_true(loop_turn(loop, 1000));
+	assert_int_equal(calls, 1);
+	watch_stop(&w);
+	(void)close(fds[0]);
+	timer_init(&t, loop, on_fire);
+	assert_true(timer_set(&t, 300));
+	before = cpu_ms();
+	assert_true(loop_turn(loop, -1)); /* until the timer */
+	assert_false(timer_running(&t));
+	assert_true(cpu_ms() - before < 150);
+	assert_int_equal(calls, 1);
+	(void)close(fds[1]);
+	(void)close(copy);
+	loop_free(&loop);
+}
+
+static void
+test_a_watch_may_change_its_mind_within_a_turn(void **state)
+{
+	struct loop *loop = loop_new();
+	struct watch w;
+	int fds[2];
+
+	(void)state;
+	assert_non_null(loop);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	watch_init(&w, loop, fds[0], on_ready);
+	assert_true(watch_want(&w, WATCH_READ) && watch_want(&w, WATCH_READ | WATCH_WRITE) && watch_want(&w, 0) && watch_want(&w, WATCH_READ));
+	calls = 0;
+	assert_true(loop_turn(loop, 20));
+	assert_int_equal(calls, 0); /* it can be written to, which nobody wants to know */
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_true(loop_turn(loop, 1000));
+	assert_int_equal(calls, 1);
+	watch_stop(&w);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	loop_free(&loop);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody),
+		cmocka_unit_test(test_a_watch_may_change_its_mind_within_a_turn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

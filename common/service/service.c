@@ -13,6 +13,7 @@
 #include "service/probe.h"
 #include "sys/child.h"
 #include "sys/limits.h"
+#include "sys/slice.h"
 #include "sys/syscalls.h"
 
 /* A control socket: the skeleton accepts, the daemon serves the channel. */
@@ -440,6 +441,7 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
 	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
 	(void)signal(SIGPIPE, SIG_IGN);
+	slice_short();
 	list_init(&k.controls);
 	k.service.loop = loop_new();
 	if (!k.service.loop)

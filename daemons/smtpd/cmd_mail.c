@@ -235,7 +235,7 @@ cmd_data(struct session *s, struct span args)
 		if (t->filtered)
 			filter_data(s); /* goes ahead then */
 		else
-			data_go_ahead(s);
+			list_go_ahead(s);
 	}
 }
 

@@ -17,7 +17,6 @@
 
 enum {
 	FRAME_FIRST = 6144,  /* most messages fit: one allocation */
-	LIST_LONG = 250,     /* recipients that are told to queued at once; of more, as many in each turn */
 };
 
 static bool
@@ -100,8 +99,7 @@ data_begin(struct session *s, bool by_length)
 	struct transaction *t = s->mail;
 	const struct conf *conf = s->policy->conf;
 
-	t->id = s->ports->new_queue_id(s->owner);
-	t->unhanded = t->first;
+	list_begin_content(s);
 	content_init(&t->content, &(struct content_limits){
 	    .size = s->policy->listener->message_size_limit,
 	    .line = (unsigned)conf->line_length_limit,
@@ -116,6 +114,8 @@ data_begin(struct session *s, bool by_length)
 	put_trace_headers(s);
 	buf_put(&t->frame, buf_span(&t->prepend));
 	note_rules(s);
+	if (by_length && t->opened && !list_hand_over(s, SIZE_MAX)) /* what is left of it */
+		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
 }
 
 void
@@ -149,13 +149,12 @@ by_time(const struct session *s)
 	return (t->release_ms > now ? t->release_ms : now) + t->by_s * 1000;
 }
 
-/* early: before the content, which may turn out to need more than is said here; the end tells. */
-static bool
-open_intake(struct session *s, bool early)
+bool
+data_open_intake(struct session *s, bool early)
 {
 	struct transaction *t = s->mail;
 	struct ipc_intake_open open = {
-		.id = t->id,
+		.id = transaction_intake(t),
 		.sender = t->sender,
 		.client_name = s->name.n ? s->name : SPAN("unknown"),
 		.client_addr = s->address,
@@ -190,65 +189,15 @@ open_intake(struct session *s, bool early)
 }
 
 static bool
-hand_over(struct session *s, size_t most)
-{
-	struct transaction *t = s->mail;
-
-	for (; t->unhanded && most > 0; t->unhanded = t->unhanded->next, most--) {
-		const struct recipient *r = t->unhanded;
-		const struct ipc_intake_rcpt m = { .id = t->id, .address = r->address, .orcpt = r->orcpt, .notify = r->notify };
-
-		if (r->state == RECIPIENT_GOOD && !r->removed && !s->ports->intake_rcpt(s->owner, &m))
-			return false;
-	}
-	return true;
-}
-
-static bool
 send_envelope(struct session *s)
 {
 	struct transaction *t = s->mail;
 
-	if (!open_intake(s, false))
+	if (!data_open_intake(s, false))
 		return false;
 	if (t->redirect.n)
 		return s->ports->intake_rcpt(s->owner, &(struct ipc_intake_rcpt){ .id = t->id, .address = t->redirect });
-	return hand_over(s, SIZE_MAX);
-}
-
-/* An LMTP client hears of each recipient, but only behind the content: its list goes with that. */
-void
-data_go_ahead(struct session *s)
-{
-	const struct transaction *t = s->mail;
-
-	if (t->good <= LIST_LONG || s->policy->lmtp || t->discard || t->redirect.n || t->screened) {
-		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
-		return;
-	}
-	s->wait = WAIT_LIST;
-	if (!open_intake(s, true))
-		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
-}
-
-bool
-session_list_due(const struct session *s)
-{
-	return s->wait == WAIT_LIST && !s->ports->intake_blocked(s->owner);
-}
-
-void
-session_list_part(struct session *s)
-{
-	if (!session_list_due(s))
-		return;
-	if (!hand_over(s, LIST_LONG)) {
-		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
-		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
-	} else if (!s->mail->unhanded) {
-		s->wait = WAIT_CLIENT;
-		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
-	}
+	return list_hand_over(s, SIZE_MAX);
 }
 
 static void
@@ -517,7 +466,7 @@ session_on_refused(struct session *s, const struct ipc_intake_refused *m)
 	struct transaction *t = s->mail;
 	unsigned status = status_get(m->status)->class == FAIL_NONE ? STATUS_SYSTEM_LOCAL_TEMP : m->status;
 
-	if (!t || t->id != m->id || !t->opened || t->over)
+	if (!t || list_lost(s, m->id) || t->id != m->id || !t->opened || t->over)
 		return;
 	t->over = true; /* queued has forgotten it: no abort */
 	if (s->wait == WAIT_COMMIT || s->wait == WAIT_LIST || t->returning) {

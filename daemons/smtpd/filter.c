@@ -202,7 +202,7 @@ on_data_answer(struct session *s, const struct ipc_filter_answer *m)
 	}
 	t->screened = m->content;
 	if (s->state != SESSION_CHUNK)
-		data_go_ahead(s);
+		list_go_ahead(s);
 	else if (!s->chunk.left)
 		(void)chunk_input(s, SPAN_NONE);
 }

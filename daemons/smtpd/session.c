@@ -325,7 +325,7 @@ queued_lost(struct session *s)
 
 	if (!t || !t->opened || t->over)
 		return;
-	gone.id = t->id;
+	gone.id = transaction_intake(t);
 	session_on_refused(s, &gone);
 }
 

@@ -33,7 +33,7 @@ transaction_end(struct session *s)
 	if (t) {
 		filter_reset(s);
 		if (t->opened && !t->over)
-			s->ports->intake_abort(s->owner, t->id);
+			s->ports->intake_abort(s->owner, transaction_intake(t));
 		buf_free(&t->frame);
 		buf_free(&t->header);
 		buf_free(&t->prepend);

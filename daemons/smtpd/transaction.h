@@ -68,7 +68,10 @@ struct transaction {
 	/* content */
 	uint64_t id;               /* queue id, 0 before DATA */
 	bool opened;               /* queued knows of it */
-	struct recipient *unhanded; /* the first that queued has not been told of */
+	uint64_t early;            /* the queue id, where queued is told of a list while it comes in; else 0 */
+	bool early_hold;           /* and was told to hold it */
+	bool late;                 /* that came to nothing: it is told behind DATA */
+	const struct recipient *handed; /* the last one that queued has been told of; NULL: none */
 	bool over;                 /* nothing more goes to queued */
 	unsigned status;           /* why not, a row of status.def */
 	unsigned status_code;      /* its reply code, 0: the row's */
@@ -80,6 +83,9 @@ struct transaction {
 	uint64_t sent;
 	struct span message_id;
 };
+
+/* The id of the conversation with queued. */
+static inline uint64_t transaction_intake(const struct transaction *t) { return t->id ? t->id : t->early; }
 
 /* NULL: no memory, and the client has been told. */
 struct transaction *transaction_begin(struct session *s);
@@ -107,8 +113,8 @@ void mail_taken(struct session *s);
 
 /* data.c: DATA or the first BDAT has been accepted; the 354 and the state are the caller's. */
 void data_begin(struct session *s, bool by_length);
-/* The 354, for a long list once queued has it. */
-void data_go_ahead(struct session *s);
+/* queued hears of it; early: before the content, which may turn out to need more than is said here; the end tells. */
+bool data_open_intake(struct session *s, bool early);
 /* Does one thing with the front of *in. False: nothing more to do with it; after the message's end it waits for queued,
  * or the transaction is over. */
 bool data_step(struct session *s, struct span *in);
@@ -120,5 +126,16 @@ void data_put(struct session *s, struct span bytes);
 void data_finish(struct session *s);
 /* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
 void data_verdict(struct session *s, unsigned status, struct span text);
+
+/* list.c: the first recipient that queued has not been told of. */
+static inline const struct recipient *list_next(const struct transaction *t) { return t->handed ? t->handed->next : t->first; }
+/* Tells it of some that are known to be good or not. */
+bool list_hand_over(struct session *s, size_t most);
+/* Gives the message its id: from now on the envelope is what it is. */
+void list_begin_content(struct session *s);
+/* The 354, for a long list once queued has it. */
+void list_go_ahead(struct session *s);
+/* queued does not take what it was told before DATA; it is asked again then. False: it is not about that. */
+bool list_lost(struct session *s, uint64_t id);
 
 #endif

@@ -35,6 +35,9 @@ struct world {
 	struct netaddr at;
 	struct buf content;
 	unsigned messages;
+	unsigned opens, aborts;
+	atomic_uint told;                /* recipients of the present message */
+	bool held, refuses;              /* queued: was to hold it; says no to the next */
 	atomic_uint senders;
 	atomic_bool hush;                /* queued does not answer */
 	atomic_bool done;
@@ -49,7 +52,8 @@ on_rcpt_ask(struct channel *c, const struct ipc_rcpt_ask *m)
 {
 	bool unknown = span_starts(m->address, SPAN("nobody"));
 
-	return ipc_send_rcpt_answer(c, &(struct ipc_rcpt_answer){ .id = m->id, .status = unknown ? STATUS_BAD_MAILBOX : STATUS_RECIPIENT_OK });
+	return ipc_send_rcpt_answer(c, &(struct ipc_rcpt_answer){ .id = m->id, .status = unknown ? STATUS_BAD_MAILBOX : STATUS_RECIPIENT_OK,
+		.hold = span_starts(m->address, SPAN("hold")) });
 }
 
 static bool
@@ -57,15 +61,21 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 {
 	struct world *w = channel_owner(c);
 
-	(void)m;
 	buf_reset(&w->content);
-	return true;
+	atomic_store(&w->told, 0);
+	w->opens++;
+	w->held = m->hold;
+	if (!w->refuses)
+		return true;
+	w->refuses = false;
+	return ipc_send_intake_refused(c, &(struct ipc_intake_refused){ .id = m->id, .status = STATUS_CONGESTION });
 }
 
 static bool
 on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
 {
-	(void)c, (void)m;
+	(void)m;
+	atomic_fetch_add(&((struct world *)channel_owner(c))->told, 1);
 	return true;
 }
 
@@ -88,7 +98,8 @@ on_intake_end(struct channel *c, const struct ipc_intake_end *m)
 static bool
 on_intake_abort(struct channel *c, const struct ipc_intake_abort *m)
 {
-	(void)c, (void)m;
+	(void)m;
+	((struct world *)channel_owner(c))->aborts++;
 	return true;
 }
 
@@ -180,6 +191,13 @@ static int
 set_up(void **state)
 {
 	return set_up_with(state, "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nlistener smtp { }\n");
+}
+
+static int
+set_up_list(void **state)
+{
+	return set_up_with(state, "myhostname = mail.example.test\nsmtpd_client_connection_count_limit = 0\nsmtpd_recipient_limit = 2000\n"
+	                          "listener smtp { }\n");
 }
 
 static int
@@ -317,6 +335,82 @@ test_one_message(void **state)
 	assert_int_equal(w->messages, 1);
 	assert_true(span_starts(buf_span(&w->content), SPAN("Received: from x.test (localhost [127.0.0.1])\r\n")));
 	assert_true(span_ends(buf_span(&w->content), SPAN("Subject: x\r\n\r\ntext\r\n")));
+}
+
+/* 1,500 recipients, the last of whom is `last`; begins: how the content is. */
+static void
+send_list(struct world *w, const char *last, const char *begins)
+{
+	enum { RECIPIENTS = 1500, GROUP = 50 };
+	char group[GROUP * 40];
+	int fd = dial(w);
+
+	assert_true(say(fd, "", "220"));
+	assert_true(say(fd, "EHLO x.test\r\n", "250"));
+	assert_true(say(fd, "MAIL FROM:<a@x.test>\r\n", "250"));
+	for (int i = 0; i < RECIPIENTS - 1;) {
+		size_t n = 0;
+
+		for (int k = 0; k < GROUP && i < RECIPIENTS - 1; k++)
+			n += (size_t)snprintf(group + n, sizeof(group) - n, "RCPT TO:<member%d@b.test>\r\n", i++);
+		(void)snprintf(group + n, sizeof(group) - n, "NOOP\r\n");
+		assert_true(say(fd, group, "250 2.0.0"));
+	}
+	(void)snprintf(group, sizeof(group), "RCPT TO:<%s@b.test>\r\nRCPT TO:<nobody@b.test>\r\n", last);
+	assert_true(say(fd, group, "550"));
+	assert_true(atomic_load(&w->told) > 0);
+	if (*begins == 'B') {
+		assert_true(say(fd, "BDAT 18 LAST\r\nSubject: x\r\n\r\nabcd", "250 2.0.0"));
+	} else {
+		assert_true(say(fd, "DATA\r\n", "354"));
+		assert_true(say(fd, "Subject: x\r\n\r\ntext\r\n.\r\n", "250 2.0.0"));
+	}
+	assert_int_equal(atomic_load(&w->told), RECIPIENTS);
+	assert_true(say(fd, "QUIT\r\n", "221"));
+	(void)close(fd);
+}
+
+static void
+plain_list(struct world *w)
+{
+	send_list(w, "other", "DATA");
+}
+
+static void
+chunked_list(struct world *w)
+{
+	send_list(w, "other", "BDAT");
+}
+
+static void
+held_list(struct world *w)
+{
+	send_list(w, "hold", "DATA");
+}
+
+/* queued hears of a very long list while it comes; what it was told too early is taken back. */
+static void
+test_long_list(void **state)
+{
+	struct world *w = *state;
+
+	run(w, plain_list);
+	assert_int_equal(w->messages, 1);
+	assert_int_equal(w->opens, 1);
+	assert_int_equal(w->aborts, 0);
+	run(w, chunked_list);
+	assert_int_equal(w->messages, 2);
+	assert_int_equal(w->opens, 2);
+	run(w, held_list);
+	assert_int_equal(w->messages, 3);
+	assert_int_equal(w->opens, 4);
+	assert_int_equal(w->aborts, 1);
+	assert_true(w->held);
+	w->refuses = true; /* it is asked again behind DATA */
+	run(w, plain_list);
+	assert_int_equal(w->messages, 4);
+	assert_int_equal(w->opens, 6);
+	assert_int_equal(w->aborts, 1);
 }
 
 static void
@@ -641,6 +735,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_message, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_long_list, set_up_list, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queued_dies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limit_of_one_address, set_up_limits, tear_down),

@@ -339,7 +339,8 @@ commit(struct journal *j)
 	j->writing = b;
 	if (j->o.loop) {
 		timer_stop(&j->patience);
-		j->last_commit_ms = loop_now_ms(j->o.loop);
+		if (b->waited) /* of lazy ones alone, no company is to be expected */
+			j->last_commit_ms = loop_now_ms(j->o.loop);
 	}
 	batch_pad(b);
 	b->slot->busy = true;

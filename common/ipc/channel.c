@@ -36,7 +36,9 @@ struct channel {
 	struct list out; /* packets, the last one still open for frames */
 	struct packet *spare;
 	size_t backlog;
-	char *in; /* IPC_PACKET_MAX bytes, while the channel is open */
+	char *in; /* IPC_PACKET_MAX bytes, while the channel is open; of a slim one while it is read from */
+	unsigned reading; /* calls of take_packets() */
+	bool slim;
 	struct fail why;
 	bool secret;    /* messages have SECRET fields: what has come and gone is wiped */
 	bool greeted;   /* the peer's hello has come */
@@ -240,7 +242,8 @@ channel_free(struct channel **at)
 	drop_output(c);
 	packet_free(c, c->spare);
 	(void)close(c->watch.fd);
-	explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
+	if (c->in)
+		explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
 	free(c->in);
 	free(c);
 }
@@ -414,8 +417,9 @@ take_packet(struct channel *c, struct span packet, const int *fds, unsigned nfds
 	return !c->closed;
 }
 
-static void
-take_packets(struct channel *c, int most, size_t bytes)
+/* False: c is gone, or shut. */
+static bool
+read_packets(struct channel *c, int most, size_t bytes)
 {
 	size_t taken = 0;
 
@@ -428,22 +432,47 @@ take_packets(struct channel *c, int most, size_t bytes)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return;
+			return true;
 		if (n < 0) {
 			shut_errno(c, "receive");
-			return;
+			return false;
 		}
 		if (n == 0 || truncated) {
 			close_fds(fds, nfds);
 			(void)fail_set(&c->why, FAIL_PEER, 0, "channel %s: %s", c->type->name, truncated ? "oversized packet" : "the peer is gone");
 			shut(c);
-			return;
+			return false;
 		}
 		taken += (size_t)n;
 		if (!take_packet(c, span_of(c->in, (size_t)n), fds, nfds))
-			return;
+			return false;
 		explicit_bzero(c->in, c->secret ? (size_t)n : 0);
 	}
+	return true;
+}
+
+static void
+take_packets(struct channel *c, int most, size_t bytes)
+{
+	if (!c->in && !(c->in = malloc(IPC_PACKET_MAX))) {
+		shut_errno(c, "receive");
+		return;
+	}
+	c->reading++;
+	if (!read_packets(c, most, bytes) || --c->reading || !c->slim)
+		return;
+	free(c->in);
+	c->in = NULL;
+}
+
+void
+channel_slim(struct channel *c)
+{
+	c->slim = true;
+	if (c->reading)
+		return;
+	free(c->in);
+	c->in = NULL;
 }
 
 void

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "service/probe.h"
+#include "service/twins.h"
 #include "sys/child.h"
 #include "sys/limits.h"
+#include "sys/memory.h"
 #include "sys/slice.h"
 #include "sys/syscalls.h"
 
@@ -31,10 +33,14 @@ struct skeleton {
 	struct arena arena; /* of service.conf */
 	struct list controls;
 	struct sandbox_report sandbox;
+	struct twins twins; /* of a template */
+	struct child_label label; /* argv[1] */
 	unsigned promises; /* of system calls, from the parent */
 	unsigned files, memory; /* limits, too */
 	bool seccomp;      /* they are kept by the kernel */
-	bool booted, started;
+	struct syscalls_filter filter; /* of a template, for its copies */
+	void *filling; /* of a template: memory_fill() */
+	bool booted, started, twin; /* twin: a copy of a template */
 	int status; /* exit status */
 };
 
@@ -162,6 +168,52 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 }
 
 static bool
+on_ctl_template(struct channel *c, const struct ipc_ctl_template *m)
+{
+	struct skeleton *k = channel_owner(c);
+	struct sandbox walls = { .files = 0 };
+	struct fail why = { .text = "" };
+
+	if (!k->booted || k->started || k->twin || k->twins.on || !k->ops->on_template)
+		return false;
+	k->ops->on_template(&k->service, &walls);
+	if (!syscalls_prepare(k->promises, &k->filter, &why) || !sandbox_enter(&walls, &k->sandbox, &why) || !syscalls_limit(k->promises | PROMISE_TWINS, &k->seccomp, &why) ||
+	    !twins_start(&k->twins, k->service.loop, c, &why))
+		return give_up(k, &why);
+	child_rename("template");
+	k->filling = memory_fill();
+	k->service.generation = m->generation;
+	log_put(LOG_start, "template generation=%u", m->generation);
+	return true;
+}
+
+static bool
+on_ctl_fork(struct channel *c, const struct ipc_ctl_fork *m, int fd)
+{
+	struct skeleton *k = channel_owner(c);
+
+	if (k->twins.on && !k->service.stopping) {
+		twins_ask(&k->twins, m, fd);
+		return true;
+	}
+	(void)close(fd);
+	return k->twins.on;
+}
+
+static bool
+on_ctl_born(struct channel *c, const struct ipc_ctl_born *m)
+{
+	struct skeleton *k = channel_owner(c);
+	struct fail why = { .text = "" };
+
+	if (!k->twin || k->booted)
+		return false;
+	k->booted = true;
+	k->service.generation = m->generation;
+	return k->ops->on_boot(&k->service, &why) || give_up(k, &why);
+}
+
+static bool
 on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 {
 	struct skeleton *k = channel_owner(c);
@@ -229,7 +281,8 @@ enter_sandbox(struct skeleton *k, struct fail *why)
 
 	if (k->ops->on_sandbox)
 		k->ops->on_sandbox(&k->service, &walls);
-	if (!sandbox_enter(&walls, &k->sandbox, why) || !syscalls_limit(k->promises, &k->seccomp, why))
+	if (!sandbox_enter(&walls, &k->sandbox, why) ||
+	    !(k->filter.code ? syscalls_limit_to(&k->filter, &k->seccomp, why) : syscalls_limit(k->promises, &k->seccomp, why)))
 		return false;
 	missing = sandbox_missing(&k->sandbox, k->seccomp);
 	if (missing && k->service.conf->sandbox_required)
@@ -339,7 +392,9 @@ begin_stop(struct skeleton *k)
 		return;
 	k->service.stopping = true;
 	close_controls(k);
-	if (k->ops->on_stop && k->started)
+	if (twins_live(&k->twins)) /* who would die with it: they end by themselves */
+		k->twins.ctl = NULL;
+	else if (k->ops->on_stop && k->started)
 		k->ops->on_stop(&k->service);
 	else
 		service_exit(&k->service);
@@ -426,33 +481,60 @@ ctl_is_there(void)
 	return getsockopt(CHILD_CTL, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
 }
 
+static bool
+open_ctl(struct skeleton *k)
+{
+	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
+	list_init(&k->controls);
+	k->service.loop = loop_new();
+	if (!k->service.loop)
+		return false;
+	log_open(k->ops->name, STDERR_FILENO, k->service.loop);
+	k->ctl = channel_new(k->service.loop, CHILD_CTL, &ipc_channel_ctl, CHANNEL_SERVER, &ctl_ops, k);
+	return k->ctl != NULL;
+}
+
+/* In a copy: the template's loop and channel are memory that nobody touches again, their descriptors are closed. */
+static bool
+become_twin(struct skeleton *k)
+{
+	k->twins = (struct twins){ .on = false };
+	k->booted = false;
+	k->twin = true;
+	child_rename(k->ops->name);
+	if (!open_ctl(k))
+		return false;
+	channel_slim(k->ctl);
+	return true;
+}
+
 int
 service_main(const struct service_ops *ops, int argc, char **argv)
 {
 	struct skeleton k = { .ops = ops, .service = { .name = ops->name } };
 
-	(void)argc, (void)argv;
+	if (argc > 1)
+		k.label = (struct child_label){ argv[1], strlen(argv[1]) + 1 };
 	if (!ctl_is_there()) {
 		(void)fprintf(stderr, "%s is a part of pillarpost and is started by maild; see mailctl(8)\n", ops->name);
 		return 64;
 	}
 	if (chdir("/") < 0) /* we were started in the programs' folder */
 		return 71;
-	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
-	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
 	(void)signal(SIGPIPE, SIG_IGN);
 	slice_short();
-	list_init(&k.controls);
-	k.service.loop = loop_new();
-	if (!k.service.loop)
+	if (!open_ctl(&k))
 		return 71;
-	log_open(ops->name, STDERR_FILENO, k.service.loop);
-	k.ctl = channel_new(k.service.loop, CHILD_CTL, &ipc_channel_ctl, CHANNEL_SERVER, &ctl_ops, &k);
-	if (k.ctl) {
+	for (;;) {
 		loop_run(k.service.loop);
-		(void)channel_drain(k.ctl, 100);
+		if (k.status || k.service.stopping || !twins_asked(&k.twins))
+			break;
+		if (twins_make(&k.twins, &k.label) && !become_twin(&k))
+			return 71;
 	}
+	(void)channel_drain(k.ctl, 100);
 	log_put(LOG_stop, "status=%d", k.status);
 	log_flush();
-	return k.ctl ? k.status : 71;
+	return k.status;
 }

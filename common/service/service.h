@@ -58,6 +58,9 @@ struct service_ops {
 	/* What stays reachable in the sandbox; called just before on_start. NULL: nothing at all. */
 	void (*on_sandbox)(struct service *s, struct sandbox *walls);
 	bool (*on_start)(struct service *s, struct fail *why);
+	/* It is a template: get ready what its copies share, say what they and it may reach; in each
+	 * copy on_boot follows with s->state as it is.  NULL: it makes no copies. */
+	void (*on_template)(struct service *s, struct sandbox *walls);
 	/* s->conf is the new configuration, `old` lives until this returns. Close listeners: they come anew. May be NULL. */
 	void (*on_reload)(struct service *s, const struct conf *old);
 	/* Finish what is being written, then service_exit(). NULL: exit at once. */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,6 +55,7 @@ become_program(const struct child_spec *spec)
 {
 	char *argv[] = { (char *)(uintptr_t)spec->name, (char *)(uintptr_t)spec->label, NULL };
 	char *envp[] = { (char *)(uintptr_t)"PATH=/usr/bin:/bin", (char *)(uintptr_t)"TZ=UTC",
+		(char *)(uintptr_t)"GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0", /* a thread's stack ends with it */
 		(char *)(uintptr_t)"ASAN_OPTIONS=detect_leaks=0:abort_on_error=1", NULL };
 	struct fail why = { .text = "" };
 	const char *base = NULL;
@@ -81,6 +83,37 @@ child_start(const struct child_spec *spec, struct fail *why)
 	if (pid < 0)
 		(void)fail_errno(why, 0, "fork for %s", spec->name);
 	return pid;
+}
+
+static void
+become_twin(int ctl, const char *label, struct child_label *at, pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent || dup2(ctl, CHILD_CTL) != CHILD_CTL ||
+	    close_range(CHILD_CTL + 1, ~0U, 0) < 0)
+		_exit(127);
+	reset_signals();
+	if (at->n) {
+		memset(at->p, 0, at->n);
+		(void)snprintf(at->p, at->n, "%s", label);
+	}
+}
+
+pid_t
+child_twin(int ctl, const char *label, struct child_label *at, struct fail *why)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0)
+		become_twin(ctl, label, at, parent);
+	if (pid < 0)
+		(void)fail_errno(why, 0, "fork for %s", label);
+	return pid;
+}
+
+void
+child_rename(const char *name)
+{
+	(void)prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 static void

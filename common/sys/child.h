@@ -19,9 +19,21 @@ struct child_spec {
 	int ctl, log;                      /* the caller's descriptors, not closed here */
 };
 
+/* argv[1], which a copy of a process may write its own label over. */
+struct child_label {
+	char *p;
+	size_t n;
+};
+
 /* Returns the pid, or -1 and *why.  What fails between fork and exec is logged
  * by the child and ends it with status 127. */
 pid_t child_start(const struct child_spec *spec, struct fail *why);
+
+/* A copy of the calling process, which must have one thread: 0 in the copy, which has descriptors 0
+ * to 2 and ctl as CHILD_CTL and no others, is called `label`, and dies with its parent.  Returns as fork() does; -1 and *why. */
+pid_t child_twin(int ctl, const char *label, struct child_label *at, struct fail *why);
+
+void child_rename(const char *name); /* in ps and /proc/PID/comm: the calling process */
 
 /* Calls on_exit for each ended child, from the loop (SIGCHLD through a signalfd). */
 struct child_reaper {

@@ -3,6 +3,10 @@
 
 #include <limits.h>
 #include <malloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 void
 memory_keep(size_t bytes)
@@ -13,8 +17,70 @@ memory_keep(size_t bytes)
 	(void)mallopt(M_MMAP_THRESHOLD, n); /* else it would stay at 128 KiB */
 }
 
+/* What deeper calls have left below this one's frame. */
+static void
+trim_stack(void)
+{
+#ifndef SANITIZED
+	enum { PAGE = 4096, DEPTH = 256 << 10 };
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(PAGE - 1);
+
+	(void)madvise((void *)(here - DEPTH), DEPTH - PAGE, MADV_DONTNEED); /* below it is a gap: the part that is there */
+#endif
+}
+
 void
 memory_trim(void)
 {
 	(void)malloc_trim(0);
+	trim_stack();
+}
+
+void
+memory_compact(void)
+{
+	(void)mallopt(M_ARENA_MAX, 1);
+}
+
+/* Free, but not at the heap's end. */
+static size_t
+holes(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.fordblks - info.keepcost;
+}
+
+static void *
+take(void *chain, size_t size, bool *took)
+{
+	size_t before = holes();
+	void **block = malloc(size);
+
+	*took = block && holes() < before;
+	if (!block)
+		return chain;
+	*block = chain;
+	return block;
+}
+
+void *
+memory_fill(void)
+{
+	enum { SMALL = 1032, STEP = 16, CACHED = 7, LARGE = 64 << 10 };
+	void *chain = NULL;
+	bool took;
+
+	for (size_t size = LARGE; size > SMALL; size /= 2)
+		do
+			chain = take(chain, size, &took);
+		while (took);
+	for (size_t size = SMALL; size > STEP; size -= STEP) {
+		for (unsigned i = 0; i < CACHED; i++) /* the allocator's own cache counts as used */
+			chain = take(chain, size, &took);
+		do
+			chain = take(chain, size, &took);
+		while (took);
+	}
+	return chain;
 }

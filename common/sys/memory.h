@@ -15,4 +15,10 @@ void memory_keep(size_t bytes);
 /* Gives back to the kernel what is free in the heap; some ten microseconds and more: for who comes to rest. */
 void memory_trim(void);
 
+/* For a process a user: all threads share one heap. */
+void memory_compact(void);
+/* In a template, when all is made that its copies share: takes what is free between, so that what a
+ * copy allocates lies together, on pages of its own.  Returns what is never to be freed. */
+void *memory_fill(void);
+
 #endif

@@ -3,16 +3,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef SANITIZED
 #define SANITIZED 0
 #endif
+
+enum { PID_LATER = 0x70696421 }; /* in a prepared filter, where the process id will stand: no process has it */
 
 static const struct {
 	unsigned promise;
@@ -36,10 +46,17 @@ static const struct {
 #define IS(n, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_EQ, (value), 0 })
 
 /* Calls that are harmless with some arguments only. */
+/* Several promises may share a call, and one may allow all of what another allows some of. */
+static bool
+added(int err)
+{
+	return err == 0 || err == -EEXIST;
+}
+
 static bool
 allow_some(scmp_filter_ctx f, unsigned promises)
 {
-	const scmp_datum_t self = (scmp_datum_t)getpid();
+	const scmp_datum_t self = promises & PROMISE_LATER ? PID_LATER : (scmp_datum_t)getpid();
 	const struct {
 		unsigned promise, argument;
 		int call;
@@ -52,10 +69,10 @@ allow_some(scmp_filter_ctx f, unsigned promises)
 
 	for (size_t i = 0; ok && i < sizeof(some) / sizeof(some[0]); i++)
 		if (some[i].promise == 0 || some[i].promise & promises)
-			ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, some[i].call, 1, IS(some[i].argument, some[i].value)) == 0;
-	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, IS(0, PR_SET_DUMPABLE), IS(1, 0)) == 0;
+			ok = added(seccomp_rule_add(f, SCMP_ACT_ALLOW, some[i].call, 1, IS(some[i].argument, some[i].value)));
+	ok = ok && added(seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, IS(0, PR_SET_DUMPABLE), IS(1, 0)));
 	/* Threads, never processes; clone3 hides its flags behind a pointer, so that libc must fall back to clone. */
-	ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0;
+	ok = ok && added(seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)));
 	return ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
@@ -70,26 +87,79 @@ fill(scmp_filter_ctx f, unsigned promises)
 	if (parent) /* everything else is allowed already */
 		return ok;
 	for (size_t i = 0; ok && i < sizeof(allowed) / sizeof(allowed[0]); i++)
-		if (allowed[i].promise == 0 || allowed[i].promise & promises) {
-			int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i].call, 0);
-
-			ok = err == 0 || err == -EEXIST; /* two promises may share a call */
-		}
+		if (allowed[i].promise == 0 || allowed[i].promise & promises)
+			ok = added(seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i].call, 0));
 	return ok && allow_some(f, promises);
+}
+
+static scmp_filter_ctx
+make_filter(unsigned promises)
+{
+	scmp_filter_ctx filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
+
+	if (filter && seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
+	    fill(filter, promises))
+		return filter;
+	if (filter)
+		seccomp_release(filter);
+	return NULL;
 }
 
 bool
 syscalls_enforce(unsigned promises, struct fail *why)
 {
-	scmp_filter_ctx filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
-	bool ok;
+	scmp_filter_ctx filter = make_filter(promises);
+	bool ok = filter && seccomp_load(filter) == 0;
 
-	if (!filter)
-		return fail_errno(why, 0, "seccomp");
-	ok = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
-	    fill(filter, promises) && seccomp_load(filter) == 0;
-	seccomp_release(filter);
+	if (filter)
+		seccomp_release(filter);
 	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
+}
+
+static bool
+take_code(int fd, struct syscalls_filter *filter)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 || !(filter->code = malloc((size_t)st.st_size)))
+		return false;
+	filter->n = (size_t)st.st_size / sizeof(struct sock_filter);
+	return pread(fd, filter->code, (size_t)st.st_size, 0) == st.st_size;
+}
+
+bool
+syscalls_prepare(unsigned promises, struct syscalls_filter *filter, struct fail *why)
+{
+	scmp_filter_ctx made = make_filter(promises | PROMISE_LATER);
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	bool ok = made && fd >= 0 && seccomp_export_bpf(made, fd) == 0 && take_code(fd, filter);
+
+	if (made)
+		seccomp_release(made);
+	if (fd >= 0)
+		(void)close(fd);
+	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
+}
+
+bool
+syscalls_limit_to(const struct syscalls_filter *filter, bool *on, struct fail *why)
+{
+	struct sock_filter *code = SANITIZED ? NULL : malloc(filter->n * sizeof(*code));
+	struct sock_fprog program = { .len = (unsigned short)filter->n, .filter = code };
+	unsigned marks = 0;
+
+	*on = false;
+	if (!code)
+		return SANITIZED || fail_errno(why, 0, "sandbox: seccomp filter");
+	memcpy(code, filter->code, filter->n * sizeof(*code)); /* the template's page stays what it is */
+	for (size_t i = 0; i < filter->n; i++)
+		if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == PID_LATER) {
+			code[i].k = (unsigned)getpid();
+			marks++;
+		}
+	*on = marks && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+	free(code);
+	return *on || fail_errno(why, 0, "sandbox: seccomp filter");
 }
 
 bool

@@ -14,12 +14,23 @@ enum {
 	PROMISE_INET = 1 << 1,   /* IPv4 and IPv6 sockets of its own: connect, bind */
 	PROMISE_UNIX = 1 << 2,   /* UNIX sockets of its own: connect */
 	PROMISE_CHILDREN = 1 << 3, /* fork, become somebody else, exec: only what no daemon needs is refused */
+	PROMISE_TWINS = 1 << 4, /* fork copies of itself, which raise walls of their own within its */
+	PROMISE_LATER = 1 << 5, /* syscalls_prepare()'s own */
+};
+
+struct syscalls_filter {
+	void *code; /* owned; NULL: not prepared */
+	size_t n;   /* instructions */
 };
 
 /* Limits the calling process and all its threads to the promised system calls
  * for good; *on says whether a filter stands (not in builds with sanitizers).
  * What nobody may ever do (exec, ptrace, mount, ...) kills; the rest gives EPERM. */
 bool syscalls_limit(unsigned promises, bool *on, struct fail *why);
+/* Compiles what syscalls_limit() will load for these promises, once for this process and its copies. */
+bool syscalls_prepare(unsigned promises, struct syscalls_filter *filter, struct fail *why);
+/* syscalls_limit() with such a filter. */
+bool syscalls_limit_to(const struct syscalls_filter *filter, bool *on, struct fail *why);
 /* The same, in every build. */
 bool syscalls_enforce(unsigned promises, struct fail *why);
 

@@ -16,7 +16,12 @@ struct worker_pool {
 	pthread_cond_t more, ran;
 	struct queue todo, finished; /* under lock */
 	bool closing, waiting;       /* under lock */
-	unsigned nthreads;
+	unsigned idle, ntodo;        /* under lock: threads that wait for work; items in todo */
+	unsigned nthreads, most;
+	struct timer linger;
+	int64_t linger_ms; /* 0: threads stay */
+	void (*on_rest)(void *arg);
+	void *rest_arg;
 	pthread_t threads[];
 };
 
@@ -74,9 +79,12 @@ thread_main(void *arg)
 		if (!w) {
 			if (pool->closing)
 				break;
+			pool->idle++;
 			(void)pthread_cond_wait(&pool->more, &pool->lock);
+			pool->idle--;
 			continue;
 		}
+		pool->ntodo--;
 		(void)pthread_mutex_unlock(&pool->lock);
 		w->run(w);
 		(void)pthread_mutex_lock(&pool->lock);
@@ -109,6 +117,8 @@ finish(struct worker_pool *pool)
 		done.head = w->next;
 		w->done(w);
 	}
+	if (pool->linger_ms)
+		(void)timer_set(&pool->linger, pool->linger_ms);
 }
 
 static void
@@ -120,6 +130,43 @@ on_wake(struct watch *watch, unsigned ready)
 	if (read(watch->fd, &count, sizeof(count)) < 0)
 		return;
 	finish(OWNER_OF(watch, struct worker_pool, wake));
+}
+
+/* Those that there are: all of them end; others are started with the next item. */
+static void
+end_threads(struct worker_pool *pool)
+{
+	(void)pthread_mutex_lock(&pool->lock);
+	pool->closing = true;
+	(void)pthread_cond_broadcast(&pool->more);
+	(void)pthread_mutex_unlock(&pool->lock);
+	for (unsigned i = 0; i < pool->nthreads; i++)
+		(void)pthread_join(pool->threads[i], NULL);
+	pool->nthreads = 0;
+	pool->closing = false;
+}
+
+static void
+on_linger(struct timer *t)
+{
+	struct worker_pool *pool = OWNER_OF(t, struct worker_pool, linger);
+	bool idle;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	idle = pool->idle == pool->nthreads && !pool->todo.head && !pool->finished.head;
+	(void)pthread_mutex_unlock(&pool->lock);
+	if (!idle) /* its completion comes here again */
+		return;
+	end_threads(pool);
+	pool->on_rest(pool->rest_arg);
+}
+
+void
+worker_pool_linger(struct worker_pool *pool, int64_t linger_ms, void (*on_rest)(void *), void *arg)
+{
+	pool->linger_ms = linger_ms;
+	pool->on_rest = on_rest;
+	pool->rest_arg = arg;
 }
 
 struct worker_pool *
@@ -140,9 +187,9 @@ worker_pool_new(struct loop *loop, unsigned threads)
 	(void)pthread_cond_init(&pool->ran, NULL);
 	queue_init(&pool->todo);
 	queue_init(&pool->finished);
-	while (pool->nthreads < threads && pthread_create(&pool->threads[pool->nthreads], NULL, thread_main, pool) == 0)
-		pool->nthreads++;
-	if (pool->nthreads == 0 || !watch_want(&pool->wake, WATCH_READ))
+	pool->most = threads;
+	timer_init(&pool->linger, loop, on_linger);
+	if (!watch_want(&pool->wake, WATCH_READ))
 		worker_pool_free(&pool);
 	return pool;
 }
@@ -154,13 +201,10 @@ worker_pool_free(struct worker_pool **at)
 
 	if (!pool)
 		return;
-	(void)pthread_mutex_lock(&pool->lock);
-	pool->closing = true;
-	(void)pthread_cond_broadcast(&pool->more);
-	(void)pthread_mutex_unlock(&pool->lock);
-	for (unsigned i = 0; i < pool->nthreads; i++)
-		(void)pthread_join(pool->threads[i], NULL);
+	end_threads(pool);
+	pool->linger_ms = 0;
 	finish(pool);
+	timer_stop(&pool->linger);
 	watch_stop(&pool->wake);
 	(void)close(pool->wake.fd);
 	(void)pthread_cond_destroy(&pool->more);
@@ -170,13 +214,34 @@ worker_pool_free(struct worker_pool **at)
 	*at = NULL;
 }
 
+static void
+run_here(struct worker_pool *pool)
+{
+	struct work *w = queue_take(&pool->todo);
+	uint64_t one = 1;
+
+	pool->ntodo--;
+	w->run(w);
+	queue_put(&pool->finished, w);
+	if (write(pool->wake.fd, &one, sizeof(one)) < 0)
+		abort(); /* bug: an eventfd that cannot count to one */
+}
+
 void
 worker_submit(struct worker_pool *pool, struct work *w)
 {
+	bool start;
+
 	(void)pthread_mutex_lock(&pool->lock);
 	queue_put(&pool->todo, w);
+	start = ++pool->ntodo > pool->idle && pool->nthreads < pool->most;
 	(void)pthread_mutex_unlock(&pool->lock);
-	(void)pthread_cond_signal(&pool->more);
+	if (start && pthread_create(&pool->threads[pool->nthreads], NULL, thread_main, pool) == 0)
+		pool->nthreads++;
+	else
+		(void)pthread_cond_signal(&pool->more);
+	if (!pool->nthreads) /* there are none to be had */
+		run_here(pool);
 }
 
 void
@@ -186,6 +251,7 @@ worker_wait(struct worker_pool *pool, struct work *w)
 
 	(void)pthread_mutex_lock(&pool->lock);
 	mine = queue_remove(&pool->todo, w);
+	pool->ntodo -= mine;
 	pool->waiting = true;
 	while (!mine && !queue_remove(&pool->finished, w))
 		(void)pthread_cond_wait(&pool->ran, &pool->lock);
@@ -202,6 +268,7 @@ worker_withdraw(struct worker_pool *pool, struct work *w)
 
 	(void)pthread_mutex_lock(&pool->lock);
 	mine = queue_remove(&pool->todo, w);
+	pool->ntodo -= mine;
 	(void)pthread_mutex_unlock(&pool->lock);
 	return mine;
 }

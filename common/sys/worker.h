@@ -17,7 +17,10 @@ struct work {
 	struct work *next;            /* the pool's */
 };
 
-struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads); /* NULL: no threads to be had */
+/* At most so many threads, which are started as there is work.  NULL: no memory. */
+struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads);
+/* From now on threads end, until there is work again, when there has been none for so long; on_rest is told. */
+void worker_pool_linger(struct worker_pool *pool, int64_t linger_ms, void (*on_rest)(void *), void *arg);
 void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
 void worker_submit(struct worker_pool *pool, struct work *w);
 /* Takes an item back that no thread has begun; its completion will not run. False: too late. */

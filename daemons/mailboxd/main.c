@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemons/mailboxd/client.h"
@@ -23,7 +24,7 @@
 #include "store/name.h"
 #include "sys/memory.h"
 
-enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000 };
+enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000, LINGER_MS = 2000 };
 
 struct mailboxd {
 	struct service *service;
@@ -34,7 +35,8 @@ struct mailboxd {
 	struct timer idle, hibernate;
 	int events;  /* to be left behind while resting; -1 */
 	bool resting; /* userd was asked to keep the sessions */
-	struct charset_warm charsets; /* loaded before the walls are up */
+	struct charset_warm charsets; /* loaded before the walls are up, by the template if there is one */
+	bool warm;
 	uint64_t entered;
 	char name[B_ADDRESS + 1], home[B_PATH];
 };
@@ -43,6 +45,14 @@ static struct mailboxd *
 mailboxd_of(struct channel *c)
 {
 	return ((struct service *)channel_owner(c))->state;
+}
+
+/* A process a user: what one command or thread needed is not kept for the next. */
+static void
+on_rest(void *arg)
+{
+	(void)arg;
+	memory_trim();
 }
 
 /* ---- the mailboxes ---- */
@@ -119,7 +129,8 @@ open_store(struct mailboxd *d, struct fail *why)
 	config.base = open_home(d->home, why);
 	if (config.base < 0)
 		return false;
-	charset_warm(&d->charsets);
+	if (!d->warm)
+		charset_warm(&d->charsets);
 	raise_for(d, &walls);
 	if (!sandbox_enter(&walls, &report, why)) {
 		close(config.base);
@@ -130,6 +141,7 @@ open_store(struct mailboxd *d, struct fail *why)
 		close(config.base);
 		return fail_set(why, FAIL_TEMP, 0, "no threads");
 	}
+	worker_pool_linger(d->pool, LINGER_MS, on_rest, NULL);
 	config.pool = d->pool;
 	d->user.store = store_new(&config, why);
 	take_store_settings(d);
@@ -218,7 +230,6 @@ on_hibernate(struct timer *t)
 	(void)timer_set(t, after);
 }
 
-/* A process a user: what one command needed is not kept for the next. */
 static void
 on_quiet(struct timer *t)
 {
@@ -449,6 +460,7 @@ on_session_open(struct service *s, struct channel *c, struct span peer, unsigned
 	(void)peer;
 	(void)instance;
 	d->session = c;
+	channel_slim(c);
 	link_opened(&d->link, c);
 }
 
@@ -472,10 +484,15 @@ take_settings(struct mailboxd *d)
 static bool
 on_boot(struct service *s, struct fail *why)
 {
+	const struct mailboxd *template = s->state;
 	struct mailboxd *d = calloc(1, sizeof *d);
 
 	if (!d)
 		return fail_errno(why, 0, "mailboxd");
+	if (template) {
+		d->charsets = template->charsets;
+		d->warm = true;
+	}
 	d->service = s;
 	d->user.loop = s->loop;
 	list_init(&d->user.sessions);
@@ -503,6 +520,18 @@ on_sandbox(struct service *s, struct sandbox *walls)
 	} else {
 		walls->files_open = true; /* open_store() raises them, when it is known for whom */
 	}
+}
+
+/* What one mailboxd may reach is below all that any of them may. */
+static void
+on_template(struct service *s, struct sandbox *walls)
+{
+	struct mailboxd *d = s->state;
+
+	charset_warm(&d->charsets);
+	tzset();
+	memory_compact();
+	*walls = (struct sandbox){ .write = { s->conf->virtual_mailbox_base.p } };
 }
 
 static bool
@@ -543,7 +572,7 @@ main(int argc, char **argv)
 	};
 	static const struct service_ops ops = {
 		.name = "mailboxd", .see = CONF_MAILBOXD, .channels = channels, .nchannels = 1, .on_boot = on_boot,
-		.on_sandbox = on_sandbox, .on_start = on_start, .on_reload = on_reload, .on_stop = on_stop, .on_state = on_state,
+		.on_sandbox = on_sandbox, .on_template = on_template, .on_start = on_start, .on_reload = on_reload, .on_stop = on_stop, .on_state = on_state,
 	};
 
 	return service_main(&ops, argc, argv);

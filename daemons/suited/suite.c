@@ -86,6 +86,8 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 }
 
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
+REFUSE(ctl, forked)  /* templates are userd's */
+REFUSE(ctl, gone)
 
 static bool
 on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)

@@ -28,6 +28,8 @@ on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)
+REFUSE(ctl, forked) /* it is no template */
+REFUSE(ctl, gone)
 
 #define DISPATCH_DEF "ipc/ctl.def"
 #define DISPATCH_SIDE CLIENT
@@ -41,6 +43,8 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 	(void)why; /* the reaper tells the rest; without ctl it ends by itself */
 	child->stopping = true;
 	channel_free(&child->ctl);
+	if (child->orphan)
+		child_ended(child, 0, false, SPAN("with its template"));
 }
 
 static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
@@ -70,6 +74,8 @@ child_free(struct child *child)
 			(void)map_put(&child->userd->children, &child->before->node, span_str(child->before->key));
 	}
 	list_remove(&child->all);
+	if (child->template)
+		template_left(child->template);
 	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
 	if (child->held >= 0)
 		(void)close(child->held);
@@ -138,12 +144,42 @@ static const struct {
 #include "daemons/maild/processes.def"
 };
 
+struct channel *
+child_program(struct userd *u, enum program program, const char *label, const struct child_owner *owner, const struct channel_ops *ops, void *of, struct fail *why)
+{
+	struct launch what = { .root = u->root, .id = owner->id, .name = programs[program].name, .label = label, .instances = 1,
+		.unprivileged = u->service->unprivileged, .promises = programs[program].promises, .files = programs[program].files, .memory = programs[program].memory,
+		.uid = owner->uid, .gid = owner->gid };
+	struct channel *ctl = NULL;
+
+	if (!u->root)
+		return (void)fail_set(why, FAIL_TEMP, 0, "maild is away"), NULL;
+	what.config = launch_config(u->service->conf, programs[program].see, why);
+	if (what.config >= 0) {
+		ctl = launch_daemon(u->service->loop, &what, ops, of, why);
+		(void)close(what.config);
+	}
+	return ctl;
+}
+
+/* Mailboxes of the common user have their processes from a template. */
+static bool
+start(struct child *child, const struct child_owner *owner, struct fail *why)
+{
+	if (child->program == MAILBOXD && owner->uid == 0)
+		child->ctl = template_fork(child, &ctl_ops, why);
+	else
+		child->ctl = child_program(child->userd, child->program, child->key, owner, &ctl_ops, child, why);
+	if (child->ctl)
+		channel_slim(child->ctl);
+	return child->ctl != NULL;
+}
+
 struct child *
 child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
 {
 	struct service *s = u->service;
-	struct launch what = { .root = u->root, .id = ++u->next_id, .name = programs[program].name, .label = key, .instances = 1,
-		.unprivileged = s->unprivileged, .promises = programs[program].promises, .files = programs[program].files, .memory = programs[program].memory, .uid = uid, .gid = gid };
+	struct child_owner owner = { .id = ++u->next_id, .uid = uid, .gid = gid };
 	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
 
 	if (u->nchildren >= USERD_CHILDREN_MAX) {
@@ -152,28 +188,27 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 		free(child);
 		return (void)fail_set(why, FAIL_LIMIT, 0, "too many mailbox processes"), NULL;
 	}
-	if (!u->root)
-		(void)fail_set(why, FAIL_TEMP, 0, "maild is away");
-	what.config = child && u->root ? launch_config(s->conf, programs[program].see, why) : -1;
-	if (what.config >= 0) {
-		child->userd = u;
-		child->id = what.id;
-		child->program = program;
-		child->before = before;
-		child->held = -1;
-		list_init(&child->asks);
-		(void)snprintf(child->key, sizeof(child->key), "%s", key);
-		child->ctl = launch_daemon(s->loop, &what, &ctl_ops, child, why);
-		(void)close(what.config);
-		if (child->ctl && before)
+	if (!child)
+		return (void)fail_errno(why, 0, "%s", key), NULL;
+	child->userd = u;
+	child->id = owner.id;
+	child->program = program;
+	child->before = before;
+	child->held = -1;
+	list_init(&child->asks);
+	(void)snprintf(child->key, sizeof(child->key), "%s", key);
+	if (start(child, &owner, why)) {
+		if (before)
 			map_remove(&u->children, &before->node);
-		if (child->ctl && map_put(&u->children, &child->node, span_str(child->key))) {
+		if (map_put(&u->children, &child->node, span_str(child->key))) {
 			list_push(&u->all, &child->all);
 			limit_count(s->loop, LIMIT_mailbox_processes, ++u->nchildren, USERD_CHILDREN_MAX);
 			return child;
 		}
-		channel_free(&child->ctl);
 	}
+	if (child->template)
+		template_left(child->template);
+	channel_free(&child->ctl);
 	free(child);
 	return NULL;
 }
@@ -245,8 +280,10 @@ child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fai
 	child->session = channel_new(u->service->loop, fds[0], &ipc_channel_session, CHANNEL_CLIENT, &session_ops, child);
 	(void)snprintf(path, sizeof(path), "%s/%.*s", u->service->conf->virtual_mailbox_base.p, SPAN_ARG(grant->home));
 	owner.home = span_str(path);
-	if (child->session)
+	if (child->session) {
+		channel_slim(child->session);
 		(void)ipc_send_session_owner(child->session, &owner);
+	}
 	keep_grant(child, grant);
 	if (!child->before)
 		child_release(child);

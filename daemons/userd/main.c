@@ -216,18 +216,15 @@ on_root_spawned(struct channel *c, const struct ipc_root_spawned *m)
 	return true;
 }
 
-static bool
-on_root_ended(struct channel *c, const struct ipc_root_ended *m)
+void
+child_ended(struct child *child, uint32_t pid, bool crashed, struct span why)
 {
-	struct userd *u = userd_of(c);
-	struct child *child = child_by_id(u, m->id);
+	struct userd *u = child->userd;
 	struct list asks, *it;
 
-	if (!child)
-		return true;
-	log_put(LOG_child, "%s pid=%u ended: %.*s", child->key, m->pid, SPAN_ARG(m->why));
-	if (m->crashed)
-		poison_note(u, child, m->why);
+	log_put(LOG_child, "%s pid=%u ended: %.*s", child->key, pid, SPAN_ARG(why));
+	if (crashed)
+		poison_note(u, child, why);
 	list_init(&asks);
 	while ((it = list_shift(&child->asks)))
 		list_push(&asks, it);
@@ -236,6 +233,18 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 	answer_pending(u, &asks);
 	if (u->service->stopping && list_empty(&u->all))
 		service_exit(u->service);
+}
+
+static bool
+on_root_ended(struct channel *c, const struct ipc_root_ended *m)
+{
+	struct userd *u = userd_of(c);
+	struct child *child = child_by_id(u, m->id);
+
+	if (child)
+		child_ended(child, m->pid, m->crashed, m->why);
+	else if (template_ended(u, m->id))
+		log_put(LOG_child, "the template pid=%u ended: %.*s", m->pid, SPAN_ARG(m->why));
 	return true;
 }
 
@@ -301,6 +310,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&u->all);
 	map_init(&u->poison);
 	list_init(&u->poisoned);
+	list_init(&u->templates);
 	map_init(&u->rests);
 	list_init(&u->resting);
 	timer_init(&u->still, s->loop, rest_on_still);
@@ -314,6 +324,7 @@ on_start(struct service *s, struct fail *why)
 	struct userd *u = s->state;
 
 	(void)why;
+	template_retire(u);
 	LIST_EACH(&u->all, it)
 		child_reload(OWNER_OF(it, struct child, all));
 	return true;

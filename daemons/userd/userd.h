@@ -10,6 +10,7 @@
  *   poison.c  users whose mailboxd crashes
  *   visit.c   sessions of one user in another one's mailboxes: the broker
  *   rest.c    connections of users whose clients only idle
+ *   template.c  the process that the common user's mailboxd are copies of
  */
 #ifndef USERD_USERD_H
 #define USERD_USERD_H
@@ -42,6 +43,8 @@ struct userd {
 	struct list resting; /* the same, who was told something longest ago first */
 	unsigned nrested;    /* connections */
 	struct timer still;
+	struct list templates;     /* those that have children still */
+	struct template *template; /* that the next mailboxd comes from; NULL: none yet */
 };
 
 /* A login channel, and what it is called to mailboxd. */
@@ -76,6 +79,8 @@ struct child {
 	char *home;             /* mailboxd; owned; what its user was granted */
 	uint32_t uid, gid;
 	uint64_t quota, messages;
+	struct template *template; /* that it is a copy of; or NULL */
+	bool orphan;               /* that has ended: this one's ctl channel tells of its end */
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
 	struct list asks;     /* of locald, who wait for what comes after it */
 	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
@@ -89,13 +94,29 @@ void ticket_open(struct service *s, struct channel *c, struct span peer, unsigne
 struct ticket *ticket_find(struct userd *u, struct span bytes); /* NULL: none */
 void ticket_drop(struct userd *u, struct ticket *t);
 
+/* template.c */
+/* A copy of the template, which is started if need be; its ctl channel, or NULL and *why. */
+struct channel *template_fork(struct child *child, const struct channel_ops *ops, struct fail *why);
+void template_left(struct template *t); /* a child of it is gone */
+/* The next mailboxd is to come from another: the configuration has changed, or one has crashed,
+ * and who made it crash shall not find the same addresses again. */
+void template_retire(struct userd *u);
+bool template_ended(struct userd *u, uint64_t id); /* a child of maild; false: it was none of them */
+
 /* main.c */
+void child_ended(struct child *child, uint32_t pid, bool crashed, struct span why);
 bool front_returned(struct child *child, const struct ipc_session_left *m, int fd);
 
 /* child.c */
 enum program { MAILBOXD, DELIVERD };
 struct child *child_of(struct userd *u, const char *key);
 struct child *child_by_id(struct userd *u, uint64_t id);
+struct child_owner {
+	uint64_t id; /* of the child */
+	uint32_t uid, gid;
+};
+/* Has it executed, and booted; NULL and *why. */
+struct channel *child_program(struct userd *u, enum program program, const char *label, const struct child_owner *owner, const struct channel_ops *ops, void *of, struct fail *why);
 /* Has a program started for an owner and makes it known under key; NULL and *why. */
 struct child *child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why);
 /* Gives a child its end of a new channel; returns the other end, or -1. */

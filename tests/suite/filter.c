@@ -17,6 +17,7 @@ static const struct {
 	unsigned promises;
 } rows[] = {
 	{ "maild", PROMISE_CHILDREN },
+	{ "template", PROMISE_FILES | PROMISE_TWINS },
 #define PROCESS(name, bit, count, promises, files, memory, job) { #name, promises },
 #define OWNED(name, bit, promises, files, memory, job) { #name, promises },
 #include "daemons/maild/processes.def"

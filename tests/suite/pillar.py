@@ -176,6 +176,22 @@ class Instance:
         return self.mailbox_files(user)
 
 
+def family(parent):
+    """[(name, pid)] of the children of maild, and of the copies that a template has made."""
+    found, children = [], {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/status" % pid) as f:
+                st = dict(line.strip().split(":", 1) for line in f)
+        except (OSError, ValueError):
+            continue
+        if not st["State"].strip().startswith("Z"):
+            children.setdefault(int(st["PPid"]), []).append((st["Name"].strip(), int(pid)))
+    for name, pid in children.get(parent, []):
+        found += [(name, pid)] + (children.get(pid, []) if name == "template" else [])
+    return found
+
+
 def wait_for(what, timeout, doing):
     end = time.monotonic() + timeout * SLOW
     while True:

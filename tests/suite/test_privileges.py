@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from pillar import Instance, TOP, expect, main
+from pillar import Instance, TOP, expect, family, main
 
 if os.geteuid() != 0:
     print("1..0 # skip: separate users need root")
@@ -37,6 +37,7 @@ with open(TOP + "/daemons/maild/processes.def") as table:
     for m in re.finditer(r"^(PROCESS|OWNED)\((\w+), .*, (\d+), (\d+), \"", table.read(), re.M):
         ROWS[m.group(2)] = "pp-mail" if m.group(1) == "OWNED" else "pp-" + m.group(2)
         LIMITS[m.group(2)] = int(m.group(3)), int(m.group(4)) << 20
+ROWS["template"] = ROWS["mailboxd"]  # that mailboxd are copies of
 
 suite = Instance()
 s = suite.submission()
@@ -52,19 +53,6 @@ def status(pid):
         return dict(line.strip().split(":", 1) for line in f)
 
 
-def children(pid):
-    out = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                st = status(int(name))
-            except OSError:
-                continue
-            if int(st["PPid"]) == pid:
-                out.append((st["Name"].strip(), int(name)))
-    return out
-
-
 def maild():
     with open(suite.dir + "/sock/maild.pid") as f:
         return int(f.read())
@@ -72,7 +60,7 @@ def maild():
 
 def everybody():
     """[(program, pid, expected user, expected capabilities)]"""
-    return [("maild", maild(), "root", MAILD)] + [(name, pid, ROWS[name], 0) for name, pid in children(maild())]
+    return [("maild", maild(), "root", MAILD)] + [(name, pid, ROWS[name], 0) for name, pid in family(maild())]
 
 
 def descriptors(pid):
@@ -154,10 +142,10 @@ def test_sockets_between_processes_are_the_wires_of_the_table():
             assert len(here) == len(there) == 1, "a channel's end is shared: %s %s" % (here, there)
             found += [tuple(sorted((min(here), min(there))))]
     n = count(running)
-    wanted = [tuple(sorted(("suited", name))) for name in running if name not in ("maild", "suited", "mailboxd", "deliverd")] + [("maild", "suited")] * 2
+    wanted = [tuple(sorted(("suited", name))) for name in running if name not in ("maild", "suited", "mailboxd", "template", "deliverd")] + [("maild", "suited")] * 2
     for _, client, server in WIRES:
         wanted += [tuple(sorted((client, server)))] * (n[client] * n[server])
-    wanted += [("mailboxd", "userd")] * (2 * n["mailboxd"]) + [("deliverd", "userd")] * n["deliverd"]
+    wanted += [("mailboxd", "userd")] * (2 * n["mailboxd"]) + [("deliverd", "userd")] * n["deliverd"] + [("template", "userd")] * n["template"]
     got = count(found)
     used = got.pop(("deliverd", "locald"), 0)
     assert 1 <= used <= n["locald"], used
@@ -231,7 +219,7 @@ def test_only_those_that_talk_to_the_network_have_its_sockets():
 
 def test_every_daemon_says_that_its_walls_stand():
     log = suite.log()
-    for name in set(ROWS) - {"suited"}:
+    for name in set(ROWS) - {"suited", "template"}:
         assert re.search(r" %s\[\d+\]: start " % name, log), name
     assert "sandbox" not in "\n".join(line for line in log.splitlines() if " failure " in line), "a wall could not be raised"
 

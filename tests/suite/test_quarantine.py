@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 
-from pillar import SLOW, Instance, expect, has, main, wait_for
+from pillar import SLOW, Instance, expect, family, has, main, wait_for
 
 
 class Peer(threading.Thread):
@@ -78,15 +78,10 @@ suite = Instance(extra="daemon_processes = 1\nminimal_backoff_time = 1s\nmaximal
 def pid_of(program):
     """Of the only process of that name that maild has started."""
     with open(suite.dir + "/sock/maild.pid") as f:
-        parent = f.read().strip()
-    for name in os.listdir("/proc"):
-        try:
-            with open("/proc/%s/status" % name) as f:
-                words = dict(line.strip().split(":", 1) for line in f)
-        except (OSError, ValueError):
-            continue
-        if words["Name"].strip() == program and words["PPid"].strip() == parent and not words["State"].strip().startswith("Z"):
-            return int(name)
+        parent = int(f.read())
+    for name, pid in family(parent):
+        if name == program:
+            return pid
     raise ProcessLookupError(program)
 
 

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""mailboxd processes of the common mailbox user are copies of a template: what they share, what they must
+not, and what becomes of them when one of them crashes, the template is killed, or the configuration changes."""
+import os
+import signal
+
+from pillar import Instance, expect, family, has, main, wait_for
+
+suite = Instance(extra="mailbox_idle_time = 1s\n", users=("alice", "bob", "carol"))
+ROOT = os.geteuid() == 0
+
+
+def maild():
+    with open(suite.dir + "/sock/maild.pid") as f:
+        return int(f.read())
+
+
+def parent(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("PPid:"))
+
+
+def mailboxd(user):
+    for name, pid in family(maild()):
+        with open("/proc/%d/cmdline" % pid) as f:
+            if name == "mailboxd" and f.read().split("\0")[1] == user + "@example.test":
+                return pid
+    return None
+
+
+def templates():
+    return {pid for name, pid in family(maild()) if name == "template"}
+
+
+def enter(user):
+    c = suite.imap(user)
+    c.select("INBOX")
+    return c
+
+
+def alive(c):
+    expect(c.noop()[0], "OK")
+
+
+def test_copies_of_one_template_under_their_users_names():
+    a, b = enter("alice"), enter("bob")
+    one, two = mailboxd("alice"), mailboxd("bob")
+    assert one and two and one != two
+    expect({parent(one), parent(two)}, templates())
+    for c in (a, b):
+        alive(c)
+        c.logout()
+
+
+def test_a_copy_finds_no_other_users_name_in_what_it_inherits():
+    if not ROOT:
+        return
+    sessions = [enter(user) for user in ("alice", "bob", "carol")]
+    pid = mailboxd("carol")
+    found = set()
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        for line in maps:
+            words = line.split()
+            if "w" not in words[1] or int(words[4]):
+                continue
+            start, end = (int(x, 16) for x in words[0].split("-"))
+            if end - start > 64 << 20: # the reserve of a sanitizer
+                continue
+            memory.seek(start)
+            try:
+                content = memory.read(end - start)
+            except OSError:
+                continue
+            found |= {user for user in ("alice", "bob", "carol") if user.encode() + b"@example.test" in content}
+    expect(found, {"carol"})
+    for c in sessions:
+        c.logout()
+
+
+def test_a_crash_of_one_retires_the_template_and_nobody_elses_session():
+    a, b = enter("alice"), enter("bob")
+    before = parent(mailboxd("bob"))
+    os.kill(mailboxd("alice"), signal.SIGSEGV)
+    wait_for(lambda: "alice@example.test pid=" in suite.log() and "ended: signal 11" in suite.log(), 20, "the crash")
+    alive(b)
+    a = enter("alice")
+    after = parent(mailboxd("alice"))
+    assert after != before, "the same addresses again"
+    expect(parent(mailboxd("bob")), before)
+    has(suite.mailctl("quarantine", "list").stdout, "alice@example.test")
+    b.logout()
+    a.logout()
+    suite.mailctl("quarantine", "release", "mailbox", "alice@example.test", check=False)
+
+
+def test_the_template_is_killed_and_all_begin_again():
+    a, b = enter("alice"), enter("bob")
+    victims = {mailboxd("alice"), mailboxd("bob")}
+    for pid in templates():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not victims & {pid for _, pid in family(maild())} and not any(os.path.exists("/proc/%d" % pid) for pid in victims), 20, "the end of its copies")
+    wait_for(lambda: suite.log().count("ended: with its template") >= 2, 20, "userd to know")
+    for user in ("alice", "bob"):
+        c = enter(user)
+        alive(c)
+        c.logout()
+
+
+def test_a_reload_makes_another_and_keeps_the_sessions():
+    wait_for(lambda: not mailboxd("bob"), 20, "the end of bob's mailboxd")
+    a = enter("alice")
+    before = parent(mailboxd("alice"))
+    suite.mailctl("reload")
+    b = enter("bob")
+    wait_for(lambda: mailboxd("bob") and parent(mailboxd("bob")) != before, 20, "a template of the new configuration")
+    alive(a)
+    expect(parent(mailboxd("alice")), before)
+    a.logout()
+    b.logout()
+
+
+main(globals())

@@ -198,6 +198,23 @@ incomplete(struct span s)
 	return true;
 }
 
+/* Octets at the front that are ASCII, mostly eight at a time. */
+static size_t
+ascii_run(struct span s)
+{
+	size_t n = 0;
+	uint64_t word;
+
+	for (; n + sizeof(word) <= s.n; n += sizeof(word)) {
+		memcpy(&word, s.p + n, sizeof(word));
+		if (word & 0x8080808080808080u)
+			break;
+	}
+	while (n < s.n && (unsigned char)s.p[n] < 0x80)
+		n++;
+	return n;
+}
+
 /* Converts complete characters at the front of in; returns the bytes used. */
 static size_t
 convert_utf8(struct span in, struct buf *out)
@@ -206,7 +223,10 @@ convert_utf8(struct span in, struct buf *out)
 
 	while (at < in.n && buf_ok(out)) {
 		struct span rest = span_from(in, at);
-		size_t n = utf8_next(rest, NULL);
+		size_t n = ascii_run(rest);
+
+		if (!n)
+			n = utf8_next(rest, NULL);
 
 		if (n) {
 			at += n;

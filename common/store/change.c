@@ -106,6 +106,7 @@ on_durable(struct journal_ticket *t, const struct fail *why)
 	tell_waiters(mb, NULL);
 	change_pending(mb, NULL);
 	signing_later(mb);
+	making_later(mb);
 }
 
 static uint32_t
@@ -144,6 +145,7 @@ change_show_now(struct mailbox *mb, struct fail *why)
 	tell_waiters(mb, NULL);
 	change_pending(mb, NULL);
 	signing_later(mb);
+	making_later(mb);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/state.h"
@@ -101,16 +102,29 @@ learn_size(struct mailbox *mb, uint32_t uid, int fd, uint64_t size, uint64_t *ba
 	return true;
 }
 
+/* As mailbox_date() would ask for it. */
+static void
+learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime)
+{
+	struct message *m = index_find(mailbox_index(mb), uid);
+
+	if (m && !m->date && mtime > 0 && mtime <= UINT32_MAX)
+		m->date = (uint32_t)mtime;
+}
+
 bool
 mailbox_content(struct mailbox *mb, uint32_t uid, struct content *out, struct fail *why)
 {
 	int fd = open_file(mb, uid, why), copy;
-	int64_t size = fd < 0 ? -1 : mb->vfs->ops->size(mb->vfs, fd);
+	struct stat st;
+	int64_t size = fd < 0 || fstat(fd, &st) < 0 ? -1 : (int64_t)st.st_size;
 	uint64_t bare;
 
 	*out = (struct content){ .fd = -1 };
 	if (fd < 0)
 		return false;
+	if (size >= 0)
+		learn_date(mb, uid, st.st_mtime);
 	if (size < 0 || !learn_size(mb, uid, fd, (uint64_t)size, &bare, why)) {
 		(void)close(fd);
 		return size < 0 ? fail_errno(why, 0, "The message cannot be read") : false;

@@ -112,27 +112,55 @@ facts_get(struct facts_file *f, uint32_t uid, uint32_t where)
 }
 
 uint32_t
+facts_pack(struct buf *entries, uint32_t uid, struct span blob)
+{
+	size_t at = buf_len(entries);
+
+	if (blob.n == 0 || blob.n > FACTS_BLOB_MAX)
+		return UINT32_MAX;
+	buf_le32(entries, uid);
+	buf_le32(entries, (uint32_t)blob.n);
+	buf_le32(entries, crc32c(uid, blob));
+	buf_le32(entries, 0);
+	buf_put(entries, blob);
+	while (buf_len(entries) % FACTS_UNIT)
+		buf_putc(entries, '\0');
+	return (uint32_t)(at / FACTS_UNIT);
+}
+
+uint32_t
+facts_append(struct facts_file *f, struct span entries)
+{
+	uint64_t at;
+
+	if (entries.n == 0 || !ready(f) || (f->end + entries.n) / FACTS_UNIT >= UINT32_MAX)
+		return 0;
+	at = f->end;
+	if (at < f->at + buf_len(&f->blob)) /* it lies over what was read */
+		buf_reset(&f->blob);
+	if (!vfs_write_all(f->vfs, f->fd, entries.p, entries.n, at))
+		return 0;
+	f->end += entries.n;
+	return (uint32_t)(at / FACTS_UNIT);
+}
+
+uint32_t
 facts_put(struct facts_file *f, uint32_t uid, struct span blob)
 {
 	struct buf entry;
-	uint64_t at;
-	bool ok;
+	uint32_t where = 0;
 
-	if (blob.n == 0 || blob.n > FACTS_BLOB_MAX || !ready(f) || f->end / FACTS_UNIT >= UINT32_MAX)
-		return 0;
 	buf_init(&entry, FACTS_BLOB_MAX + ENTRY_HEAD + FACTS_UNIT);
-	buf_le32(&entry, uid);
-	buf_le32(&entry, (uint32_t)blob.n);
-	buf_le32(&entry, crc32c(uid, blob));
-	buf_le32(&entry, 0);
-	buf_put(&entry, blob);
-	while (buf_len(&entry) % FACTS_UNIT)
-		buf_putc(&entry, '\0');
-	at = f->end;
-	ok = buf_ok(&entry) && vfs_write_all(f->vfs, f->fd, buf_span(&entry).p, buf_len(&entry), at);
-	f->end += ok ? buf_len(&entry) : 0;
+	if (facts_pack(&entry, uid, blob) == 0 && buf_ok(&entry))
+		where = facts_append(f, buf_span(&entry));
 	buf_free(&entry);
-	if (at < f->at + buf_len(&f->blob)) /* it lies over what was read */
-		buf_reset(&f->blob);
-	return ok ? (uint32_t)(at / FACTS_UNIT) : 0;
+	return where;
+}
+
+void
+facts_drop(struct facts_file *f)
+{
+	facts_close(f);
+	facts_init(f, f->vfs);
+	(void)f->vfs->ops->unlink(f->vfs, FACTS_NAME);
 }

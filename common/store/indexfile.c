@@ -358,6 +358,12 @@ job_durable(struct journal_ticket *t, const struct fail *why)
 }
 
 void
+indexfile_weigh(struct indexfile *f, size_t octets)
+{
+	f->tail += octets;
+}
+
+void
 indexfile_tidy(struct indexfile *f)
 {
 	size_t enough = f->snapshot_size / 2 > TAIL_MIN ? f->snapshot_size / 2 : TAIL_MIN;

@@ -60,6 +60,8 @@ bool indexfile_put_uids(struct indexfile *f, unsigned type, union record *r, str
     struct fail *why);
 /* Everything put so far is durable when this returns true. Blocks. */
 bool indexfile_sync(struct indexfile *f, struct fail *why);
+/* So many octets of records that are not there would be worth a snapshot, too. */
+void indexfile_weigh(struct indexfile *f, size_t octets);
 /* Starts a snapshot if the journal has grown enough for one. */
 void indexfile_tidy(struct indexfile *f);
 /* A snapshot is being written on a thread. */

@@ -17,7 +17,9 @@
 #ifndef STORE_MAILBOX_H
 #define STORE_MAILBOX_H
 
+#include "base/arena.h"
 #include "base/fail.h"
+#include "base/list.h"
 #include "store/quota.h"
 #include "store/uidset.h"
 #include "sys/worker.h"
@@ -210,6 +212,22 @@ bool mailbox_size(struct mailbox *mb, uint32_t uid, uint64_t *size);
 
 struct span mailbox_facts(struct mailbox *mb, uint32_t uid); /* empty: none yet; valid until the next put or turn */
 void mailbox_facts_put(struct mailbox *mb, uint32_t uid, struct span facts);
+
+struct store_facts {
+	/* Appends the facts of a message, on a thread.  False: there are none. NULL: they are only made by who asks. */
+	bool (*make)(struct span message, struct arena *arena, struct buf *out);
+};
+void store_set_facts(struct store *store, const struct store_facts *facts);
+/* The facts of what is new and of what arrives from now on are made in the background. */
+void mailbox_facts_later(struct mailbox *mb);
+/* Those of uid, and of the messages up to hi that have none, are made on threads.  False: nothing to wait for.
+ * True: on_facts() will be called once while the folder is open, and w is the store's until then. */
+struct facts_wait {
+	struct list node;
+	uint32_t uid;
+	void (*on_facts)(struct facts_wait *w);
+};
+bool mailbox_facts_wait(struct mailbox *mb, uint32_t uid, uint32_t hi, struct facts_wait *w);
 
 /* What a program keeps in memory beside an open folder, NULL at first; freed when the folder is closed. */
 struct mailbox_memo {

@@ -50,18 +50,32 @@ put_letters(char *out, uint32_t letters)
 	return n;
 }
 
-static uint64_t
-size_field(struct span base, struct span key)
+/* ",S=123,W=125": the first of each counts. */
+static void
+take_sizes(struct maildir_name *name)
 {
-	size_t at = span_find(base, key);
-	struct span value;
-	uint64_t v;
+	struct span rest = name->base;
+	bool s = false, w = false;
 
-	if (at == SIZE_MAX)
-		return UINT64_MAX;
-	value = span_from(base, at + key.n);
-	value = span_cut(&value, ',');
-	return span_u64(value, UINT64_MAX - 1, &v) ? v : UINT64_MAX;
+	name->size = name->vsize = UINT64_MAX;
+	(void)span_cut(&rest, ',');
+	while (rest.p && !(s && w)) {
+		struct span field = span_cut(&rest, ',');
+		bool is_s = span_starts(field, SPAN("S=")) && !s, is_w = span_starts(field, SPAN("W=")) && !w;
+		uint64_t v;
+
+		if (!is_s && !is_w)
+			continue;
+		*(is_s ? &name->size : &name->vsize) = span_u64(span_from(field, 2), UINT64_MAX - 1, &v) ? v : UINT64_MAX;
+		s |= is_s;
+		w |= is_w;
+	}
+}
+
+bool
+maildir_name_valid(struct span file)
+{
+	return file.n > 0 && file.n <= MAILDIR_NAME_MAX && file.p[0] != '.' && file.p[0] != ':';
 }
 
 bool
@@ -72,10 +86,9 @@ maildir_name_parse(struct span file, struct maildir_name *out)
 	struct span info;
 
 	*out = (struct maildir_name){ .base = span_sub(file, 0, colon) };
-	if (file.n == 0 || file.n > MAILDIR_NAME_MAX || file.p[0] == '.' || out->base.n == 0)
+	if (!maildir_name_valid(file))
 		return false;
-	out->size = size_field(out->base, SPAN(",S="));
-	out->vsize = size_field(out->base, SPAN(",W="));
+	take_sizes(out);
 	if (colon == SIZE_MAX)
 		return true;
 	info = span_from(file, colon);

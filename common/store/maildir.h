@@ -37,6 +37,7 @@ struct maildir_name {
 };
 
 /* False: not the name of a message (hidden, empty, too long). */
+bool maildir_name_valid(struct span file);
 bool maildir_name_parse(struct span file, struct maildir_name *out);
 /* "cur/<base>:2,<letters>" or "new/<base>"; odd, if not empty, stands in place
  * of the letters.  False: too long for a file name. */

@@ -85,6 +85,7 @@ close_mailbox(struct mailbox *mb)
 	signing_stop(mb);
 	if (!mb->failed && !mb->file.ix.failed)
 		scan_stamp(mb);
+	making_stop(mb);
 	notice_unwatch(mb);
 	list_remove(&mb->node);
 	indexfile_close(&mb->file);
@@ -214,6 +215,7 @@ open_mailbox(struct store *store, struct span name, struct fail *why)
 	timer_init(&mb->linger, store->loop, on_linger);
 	facts_init(&mb->facts, v);
 	signing_init(mb);
+	making_init(mb);
 	follow_later(mb, 0, 0);
 	list_push(&store->mailboxes, &mb->node);
 	if (!load(mb, why)) {
@@ -468,21 +470,4 @@ struct mailbox_memo **
 mailbox_memo(struct mailbox *mb)
 {
 	return &mb->memo;
-}
-
-struct span
-mailbox_facts(struct mailbox *mb, uint32_t uid)
-{
-	const struct message *m = index_find(mailbox_index(mb), uid);
-
-	return m ? facts_get(&mb->facts, uid, m->facts) : SPAN_NONE;
-}
-
-void
-mailbox_facts_put(struct mailbox *mb, uint32_t uid, struct span facts)
-{
-	struct message *m = index_find(mailbox_index(mb), uid);
-
-	if (m)
-		m->facts = facts_put(&mb->facts, uid, facts);
 }

@@ -8,7 +8,7 @@
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   notice.c  hearing of it at once    follow.c  file names after the flags
  *   append.c, copy.c, content.c  limits.c  the quota
- *   signing.c  the search index
+ *   signing.c  the search index       making.c  facts on threads
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
@@ -19,6 +19,7 @@
 #include "store/indexfile.h"
 #include "store/mailbox.h"
 #include "store/metadata.h"
+#include "store/reading.h"
 #include "store/searchfile.h"
 
 struct store {
@@ -39,6 +40,18 @@ struct store {
 	struct timer purge;        /* of what was kept long enough */
 	struct purge_job *purging; /* owned; NULL: none under way */
 	struct store_search search;
+	struct store_facts parse;
+};
+
+/* Facts of a folder's messages on their way. */
+struct making {
+	struct reading reading;
+	struct timer timer;   /* when to look for what has none */
+	int64_t since;        /* when that was set first */
+	struct list waits;    /* struct facts_wait */
+	struct uidset failed; /* that cannot be made ahead */
+	size_t unkept;        /* made since where they lie was last written */
+	bool wanted;          /* made for what arrives */
 };
 
 /* A folder's search index. */
@@ -72,6 +85,7 @@ struct mailbox {
 	struct indexfile file;
 	struct facts_file facts;
 	struct signing signing;
+	struct making making;
 	struct list views;
 	unsigned users;       /* views and operations */
 	struct timer linger;  /* closes it when nobody came back */
@@ -146,6 +160,11 @@ void signing_init(struct mailbox *mb);
 void signing_later(struct mailbox *mb); /* opened, or messages have become visible */
 void signing_stop(struct mailbox *mb);  /* waits for what is under way; before the folder closes */
 void signing_drop(struct mailbox *mb);  /* nothing is left of it */
+
+/* making.c */
+void making_init(struct mailbox *mb);
+void making_later(struct mailbox *mb); /* messages have become visible */
+void making_stop(struct mailbox *mb);  /* waits for what is under way; before the index closes */
 
 /* follow.c */
 void follow_later(struct mailbox *mb, uint32_t lo, uint32_t hi);

@@ -14,9 +14,10 @@
 enum { NAMES_MAX = 1 << 30 };
 
 struct found_file {
-	size_t at; /* of its name in names */
+	size_t at;     /* of its name in names */
+	uint64_t time; /* that it begins with */
 	uint8_t n;
-	bool in_new, used;
+	bool in_new;
 };
 
 struct finder {
@@ -26,15 +27,26 @@ struct finder {
 	bool in_new, failed;
 };
 
+/* "1700000000.M123..."; 0 where there is no such number */
+static uint64_t
+time_of(struct span name)
+{
+	uint64_t time = 0;
+
+	(void)span_u64(span_sub(name, 0, span_chr(name, '.')), UINT64_MAX, &time);
+	return time;
+}
+
+static int
+compare(uint64_t ta, struct span a, uint64_t tb, struct span b)
+{
+	return ta < tb ? -1 : ta > tb ? 1 : span_cmp(a, b);
+}
+
 int
 takeover_order(struct span a, struct span b)
 {
-	uint64_t ta = 0, tb = 0;
-
-	/* "1700000000.M123..." */
-	(void)span_u64(span_sub(a, 0, span_chr(a, '.')), UINT64_MAX, &ta);
-	(void)span_u64(span_sub(b, 0, span_chr(b, '.')), UINT64_MAX, &tb);
-	return ta < tb ? -1 : ta > tb ? 1 : span_cmp(a, b);
+	return compare(time_of(a), a, time_of(b), b);
 }
 
 void
@@ -76,9 +88,9 @@ static bool
 each_file(void *arg, const char *name)
 {
 	struct finder *f = arg;
-	struct maildir_name parsed;
+	struct span text = span_str(name);
 
-	if (!maildir_name_parse(span_str(name), &parsed))
+	if (!maildir_name_valid(text))
 		return true;
 	if (f->n == f->size) {
 		size_t size = f->size ? f->size * 2 : 256;
@@ -91,8 +103,8 @@ each_file(void *arg, const char *name)
 		f->files = more;
 		f->size = size;
 	}
-	f->files[f->n++] = (struct found_file){ .at = buf_len(&f->names), .n = (uint8_t)strlen(name), .in_new = f->in_new };
-	buf_puts(&f->names, name);
+	f->files[f->n++] = (struct found_file){ .at = buf_len(&f->names), .time = time_of(text), .n = (uint8_t)text.n, .in_new = f->in_new };
+	buf_put(&f->names, text);
 	f->failed |= f->names.failed;
 	return !f->failed && f->n < INDEX_MESSAGES_MAX;
 }
@@ -100,6 +112,7 @@ each_file(void *arg, const char *name)
 /* ---- order and lookup ---- */
 
 struct sorted {
+	uint64_t time;
 	struct span name;
 	bool in_new, used;
 };
@@ -107,7 +120,9 @@ struct sorted {
 static int
 by_order(const void *a, const void *b)
 {
-	return takeover_order(((const struct sorted *)a)->name, ((const struct sorted *)b)->name);
+	const struct sorted *x = a, *y = b;
+
+	return compare(x->time, x->name, y->time, y->name);
 }
 
 static struct sorted *
@@ -116,7 +131,7 @@ sort_files(const struct finder *f)
 	struct sorted *all = calloc(f->n ? f->n : 1, sizeof(*all));
 
 	for (size_t i = 0; all && i < f->n; i++)
-		all[i] = (struct sorted){ file_name(f, &f->files[i]), f->files[i].in_new, false };
+		all[i] = (struct sorted){ f->files[i].time, file_name(f, &f->files[i]), f->files[i].in_new, false };
 	if (all && f->n)
 		qsort(all, f->n, sizeof(*all), by_order);
 	return all;
@@ -133,12 +148,13 @@ base_of(struct span name)
 static struct sorted *
 find_file(struct sorted *all, size_t n, struct span base)
 {
+	uint64_t time = time_of(base);
 	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (takeover_order(base_of(all[mid].name), base) < 0)
+		if (compare(all[mid].time, base_of(all[mid].name), time, base) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;

@@ -229,6 +229,7 @@ cmd_select(struct cmd *c)
 	if (!view_open(&s->view, cmd_home(c), c->arg[0], readonly, &why))
 		return cmd_failed(c, &why);
 	s->state = STATE_SELECTED;
+	mailbox_facts_later(s->view.mailbox);
 	put_selected(c);
 	if (!r->wanted || r->uidvalidity != mailbox_uidvalidity(s->view.mailbox))
 		return selected(c);

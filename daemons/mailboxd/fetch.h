@@ -9,7 +9,7 @@
 #include "daemons/mailboxd/text.h"
 #include "net/imapsyntax.h"
 
-enum { FETCH_SECTION = 1, FETCH_MAY = 2, FETCH_PEEK = 4, FETCH_LAZY = 8, FETCH_BINARY = 16 };
+enum { FETCH_SECTION = 1, FETCH_MAY = 2, FETCH_PEEK = 4, FETCH_LAZY = 8, FETCH_BINARY = 16, FETCH_FACTS = 32 };
 
 enum fetch_kind {
 #define FETCH_ITEM(text, kind, flags) FETCH_KIND_##kind,

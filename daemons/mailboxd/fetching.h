@@ -17,6 +17,10 @@ struct fetch {
 	uint32_t seq;           /* next one, 0: begin the range */
 	bool open;              /* a message is begun and not ended */
 	struct fetch_item *at;  /* its next item */
+	bool facts;             /* some item is among the facts of a message */
+	struct facts_wait wait; /* for those that are made ahead */
+	struct cmd *cmd;        /* that waits */
+	bool waited;            /* for the message of seq */
 	struct text text;
 	struct message message; /* the one at work, as it was at its start */
 	struct uidset seen;     /* to be marked */

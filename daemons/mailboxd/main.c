@@ -19,6 +19,7 @@
 #include "daemons/mailboxd/link.h"
 #include "daemons/mailboxd/pieces.h"
 #include "daemons/mailboxd/pop3.h"
+#include "daemons/mailboxd/text.h"
 #include "mail/charset.h"
 #include "service/service.h"
 #include "store/name.h"
@@ -107,6 +108,7 @@ take_store_settings(struct mailboxd *d)
 	if (!d->user.store)
 		return;
 	store_set_keep(d->user.store, conf->expunged_keep_time / SECOND_MS);
+	store_set_facts(d->user.store, &(struct store_facts){ text_make_facts });
 	store_set_search(d->user.store, &(struct store_search){ pieces_sign, (unsigned)conf->search_index_share });
 }
 

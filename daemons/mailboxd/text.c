@@ -243,18 +243,18 @@ make_digest(struct text *t)
 	return t->facts.digest.p != NULL;
 }
 
+/* Into t->facts, and packed as they are kept. */
 static bool
-make_facts(struct text *t)
+build_facts(struct text *t, struct buf *packed)
 {
 	struct mime_part *root;
-	struct buf text, packed;
+	struct buf text;
 	size_t envelope_n;
 	bool ok;
 
 	if (!text_root(t, &root) || !root->envelope)
 		return false;
 	buf_init(&text, FACTS_CAP);
-	buf_init(&packed, FACTS_CAP);
 	t->facts = (struct facts){ .version = FACTS_VERSION, .header_n = (uint32_t)root->header.n };
 	sent_date(&t->facts, root->envelope);
 	structure_envelope(&text, root->envelope);
@@ -264,9 +264,37 @@ make_facts(struct text *t)
 	t->facts.structure = arena_dup(&t->arena, span_from(buf_span(&text), envelope_n));
 	ok = buf_ok(&text) && t->facts.envelope.p && t->facts.structure.p && more_facts(t, root);
 	ok = ok && (!t->hashing || make_digest(t));
-	if (ok && desc_encode(&fact_desc, &t->facts, &packed))
-		mailbox_facts_put(t->mailbox, t->uid, buf_span(&packed));
+	if (ok && !desc_encode(&fact_desc, &t->facts, packed))
+		buf_reset(packed); /* they are too long to be kept */
 	buf_free(&text);
+	return ok;
+}
+
+static bool
+make_facts(struct text *t)
+{
+	struct buf packed;
+	bool ok;
+
+	buf_init(&packed, FACTS_CAP);
+	ok = build_facts(t, &packed);
+	if (ok && buf_len(&packed))
+		mailbox_facts_put(t->mailbox, t->uid, buf_span(&packed));
+	buf_free(&packed);
+	return ok;
+}
+
+bool
+text_make_facts(struct span message, struct arena *arena, struct buf *out)
+{
+	struct text t = { .arena = *arena, .front = message, .whole = true };
+	struct buf packed;
+	bool ok;
+
+	buf_init(&packed, FACTS_CAP);
+	ok = build_facts(&t, &packed) && buf_len(&packed);
+	*arena = t.arena;
+	buf_put(out, buf_span(&packed));
 	buf_free(&packed);
 	return ok;
 }

@@ -66,4 +66,7 @@ bool text_facts(struct text *t, const struct facts **out); /* cached, else made 
 bool text_facts_kept(struct text *t, const struct facts **out); /* only if they are cached */
 bool text_digest(struct text *t, struct span *out);       /* that of the facts */
 
+/* On any thread: appends what the store keeps of a message (struct store_facts). */
+bool text_make_facts(struct span message, struct arena *arena, struct buf *out);
+
 #endif

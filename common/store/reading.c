@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: ISC */
+#include "store/reading.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "store/state.h"
+
+enum { OUT_MAX = 32 << 20, ARENA_MAX = 64 << 20 };
+
+struct read_file {
+	char path[MAILDIR_NAME_MAX + 5];
+	uint64_t size, bare; /* of the file; LF without CR in it */
+	int64_t mtime;
+	size_t at, n; /* what was said */
+	bool read, ok;
+};
+
+struct reading_batch {
+	struct work work;
+	struct reading *owner;
+	struct vfs *vfs;
+	struct reading_use use;
+	uint32_t lo, hi;
+	size_t n;
+	struct read_message told[READING_BATCH];
+	struct read_file files[READING_BATCH];
+	struct buf out;
+};
+
+/* ---- on a thread ---- */
+
+static uint64_t
+count_bare(struct span s)
+{
+	uint64_t bare = 0;
+	const char *p = s.p, *end = s.p + s.n, *lf;
+
+	for (; p < end && (lf = memchr(p, '\n', (size_t)(end - p))); p = lf + 1)
+		bare += lf == s.p || lf[-1] != '\r';
+	return bare;
+}
+
+/* Each LF that has no CR gets one; to has room for them. */
+static void
+complete_lines(struct span s, char *to)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r'))
+			*to++ = '\r';
+		*to++ = s.p[i];
+	}
+}
+
+/* The file's octets; NULL: not to be had. */
+static char *
+load(struct reading_batch *b, struct read_file *f)
+{
+	int fd = b->vfs->ops->open(b->vfs, f->path, VFS_READ);
+	struct stat st;
+	char *mem = NULL;
+
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= READING_MESSAGE_MAX) {
+		f->size = (uint64_t)st.st_size;
+		f->mtime = st.st_mtime;
+		mem = malloc((size_t)f->size);
+		f->read = mem && vfs_read_all(b->vfs, fd, mem, (size_t)f->size, 0);
+	}
+	(void)b->vfs->ops->close(b->vfs, fd);
+	if (f->read)
+		return mem;
+	free(mem);
+	return NULL;
+}
+
+static void
+look(struct reading_batch *b, struct read_file *f, struct arena *arena)
+{
+	char *mem = load(b, f), *whole = mem;
+	struct span s = span_of(mem, (size_t)f->size);
+
+	if (!mem)
+		return;
+	f->bare = count_bare(s);
+	if (f->bare && (whole = malloc(s.n + f->bare))) {
+		complete_lines(s, whole);
+		s = span_of(whole, s.n + f->bare);
+	}
+	f->at = buf_len(&b->out);
+	f->ok = whole && b->use.look(b->use.arg, s, arena, &b->out) && buf_ok(&b->out);
+	f->n = buf_len(&b->out) - f->at;
+	if (whole != mem)
+		free(whole);
+	free(mem);
+	arena_reset(arena);
+}
+
+static void
+run(struct work *w)
+{
+	struct reading_batch *b = OWNER_OF(w, struct reading_batch, work);
+	struct arena arena;
+
+	arena_init(&arena, ARENA_MAX);
+	for (size_t i = 0; i < b->n; i++)
+		look(b, &b->files[i], &arena);
+	arena_free(&arena);
+}
+
+/* ---- on the loop ---- */
+
+/* What opening the message would have taught (content.c). */
+static void
+learn(struct mailbox *mb, uint32_t uid, const struct read_file *f)
+{
+	struct index *ix = mailbox_index(mb);
+	struct message *m = index_find(ix, uid);
+	uint64_t size = f->size + f->bare;
+
+	if (!m)
+		return;
+	if (!m->date && f->mtime > 0 && f->mtime <= UINT32_MAX)
+		m->date = (uint32_t)f->mtime;
+	if (((m->bits & MESSAGE_SIZED) && m->size == size) || size > UINT32_MAX)
+		return;
+	ix->total += size - m->size;
+	m->size = (uint32_t)size;
+	m->bits = (uint8_t)((m->bits & ~MESSAGE_BARE) | MESSAGE_SIZED | (f->bare ? MESSAGE_BARE : 0));
+}
+
+static void
+batch_free(struct reading_batch *b)
+{
+	buf_free(&b->out);
+	free(b);
+}
+
+static void done(struct work *w);
+
+/* The next messages that are wanted go to a thread.  False: there are none. */
+static bool
+begin(struct reading *r, struct reading_batch **place)
+{
+	const struct index *ix = mailbox_index(r->mailbox);
+	struct reading_batch *b = malloc(sizeof(*b));
+	size_t at = index_place(ix, r->next);
+
+	if (!b)
+		return false;
+	b->owner = r;
+	b->vfs = r->mailbox->vfs;
+	b->use = r->use;
+	b->n = 0;
+	b->lo = r->next;
+	b->hi = r->hi;
+	for (; at < ix->n && ix->messages[at].uid <= r->hi && b->n < READING_BATCH; at++) {
+		struct read_file *f = &b->files[b->n];
+		const struct message *m = &ix->messages[at];
+
+		if (!r->use.wants(r->use.arg, m) || !index_path(ix, m, f->path))
+			continue;
+		f->read = f->ok = false;
+		f->size = 0;
+		b->told[b->n++] = (struct read_message){ .uid = b->hi = m->uid };
+	}
+	r->next = b->n == READING_BATCH ? b->hi + 1 : r->hi + 1;
+	if (b->n == 0) {
+		free(b);
+		return false;
+	}
+	buf_init(&b->out, OUT_MAX);
+	b->work = (struct work){ .run = run, .done = done };
+	*place = b;
+	worker_submit(r->mailbox->store->pool, &b->work);
+	return true;
+}
+
+static void
+begin_all(struct reading *r)
+{
+	for (size_t i = 0; i < READING_BATCHES && r->next <= r->hi && r->hi; i++)
+		if (!r->batches[i] && !begin(r, &r->batches[i]))
+			return;
+}
+
+bool
+reading_under_way(const struct reading *r, uint32_t uid)
+{
+	for (size_t i = 0; i < READING_BATCHES; i++)
+		if (r->batches[i] && r->batches[i]->lo <= uid && uid <= r->batches[i]->hi)
+			return true;
+	return false;
+}
+
+static void
+tell(struct reading *r, struct reading_batch *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		struct read_file *f = &b->files[i];
+
+		if (f->read)
+			learn(r->mailbox, b->told[i].uid, f);
+		if (f->ok)
+			b->told[i].said = span_sub(buf_span(&b->out), f->at, f->n);
+	}
+	r->use.on_batch(r->use.arg, b->told, b->n);
+}
+
+static void
+done(struct work *w)
+{
+	struct reading_batch *b = OWNER_OF(w, struct reading_batch, work);
+	struct reading *r = b->owner;
+
+	for (size_t i = 0; i < READING_BATCHES; i++)
+		if (r->batches[i] == b)
+			r->batches[i] = NULL;
+	begin_all(r); /* first, so that the threads have work while the loop tells */
+	tell(r, b);
+	batch_free(b);
+}
+
+void
+reading_init(struct reading *r, struct mailbox *mb, const struct reading_use *use)
+{
+	*r = (struct reading){ .use = *use, .mailbox = mb, .next = 1 };
+}
+
+bool
+reading_ask(struct reading *r, uint32_t uid, uint32_t hi)
+{
+	if (reading_under_way(r, uid))
+		return true;
+	r->next = uid;
+	r->hi = hi;
+	begin_all(r);
+	return reading_under_way(r, uid);
+}
+
+void
+reading_stop(struct reading *r)
+{
+	for (size_t i = 0; i < READING_BATCHES; i++) {
+		struct reading_batch *b = r->batches[i];
+
+		if (!b)
+			continue;
+		if (!worker_withdraw(r->mailbox->store->pool, &b->work))
+			worker_wait(r->mailbox->store->pool, &b->work);
+		batch_free(b);
+		r->batches[i] = NULL;
+	}
+	r->hi = 0;
+}

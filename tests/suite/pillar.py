@@ -57,7 +57,7 @@ def free_base():
 
 class Instance:
     def __init__(self, extra="", start=True, users=("alice", "bob")):
-        self.dir = tempfile.mkdtemp(prefix="pp-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="pp-", dir=os.environ.get("PILLAR_ROOM", "/tmp"))
         os.chmod(self.dir, 0o755)
         self.base = free_base()
         os.makedirs(self.dir + "/etc")

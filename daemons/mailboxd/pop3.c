@@ -222,16 +222,42 @@ pop3_top(struct pop3 *s, const struct span *arg, unsigned n)
 		begin_message(s, arg[0], lines);
 }
 
+/* As stuff(), of all lines: most messages go out as they are. */
+static void
+stuff_all(struct pop3 *s, struct span in)
+{
+	size_t lf, at = 0;
+
+	if (s->dot && span_starts(in, SPAN(".")))
+		buf_putc(out(s), '.');
+	if (in.n)
+		s->dot = in.p[in.n - 1] == '\n';
+	while ((lf = span_chr(span_from(in, at), '\n')) != SIZE_MAX) {
+		at += lf + 1;
+		if (at == in.n || in.p[at] != '.')
+			continue;
+		buf_put(out(s), span_sub(in, 0, at));
+		buf_putc(out(s), '.');
+		in = span_from(in, at);
+		at = 0;
+	}
+	buf_put(out(s), in);
+}
+
 /* Lines with a dot in front get another one (RFC 1939 3).  False: TOP has all it wants. */
 static bool
 stuff(struct pop3 *s, struct span in)
 {
+	if (s->lines == UINT64_MAX) {
+		stuff_all(s, in);
+		return true;
+	}
 	while (in.n) {
 		size_t lf = span_chr(in, '\n');
 		size_t n = lf == SIZE_MAX ? in.n : lf + 1;
 		bool blank = s->dot && (in.p[0] == '\n' || (n >= 2 && in.p[0] == '\r' && in.p[1] == '\n'));
 
-		if (s->dot && s->in_body && s->lines != UINT64_MAX && s->lines-- == 0)
+		if (s->dot && s->in_body && s->lines-- == 0)
 			return false;
 		if (s->dot && in.p[0] == '.')
 			buf_putc(out(s), '.');
@@ -269,7 +295,7 @@ send_message(struct pop3 *s)
 			return;
 		}
 		s->at += (uint64_t)got;
-		if (got == 0 || !stuff(s, span_of(chunk, (size_t)got))) {
+		if (!stuff(s, span_of(chunk, (size_t)got)) || s->at == s->content.size) {
 			end_message(s);
 			return;
 		}

@@ -187,6 +187,8 @@ submit(struct append *a, struct commit *c)
 	d->in_cur = true;
 	d->letters = a->flags | (uint32_t)a->keywords << LETTER_KEYWORD_SHIFT;
 	d->date = a->date;
+	if (!a->date)
+		a->date = loop_wall_ms(a->store->loop) / 1000; /* the file's, as it has just been written: nobody need ask for it */
 	(void)snprintf(d->base, sizeof(d->base), "%s", temp.unique);
 	(void)snprintf(a->incoming.base, sizeof(a->incoming.base), "%s", temp.unique);
 	list_push(&a->mailbox->incoming, &a->incoming.node);

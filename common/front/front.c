@@ -254,6 +254,7 @@ front_service(const struct front_protocol *p, bool (*on_boot)(struct service *, 
 	return (struct service_ops){
 		.name = p->program,
 		.see = p->see,
+		.gathers = true,
 		.channels = channels,
 		.nchannels = sizeof channels / sizeof *channels,
 		.on_boot = on_boot,

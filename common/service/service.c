@@ -13,6 +13,7 @@
 #include "service/probe.h"
 #include "service/twins.h"
 #include "sys/child.h"
+#include "sys/gather.h"
 #include "sys/limits.h"
 #include "sys/memory.h"
 #include "sys/slice.h"
@@ -524,6 +525,8 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 		return 71;
 	(void)signal(SIGPIPE, SIG_IGN);
 	slice_short();
+	if (ops->gathers)
+		(void)gather_work(); /* without it everything goes on as well, a little slower */
 	if (!open_ctl(&k))
 		return 71;
 	for (;;) {

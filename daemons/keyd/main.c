@@ -414,6 +414,7 @@ static const struct service_channel channels[] = {
 static const struct service_ops ops = {
 	.name = "keyd",
 	.see = CONF_KEYD,
+	.gathers = true,
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(channels[0]),
 	.on_boot = on_boot,

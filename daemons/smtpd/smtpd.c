@@ -111,6 +111,7 @@ on_state(struct service *s, struct buf *out)
 const struct service_ops smtpd_ops = {
 	.name = "smtpd",
 	.see = CONF_SMTPD,
+	.gathers = true,
 	.channels = smtpd_channels,
 	.nchannels = SMTPD_CHANNELS,
 	.on_boot = on_boot,

@@ -204,6 +204,13 @@ def test_limits():
             expect(limits["Max data size"], [str(memory or "unlimited")] * 2, name + ": memory")
 
 
+def test_fronts_and_keyd_let_who_wakes_them_run_on():
+    ours = os.sched_getscheduler(0)
+    for name, pid, _, _ in everybody():
+        gathers = name in ("keyd", "smtpd", "imapd", "pop3d") and ours == os.SCHED_OTHER
+        expect(os.sched_getscheduler(pid), os.SCHED_BATCH if gathers else ours, name)
+
+
 def test_only_those_that_talk_to_the_network_have_its_sockets():
     inodes = {}
     for table in ("tcp", "tcp6", "udp", "udp6"):

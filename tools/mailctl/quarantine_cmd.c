@@ -27,9 +27,9 @@ ask_userd(struct mailctl *m, unsigned type, const void *request, void (*on_row)(
 		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &what, &row)) {
 			const struct ipc_mailbox_admin_done *done = row;
 
-			if (what == IPC_mailbox_admin_mailbox)
+			if (what == IPC_mailbox_admin_mailbox && on_row)
 				on_row(m, row);
-			else
+			else if (what != IPC_mailbox_admin_mailbox)
 				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
 		}
 	channel_sync_free(&c);

@@ -2,6 +2,8 @@
 #include "service/launch.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +34,38 @@ make_pair(int fds[2], struct fail *why)
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0 || fail_errno(why, 0, "socketpair");
 }
 
+bool
+launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, bool unprivileged, char path[B_PATH], struct ipc_ctl_reach *m)
+{
+	const char *setting = (const char *)conf + row->what.setting;
+	struct span base = SPAN_NONE;
+
+	if (strcmp(row->program, program) != 0 || (row->rights & REACH_ORDINARY && !unprivileged))
+		return false;
+	*m = (struct ipc_ctl_reach){ .rights = row->rights };
+	if (row->what.kind == REACH_PORT)
+		m->port = (uint32_t)*(const uint64_t *)(const void *)setting;
+	if (row->what.kind == REACH_SETTING)
+		base = *(const struct span *)(const void *)setting;
+	if (row->what.kind == REACH_SETTING && base.n == 0)
+		return false;
+	(void)snprintf(path, B_PATH, "%.*s%s", SPAN_ARG(base), row->what.below);
+	m->path = span_str(path);
+	return true;
+}
+
+static bool
+tell_reach(struct channel *ctl, const struct launch *what)
+{
+	struct ipc_ctl_reach m;
+	char path[B_PATH];
+
+	for (size_t i = 0; i < what->nreach; i++)
+		if (launch_reach(&what->reach[i], what->conf, what->name, what->unprivileged, path, &m) && !ipc_send_ctl_reach(ctl, &m))
+			return false;
+	return true;
+}
+
 struct channel *
 launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why)
 {
@@ -45,7 +79,7 @@ launch_daemon(struct loop *loop, const struct launch *what, const struct channel
 		return NULL;
 	ctl = channel_new(loop, fds[0], &ipc_channel_ctl, CHANNEL_CLIENT, ops, owner);
 	config = fcntl(what->config, F_DUPFD_CLOEXEC, 0);
-	if (ctl && config >= 0 && ipc_send_ctl_boot(ctl, &boot, config)) {
+	if (ctl && config >= 0 && ipc_send_ctl_boot(ctl, &boot, config) && tell_reach(ctl, what)) {
 		if (ipc_send_root_spawn(what->root, &spawn, fds[1]))
 			return ctl;
 	} else {

@@ -8,9 +8,25 @@
 
 #include "conf/conf.h"
 #include "ipc/messages.h"
+#include "sys/sandbox.h"
 
 /* A sealed memfd with what `see` may see of the configuration; -1 and *why. */
 int launch_config(const struct conf *conf, unsigned see, struct fail *why);
+
+/* A row of daemons/reach.def. */
+struct launch_reach {
+	const char *program;
+	unsigned rights; /* REACH_* */
+	struct {
+		enum { REACH_AT, REACH_SETTING, REACH_PORT, REACH_NAMED } kind;
+		size_t setting;    /* offset in struct conf */
+		const char *below; /* of it; a whole path (AT); "": any port */
+	} what;
+};
+
+/* A row as the message that tells the program of it; false: it is not this program's, or there is nothing to tell.
+ * path keeps its text. */
+bool launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, bool unprivileged, char path[B_PATH], struct ipc_ctl_reach *m);
 
 struct launch {
 	struct channel *root; /* to maild */
@@ -21,6 +37,9 @@ struct launch {
 	bool unprivileged;
 	unsigned promises; /* PROMISE_* */
 	unsigned files, memory; /* of processes.def */
+	const struct launch_reach *reach; /* all rows of reach.def */
+	size_t nreach;
+	const struct conf *conf; /* what their settings are */
 	uint32_t uid, gid; /* of a mailbox's owner, 0 for the common mailbox user */
 	int config;        /* from launch_config(); not closed here */
 };

@@ -37,7 +37,8 @@ struct skeleton {
 	struct twins twins; /* of a template */
 	struct child_label label; /* argv[1] */
 	unsigned promises; /* of system calls, from the parent */
-	unsigned files, memory; /* limits, too */
+	struct sandbox walls; /* limits and what is in reach, from the parent */
+	unsigned named;    /* REACH_*: the daemon names paths of its own */
 	bool seccomp;      /* they are kept by the kernel */
 	struct syscalls_filter filter; /* of a template, for its copies */
 	void *filling; /* of a template: memory_fill() */
@@ -161,11 +162,53 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 	k->service.instances = m->instances;
 	k->service.unprivileged = m->unprivileged;
 	k->promises = m->promises;
-	k->files = m->files;
-	k->memory = m->memory;
+	k->walls.files = m->files;
+	k->walls.memory = m->memory;
 	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
 		return give_up(k, &why);
 	return true;
+}
+
+/* The first free place of a list; NULL: none is left. */
+static const char **
+free_path(const char **list)
+{
+	size_t i = 0;
+
+	while (i < SANDBOX_PATHS && list[i])
+		i++;
+	return i < SANDBOX_PATHS ? &list[i] : NULL;
+}
+
+static bool
+reach_ports(struct sandbox *walls, const struct ipc_ctl_reach *m)
+{
+	size_t i = 0;
+
+	walls->tcp_connect = walls->tcp_connect || m->rights & REACH_CONNECT;
+	walls->tcp_bind = walls->tcp_bind || m->rights & REACH_BIND;
+	while (i < SANDBOX_PORTS && walls->ports[i])
+		i++;
+	if (m->port && i < SANDBOX_PORTS)
+		walls->ports[i] = m->port;
+	return !m->port || i < SANDBOX_PORTS;
+}
+
+static bool
+on_ctl_reach(struct channel *c, const struct ipc_ctl_reach *m)
+{
+	struct skeleton *k = channel_owner(c);
+	const char **at = free_path(m->rights & REACH_WRITE ? k->walls.write : k->walls.read);
+
+	if (!k->booted || k->started)
+		return false;
+	if (m->rights & (REACH_CONNECT | REACH_BIND))
+		return reach_ports(&k->walls, m);
+	if (m->path.n == 0)
+		k->named |= m->rights;
+	else if (at)
+		*at = strndup(m->path.p, m->path.n); /* for as long as it runs */
+	return m->path.n == 0 || (at && *at);
 }
 
 static bool
@@ -274,14 +317,31 @@ on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
 	return true;
 }
 
-static bool
-enter_sandbox(struct skeleton *k, struct fail *why)
+/* The rows, with what the daemon itself finds where they let it, and no more. */
+static struct sandbox
+walls_of(struct skeleton *k)
 {
-	struct sandbox walls = { .files = k->files, .memory = k->memory };
-	const char *missing;
+	struct sandbox walls = k->walls;
 
 	if (k->ops->on_sandbox)
 		k->ops->on_sandbox(&k->service, &walls);
+	if (!(k->named & REACH_READ))
+		memcpy(walls.read, k->walls.read, sizeof(walls.read));
+	if (!(k->named & REACH_WRITE)) {
+		memcpy(walls.write, k->walls.write, sizeof(walls.write));
+		walls.files_open = false;
+	}
+	walls.tcp_connect = walls.tcp_connect && k->walls.tcp_connect;
+	walls.tcp_bind = walls.tcp_bind && k->walls.tcp_bind;
+	return walls;
+}
+
+static bool
+enter_sandbox(struct skeleton *k, struct fail *why)
+{
+	struct sandbox walls = walls_of(k);
+	const char *missing;
+
 	if (!sandbox_enter(&walls, &k->sandbox, why) ||
 	    !(k->filter.code ? syscalls_limit_to(&k->filter, &k->seccomp, why) : syscalls_limit(k->promises, &k->seccomp, why)))
 		return false;
@@ -312,16 +372,15 @@ on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 {
 	struct skeleton *k = channel_owner(c);
 	struct probe probe = { .what = m, .program = k->service.name, .promises = k->promises };
-	struct sandbox walls = { .files = k->files, .memory = k->memory };
 	struct fail why = { .text = "" };
+	struct sandbox walls;
 	char layer[64];
 
 	if (!k->booted || k->started)
 		return false;
 	k->service.probing = true;
 	probe_bare(&probe);
-	if (k->ops->on_sandbox)
-		k->ops->on_sandbox(&k->service, &walls);
+	walls = walls_of(k);
 	probe.tcp_bind = walls.tcp_bind;
 	if (!sandbox_enter(&walls, &k->sandbox, &why) || !syscalls_enforce(k->promises, &why))
 		return give_up(k, &why);

@@ -56,7 +56,8 @@ struct service_ops {
 	void (*on_listener)(struct service *s, const struct conf_listener *block, int fd);
 	/* A file opened by the parent; the callee's. May be NULL. "log" is handled by the skeleton. */
 	void (*on_file)(struct service *s, struct span purpose, struct span path, int fd);
-	/* What stays reachable in the sandbox; called just before on_start. NULL: nothing at all. */
+	/* walls are its rows of daemons/reach.def; it may name paths where a row says NAMED, and narrow the rest.
+	 * Called just before on_start. May be NULL. */
 	void (*on_sandbox)(struct service *s, struct sandbox *walls);
 	bool (*on_start)(struct service *s, struct fail *why);
 	/* It is a template: get ready what its copies share, say what they and it may reach; in each

@@ -77,6 +77,18 @@ allow(int ruleset, const char *path, uint64_t rights, struct fail *why)
 }
 
 static bool
+allow_ports(int ruleset, const unsigned *ports, struct fail *why)
+{
+	for (size_t i = 0; i < SANDBOX_PORTS && ports[i]; i++) {
+		const uint64_t rule[] = { LANDLOCK_ACCESS_NET_CONNECT_TCP, ports[i] }; /* struct landlock_net_port_attr */
+
+		if (syscall(SYS_landlock_add_rule, ruleset, 2 /* LANDLOCK_RULE_NET_PORT */, rule, 0) < 0)
+			return fail_errno(why, 0, "sandbox: allow port %u", ports[i]);
+	}
+	return true;
+}
+
+static bool
 raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail *why)
 {
 	int abi = report->landlock_abi, ruleset;
@@ -88,7 +100,7 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 	attr.handled_access_fs = s->files_open ? rights & LANDLOCK_ACCESS_FS_REFER : rights;
 	if (abi >= 4 && !s->tcp_bind)
 		attr.handled_access_net |= LANDLOCK_ACCESS_NET_BIND_TCP;
-	if (abi >= 4 && !s->tcp_connect)
+	if (abi >= 4 && (!s->tcp_connect || s->ports[0]))
 		attr.handled_access_net |= LANDLOCK_ACCESS_NET_CONNECT_TCP;
 	if (abi >= 6 && !s->files_open)
 		attr.scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL;
@@ -103,6 +115,7 @@ raise_walls(const struct sandbox *s, struct sandbox_report *report, struct fail 
 		ok = allow(ruleset, s->read[i], READ, why);
 	for (size_t i = 0; ok && !s->files_open && i < SANDBOX_PATHS && s->write[i]; i++)
 		ok = allow(ruleset, s->write[i], rights & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE, why);
+	ok = ok && (abi < 4 || !s->tcp_connect || allow_ports(ruleset, s->ports, why));
 	if (ok && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		ok = fail_errno(why, 0, "sandbox: Landlock");
 	(void)close(ruleset);

@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: ISC
  *
  * sandbox: what a daemon gives up for good before it reads a foreign byte.
- * The walls of each program are a row of daemons/maild/processes.def.
+ * The walls of each program are rows of daemons/maild/processes.def and daemons/reach.def.
  */
 #ifndef SYS_SANDBOX_H
 #define SYS_SANDBOX_H
 
 #include "base/fail.h"
 
-enum { SANDBOX_PATHS = 8 };
+enum { SANDBOX_PATHS = 8, SANDBOX_PORTS = 4 };
+
+/* What may be reached, and how. */
+enum {
+	REACH_READ = 1 << 0,
+	REACH_WRITE = 1 << 1,
+	REACH_CONNECT = 1 << 2,
+	REACH_BIND = 1 << 3,
+	REACH_ORDINARY = 1 << 4, /* only where all programs run under one ordinary user */
+};
 
 struct sandbox {
 	/* Directories (or files) that stay reachable, NULL-terminated. Ignored if files_open. */
 	const char *read[SANDBOX_PATHS];
 	const char *write[SANDBOX_PATHS];
 	bool files_open;   /* no file system walls (maild) */
-	bool tcp_connect;  /* may connect to TCP ports */
+	bool tcp_connect;  /* may connect to TCP ports: to these, 0-terminated, or to any */
+	unsigned ports[SANDBOX_PORTS];
 	bool tcp_bind;     /* may bind TCP ports */
 	unsigned files;    /* most descriptors; 0: as before */
 	unsigned memory;   /* most MiB of data, not in builds with sanitizers; 0: as before */

@@ -241,9 +241,7 @@ on_sandbox(struct service *s, struct sandbox *walls)
 {
 	struct authd *a = s->state;
 
-	walls->write[0] = s->conf->user_database.p;
-	walls->read[0] = "/dev/urandom";
-	(void)certmap_paths(&a->certmap, walls->read + 1, SANDBOX_PATHS - 2, &a->paths);
+	(void)certmap_paths(&a->certmap, walls->read + 1, SANDBOX_PATHS - 2, &a->paths); /* behind its one row */
 }
 
 static bool

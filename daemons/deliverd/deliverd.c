@@ -355,12 +355,6 @@ on_start(struct service *s, struct fail *why)
 }
 
 static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	walls->write[0] = s->conf->virtual_mailbox_base.p;
-}
-
-static void
 on_stop(struct service *s)
 {
 	struct deliverd *d = s->state;
@@ -388,7 +382,6 @@ const struct service_ops deliverd_ops = {
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_stop = on_stop,
 	.on_state = on_state,

@@ -168,13 +168,6 @@ on_boot(struct service *s, struct fail *why)
 	return true;
 }
 
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	(void)s;
-	walls->tcp_connect = true; /* to name servers, after truncation */
-}
-
 static bool
 on_start(struct service *s, struct fail *why)
 {
@@ -200,7 +193,6 @@ const struct service_ops dnsd_ops = {
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_state = on_state,
 };

@@ -387,22 +387,6 @@ on_stop(struct service *s)
 	service_exit(s);
 }
 
-/* Needed only where no parent opens the files for us. */
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	size_t n = 0;
-
-	if (!s->unprivileged)
-		return;
-	if (s->conf->smtpd_tls_cert_file.n)
-		walls->read[n++] = s->conf->smtpd_tls_cert_file.p;
-	if (s->conf->smtpd_tls_key_file.n)
-		walls->read[n++] = s->conf->smtpd_tls_key_file.p;
-	if (s->conf->smtpd_tls_CAfile.n)
-		walls->read[n++] = s->conf->smtpd_tls_CAfile.p;
-}
-
 static const struct channel_ops sign_ops = { dispatch_sign, on_closed, NULL };
 static const struct channel_ops certs_ops = { dispatch_certs, on_closed, NULL };
 
@@ -419,7 +403,6 @@ static const struct service_ops ops = {
 	.nchannels = sizeof(channels) / sizeof(channels[0]),
 	.on_boot = on_boot,
 	.on_file = on_file,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_stop = on_stop,
 	.on_state = on_state,

@@ -115,7 +115,7 @@ take_store_settings(struct mailboxd *d)
 static void
 raise_for(struct mailboxd *d, struct sandbox *walls)
 {
-	*walls = (struct sandbox){ .write = { d->home } };
+	*walls = (struct sandbox){ .write = { d->home } }; /* its row: NAMED */
 }
 
 /* Behind this user's own walls, before anything foreign is read.  Threads are

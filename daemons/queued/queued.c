@@ -151,12 +151,6 @@ on_boot(struct service *s, struct fail *why)
 	return true;
 }
 
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	walls->write[0] = s->conf->queue_directory.p;
-}
-
 static bool
 open_journal(struct queued *q, struct fail *why)
 {
@@ -337,7 +331,6 @@ const struct service_ops queued_ops = {
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_reload = on_reload,
 	.on_stop = on_stop,

@@ -102,10 +102,7 @@ on_boot(struct service *s, struct fail *why)
 static void
 on_sandbox(struct service *s, struct sandbox *walls)
 {
-	walls->tcp_connect = true;
 	walls->tcp_bind = policy_binds(s->conf);
-	if (s->conf->smtp_tls_CAfile.n) /* read again at reload */
-		walls->read[0] = s->conf->smtp_tls_CAfile.p;
 }
 
 static void

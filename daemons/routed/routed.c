@@ -67,7 +67,6 @@ on_sandbox(struct service *s, struct sandbox *walls)
 
 	for (size_t i = 0; i < n; i++)
 		walls->read[i] = d->readable[i];
-	walls->write[0] = d->data;
 	(void)snprintf(d->greylist_dir, sizeof(d->greylist_dir), "%s/greylist", d->data);
 	(void)snprintf(d->verify_dir, sizeof(d->verify_dir), "%s/verify", d->data);
 }

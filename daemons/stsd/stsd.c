@@ -333,17 +333,6 @@ on_boot(struct service *service, struct fail *why)
 	return true;
 }
 
-static void
-on_sandbox(struct service *service, struct sandbox *walls)
-{
-	struct stsd *s = service->state;
-
-	walls->tcp_connect = true;
-	walls->write[0] = s->data;
-	if (s->ca_file[0])
-		walls->read[0] = s->ca_file; /* by each fetch */
-}
-
 static bool
 on_start(struct service *service, struct fail *why)
 {
@@ -388,7 +377,6 @@ const struct service_ops stsd_ops = {
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_state = on_state,
 	.on_stop = on_stop,

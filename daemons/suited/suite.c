@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemons/reach.h"
 #include "ipc/refuse.h"
 #include "log/log.h"
 #include "sys/syscalls.h"
@@ -127,7 +128,7 @@ spawn(struct process *p, struct fail *why)
 	struct suite *s = p->suite;
 	struct launch what = { .root = s->root, .id = ++s->next_id, .name = p->row->name, .label = p->label, .instance = p->instance,
 		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises,
-		.files = p->row->files, .memory = p->row->memory };
+		.files = p->row->files, .memory = p->row->memory, .reach = reach_rows, .nreach = REACH_ROWS, .conf = s->conf };
 
 	what.config = launch_config(s->conf, p->row->see, why);
 	if (what.config < 0)

@@ -259,16 +259,6 @@ on_file(struct service *s, struct span purpose, struct span path, int fd)
 	(void)close(fd);
 }
 
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	struct tokend *t = s->state;
-
-	walls->tcp_connect = true;
-	if (t->target.ca_file[0])
-		walls->read[0] = t->target.ca_file; /* by each question */
-}
-
 static bool
 on_start(struct service *s, struct fail *why)
 {
@@ -312,7 +302,6 @@ const struct service_ops tokend_ops = {
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
 	.on_file = on_file,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_state = on_state,
 	.on_stop = on_stop,

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemons/reach.h"
 #include "daemons/userd/userd.h"
 #include "ipc/refuse.h"
 #include "sys/limits.h"
@@ -149,7 +150,7 @@ child_program(struct userd *u, enum program program, const char *label, const st
 {
 	struct launch what = { .root = u->root, .id = owner->id, .name = programs[program].name, .label = label, .instances = 1,
 		.unprivileged = u->service->unprivileged, .promises = programs[program].promises, .files = programs[program].files, .memory = programs[program].memory,
-		.uid = owner->uid, .gid = owner->gid };
+		.reach = reach_rows, .nreach = REACH_ROWS, .conf = u->service->conf, .uid = owner->uid, .gid = owner->gid };
 	struct channel *ctl = NULL;
 
 	if (!u->root)

@@ -161,15 +161,6 @@ on_boot(struct service *s, struct fail *why)
 	return true;
 }
 
-static void
-on_sandbox(struct service *s, struct sandbox *walls)
-{
-	struct verifyd *d = s->state;
-
-	walls->tcp_connect = true;
-	walls->write[0] = d->directory;
-}
-
 static bool
 on_start(struct service *s, struct fail *why)
 {
@@ -220,7 +211,6 @@ const struct service_ops verifyd_ops = {
 	.channels = channels,
 	.nchannels = sizeof(channels) / sizeof(*channels),
 	.on_boot = on_boot,
-	.on_sandbox = on_sandbox,
 	.on_start = on_start,
 	.on_reload = on_reload,
 	.on_state = on_state,

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemons/reach.h"
 #include "ipc/control.h"
 #include "service/launch.h"
 #include "sys/child.h"
@@ -324,11 +325,15 @@ hand_over(struct rig *r)
 {
 	struct ipc_ctl_boot boot = { .name = span_str(r->target->name), .instances = 1, .unprivileged = true, .promises = r->target->promises };
 	struct fail why = { .text = "" };
+	struct ipc_ctl_reach reach;
 	char path[B_PATH];
 
 	(void)snprintf(path, sizeof(path), "%s/data/%s", r->dir, r->target->name);
 	(void)mkdir(path, 0700);
 	end_say(r, r->ctl, IPC_ctl_boot, &boot, launch_config(r->conf, r->target->see, &why));
+	for (size_t i = 0; i < REACH_ROWS; i++)
+		if (launch_reach(&reach_rows[i], r->conf, r->target->name, true, path, &reach))
+			end_say(r, r->ctl, IPC_ctl_reach, &reach, -1);
 	wire_all(r);
 	control_open(r);
 	for (size_t i = 0; i < r->conf->nlisteners; i++)

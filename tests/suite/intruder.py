@@ -138,13 +138,13 @@ class Intruder:
         return self.works("openat", AT_FDCWD, self.text(path), flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
     def connects(self, family, kind, address):
-        """To an address as the kernel has it; also one that is not answered at once."""
+        """To an address as the kernel has it; also one where nobody listens, or that is not answered at once."""
         fd = self.call("socket", family, kind | os.O_NONBLOCK, 0)
         if fd < 0:
             return False
         got = self.call("connect", fd, self.put(address), len(address))
         self.call("close", fd)
-        return got in (0, -115) # EINPROGRESS
+        return got in (0, -115, -111) # EINPROGRESS, ECONNREFUSED
 
     def sends(self, fd, data, pass_on=None):
         """One packet, with a descriptor if one is given."""

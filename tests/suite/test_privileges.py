@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Each running process against daemons/maild/processes.def: user, groups,
-capabilities, no_new_privs, dumpable, and what its open descriptors reach.  Needs root."""
+"""Each running process against daemons/maild/processes.def and reach.def: user, groups,
+capabilities, no_new_privs, dumpable, what its open descriptors reach, and what its walls leave in reach.  Needs root."""
 import os
 import pwd
 import re
+import socket
+import struct
 import subprocess
 import sys
 
+import intruder
 from pillar import Instance, TOP, expect, family, main
 
 if os.geteuid() != 0:
@@ -150,6 +153,62 @@ def test_sockets_between_processes_are_the_wires_of_the_table():
     used = got.pop(("deliverd", "locald"), 0)
     assert 1 <= used <= n["locald"], used
     expect(got, count(wanted))
+
+
+# ---- walls: daemons/reach.def ----
+
+def reach_rows():
+    """{program: [(rights, kind, value)]}: a path, a port, or None where the program names it or where any will do."""
+    known = {"data_directory": suite.dir + "/data", "queue_directory": suite.dir + "/queue", "user_database": suite.dir + "/data/authd", "virtual_mailbox_base": suite.dir + "/mail",
+             "smtp_tls_mta_sts_port": 443, **dict.fromkeys(("smtp_tls_CAfile", "smtp_tls_mta_sts_CAfile", "auth_oauth2_CAfile"), "/etc/ssl/certs/ca-certificates.crt")}
+    rows = {}
+    with open(TOP + "/daemons/reach.def") as table:
+        for program, rights, kind, _, arguments in re.findall(r"^REACH\((\w+), ([A-Z| ]+), (\w+)(\((.*?)\))?, \".*\"\)$", table.read(), re.M):
+            words = [w.strip('" ') for w in arguments.split(",")] if arguments else []
+            if "ORDINARY" not in rights:
+                value = words and (words[0] if kind == "AT" else known[words[0]])
+                rows.setdefault(program, []).append((rights, kind, value + "/" + words[1] if kind == "BELOW" else value or None))
+    return rows
+
+
+def ports_reached(code):
+    """Of two where nobody listens (or somebody does): whether the kernel lets it try, and take one."""
+    at = lambda port: struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton("127.0.0.1") + bytes(8)
+    reached = {port for port in (9, 443) if code.connects(socket.AF_INET, socket.SOCK_STREAM, at(port))}
+    fd = code.call("socket", socket.AF_INET, socket.SOCK_STREAM, 0)
+    if fd >= 0 and code.call("bind", fd, code.put(at(0)), 16) == 0:
+        reached.add("bind")
+    return reached, code.call("close", fd)
+
+
+def test_what_the_walls_leave_in_reach_is_what_the_table_says():
+    """From inside each running program: each path of any row, and some of none."""
+    rows, why = reach_rows(), intruder.possible()
+    abi = intruder.libc.syscall(444, None, 0, 1)
+    if why or abi < 4 or os.environ.get("SANITIZED"):
+        return
+    assert set(rows) < set(ROWS), rows
+    paths = sorted({v for of in rows.values() for _, _, v in of if isinstance(v, str) and os.path.exists(v)} | {"/etc/passwd", "/tmp", suite.dir + "/etc", suite.dir + "/tls"})
+    for name, pid, _, _ in everybody():
+        mine = rows.get(name, []) if name != "template" else [("WRITE", "SETTING", suite.dir + "/mail")] # what mailboxd's row says of it
+        if name == "maild":
+            continue
+        code = intruder.Intruder(pid)
+        try:
+            readable = {p for p in paths if code.opens(p, os.O_RDONLY)}
+            writable = {p for p in paths if os.path.isdir(p) and code.works("openat", intruder.AT_FDCWD, code.text(p), os.O_WRONLY | os.O_TMPFILE, 0o600)}
+            ports, _ = ports_reached(code)
+        finally:
+            code.leave()
+        below = lambda rights: {p for p in paths for r, _, v in mine if isinstance(v, str) and rights in r.split(" | ") and (p + "/").startswith(v + "/")}
+        named = {r for r, kind, _ in mine if kind == "NAMED"}
+        may_write = below("WRITE")
+        assert may_write == writable or "WRITE" in named, (name, may_write, writable)
+        assert below("READ") | may_write <= readable, (name, readable)
+        assert readable == below("READ") | may_write or named, (name, readable)
+        assert "/etc/passwd" not in readable and "/tmp" not in readable, (name, readable)
+        connect = [v for r, _, v in mine if r == "CONNECT"]
+        expect(ports, {9, 443} if None in connect else set(connect), name) # no source address is configured: nobody binds
 
 
 def test_listeners_are_with_those_that_serve_them():

@@ -243,6 +243,9 @@ def inet(s):
     return struct.pack("=H", socket.AF_INET) + struct.pack("!H", s.getsockname()[1] if s else 0) + socket.inet_aton("127.0.0.1") + bytes(8)
 
 
+https = inet(None)[:2] + struct.pack("!H", 443) + inet(None)[4:]
+
+
 def unix(path):
     return struct.pack("=H", socket.AF_UNIX) + os.fsencode(path)
 
@@ -250,6 +253,8 @@ def unix(path):
 def try_network(code, found):
     if code.connects(socket.AF_INET, socket.SOCK_STREAM, inet(tcp)):
         found["network"].add("TCP")
+    elif code.connects(socket.AF_INET, socket.SOCK_STREAM, https):
+        found["network"].add("TCP 443")
     if code.connects(socket.AF_INET, socket.SOCK_DGRAM, inet(udp)):
         found["network"].add("UDP")
     if code.connects(socket.AF_UNIX, socket.SOCK_STREAM, unix(suite.dir + "/drill.socket") + b"\0"):
@@ -285,6 +290,8 @@ def try_processes(code, found, others):
 def abbreviate(program, found):
     if program != "maild": # the table is that of a kernel that has it all
         found["network"] -= ({"TCP port"} if LANDLOCK < 4 else set()) | ({"abstract UNIX"} if LANDLOCK < 6 else set())
+    if program == "stsd" and LANDLOCK < 4:
+        found["network"] = {"TCP 443" if w == "TCP" else w for w in found["network"]}
     if found["listens for"] == set(listening_names().values()):
         found["listens for"] = {"everything"}
     if program == "maild": # of root no list would be whole

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemons/reach.h"
 #include "ipc/control.h"
 #include "service/launch.h"
 #include "service/probe.h"
@@ -114,9 +115,15 @@ begin(struct doctor *d, const struct patient *p, struct channel_sync *c, uint32_
 	struct ipc_ctl_probe probe = { .from = from, .spool = conf->queue_directory, .users = conf->user_database, .key = conf->smtpd_tls_key_file,
 		.mailboxes = conf->virtual_mailbox_base, .mailbox = span_str(d->mailbox), .control = span_str(d->control) };
 	int config = launch_config(conf, p->see, why);
+	struct ipc_ctl_reach reach;
+	char path[B_PATH];
 
-	return config >= 0 && channel_sync_send(c, IPC_ctl_boot, &boot, config, PROBE_MS, why) &&
-	    channel_sync_send(c, IPC_ctl_probe, &probe, -1, PROBE_MS, why);
+	if (config < 0 || !channel_sync_send(c, IPC_ctl_boot, &boot, config, PROBE_MS, why))
+		return false;
+	for (size_t i = 0; i < REACH_ROWS; i++)
+		if (launch_reach(&reach_rows[i], conf, p->name, boot.unprivileged, path, &reach) && !channel_sync_send(c, IPC_ctl_reach, &reach, -1, PROBE_MS, why))
+			return false;
+	return channel_sync_send(c, IPC_ctl_probe, &probe, -1, PROBE_MS, why);
 }
 
 /* One process, from attempt `from` on; returns the attempt behind its last, or -1 when it could not even begin. */

@@ -3,26 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef SANITIZED
 #define SANITIZED 0
 #endif
-
-enum { PID_LATER = 0x70696421 }; /* in a prepared filter, where the process id will stand: no process has it */
 
 static const struct {
 	unsigned promise;
@@ -56,7 +47,7 @@ added(int err)
 static bool
 allow_some(scmp_filter_ctx f, unsigned promises)
 {
-	const scmp_datum_t self = promises & PROMISE_LATER ? PID_LATER : (scmp_datum_t)getpid();
+	const scmp_datum_t self = promises & PROMISE_LATER ? SYSCALLS_PID_LATER : (scmp_datum_t)getpid();
 	const struct {
 		unsigned promise, argument;
 		int call;
@@ -92,8 +83,8 @@ fill(scmp_filter_ctx f, unsigned promises)
 	return ok && allow_some(f, promises);
 }
 
-static scmp_filter_ctx
-make_filter(unsigned promises)
+void *
+syscalls_compile(unsigned promises)
 {
 	scmp_filter_ctx filter = seccomp_init(promises & PROMISE_CHILDREN ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 
@@ -108,58 +99,12 @@ make_filter(unsigned promises)
 bool
 syscalls_enforce(unsigned promises, struct fail *why)
 {
-	scmp_filter_ctx filter = make_filter(promises);
+	scmp_filter_ctx filter = syscalls_compile(promises);
 	bool ok = filter && seccomp_load(filter) == 0;
 
 	if (filter)
 		seccomp_release(filter);
 	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
-}
-
-static bool
-take_code(int fd, struct syscalls_filter *filter)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || st.st_size <= 0 || !(filter->code = malloc((size_t)st.st_size)))
-		return false;
-	filter->n = (size_t)st.st_size / sizeof(struct sock_filter);
-	return pread(fd, filter->code, (size_t)st.st_size, 0) == st.st_size;
-}
-
-bool
-syscalls_prepare(unsigned promises, struct syscalls_filter *filter, struct fail *why)
-{
-	scmp_filter_ctx made = make_filter(promises | PROMISE_LATER);
-	int fd = memfd_create("filter", MFD_CLOEXEC);
-	bool ok = made && fd >= 0 && seccomp_export_bpf(made, fd) == 0 && take_code(fd, filter);
-
-	if (made)
-		seccomp_release(made);
-	if (fd >= 0)
-		(void)close(fd);
-	return ok || fail_errno(why, 0, "sandbox: seccomp filter");
-}
-
-bool
-syscalls_limit_to(const struct syscalls_filter *filter, bool *on, struct fail *why)
-{
-	struct sock_filter *code = SANITIZED ? NULL : malloc(filter->n * sizeof(*code));
-	struct sock_fprog program = { .len = (unsigned short)filter->n, .filter = code };
-	unsigned marks = 0;
-
-	*on = false;
-	if (!code)
-		return SANITIZED || fail_errno(why, 0, "sandbox: seccomp filter");
-	memcpy(code, filter->code, filter->n * sizeof(*code)); /* the template's page stays what it is */
-	for (size_t i = 0; i < filter->n; i++)
-		if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == PID_LATER) {
-			code[i].k = (unsigned)getpid();
-			marks++;
-		}
-	*on = marks && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
-	free(code);
-	return *on || fail_errno(why, 0, "sandbox: seccomp filter");
 }
 
 bool

@@ -18,6 +18,11 @@ enum {
 	PROMISE_LATER = 1 << 5, /* syscalls_prepare()'s own */
 };
 
+enum { SYSCALLS_PID_LATER = 0x70696421 }; /* in a prepared filter, where the process id will stand: no process has it */
+
+/* A libseccomp filter of these promises, the caller's to release; NULL: it could not be made. */
+void *syscalls_compile(unsigned promises);
+
 struct syscalls_filter {
 	void *code; /* owned; NULL: not prepared */
 	size_t n;   /* instructions */

@@ -23,9 +23,12 @@ def parent(pid):
 
 def mailboxd(user):
     for name, pid in family(maild()):
-        with open("/proc/%d/cmdline" % pid) as f:
-            if name == "mailboxd" and f.read().split("\0")[1] == user + "@example.test":
-                return pid
+        try:
+            with open("/proc/%d/cmdline" % pid) as f:
+                if name == "mailboxd" and f.read().split("\0")[1] == user + "@example.test":
+                    return pid
+        except OSError: # it has just ended
+            continue
     return None
 
 

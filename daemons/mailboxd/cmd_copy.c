@@ -94,7 +94,7 @@ cmd_copy(struct cmd *c)
 	x->move = span_caseeq(c->def->name, SPAN("MOVE"));
 	if (x->move && (~c->s->rights & (ACL_MARK | ACL_EXPUNGE))) /* RFC 6851 4.2 */
 		return cmd_no(c, "[NOPERM] Permission denied.");
-	if (!imap_permits(c, c->arg[1], ACL_INSERT))
+	if (!command_may(c) || !imap_permits(c, c->arg[1], ACL_INSERT))
 		return CMD_DONE;
 	if (!store_exists(cmd_home(c), c->arg[1]))
 		return cmd_no(c, "[TRYCREATE] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[1]));

@@ -327,7 +327,7 @@ cmd_fetch(struct cmd *c)
 	f->items = fetch_parse(&c->parse);
 	if (!f->items || !take_modifiers(c, f))
 		return cmd_syntax(c);
-	if (!complete_items(c, f) || (f->partial && !cut_partial(c, f)) || (f->vanished && !put_vanished(c, f)))
+	if (!complete_items(c, f) || (f->partial && !cut_partial(c, f)) || !command_cut(c) || (f->vanished && !put_vanished(c, f)))
 		return cmd_no(c, "[LIMIT] Command too large.");
 	return cmd_go(c, fetch_step);
 }

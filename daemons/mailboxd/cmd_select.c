@@ -274,6 +274,8 @@ cmd_expunge(struct cmd *c)
 
 	if (!(c->s->rights & ACL_EXPUNGE))
 		return cmd_no(c, "[NOPERM] Permission denied.");
+	if (c->uid && !command_may(c))
+		return CMD_DONE;
 	uidset_init(&uids);
 	ok = !c->uid || view_uids(cmd_view(c), &c->seqs, &uids);
 	ok = ok ? mailbox_expunge(cmd_view(c), c->uid ? &uids : NULL, &why) : fail_set(&why, FAIL_LIMIT, 0, "Too many messages");

@@ -173,6 +173,8 @@ cmd_store(struct cmd *c)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	if (!take_condition(c, s) || !take_operation(&c->parse, s) || !flags_parse(&c->parse, true, &list) || !imap_take_end(&c->parse))
 		return cmd_syntax(c);
+	if (!command_may(c))
+		return CMD_DONE;
 	uidset_init(&s->uids);
 	uidset_init(&s->modified);
 	c->state = s;

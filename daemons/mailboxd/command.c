@@ -184,6 +184,36 @@ command_set(struct cmd *c, struct span text)
 	return ok || imap_bad(&c->parse, "Invalid UID set");
 }
 
+/* RFC 9738 3.1: all or nothing, where half of it would be hard to go on with. */
+bool
+command_may(struct cmd *c)
+{
+	uint64_t most = c->s->user->at_once;
+
+	if (!most || uidset_count(&c->seqs) <= most)
+		return true;
+	(void)cmd_no(c, "[MESSAGELIMIT %llu] Too many messages at once, try fewer.", (unsigned long long)most);
+	return false;
+}
+
+bool
+command_cut(struct cmd *c)
+{
+	uint64_t most = c->s->user->at_once, count = uidset_count(&c->seqs);
+	struct uidset all = c->seqs;
+	bool ok;
+
+	if (!most || count <= most)
+		return true;
+	uidset_init(&c->seqs);
+	uidset_add_slice(&c->seqs, &all, count - most, most);
+	uidset_free(&all);
+	ok = !c->seqs.failed && !uidset_empty(&c->seqs);
+	if (ok) /* RFC 9738 4: and the lowest UID that was told of */
+		c->code = arena_printf(c->arena, "[MESSAGELIMIT %llu %u] ", (unsigned long long)most, (unsigned)view_uid(cmd_view(c), c->seqs.ranges[0].lo));
+	return ok && c->code.n;
+}
+
 bool
 command_args(struct cmd *c)
 {

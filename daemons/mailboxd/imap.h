@@ -177,6 +177,10 @@ const struct command *command_find(struct span name, bool uid);
 bool command_args(struct cmd *c);
 /* c->seqs from text, in UIDs or sequence numbers as the command has it. */
 bool command_set(struct cmd *c, struct span text);
+/* Whether so many messages may be named at once (RFC 9738); false: the reply says that they may not. */
+bool command_may(struct cmd *c);
+/* Leaves as many as may be, the last ones, and notes in c->code that it did.  False: no memory. */
+bool command_cut(struct cmd *c);
 
 #define COMMAND(name, states, shape, flags, handler, section) enum cmd_result handler(struct cmd *c);
 #include "daemons/mailboxd/commands.def"

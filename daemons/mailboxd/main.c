@@ -479,6 +479,7 @@ take_settings(struct mailboxd *d)
 	d->user.progress_ms = PROGRESS_MS;
 	d->user.keepalive_ms = conf->imap_idle_notify_interval;
 	d->user.message_limit = conf->message_size_limit;
+	d->user.at_once = conf->imap_message_limit;
 	take_store_settings(d);
 	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }

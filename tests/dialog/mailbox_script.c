@@ -655,6 +655,8 @@ script_directive(void *core, struct span word, struct span rest)
 		store_set_quota(s->user.store, &limit);
 		return true;
 	}
+	if (span_eq(word, SPAN("messages-at-once")))
+		return span_u64(span_word(&rest), UINT64_MAX, &s->user.at_once);
 	if (span_eq(word, SPAN("acl"))) { /* of bob's folder: folder, identifier, rights */
 		struct span folder = span_word(&rest), who = span_word(&rest);
 		unsigned rights;

@@ -14,8 +14,8 @@ enum { PATHS_MAX = 1 << 30, BLOCK = 65536, TRIES_MAX = 8, RETRY_MS = 5 };
 
 struct item {
 	uint32_t uid, letters;
-	size_t from, other, to, base; /* C strings in paths; other: where it may be renamed to */
-	bool linked;
+	size_t from, other, to, base; /* C strings in paths; other: where it may be renamed to, or from */
+	bool linked, octets;          /* octets: no link, so that the file has a time of its own */
 };
 
 struct copy {
@@ -77,10 +77,10 @@ make_one(struct copy *c, struct item *it)
 
 	if (v->ops->link(v, from, to) == 0)
 		return true;
-	if (errno == ENOENT && v->ops->link(v, other, to) == 0)
+	if (errno == ENOENT && it->other != it->from && v->ops->link(v, other, to) == 0)
 		return true;
 	if (errno == EMLINK || errno == EPERM || errno == EXDEV)
-		return copy_octets(v, from, to) || copy_octets(v, other, to);
+		return it->octets = copy_octets(v, from, to) || copy_octets(v, other, to);
 	return false;
 }
 
@@ -181,7 +181,7 @@ map_keywords(struct copy *c, uint64_t keywords)
 {
 	uint64_t out = 0;
 
-	if (c->source == c->target)
+	if (c->source == c->target || !keywords)
 		return keywords;
 	for (unsigned i = 0; i < MAILBOX_KEYWORDS_MAX; i++) {
 		struct span name = keywords >> i & 1 ? mailbox_keyword(c->source, i) : SPAN_NONE;
@@ -203,7 +203,9 @@ give_uid(struct copy *c, struct item *it)
 		r.keywords = map_keywords(c, m->keywords);
 		r.size = m->size;
 		r.bits = m->bits & (MESSAGE_SIZED | MESSAGE_BARE);
-		r.date = (uint32_t)mailbox_date(c->source, it->uid);
+		r.date = m->date; /* a link has the file's time, where that is it */
+		if (!r.date && it->octets)
+			r.date = (uint32_t)mailbox_date(c->source, it->uid);
 	}
 	if (!change_arrive(c->target, &r, &c->op->why))
 		return false;
@@ -244,6 +246,7 @@ try_again(struct timer *t)
 		return;
 	}
 	list_push(&c->target->incoming, &c->incoming.node);
+	notice_bulk(c->store, true);
 	worker_submit(c->store->pool, &c->work);
 }
 
@@ -252,6 +255,9 @@ done(struct work *w)
 {
 	struct copy *c = OWNER_OF(w, struct copy, work);
 
+	notice_bulk(c->store, false);
+	notice_read(c->store); /* of our doing, while they are known as incoming */
+	(void)timer_set(&c->store->poll, 1);
 	if (!c->ok && c->err == ENOENT && ++c->tries <= TRIES_MAX) {
 		/* Another program renamed or removed a file a moment ago. */
 		timer_init(&c->retry, c->store->loop, try_again);
@@ -278,8 +284,11 @@ put_path(struct copy *c, const char *folder, const char *path)
 {
 	size_t at = buf_len(&c->paths);
 
-	buf_printf(&c->paths, "%s%s%s", folder, *folder ? "/" : "", path);
-	buf_putc(&c->paths, '\0');
+	if (*folder) {
+		buf_puts(&c->paths, folder);
+		buf_putc(&c->paths, '/');
+	}
+	buf_put(&c->paths, span_of(path, strlen(path) + 1));
 	return at;
 }
 
@@ -298,9 +307,9 @@ add_item(struct copy *c, const struct message *m, const char *from_dir, const ch
 	it->base = put_path(c, "", name);
 	if (!index_path(ix, m, path))
 		return false;
-	it->from = put_path(c, from_dir, path);
-	(void)follow_renaming(c->source, m->uid, path);
-	it->other = put_path(c, from_dir, path);
+	it->from = it->other = put_path(c, from_dir, path);
+	if (follow_renaming(c->source, m->uid, path))
+		it->other = put_path(c, from_dir, path);
 	if (!maildir_path(path, span_str(name), SPAN_NONE, it->letters, false))
 		return false;
 	it->to = put_path(c, to_dir, path);
@@ -339,9 +348,11 @@ has_room(struct copy *c, struct fail *why)
 {
 	uint64_t size = 0;
 
+	if (c->move)
+		return true;
 	for (size_t i = 0; i < c->n; i++)
 		size += index_find(&c->source->file.ix, c->items[i].uid)->size;
-	return c->move || store_fits(c->store, size, c->n, why);
+	return store_fits(c->store, size, c->n, why);
 }
 
 static bool
@@ -389,5 +400,6 @@ mailbox_copy(struct view *v, const struct uidset *uids, struct span to, bool mov
 		return;
 	}
 	c->work = (struct work){ .run = run, .done = done };
+	notice_bulk(c->store, true);
 	worker_submit(c->store->pool, &c->work);
 }

@@ -204,6 +204,7 @@ done(struct work *w)
 
 	for (size_t i = 0; i < job->n; i++)
 		lost |= job->steps[i].kind == STEP_RENAME && !job->steps[i].ok;
+	notice_bulk(mb->store, false);
 	notice_read(mb->store); /* events of our doing, while we still know them, */
 	notice_forget(mb);      /* and not longer: the same name may be another's doing next */
 	if (job->synced) {
@@ -277,6 +278,7 @@ on_meant(struct journal_ticket *t, const struct fail *why)
 		return;
 	}
 	job->work = (struct work){ .run = run, .done = done };
+	notice_bulk(job->mailbox->store, true);
 	worker_submit(job->mailbox->store->pool, &job->work);
 }
 

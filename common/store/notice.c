@@ -15,6 +15,7 @@
 
 enum {
 	POLL_MS = 1000,   /* where there is no inotify */
+	CALM_MS = 5,      /* between looks while many files are named or removed by ourselves */
 	OWN_MAX = 65536,
 	READ_SIZE = 65536,
 };
@@ -196,6 +197,26 @@ on_ready(struct watch *w, unsigned ready)
 	(void)ready;
 	notice_read(store);
 	settle(store);
+	if (store->bulk && timer_set(&store->calm, CALM_MS))
+		(void)watch_want(&store->notice, 0);
+}
+
+static void
+on_calm(struct timer *t)
+{
+	struct store *store = OWNER_OF(t, struct store, calm);
+
+	if (!store->resting && store->notice.fd >= 0)
+		(void)watch_want(&store->notice, WATCH_READ);
+}
+
+void
+notice_bulk(struct store *store, bool begins)
+{
+	if (begins)
+		store->bulk++;
+	else
+		store->bulk--;
 }
 
 static void
@@ -224,6 +245,7 @@ notice_start(struct store *store)
 	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 
 	timer_init(&store->poll, store->loop, on_poll);
+	timer_init(&store->calm, store->loop, on_calm);
 	store->notice.fd = -1;
 	if (fd < 0)
 		return false;
@@ -235,6 +257,7 @@ void
 notice_stop(struct store *store)
 {
 	timer_stop(&store->poll);
+	timer_stop(&store->calm);
 	if (store->notice.fd < 0)
 		return;
 	watch_stop(&store->notice);

@@ -31,6 +31,8 @@ struct store {
 	struct list mailboxes;  /* open ones */
 	struct watch notice;    /* inotify; fd -1: none to be had */
 	struct timer poll;      /* in place of it */
+	struct timer calm;      /* until it is read again */
+	unsigned bulk;          /* jobs that name or remove many files */
 	bool resting;           /* store_rest(): what is watched stays so */
 	struct metadata *metadata; /* owned; NULL: not read yet */
 	struct quota limit;
@@ -152,6 +154,7 @@ void notice_stop(struct store *store);
 void notice_watch(struct mailbox *mb);
 void notice_unwatch(struct mailbox *mb);
 void notice_read(struct store *store);  /* what has been reported by now */
+void notice_bulk(struct store *store, bool begins); /* a thread names or removes many files: not every one wakes the loop */
 void notice_forget(struct mailbox *mb);   /* all that notice_own() said */
 void notice_own(struct mailbox *mb, const char *path); /* that this name leaves the directory will be our own doing */
 

@@ -13,10 +13,9 @@
 #include "service/probe.h"
 #include "service/twins.h"
 #include "sys/child.h"
-#include "sys/gather.h"
 #include "sys/limits.h"
 #include "sys/memory.h"
-#include "sys/slice.h"
+#include "sys/scheduling.h"
 #include "sys/syscalls.h"
 
 /* A control socket: the skeleton accepts, the daemon serves the channel. */
@@ -583,9 +582,7 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 	if (chdir("/") < 0) /* we were started in the programs' folder */
 		return 71;
 	(void)signal(SIGPIPE, SIG_IGN);
-	slice_short();
-	if (ops->gathers)
-		(void)gather_work(); /* without it everything goes on as well, a little slower */
+	scheduling_of_daemon(ops->gathers);
 	if (!open_ctl(&k))
 		return 71;
 	for (;;) {

@@ -47,7 +47,7 @@ struct service_channel {
 struct service_ops {
 	const char *name;
 	enum conf_daemon see; /* which options it parses: its bit */
-	bool gathers;         /* sys/gather.h: its work is many small steps of sessions that do not wait for each other */
+	bool gathers;         /* sys/scheduling.h: its work is many small steps of sessions that do not wait for each other */
 	const struct service_channel *channels;
 	size_t nchannels;
 	bool (*on_boot)(struct service *s, struct fail *why);

@@ -115,6 +115,14 @@ def test_links_in_a_mailbox_lead_nowhere_else():
     os.unlink(his + "/.Whole")
 
 
+def test_the_queue_may_ask_who_has_a_file_open():
+    """It keeps the file of a large message for the next one, if nobody reads it any more."""
+    s = suite.submission()
+    s.sendmail("alice@example.test", ["bob@example.test"], "Subject: large\r\n\r\n" + ("x" * 70 + "\r\n") * 15000)
+    s.quit()
+    wait_for(lambda: [name for name in os.listdir(suite.dir + "/queue/blob") if name.startswith("spare.")], 20, "the file to be kept")
+
+
 def without_landlock():
     """In a child before exec: a kernel that has no Landlock, for it and all that it starts."""
     code = [(0x20, 0, 0, 0), (0x35, 0, 2, 444), (0x35, 1, 0, 447), (0x06, 0, 0, 0x50000 | errno.ENOSYS), (0x06, 0, 0, 0x7fff0000)]

@@ -2,7 +2,7 @@
  *
  * What parses prints, and what was printed parses to the same.
  */
-#include "net/netaddr.h"
+#include "net/cidr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

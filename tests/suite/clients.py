@@ -106,8 +106,7 @@ def same(got, wanted, what=""):
 def arrived(subject, sent, user="bob"):
     """Waits for a message; what was sent must be what is stored, after the trace fields."""
     def look():
-        for path in suite.mailbox_files(user):
-            text = read(path)
+        for text in suite.messages(user):
             if ("Subject: %s\r\n" % subject).encode() in text:
                 return text
     text = wait_for(look, 20, "delivery of " + subject)

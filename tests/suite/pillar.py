@@ -164,16 +164,33 @@ class Instance:
         return os.path.join(self.dir, "mail/example.test", user)
 
     def mailbox_files(self, user="bob"):
-        found = []
+        found = {}
         for sub in ("new", "cur"):
             path = os.path.join(self.maildir(user), sub)
             if os.path.isdir(path):
-                found += [os.path.join(path, f) for f in sorted(os.listdir(path))]
-        return found
+                found.update((f.partition(":2,")[0], os.path.join(path, f)) for f in sorted(os.listdir(path)))
+        return list(found.values())
+
+    def messages(self, user="bob"):
+        """The octets of each message; mailboxd gives files new names at its leisure: then all are read anew."""
+        while True:
+            try:
+                return [read_file(path) for path in self.mailbox_files(user)]
+            except FileNotFoundError:
+                continue
+
+    def wait_messages(self, count, user="bob", timeout=20):
+        self.wait_mail(count, user, timeout)
+        return self.messages(user)
 
     def wait_mail(self, count, user="bob", timeout=20):
         wait_for(lambda: len(self.mailbox_files(user)) >= count, timeout, "%d messages for %s" % (count, user))
         return self.mailbox_files(user)
+
+
+def read_file(path):
+    with open(path, "rb") as f:
+        return f.read()
 
 
 def family(parent):
@@ -276,8 +293,8 @@ def main(scope):
         try:
             test()
             print("ok %d - %s # %.1f s" % (number, name, time.monotonic() - begun), flush=True)
-        except Exception:
+        except Exception as why:
             failed += 1
-            print("not ok %d - %s" % (number, name))
+            print("not ok %d - %s # %s" % (number, name, " ".join(repr(why).split())[:300]))
             print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()), flush=True)
     sys.exit(1 if failed else 0)

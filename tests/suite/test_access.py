@@ -85,11 +85,9 @@ def send(sender, subject, to="alice@example.test"):
 
 
 def found(subject, user="alice"):
-    for path in suite.mailbox_files(user):
-        with open(path, "rb") as f:
-            text = f.read().decode()
-        if "Subject: %s\n" % subject in text.replace("\r\n", "\n"):
-            return text
+    for text in suite.messages(user):
+        if "Subject: %s\n" % subject in text.decode().replace("\r\n", "\n"):
+            return text.decode()
     return None
 
 

@@ -382,7 +382,7 @@ def test_mutt_sends_through_submission():
     picture = write(where + "/noise.bin", random.Random(1).randbytes(50000))
     body = "first\n.\n.dot\nFrom the line\nGröße\n"
     run("mutt", "-n", "-F", muttrc(where, "mutt"), "-s", "mutt sends", "-a", picture, "--", BOB, stdin=body.encode())
-    text = wait_for(lambda: [t for t in map(read, suite.mailbox_files()) if b"Subject: mutt sends\r\n" in t], 20, "mutt's message")[0]
+    text = wait_for(lambda: [t for t in suite.messages() if b"Subject: mutt sends\r\n" in t], 20, "mutt's message")[0]
     parts = email.message_from_bytes(text).get_payload()
     expect(parts[0].get_payload(decode=True).replace(b"\r\n", b"\n"), body.encode())
     expect(parts[1].get_payload(decode=True), read(picture), "the attachment")

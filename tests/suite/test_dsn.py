@@ -86,9 +86,7 @@ class Report:
 
 
 def messages(user):
-    for path in suite.mailbox_files(user):
-        with open(path, "rb") as f:
-            yield email.message_from_binary_file(f)
+    return map(email.message_from_bytes, suite.messages(user))
 
 
 def reports(subject, user="alice"):

@@ -90,8 +90,7 @@ def test_chunks_in_and_out():
     for peer, how in ((rich, "BDAT"), (poor, "DATA")):
         m = took(peer, "chunks")
         expect((m.how, m.data.endswith(body)), (how, True))
-    with open(suite.wait_mail(1)[0], "rb") as f:
-        assert f.read().replace(b"\r\n", b"\n").endswith(body.replace(b"\r\n", b"\n"))
+    assert suite.wait_messages(1)[0].replace(b"\r\n", b"\n").endswith(body.replace(b"\r\n", b"\n"))
 
 
 def test_binary_in_and_out():
@@ -108,7 +107,7 @@ def test_binary_in_and_out():
     expect(m.data.endswith(body), True)
     m = took(poor, "binary")
     assert "BODY" not in m.mail, m.mail
-    copies = [m.data, open(suite.wait_mail(1, "binny")[0], "rb").read()]
+    copies = [m.data, suite.wait_messages(1, "binny")[0]]
     for copy in copies:
         assert copy.isascii() and b"\0" not in copy
         leaf = email.message_from_bytes(copy).get_payload()[0]
@@ -121,8 +120,7 @@ def test_binary_in_and_out():
     d.close()
     expect(took(rich, "signed").data.endswith(signed), True)
     has(suite.wait_log("delivery", "to=<signed@none.test>"), "dsn=5.6.3 status=bounced")
-    report = [m for m in (email.message_from_bytes(open(p, "rb").read()) for p in suite.wait_mail(2, "binny"))
-              if m.get_content_type() == "multipart/report"][0]
+    report = [m for m in map(email.message_from_bytes, suite.wait_messages(2, "binny")) if m.get_content_type() == "multipart/report"][0]
     expect(report.get_payload()[2].get_content_type(), "text/rfc822-headers")
 
 
@@ -136,7 +134,7 @@ def test_utf8_everywhere_and_back():
     has(m.mail, "SMTPUTF8")
     expect(m.rcpts[0].split(" ")[1], "TO:<josé@all.test>")
     has(suite.wait_log("delivery", "josé@none.test"), "dsn=5.6.7 status=bounced")
-    messages = [email.message_from_bytes(open(p, "rb").read()) for p in suite.wait_mail(2, "jürgen")]
+    messages = list(map(email.message_from_bytes, suite.wait_messages(2, "jürgen")))
     report = [m for m in messages if m.get_content_type() == "multipart/report"][0]
     expect(report.get_param("report-type"), "global-delivery-status")
     expect([p.get_content_type() for p in report.get_payload()], ["text/plain", "message/global-delivery-status", "message/global"])
@@ -150,7 +148,7 @@ def test_utf8_of_an_ascii_sender_comes_back_in_ascii():
     d.ask("DATA")
     starts(d.ask("Subject: Grüße 2\r\n\r\nhallo\r\n."), "250")
     d.close()
-    report = email.message_from_bytes(open(suite.wait_mail(1, "alice")[0], "rb").read())
+    report = email.message_from_bytes(suite.wait_messages(1, "alice")[0])
     expect([p.get_content_type() for p in report.get_payload()], ["text/plain", "message/delivery-status", "message/global"])
     assert report.as_bytes().isascii()
     d = talk("MAIL FROM:<alice@example.test> SMTPUTF8", "RCPT TO:<bob@none.test>")
@@ -220,7 +218,7 @@ def test_times_and_priorities_of_submitted_mail():
     suite.wait_log("queue", "released: its time has come")
     expect([m for m in rich.messages if b"Subject: far" in m.data], [])
     for words in (("Action: relayed", "told@none.test"), ("Action: failed", "in-time@none.test"), ("Action: relayed", "x@all.test")):
-        wait_for(lambda: [p for p in suite.wait_mail(1, "alice") if all(w in open(p, errors="replace").read() for w in words)], 20, words)
+        wait_for(lambda: [t for t in suite.wait_messages(1, "alice") if all(w.encode() in t for w in words)], 20, words)
 
 
 def test_proxy_header_names_the_client():

@@ -302,11 +302,7 @@ def arrived(texts, name, sent):
 
 
 def ours():
-    found = []
-    for path in suite.mailbox_files():
-        with open(path, "rb") as f:
-            found.append(f.read().replace(b"\r\n", b"\n"))
-    return found
+    return [text.replace(b"\r\n", b"\n") for text in suite.messages()]
 
 
 def other_session(other):

@@ -108,9 +108,7 @@ def letter(subject, text):
 
 def arrived(subject, user, more=lambda m: True):
     def find():
-        for path in suite.mailbox_files(user):
-            with open(path, "rb") as f:
-                raw = f.read()
+        for raw in suite.messages(user):
             message = email.message_from_bytes(raw)
             if message["Subject"] == subject and more(message):
                 return message, raw

@@ -53,11 +53,7 @@ def send(address, subject):
 
 
 def count(user, subject):
-    found = 0
-    for path in suite.mailbox_files(user):
-        with open(path, "rb") as f:
-            found += ("Subject: %s\r\n" % subject).encode() in f.read()
-    return found
+    return sum(("Subject: %s\r\n" % subject).encode() in text for text in suite.messages(user))
 
 
 def arrives(subject, **wanted):

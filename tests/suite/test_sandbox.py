@@ -96,8 +96,8 @@ def test_links_in_a_mailbox_lead_nowhere_else():
         s = suite.submission()
         s.sendmail("alice@example.test", [user + "@example.test"], "Subject: x\r\n\r\nthe secret of %s\r\n" % user)
         s.quit()
-    wait_for(lambda: [f for f in suite.mailbox_files("alice") if b"secret of alice" in open(f, "rb").read()], 20, "alice's mail")
-    wait_for(lambda: [f for f in suite.mailbox_files() if b"secret of bob" in open(f, "rb").read()], 20, "bob's mail")
+    wait_for(lambda: [t for t in suite.messages("alice") if b"secret of alice" in t], 20, "alice's mail")
+    wait_for(lambda: [t for t in suite.messages() if b"secret of bob" in t], 20, "bob's mail")
     hers, his = suite.maildir("alice"), suite.maildir("bob")
     secret = suite.mailbox_files("alice")[0]
     os.symlink(secret, his + "/cur/1000000001.link:2,S")

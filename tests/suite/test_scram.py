@@ -264,7 +264,7 @@ def test_remoted_logs_in_at_a_smart_host():
         s = other.smtp()
         s.sendmail(ALICE, ["bob@example.test"], "From: %s\r\nSubject: by smart host %s\r\n\r\nhello\r\n" % (ALICE, name))
         s.quit()
-        wait_for(lambda: any(("by smart host " + name).encode() in open(p, "rb").read() for p in suite.mailbox_files()), 20, "the message " + name)
+        wait_for(lambda: any(("by smart host " + name).encode() in t for t in suite.messages()), 20, "the message " + name)
         logged("smtp", wanted)
         other.stop()
 

@@ -201,9 +201,7 @@ def test_T03_delivered_to_ourselves_is_a_loop():
     s.quit()
 
     def report():
-        for path in suite.mailbox_files("alice"):
-            with open(path, "rb") as f:
-                text = f.read()
+        for text in suite.messages("alice"):
             if b"T03 again" in text and b"multipart/report" in text:
                 return text
     text = wait_for(report, 20, "a report to alice")

@@ -565,7 +565,7 @@ def test_requiretls_goes_to_proven_hosts_alone():
     has(send_by("required@fallback.test", "REQUIRETLS"), "relay=mx.good.test")
     for to in ("required@useless.test", "required@plain.test"):
         has(send_by(to, "REQUIRETLS"), "dsn=5.7.10 status=bounced")
-    report = [text for text in (open(p, errors="replace").read() for p in suite.wait_mail(4, "alice")) if "required@ta.test" in text][0]
+    report = [t.decode(errors="replace") for t in suite.wait_messages(4, "alice") if b"required@ta.test" in t][0]
     has(report, "text/rfc822-headers")
 
 

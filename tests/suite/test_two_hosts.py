@@ -74,12 +74,9 @@ class Host(Instance):
         text = "From: %s@%s\nTo: %s\nSubject: %s\n\nbody\n" % (sender, self.domain, to, subject)
         subprocess.run([SENDMAIL, "-C", self.env["CONFIG"], "-f", "%s@%s" % (sender, self.domain), to], input=text.encode(), check=True, timeout=60)
 
-    def texts(self, user):
-        return [open(p, "rb").read() for p in self.mailbox_files(user)]
-
     def wait_text(self, user, *words, timeout=30):
         def look():
-            for t in self.texts(user):
+            for t in self.messages(user):
                 if all(w.encode() in t for w in words):
                     return t
         return wait_for(look, timeout, "%s in the mailbox of %s@%s" % (words, user, self.domain))

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "net/netaddr.h"
+#include "net/cidr.h"
 
 static struct netaddr
 addr(const char *text, uint16_t port)

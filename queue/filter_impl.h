@@ -6,7 +6,7 @@
 #define QUEUE_FILTER_IMPL_H
 
 #include "base/arena.h"
-#include "net/netaddr.h"
+#include "net/cidr.h"
 #include "queue/filter.h"
 
 enum filter_kind { KIND_ID, KIND_WORD, KIND_ADDRESS, KIND_DOMAIN, KIND_HOST, KIND_TEXT, KIND_DURATION, KIND_SIZE, KIND_NUMBER };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * netaddr: socket addresses by value; their text; networks and match lists.
+ * netaddr: socket addresses by value and their text.
  *
  * An IPv4-mapped IPv6 address counts as the IPv4 address it holds, in text,
  * in comparison and in matching, so that one rule covers both listeners.
@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/arena.h"
 #include "base/buf.h"
 #include "base/fail.h"
 
@@ -53,7 +52,9 @@ bool netaddr_eq(const struct netaddr *a, const struct netaddr *b); /* address an
 bool netaddr_loopback(const struct netaddr *a); /* 127/8, ::1, UNIX sockets */
 /* The address as 16 bytes, IPv4 as ::ffff:a.b.c.d; false for UNIX sockets. */
 bool netaddr_bytes(const struct netaddr *a, uint8_t out[16]);
-/* The same with all behind the first bits4 (of IPv4) or bits6 (of IPv6) bits
+/* Zeroes what is behind the first bits of such bytes; true if that changed something. */
+bool netaddr_mask(uint8_t bytes[16], unsigned bits);
+/* An address's bytes with all behind the first bits4 (of IPv4) or bits6 (of IPv6) bits
  * zero: the key for per-network counters. UNIX sockets give all zero. */
 void netaddr_network(const struct netaddr *a, unsigned bits4, unsigned bits6, uint8_t out[16]);
 
@@ -61,25 +62,5 @@ void netaddr_network(const struct netaddr *a, unsigned bits4, unsigned bits6, ui
  * *port stays as it was when none is given. bracketed (may be NULL) tells
  * whether the host stood in brackets (a route's "no MX lookup"). */
 bool hostport_split(struct span text, struct span *host, uint16_t *port, bool *bracketed);
-
-/* "10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "[2001:db8::]/32". Host bits must be zero. */
-struct cidr {
-	uint8_t net[16]; /* IPv4 mapped */
-	uint8_t bits;    /* 0..128 of the mapped form */
-};
-bool cidr_parse(struct span text, struct cidr *out, struct fail *why);
-bool cidr_match(const struct cidr *c, const struct netaddr *a); /* never for UNIX sockets */
-
-/* Networks parted by blanks or commas, "!" in front excludes; the first that
- * matches decides. Entries live in the arena. */
-struct cidr_list {
-	struct cidr_entry {
-		struct cidr cidr;
-		bool exclude;
-	} *entries;
-	size_t count;
-};
-bool cidr_list_parse(struct span text, struct arena *mem, struct cidr_list *out, struct fail *why);
-bool cidr_list_match(const struct cidr_list *l, const struct netaddr *a);
 
 #endif

@@ -168,14 +168,29 @@ single_byte(int kind, unsigned char c)
 	return kind == CHARSET_WINDOWS1252 && c < 0xa0 ? windows1252[c - 0x80] : c;
 }
 
+/* Octets at the front that are ASCII, mostly eight at a time. */
+static size_t
+ascii_run(struct span s)
+{
+	size_t n = 0;
+	uint64_t word;
+
+	for (; n + sizeof(word) <= s.n; n += sizeof(word)) {
+		memcpy(&word, s.p + n, sizeof(word));
+		if (word & 0x8080808080808080u)
+			break;
+	}
+	while (n < s.n && (unsigned char)s.p[n] < 0x80)
+		n++;
+	return n;
+}
+
 static void
 feed_single(struct charset *c, struct span in, struct buf *out)
 {
 	while (in.n && buf_ok(out)) {
-		size_t n = 0;
+		size_t n = ascii_run(in);
 
-		while (n < in.n && !((unsigned char)in.p[n] & 0x80))
-			n++;
 		buf_put(out, span_sub(in, 0, n));
 		if (n < in.n)
 			utf8_put(out, single_byte(c->kind, (unsigned char)in.p[n++]));
@@ -196,23 +211,6 @@ incomplete(struct span s)
 		if (((unsigned char)s.p[i] & 0xc0) != 0x80)
 			return false;
 	return true;
-}
-
-/* Octets at the front that are ASCII, mostly eight at a time. */
-static size_t
-ascii_run(struct span s)
-{
-	size_t n = 0;
-	uint64_t word;
-
-	for (; n + sizeof(word) <= s.n; n += sizeof(word)) {
-		memcpy(&word, s.p + n, sizeof(word));
-		if (word & 0x8080808080808080u)
-			break;
-	}
-	while (n < s.n && (unsigned char)s.p[n] < 0x80)
-		n++;
-	return n;
 }
 
 /* Converts complete characters at the front of in; returns the bytes used. */

@@ -81,30 +81,41 @@ convert(struct vfs *v, int fd, uint64_t size, int out, uint64_t *bare)
 	return ok;
 }
 
-/* Makes message.size RFC822.SIZE; size is the file's. */
-static bool
-learn_size(struct mailbox *mb, uint32_t uid, int fd, uint64_t size, uint64_t *bare, struct fail *why)
+void
+content_learn_size(struct mailbox *mb, uint32_t uid, uint64_t size, uint64_t bare)
 {
 	struct index *ix = mailbox_index(mb);
 	struct message *m = index_find(ix, uid);
+	uint8_t bits;
+
+	size += bare;
+	if (!m || size > UINT32_MAX)
+		return;
+	bits = (uint8_t)((m->bits & ~MESSAGE_BARE) | MESSAGE_SIZED | (bare ? MESSAGE_BARE : 0));
+	if (m->bits == bits && m->size == size) /* writing it again would cost a page of our own */
+		return;
+	ix->total += size - m->size;
+	m->size = (uint32_t)size;
+	m->bits = bits;
+}
+
+/* Makes message.size RFC822.SIZE; size is the file's. */
+static bool
+size_file(struct mailbox *mb, uint32_t uid, int fd, uint64_t size, uint64_t *bare, struct fail *why)
+{
+	const struct message *m = index_find(mailbox_index(mb), uid);
 
 	*bare = 0;
 	if (m && (m->bits & MESSAGE_SIZED) && !(m->bits & MESSAGE_BARE) && m->size == size)
 		return true;
 	if (!convert(mb->vfs, fd, size, -1, bare))
 		return fail_errno(why, 0, "The message cannot be read");
-	if (!m || size + *bare > UINT32_MAX)
-		return true;
-	ix->total += size + *bare - m->size;
-	m->size = (uint32_t)(size + *bare);
-	m->bits |= MESSAGE_SIZED;
-	m->bits = (uint8_t)(*bare ? m->bits | MESSAGE_BARE : m->bits & ~MESSAGE_BARE);
+	content_learn_size(mb, uid, size, *bare);
 	return true;
 }
 
-/* As mailbox_date() would ask for it. */
-static void
-learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime)
+void
+content_learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime)
 {
 	struct message *m = index_find(mailbox_index(mb), uid);
 
@@ -124,8 +135,8 @@ mailbox_content(struct mailbox *mb, uint32_t uid, struct content *out, struct fa
 	if (fd < 0)
 		return false;
 	if (size >= 0)
-		learn_date(mb, uid, st.st_mtime);
-	if (size < 0 || !learn_size(mb, uid, fd, (uint64_t)size, &bare, why)) {
+		content_learn_date(mb, uid, st.st_mtime);
+	if (size < 0 || !size_file(mb, uid, fd, (uint64_t)size, &bare, why)) {
 		(void)close(fd);
 		return size < 0 ? fail_errno(why, 0, "The message cannot be read") : false;
 	}

@@ -112,25 +112,6 @@ run(struct work *w)
 
 /* ---- on the loop ---- */
 
-/* What opening the message would have taught (content.c). */
-static void
-learn(struct mailbox *mb, uint32_t uid, const struct read_file *f)
-{
-	struct index *ix = mailbox_index(mb);
-	struct message *m = index_find(ix, uid);
-	uint64_t size = f->size + f->bare;
-
-	if (!m)
-		return;
-	if (!m->date && f->mtime > 0 && f->mtime <= UINT32_MAX)
-		m->date = (uint32_t)f->mtime;
-	if (((m->bits & MESSAGE_SIZED) && m->size == size) || size > UINT32_MAX)
-		return;
-	ix->total += size - m->size;
-	m->size = (uint32_t)size;
-	m->bits = (uint8_t)((m->bits & ~MESSAGE_BARE) | MESSAGE_SIZED | (f->bare ? MESSAGE_BARE : 0));
-}
-
 static void
 batch_free(struct reading_batch *b)
 {
@@ -201,8 +182,10 @@ tell(struct reading *r, struct reading_batch *b)
 	for (size_t i = 0; i < b->n; i++) {
 		struct read_file *f = &b->files[i];
 
-		if (f->read)
-			learn(r->mailbox, b->told[i].uid, f);
+		if (f->read) {
+			content_learn_date(r->mailbox, b->told[i].uid, f->mtime);
+			content_learn_size(r->mailbox, b->told[i].uid, f->size, f->bare);
+		}
 		if (f->ok)
 			b->told[i].said = span_sub(buf_span(&b->out), f->at, f->n);
 	}

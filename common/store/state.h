@@ -135,6 +135,10 @@ void change_wait(struct mailbox *mb, struct waiter *w); /* w->uid set */
 int change_keyword(struct mailbox *mb, struct span name); /* -1: no room */
 void change_pending(struct mailbox *mb, const struct view *but); /* tells views that something is pending */
 
+/* content.c: what reading a message's file has taught.  bare: LF without CR in it */
+void content_learn_size(struct mailbox *mb, uint32_t uid, uint64_t size, uint64_t bare);
+void content_learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime); /* INTERNALDATE if there is none yet */
+
 /* takeover.c */
 bool takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why); /* fills an empty index */
 /* A message's record for a file that was found. */

@@ -36,7 +36,6 @@ static const struct {
 /* "argument n is value", whole: the library's own macros leave a field out. */
 #define IS(n, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_EQ, (value), 0 })
 
-/* Calls that are harmless with some arguments only. */
 /* Several promises may share a call, and one may allow all of what another allows some of. */
 static bool
 added(int err)
@@ -44,6 +43,7 @@ added(int err)
 	return err == 0 || err == -EEXIST;
 }
 
+/* Calls that are harmless with some arguments only. */
 static bool
 allow_some(scmp_filter_ctx f, unsigned promises)
 {

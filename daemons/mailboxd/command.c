@@ -199,11 +199,11 @@ command_may(struct cmd *c)
 bool
 command_cut(struct cmd *c)
 {
-	uint64_t most = c->s->user->at_once, count = uidset_count(&c->seqs);
+	uint64_t most = c->s->user->at_once, count = most ? uidset_count(&c->seqs) : 0;
 	struct uidset all = c->seqs;
 	bool ok;
 
-	if (!most || count <= most)
+	if (count <= most)
 		return true;
 	uidset_init(&c->seqs);
 	uidset_add_slice(&c->seqs, &all, count - most, most);

@@ -79,13 +79,7 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 	return true;
 }
 
-static bool
-on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
-{
-	(void)c, (void)m;
-	return true; /* nothing is asked yet */
-}
-
+IGNORE(ctl, state) /* nothing is asked yet */
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, forked)  /* templates are userd's */
 REFUSE(ctl, gone)

@@ -12,20 +12,8 @@
 #include "sys/limits.h"
 #include "sys/syscalls.h"
 
-static bool
-on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
-{
-	(void)c, (void)m;
-	return true;
-}
-
-static bool
-on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
-{
-	(void)c, (void)m;
-	return true;
-}
-
+IGNORE(ctl, ready)
+IGNORE(ctl, state)
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)

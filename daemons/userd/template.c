@@ -80,20 +80,8 @@ on_ctl_gone(struct channel *c, const struct ipc_ctl_gone *m)
 	return ok;
 }
 
-static bool
-on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
-{
-	(void)c, (void)m;
-	return true;
-}
-
-static bool
-on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
-{
-	(void)c, (void)m;
-	return true;
-}
-
+IGNORE(ctl, ready)
+IGNORE(ctl, state)
 REFUSE(ctl, attempt)
 REFUSE(ctl, limit)
 REFUSE(ctl, limits_done)

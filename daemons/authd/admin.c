@@ -26,8 +26,8 @@ finish(struct channel *c, uint64_t id, bool ok, const struct fail *why)
 		(void)ipc_send_user_admin_done(c, &m);
 }
 
-static void
-announce(struct authd *a, const char *verb, struct span user)
+void
+admin_announce(struct authd *a, const char *verb, struct span user)
 {
 	struct ipc_users_changed m = { .address = user };
 	char name[USERDB_NAME + 1];
@@ -59,7 +59,7 @@ done(struct work *w)
 
 	ch->ok = ch->ok && useradmin_set(a->db, &ch->set, &ch->secret, loop_wall_ms(a->service->loop) / 1000, &ch->why);
 	if (ch->ok)
-		announce(a, ch->set.create ? "added" : "changed", ch->set.user);
+		admin_announce(a, ch->set.create ? "added" : "changed", ch->set.user);
 	finish(ch->link->channel, ch->set.id, ch->ok, &ch->why);
 	buf_wipe(&ch->password);
 	useradmin_secret_wipe(&ch->secret);
@@ -108,8 +108,10 @@ admin_quota(struct link *l, const struct ipc_user_admin_quota *m)
 	struct fail why;
 	bool ok = useradmin_quota(l->authd->db, m, &why);
 
-	if (ok)
-		announce(l->authd, "quota changed", m->user);
+	if (ok) {
+		admin_announce(l->authd, "quota changed", m->user);
+		quota_changed(l->authd, m->user);
+	}
 	finish(l->channel, m->id, ok, &why);
 	return true;
 }
@@ -121,7 +123,7 @@ admin_remove(struct link *l, const struct ipc_user_admin_remove *m)
 	bool ok = useradmin_remove(l->authd->db, m, &why);
 
 	if (ok)
-		announce(l->authd, "deleted", m->user);
+		admin_announce(l->authd, "deleted", m->user);
 	finish(l->channel, m->id, ok, &why);
 	return true;
 }

@@ -8,6 +8,7 @@
  * token.c     the same by an OAuth token
  * admin.c   changes of the user database
  * share.c   who may visit whose mailboxes, for userd
+ * quota.c   what users may keep, for those who may say it
  * link.c    channels that work in the background answers to
  * main.c    channels, start, reload, stop
  */
@@ -85,8 +86,16 @@ bool scram_prove(struct link *l, const struct ipc_auth_proof *m); /* false: not 
 /* external.c */
 bool external_begin(struct link *l, const struct ipc_auth_certificate *m);
 
+/* quota.c */
+bool quota_administrator(const struct authd *a, struct span user);
+bool quota_ask(struct authd *a, const struct ipc_ticket_quota *m);
+void quota_changed(struct authd *a, struct span user); /* userd is told the limits */
+
 /* share.c: the ticket channel, whose owner is the service */
 extern const struct channel_ops ticket_ops;
+/* The user as userd is told; false and *why: there is none. Spans live in the arena. */
+bool share_owner(struct authd *a, struct span name, struct arena *mem, struct ipc_ticket_owner *owner, struct fail *why);
+bool share_answer(struct channel *c, uint64_t id, bool ok, const struct fail *why);
 
 /* token.c */
 extern const struct channel_ops token_channel_ops;
@@ -99,5 +108,7 @@ bool admin_set(struct link *l, const struct ipc_user_admin_set *m);
 bool admin_quota(struct link *l, const struct ipc_user_admin_quota *m);
 bool admin_remove(struct link *l, const struct ipc_user_admin_remove *m);
 bool admin_list(struct link *l, const struct ipc_user_admin_list *m);
+/* A user has changed: whoever asked before is told to forget it. */
+void admin_announce(struct authd *a, const char *verb, struct span user);
 
 #endif

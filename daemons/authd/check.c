@@ -131,6 +131,7 @@ grant(struct check *k, const struct user *user, uint8_t ticket[B_TICKET])
 		.gid = user->gid,
 		.quota = userdb_limit(user->quota, a->service->conf->mailbox_size_limit),
 		.messages = userdb_limit(user->messages, a->service->conf->mailbox_message_limit),
+		.quotas = quota_administrator(a, span_str(k->name)),
 	};
 	struct buf home;
 	bool ok;

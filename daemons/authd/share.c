@@ -14,8 +14,8 @@ authd_of(const struct channel *c)
 	return ((struct service *)channel_owner(c))->state;
 }
 
-static bool
-answer(struct channel *c, uint64_t id, bool ok, const struct fail *why)
+bool
+share_answer(struct channel *c, uint64_t id, bool ok, const struct fail *why)
 {
 	struct ipc_ticket_answered m = { .id = id, .ok = ok, .why = ok ? SPAN("") : fail_text(why) };
 
@@ -41,33 +41,45 @@ may_visit(struct authd *a, struct span owner, struct span guest, struct fail *wh
 	return found == BDB_FOUND || (found == BDB_NONE && fail_set(why, FAIL_PERM, 0, "nothing is shared"));
 }
 
+bool
+share_owner(struct authd *a, struct span name, struct arena *mem, struct ipc_ticket_owner *owner, struct fail *why)
+{
+	const struct conf *conf = a->service->conf;
+	struct user user;
+	struct buf home;
+	bool ok;
+
+	switch (userdb_get(a->db, name, mem, &user, why)) {
+	case BDB_FOUND:
+		break;
+	case BDB_NONE:
+		return fail_set(why, FAIL_PERM, 0, "there is no such user");
+	default:
+		return false;
+	}
+	buf_init(&home, USERDB_HOME);
+	userdb_home(&user, name, &home);
+	*owner = (struct ipc_ticket_owner){ .id = owner->id, .user = name, .home = arena_dup(mem, buf_span(&home)), .uid = user.uid, .gid = user.gid,
+		.quota = userdb_limit(user.quota, conf->mailbox_size_limit), .messages = userdb_limit(user.messages, conf->mailbox_message_limit) };
+	ok = buf_ok(&home) && owner->home.n == buf_len(&home);
+	buf_free(&home);
+	return ok || fail_set(why, FAIL_TEMP, 0, "out of memory");
+}
+
 static bool
 on_ticket_find(struct channel *c, const struct ipc_ticket_find *m)
 {
 	struct authd *a = authd_of(c);
-	const struct conf *conf = a->service->conf;
-	struct ipc_ticket_owner owner = { .id = m->id, .user = m->owner };
+	struct ipc_ticket_owner owner = { .id = m->id };
 	struct fail why = { .text = "nothing is shared" };
 	char name[USERDB_NAME + 1];
 	struct arena mem;
-	struct user user;
-	struct buf home;
 	bool ok, sent;
 
 	arena_init(&mem, SCRATCH_MAX);
-	buf_init(&home, USERDB_HOME);
 	ok = is_open(a, &why) && userdb_name(m->owner, name, &why) && span_eq(span_str(name), m->owner) && may_visit(a, m->owner, m->guest, &why) &&
-	     userdb_get(a->db, m->owner, &mem, &user, &why) == BDB_FOUND;
-	if (ok) {
-		userdb_home(&user, m->owner, &home);
-		owner.home = buf_span(&home);
-		owner.uid = user.uid;
-		owner.gid = user.gid;
-		owner.quota = userdb_limit(user.quota, conf->mailbox_size_limit);
-		owner.messages = userdb_limit(user.messages, conf->mailbox_message_limit);
-	}
-	sent = ok ? ipc_send_ticket_owner(c, &owner) : answer(c, m->id, false, &why);
-	buf_free(&home);
+	     share_owner(a, m->owner, &mem, &owner, &why);
+	sent = ok ? ipc_send_ticket_owner(c, &owner) : share_answer(c, m->id, false, &why);
 	arena_free(&mem);
 	return sent;
 }
@@ -98,7 +110,7 @@ on_ticket_sharers(struct channel *c, const struct ipc_ticket_sharers *m)
 	struct fail why;
 	bool ok = is_open(a, &why) && userdb_sharers(a->db, m->guest, tell, &t, &why) && userdb_sharers(a->db, ANYONE, tell, &t, &why);
 
-	return answer(c, m->id, ok, &why);
+	return share_answer(c, m->id, ok, &why);
 }
 
 static bool
@@ -110,7 +122,13 @@ on_ticket_share(struct channel *c, const struct ipc_ticket_share *m)
 	bool ok = span_eq(m->guest, ANYONE) || (userdb_name(m->guest, name, &why) && span_eq(span_str(name), m->guest));
 
 	ok = ok && is_open(a, &why) && userdb_share(a->db, m->owner, m->guest, m->on, &why);
-	return answer(c, m->id, ok, &why);
+	return share_answer(c, m->id, ok, &why);
+}
+
+static bool
+on_ticket_quota(struct channel *c, const struct ipc_ticket_quota *m)
+{
+	return quota_ask(authd_of(c), m);
 }
 
 #define DISPATCH_DEF "ipc/ticket.def"

@@ -314,3 +314,20 @@ clients_shutdown(struct user *user)
 		turn_later(&c->turn, user->loop);
 	}
 }
+
+void
+client_turn_away(int fd, struct span service, struct span tag, const char *text)
+{
+	struct buf b;
+	ssize_t n;
+
+	buf_init(&b, 2048);
+	if (span_eq(service, SPAN("pop3")))
+		buf_printf(&b, "-ERR [SYS/TEMP] %s\r\n", text);
+	else
+		buf_printf(&b, "%.*s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n", SPAN_ARG(tag), text, text);
+	n = write(fd, buf_span(&b).p, buf_len(&b)); /* what does not fit is not worth waiting for */
+	(void)n;
+	buf_free(&b);
+	close(fd);
+}

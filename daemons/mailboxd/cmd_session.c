@@ -22,6 +22,8 @@ imap_put_capability(const struct imap *s, struct buf *out)
 	}
 	if (s->base.may_leave)
 		buf_put(out, SPAN(" UNAUTHENTICATE"));
+	if (s->user->quotas)
+		buf_put(out, SPAN(" QUOTASET")); /* RFC 9208 4.1.3 */
 	if (s->user->at_once)
 		buf_printf(out, " MESSAGELIMIT=%llu", (unsigned long long)s->user->at_once); /* RFC 9738 3 */
 	buf_printf(out, " APPENDLIMIT=%llu", (unsigned long long)user_message_limit(s->user)); /* RFC 7889 3 */

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "log/log.h"
+
 void
 link_init(struct link *l)
 {
@@ -87,7 +89,20 @@ ask_share(struct user *user, struct span guest, bool on, struct broker_request *
 		sent(r, ipc_send_session_share(user->link->session, &(struct ipc_session_share){ .id = id, .guest = guest, .on = on }));
 }
 
-const struct broker link_broker = { ask_visit, ask_sharers, ask_share };
+static void
+ask_quota(struct user *user, struct span whose, const struct broker_quota *limits, struct broker_request *r)
+{
+	struct ipc_session_quota m = { .id = begin(user->link, r), .user = whose, .set = limits != NULL };
+
+	if (limits) {
+		m.size = limits->size;
+		m.messages = limits->messages;
+	}
+	if (m.id)
+		sent(r, ipc_send_session_quota(user->link->session, &m));
+}
+
+const struct broker link_broker = { ask_visit, ask_sharers, ask_share, ask_quota };
 
 /* ---- what was asked may have been taken back meanwhile ---- */
 
@@ -125,4 +140,35 @@ link_answered(struct link *l, const struct ipc_session_answered *m)
 	if (r)
 		done(r, m->ok, -1, m->why);
 	return m->id <= l->last;
+}
+
+bool
+link_quota_is(struct link *l, const struct ipc_session_quota_is *m)
+{
+	struct broker_request *r = find(l, m->id);
+
+	if (r && r->on_quota)
+		r->on_quota(r, &(struct broker_quota){ m->size, m->messages, m->used_size, m->used_messages, m->measured });
+	if (r)
+		done(r, true, -1, SPAN(""));
+	return m->id <= l->last;
+}
+
+void
+link_limits(struct user *user, const struct ipc_session_limits *m)
+{
+	if (user->store)
+		store_set_quota(user->store, &(struct quota){ m->quota, m->messages });
+}
+
+bool
+link_measure(struct user *user, const struct ipc_session_measure *m)
+{
+	struct quota used = { .size = 0 };
+	struct fail why = { .text = "the mailboxes are not open" };
+	bool ok = user->store && store_used(user->store, &used, &why);
+
+	if (!ok)
+		log_put(LOG_failure, "user=%.*s: how much there is: %s", SPAN_ARG(user->name), why.text);
+	return ipc_send_session_measured(user->link->session, &(struct ipc_session_measured){ .id = m->id, .ok = ok, .size = used.size, .messages = used.messages });
 }

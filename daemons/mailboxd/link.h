@@ -23,6 +23,11 @@ void link_closed(struct link *l); /* whoever waits is refused */
 /* What userd says; false: nothing that was asked. */
 bool link_arrived(struct link *l, const struct ipc_session_arrived *m, int fd);
 bool link_sharer(struct link *l, const struct ipc_session_sharer *m);
+bool link_quota_is(struct link *l, const struct ipc_session_quota_is *m);
 bool link_answered(struct link *l, const struct ipc_session_answered *m);
+
+/* What userd asks for. */
+void link_limits(struct user *user, const struct ipc_session_limits *m);
+bool link_measure(struct user *user, const struct ipc_session_measure *m); /* false: the answer cannot be sent */
 
 #endif

@@ -288,23 +288,6 @@ give_back(struct user *user, uint64_t front, int fd, struct span pending)
 	return false;
 }
 
-static void
-turn_away(int fd, const struct ipc_session_enter *m, const char *text)
-{
-	struct buf b;
-	ssize_t n;
-
-	buf_init(&b, 2048);
-	if (span_eq(m->service, SPAN("pop3")))
-		buf_printf(&b, "-ERR [SYS/TEMP] %s\r\n", text);
-	else
-		buf_printf(&b, "%.*s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n", SPAN_ARG(m->tag), text, text);
-	n = write(fd, buf_span(&b).p, buf_len(&b)); /* what does not fit is not worth waiting for */
-	(void)n;
-	buf_free(&b);
-	close(fd);
-}
-
 static struct session *
 new_session(struct mailboxd *d, const struct ipc_session_enter *m, struct fail *why)
 {
@@ -351,11 +334,12 @@ on_session_resume(struct channel *c, const struct ipc_session_resume *m, int fd)
 	if (d->user.store && !d->service->stopping)
 		s = imap_resume(&d->user, m->state, (int64_t)m->elapsed_ms);
 	if (!s) {
-		turn_away(fd, &(struct ipc_session_enter){ .service = SPAN("imap"), .tag = SPAN("*") }, "The mailbox cannot be opened now.");
+		client_turn_away(fd, SPAN("imap"), SPAN("*"), "The mailbox cannot be opened now.");
 		start_idle(d);
 		return true;
 	}
 	serve(d, m->quota, m->messages);
+	d->user.quotas = m->quotas;
 	log_put(LOG_session, "user=%s service=imap resumed", d->name);
 	if (!client_new(&d->user, fd, s, SPAN_NONE, on_gone))
 		start_idle(d);
@@ -372,19 +356,21 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 	d->entered++;
 	go_on(d);
 	if (!d->user.store || d->service->stopping) {
-		turn_away(fd, m, "The mailbox cannot be opened now.");
+		client_turn_away(fd, m->service, m->tag, "The mailbox cannot be opened now.");
 		start_idle(d);
 		return true;
 	}
 	if (too_many(d, m)) {
 		log_put(LOG_limit, "user=%s sessions=%u", d->name, d->user.nsessions);
-		turn_away(fd, m, "Too many connections of this user.");
+		client_turn_away(fd, m->service, m->tag, "Too many connections of this user.");
 		return true;
 	}
+	if (!m->guest.n) /* before the greeting: it is announced */
+		d->user.quotas = m->quotas;
 	s = new_session(d, m, &why);
 	if (!s) {
 		log_put(LOG_failure, "user=%s: %s", d->name, why.text);
-		turn_away(fd, m, "The mailbox cannot be opened now.");
+		client_turn_away(fd, m->service, m->tag, "The mailbox cannot be opened now.");
 		start_idle(d);
 		return true;
 	}
@@ -436,6 +422,25 @@ static bool
 on_session_answered(struct channel *c, const struct ipc_session_answered *m)
 {
 	return link_answered(&mailboxd_of(c)->link, m);
+}
+
+static bool
+on_session_limits(struct channel *c, const struct ipc_session_limits *m)
+{
+	link_limits(&mailboxd_of(c)->user, m);
+	return true;
+}
+
+static bool
+on_session_measure(struct channel *c, const struct ipc_session_measure *m)
+{
+	return link_measure(&mailboxd_of(c)->user, m);
+}
+
+static bool
+on_session_quota_is(struct channel *c, const struct ipc_session_quota_is *m)
+{
+	return link_quota_is(&mailboxd_of(c)->link, m);
 }
 
 #define DISPATCH_DEF "ipc/session.def"

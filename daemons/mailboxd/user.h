@@ -26,6 +26,7 @@ struct user {
 	int64_t progress_ms;   /* a word in long commands this often (RFC 9585); 0: at each slice */
 	uint64_t message_limit; /* of an appended message; 0: BOUND_MESSAGE */
 	uint64_t at_once;      /* messages in one command's set (RFC 9738); 0: any number */
+	bool quotas;           /* may set everybody's (RFC 9208 4.1.3) */
 	const struct broker *broker; /* NULL: there are no other users */
 	bool (*leave)(struct user *user, uint64_t front, int fd, struct span pending); /* takes fd */
 	struct link *link;     /* the broker's */

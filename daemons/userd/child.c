@@ -63,6 +63,7 @@ child_free(struct child *child)
 			(void)map_put(&child->userd->children, &child->before->node, span_str(child->before->key));
 	}
 	list_remove(&child->all);
+	visit_child_gone(child->userd, child);
 	if (child->template)
 		template_left(child->template);
 	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
@@ -106,6 +107,18 @@ static bool
 on_session_share(struct channel *c, const struct ipc_session_share *m)
 {
 	return visit_share(channel_owner(c), m);
+}
+
+static bool
+on_session_quota(struct channel *c, const struct ipc_session_quota *m)
+{
+	return visit_quota(channel_owner(c), m);
+}
+
+static bool
+on_session_measured(struct channel *c, const struct ipc_session_measured *m)
+{
+	return visit_measured(channel_owner(c), m);
 }
 
 #define DISPATCH_DEF "ipc/session.def"
@@ -239,6 +252,21 @@ keep_grant(struct child *child, const struct ipc_ticket_grant *grant)
 	child->gid = grant->gid;
 	child->quota = grant->quota;
 	child->messages = grant->messages;
+	child->quotas = grant->quotas;
+}
+
+void
+child_limits(struct userd *u, const struct ipc_ticket_limits *m)
+{
+	char user[B_ADDRESS + 1];
+	struct child *child = span_cstr(m->user, user, sizeof(user)) ? child_of(u, user) : NULL;
+
+	rest_limits(u, m);
+	if (!child || !child->session)
+		return;
+	child->quota = m->quota;
+	child->messages = m->messages;
+	(void)ipc_send_session_limits(child->session, &(struct ipc_session_limits){ .quota = m->quota, .messages = m->messages });
 }
 
 struct child *

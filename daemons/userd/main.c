@@ -26,6 +26,7 @@ enter(struct userd *u, const struct front *front, const struct ipc_login_enter *
 	if (ok) {
 		session.quota = t->grant.quota;
 		session.messages = t->grant.messages;
+		session.quotas = t->grant.quotas;
 		session.front = front ? front->number : 0;
 	}
 	if (ok && !child->session)

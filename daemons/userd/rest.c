@@ -29,6 +29,7 @@ struct rest {
 	struct userd *userd;
 	uint32_t uid, gid;
 	uint64_t quota, messages;
+	bool quotas;
 	int64_t since_ms, told_ms;
 	struct watch events; /* fd -1: not here yet */
 	struct list sessions;
@@ -107,9 +108,10 @@ resume_into(struct rest *r, struct child *child)
 {
 	int64_t elapsed = loop_now_ms(r->userd->service->loop) - r->since_ms;
 
+	child->quotas = r->quotas;
 	while (!list_empty(&r->sessions)) {
 		struct rested *s = OWNER_OF(r->sessions.next, struct rested, node);
-		struct ipc_session_resume m = { .quota = r->quota, .messages = r->messages, .elapsed_ms = elapsed > 0 ? (uint64_t)elapsed : 0, .state = span_of(s->state, s->n) };
+		struct ipc_session_resume m = { .quota = r->quota, .messages = r->messages, .quotas = r->quotas, .elapsed_ms = elapsed > 0 ? (uint64_t)elapsed : 0, .state = span_of(s->state, s->n) };
 		int fd = take_fd(s);
 
 		child->entered++;
@@ -134,7 +136,7 @@ static void
 rouse(struct rest *r)
 {
 	struct userd *u = r->userd;
-	struct ipc_ticket_grant grant = { .user = span_str(r->user), .home = span_str(r->home), .uid = r->uid, .gid = r->gid, .quota = r->quota, .messages = r->messages };
+	struct ipc_ticket_grant grant = { .user = span_str(r->user), .home = span_str(r->home), .uid = r->uid, .gid = r->gid, .quota = r->quota, .messages = r->messages, .quotas = r->quotas };
 	struct fail why = { .text = "in quarantine" };
 
 	if (!poison_holds(u, grant.user) && child_mailboxd(u, &grant, &why)) /* which goes on with r, if it lives */
@@ -155,6 +157,17 @@ on_client(struct watch *w, unsigned ready)
 {
 	(void)ready;
 	rouse(OWNER_OF(w, struct rested, watch)->rest);
+}
+
+void
+rest_limits(struct userd *u, const struct ipc_ticket_limits *m)
+{
+	struct rest *r = rest_of(u, m->user);
+
+	if (!r)
+		return;
+	r->quota = m->quota;
+	r->messages = m->messages;
 }
 
 /* ---- a word from time to time ---- */
@@ -211,6 +224,7 @@ rest_make(struct child *child)
 	r->gid = child->gid;
 	r->quota = child->quota;
 	r->messages = child->messages;
+	r->quotas = child->quotas;
 	r->since_ms = r->told_ms = loop_now_ms(u->service->loop);
 	r->events.fd = -1;
 	list_init(&r->sessions);

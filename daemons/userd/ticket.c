@@ -74,6 +74,23 @@ on_ticket_answered(struct channel *c, const struct ipc_ticket_answered *m)
 	return visit_answered(userd_of(c), m);
 }
 
+static bool
+on_ticket_limits(struct channel *c, const struct ipc_ticket_limits *m)
+{
+	struct userd *u = userd_of(c);
+
+	LIST_EACH(&u->order, it) { /* who has not come in yet */
+		struct ticket *t = OWNER_OF(it, struct ticket, order);
+
+		if (!span_eq(t->grant.user, m->user))
+			continue;
+		t->grant.quota = m->quota;
+		t->grant.messages = m->messages;
+	}
+	child_limits(u, m);
+	return true;
+}
+
 #define DISPATCH_DEF "ipc/ticket.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"

@@ -79,6 +79,7 @@ struct child {
 	char *home;             /* mailboxd; owned; what its user was granted */
 	uint32_t uid, gid;
 	uint64_t quota, messages;
+	bool quotas; /* its user may set quotas */
 	struct template *template; /* that it is a copy of; or NULL */
 	bool orphan;               /* that has ended: this one's ctl channel tells of its end */
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
@@ -125,6 +126,8 @@ void child_stop(struct child *child);
 void child_reload(struct child *child); /* the new configuration, and the log, which may be another file now */
 /* It has ended: those that waited for that have their turn. */
 void child_gone(struct child *child);
+/* What the user may keep, from now on, also where everybody rests. */
+void child_limits(struct userd *u, const struct ipc_ticket_limits *m);
 /* The user's mailboxd, started if need be; NULL and *why. */
 struct child *child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why);
 
@@ -132,6 +135,9 @@ struct child *child_mailboxd(struct userd *u, const struct ipc_ticket_grant *gra
 bool visit_begin(struct child *child, const struct ipc_session_visit *m);
 bool visit_sharers(struct child *child, const struct ipc_session_sharers *m);
 bool visit_share(struct child *child, const struct ipc_session_share *m);
+bool visit_quota(struct child *child, const struct ipc_session_quota *m);
+bool visit_measured(struct child *child, const struct ipc_session_measured *m); /* false: it was not asked */
+void visit_child_gone(struct userd *u, const struct child *child);
 bool visit_owner(struct userd *u, const struct ipc_ticket_owner *m);
 bool visit_sharer(struct userd *u, const struct ipc_ticket_sharer *m);
 bool visit_answered(struct userd *u, const struct ipc_ticket_answered *m);
@@ -142,6 +148,7 @@ bool on_session_rested(struct channel *c, const struct ipc_session_rested *m, in
 bool on_session_events(struct channel *c, const struct ipc_session_events *m, int fd);
 /* The user has a mailboxd again: it goes on with what rests. */
 void rest_rouse(struct child *child);
+void rest_limits(struct userd *u, const struct ipc_ticket_limits *m);
 void rest_check(struct userd *u, struct child *child); /* which has ended */
 void rest_on_still(struct timer *t);
 void rest_end(struct userd *u); /* says goodbye to all */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC
  *
- * visit: the broker of shared mailboxes (RFC 4314). A mailboxd asks for another
- * user's mailboxes; whose mailboxd it is userd knows, so nothing that it could say
+ * visit: what mailboxds ask about other users. The broker of shared mailboxes
+ * (RFC 4314): one asks for another user's mailboxes; whose mailboxd it is userd knows, so nothing that it could say
  * makes it somebody else's. authd says whether that owner has given this user any
  * right at all; if so the owner's mailboxd gets one end of a socket pair with the
  * guest's name, and decides by its ACLs alone; the other end goes to who asked.
  * Neither process ever has a descriptor of the other's directory (law 4).
+ * Quotas (RFC 9208): authd says who may set them; what is used the mailboxd whose it is.
  */
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,7 +21,9 @@ struct visit {
 	uint64_t id;    /* on ticket */
 	uint64_t child; /* who asks, if it still lives */
 	uint64_t about; /* its own id for it */
-	enum { VISIT_ENTER, VISIT_LIST, VISIT_SHARE } kind;
+	enum { VISIT_ENTER, VISIT_LIST, VISIT_SHARE, VISIT_QUOTA, VISIT_MEASURE } kind;
+	uint64_t target; /* VISIT_MEASURE: the child that is asked how much there is */
+	uint64_t quota, messages; /* what its user may keep */
 };
 
 static struct visit *
@@ -127,24 +130,45 @@ visit_share(struct child *child, const struct ipc_session_share *m)
 	return true;
 }
 
+bool
+visit_quota(struct child *child, const struct ipc_session_quota *m)
+{
+	struct userd *u = child->userd;
+	struct visit *v = begin(child, m->id, VISIT_QUOTA);
+
+	if (v)
+		sent(u, v, ipc_send_ticket_quota(u->authd, &(struct ipc_ticket_quota){ .id = v->id, .by = span_str(child->key), .user = m->user,
+			.set = m->set, .size = m->size, .messages = m->messages }));
+	return true;
+}
+
+/* An owner's mailboxd, to be asked something; NULL and *why. */
+static struct child *
+mailboxd_of(struct userd *u, const struct ipc_ticket_owner *m, struct fail *why)
+{
+	struct ipc_ticket_grant owner = { .user = m->user, .home = m->home, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages };
+	char user[B_ADDRESS + 1];
+	struct child *child = span_cstr(m->user, user, sizeof(user)) ? child_of(u, user) : NULL;
+
+	if (poison_holds(u, m->user))
+		return (void)fail_set(why, FAIL_TEMP, 0, "the mailbox is in quarantine"), NULL;
+	owner.quotas = child && child->quotas; /* nobody has logged in */
+	child = child_mailboxd(u, &owner, why);
+	if (!child || !child->session)
+		return (void)fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone"), NULL;
+	return child;
+}
+
 /* A session of guest in this owner's mailboxd; the end that is the guest's, or -1. */
 static int
 open_door(struct userd *u, const struct ipc_ticket_owner *m, const char *guest, struct fail *why)
 {
-	struct ipc_ticket_grant owner = { .user = m->user, .home = m->home, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages };
 	struct ipc_session_enter enter = { .service = SPAN("imap"), .guest = span_str(guest), .quota = m->quota, .messages = m->messages };
-	struct child *to;
+	struct child *to = mailboxd_of(u, m, why);
 	int fds[2];
 
-	if (poison_holds(u, m->user)) {
-		(void)fail_set(why, FAIL_TEMP, 0, "the mailbox is in quarantine");
+	if (!to)
 		return -1;
-	}
-	to = child_mailboxd(u, &owner, why);
-	if (!to || !to->session) {
-		(void)fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
-		return -1;
-	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
 		(void)fail_errno(why, 0, "socketpair");
 		return -1;
@@ -159,6 +183,68 @@ open_door(struct userd *u, const struct ipc_ticket_owner *m, const char *guest, 
 	return -1;
 }
 
+/* ---- quotas ---- */
+
+/* measured: NULL if what is used cannot be had. */
+static void
+quota_told(struct userd *u, struct visit *v, const struct ipc_session_measured *measured)
+{
+	struct child *child = asker(u, v);
+	struct ipc_session_quota_is m = { .id = v->about, .size = v->quota, .messages = v->messages };
+
+	if (measured && measured->ok) {
+		m.measured = true;
+		m.used_size = measured->size;
+		m.used_messages = measured->messages;
+	}
+	if (child)
+		(void)ipc_send_session_quota_is(child->session, &m);
+	drop(u, v);
+}
+
+/* authd has said, and maybe set, what the user may keep; what there is that user's mailboxd knows. */
+static void
+quota_known(struct userd *u, struct visit *v, const struct ipc_ticket_owner *m)
+{
+	struct fail why;
+	struct child *to = mailboxd_of(u, m, &why);
+
+	v->kind = VISIT_MEASURE;
+	v->quota = m->quota;
+	v->messages = m->messages;
+	if (to)
+		v->target = to->id;
+	if (!to || !ipc_send_session_limits(to->session, &(struct ipc_session_limits){ .quota = m->quota, .messages = m->messages }) ||
+	    !ipc_send_session_measure(to->session, &(struct ipc_session_measure){ .id = v->id }))
+		quota_told(u, v, NULL);
+}
+
+bool
+visit_measured(struct child *child, const struct ipc_session_measured *m)
+{
+	struct visit *v = find(child->userd, m->id);
+
+	if (!v)
+		return m->id <= child->userd->last_visit;
+	if (v->kind != VISIT_MEASURE || v->target != child->id)
+		return false;
+	quota_told(child->userd, v, m);
+	return true;
+}
+
+void
+visit_child_gone(struct userd *u, const struct child *child)
+{
+	LIST_EACH(&u->visits, it) {
+		struct visit *v = OWNER_OF(it, struct visit, order);
+
+		if (v->kind == VISIT_MEASURE && v->target == child->id)
+			quota_told(u, v, NULL);
+	}
+}
+
+/* ---- authd's answers ---- */
+
 bool
 visit_owner(struct userd *u, const struct ipc_ticket_owner *m)
 {
@@ -167,6 +253,10 @@ visit_owner(struct userd *u, const struct ipc_ticket_owner *m)
 	struct fail why = { .text = "" };
 	int fd;
 
+	if (v && v->kind == VISIT_QUOTA) {
+		quota_known(u, v, m);
+		return true;
+	}
 	if (!v || v->kind != VISIT_ENTER)
 		return false;
 	if (child && span_eq(m->user, span_str(child->key))) {
@@ -200,7 +290,7 @@ visit_answered(struct userd *u, const struct ipc_ticket_answered *m)
 {
 	struct visit *v = find(u, m->id);
 
-	if (!v)
+	if (!v || v->kind == VISIT_MEASURE)
 		return false;
 	answer(asker(u, v), v->about, m->ok, m->why);
 	drop(u, v);
@@ -213,6 +303,8 @@ visit_unanswered(struct userd *u)
 	LIST_EACH(&u->visits, it) {
 		struct visit *v = OWNER_OF(it, struct visit, order);
 
+		if (v->kind == VISIT_MEASURE) /* has its answer */
+			continue;
 		answer(asker(u, v), v->about, false, SPAN("authd is away"));
 		drop(u, v);
 	}

@@ -79,10 +79,37 @@ ask_share(struct user *user, struct span guest, bool on, struct broker_request *
 	r->on_done(r, !span_starts(guest, SPAN("nobody@")), -1, SPAN("no"));
 }
 
+/* bob is an administrator; what his limits are the broker says as what alice's are. */
+static void
+ask_quota(struct user *user, struct span whose, const struct broker_quota *limits, struct broker_request *r)
+{
+	struct store *store = span_eq(whose, far->alice.name) ? far->alice.store : span_eq(whose, user->name) ? user->store : NULL;
+	struct broker_quota q = { .size = 0 };
+	struct quota limit, used;
+	struct fail why;
+
+	if (!store) {
+		r->on_done(r, false, -1, SPAN("no such user"));
+		return;
+	}
+	if (limits)
+		store_set_quota(store, &(struct quota){ limits->size, limits->messages });
+	limit = store_quota(store);
+	q.measured = !far->silent && store_used(store, &used, &why);
+	q.size = limit.size;
+	q.messages = limit.messages;
+	if (q.measured) {
+		q.used_size = used.size;
+		q.used_messages = used.messages;
+	}
+	r->on_quota(r, &q);
+	r->on_done(r, true, -1, SPAN(""));
+}
+
 struct far_script *
 far_open(struct user *user, struct worker_pool *pool, const char *dir)
 {
-	static const struct broker broker = { ask_visit, ask_sharers, ask_share };
+	static const struct broker broker = { ask_visit, ask_sharers, ask_share, ask_quota };
 	struct store_config config = { .loop = user->loop, .pool = pool, .host = SPAN("test") };
 	struct far_script *f = calloc(1, sizeof *f);
 	struct fail why;

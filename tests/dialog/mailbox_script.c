@@ -482,6 +482,8 @@ set(struct script *s, struct span rest)
 		return (s->far = far_open(&s->user, s->pool, s->dir)) != NULL;
 	else if (span_eq(name, SPAN("textbook")))
 		s->user.textbook_replies = s->login->set.textbook = yes;
+	else if (span_eq(name, SPAN("quotas")))
+		s->user.quotas = yes;
 	else if (span_eq(name, SPAN("progress"))) /* told at each slice */
 		s->user.progress_ms = yes ? 0 : 3600000;
 	else if (span_eq(name, SPAN("loopback")))

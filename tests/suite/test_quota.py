@@ -8,7 +8,7 @@ import os
 
 from pillar import Instance, expect, has, main, wait_for
 
-suite = Instance(extra="mailbox_message_limit = 3\nmailbox_idle_time = 1s\n", users=("alice", "bob", "carol"))
+suite = Instance(extra="mailbox_message_limit = 3\nmailbox_idle_time = 1s\nquota_administrators = bob@example.test\n", users=("alice", "bob", "carol"))
 MESSAGE = b"Subject: one\r\n\r\n" + b"x" * 98 + b"\r\n"  # 116 octets
 
 
@@ -111,6 +111,48 @@ def test_for_good_where_configured():
     send("carol")
     suite.wait_log("5.2.2", "carol@example.test")
     wait_for(lambda: send("carol", "") == 552, 20, "552 at RCPT")
+
+
+def test_an_administrator_sets_quotas_over_imap():
+    b, c = suite.imap("bob"), suite.imap("carol")
+    has(b.capability()[1][0].decode(), " QUOTASET ")
+    assert "QUOTASET" not in c.capability()[1][0].decode()
+    no(c.setquota("user", "(STORAGE 100)"), "[NOPERM]")
+    no(c.getquota("user/bob@example.test"), "[NONEXISTENT]")
+
+    def is_now(root, user, row):
+        """What IMAP says is what mailctl says."""
+        q = quota(user)
+        used = {"STORAGE": (q["size"] + 1023) // 1024, "MESSAGE": q["messages"]}
+        limit = {"STORAGE": q["size_limit"] // 1024, "MESSAGE": q["messages_limit"]}
+        words = " ".join("%s %d %d" % (r, used[r], limit[r]) for r in used if limit[r])
+        expect(row, [("%s (%s)" % (root, words)).encode()])
+
+    # while carol is at work: what she may keep is another thing at once, for her and for those who write to her
+    n = quota("carol")["messages"]
+    typ, data = b.setquota("user/carol", "(STORAGE 512 MESSAGE %d)" % (n + 1))
+    expect(typ, "OK")
+    is_now("user/carol", "carol", data)
+    expect(quota("carol")["size_limit"], 512 << 10)
+    has(suite.mailctl("user", "quota", "carol@example.test").stdout, "size 524288 messages %d" % (n + 1))
+    expect(c.append("Drafts", None, None, MESSAGE)[0], "OK")
+    no(c.append("Drafts", None, None, MESSAGE), "[OVERQUOTA]")
+    is_now("user/carol@example.test", "carol", b.getquota("user/carol@example.test")[1])
+    is_now("user", "carol", c.getquota("user")[1])
+    # a user whom no process serves
+    wait_for(lambda: "child alice@example.test" in suite.log().partition("started")[2], 30, "the end of alice's mailboxd")
+    typ, data = b.setquota("user/alice@example.test", "(MESSAGE 100)")
+    expect(typ, "OK")
+    is_now("user/alice@example.test", "alice", data)
+    # mailctl's changes reach who is logged in
+    suite.mailctl("user", "quota", "carol@example.test", "--messages", "1000")
+    wait_for(lambda: c.append("Drafts", None, None, MESSAGE)[0] == "OK", 20, "the new limit")
+    expect(b.setquota("user/carol", "()"), ("OK", [None]))
+    expect(quota("carol")["messages_limit"], 0)
+    no(b.setquota("user/nobody", "(MESSAGE 1)"), "[CANNOT]")
+    is_now("user", "bob", b.setquota("user", "(STORAGE 2000 MESSAGE 2000)")[1])
+    for s in (b, c):
+        s.logout()
 
 
 def kept(*args):

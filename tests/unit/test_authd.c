@@ -29,7 +29,8 @@ struct world {
 	struct channel *front, *userd, *tool, *routed; /* our ends */
 	struct channel *served[4];
 	/* what came */
-	int answers, grants, dones, changes, owners, sharers, answered;
+	int answers, grants, dones, changes, owners, sharers, answered, limits;
+	uint64_t size, messages; /* of owner or limits */
 	bool ok, temporary, done_ok, grant_first, answered_ok;
 	char sharer[B_ADDRESS + 1];
 	char user[B_ADDRESS + 1], text[256], granted_home[256];
@@ -94,6 +95,8 @@ on_ticket_owner(struct channel *c, const struct ipc_ticket_owner *m)
 	struct world *w = channel_owner(c);
 
 	w->owners++;
+	w->size = m->quota;
+	w->messages = m->messages;
 	(void)span_cstr(m->home, w->granted_home, sizeof(w->granted_home));
 	return true;
 }
@@ -115,6 +118,17 @@ on_ticket_answered(struct channel *c, const struct ipc_ticket_answered *m)
 	w->answered++;
 	w->answered_ok = m->ok;
 	return true;
+}
+
+static bool
+on_ticket_limits(struct channel *c, const struct ipc_ticket_limits *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->limits++;
+	w->size = m->quota;
+	w->messages = m->messages;
+	return span_eq(m->user, SPAN("alice@example.test"));
 }
 
 static bool
@@ -181,6 +195,8 @@ serve_admin(struct channel *c, unsigned type, const void *m, int fd)
 	(void)fd;
 	if (type == IPC_user_admin_set)
 		return admin_set(channel_owner(c), m);
+	if (type == IPC_user_admin_quota)
+		return admin_quota(channel_owner(c), m);
 	return type == IPC_user_admin_remove ? admin_remove(channel_owner(c), m) : admin_list(channel_owner(c), m);
 }
 
@@ -244,7 +260,8 @@ static int
 setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_scram_iterations = 4096\nauth_hash_memory = 1M\n");
+	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_scram_iterations = 4096\nauth_hash_memory = 1M\n"
+		"mailbox_size_limit = 9M\nquota_administrators = other@example.test, Admin@Example.Test\n");
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
 	struct fail why;
@@ -700,6 +717,44 @@ test_only_who_was_given_rights_may_visit(void **state)
 	assert_false(may_visit(w, "../../etc/passwd@x", "other@example.test"));
 }
 
+/* True: authd has answered with what it is now. */
+static bool
+quota(struct world *w, const char *by, const char *user, bool set, uint64_t size, uint64_t messages)
+{
+	w->answered = w->owners = w->limits = 0;
+	(void)ipc_send_ticket_quota(w->userd, &(struct ipc_ticket_quota){ .id = 4, .by = span_str(by), .user = span_str(user), .set = set, .size = size, .messages = messages });
+	turns(w);
+	assert_int_equal(w->answered + w->owners, 1);
+	return w->owners == 1;
+}
+
+static void
+test_quotas_are_an_administrators(void **state)
+{
+	struct world *w = *state;
+	struct ipc_user_admin_quota q = { .id = 1, .user = SPAN("alice@example.test"), .set_size = true, .size = 5000 };
+
+	assert_false(quota(w, "alice@example.test", "alice@example.test", true, 1, 1));
+	assert_false(quota(w, "alice@example.test", "alice@example.test", false, 0, 0));
+	assert_int_equal(w->limits, 0);
+	assert_true(quota(w, "admin@example.test", "alice@example.test", false, 1, 1));
+	assert_int_equal(w->size, 9 << 20); /* the default */
+	assert_int_equal(w->limits, 0);
+	assert_true(quota(w, "admin@example.test", "Alice@example.test", true, 0, 77));
+	assert_int_equal(w->size, 0); /* not the default */
+	assert_int_equal(w->messages, 77);
+	assert_int_equal(w->limits, 1);
+	assert_int_equal(w->changes, 1); /* routed forgets */
+	assert_false(quota(w, "admin@example.test", "nobody@example.test", true, 1, 1));
+	assert_false(quota(w, "admin@example.test", "nobody", true, 1, 1));
+	assert_false(quota(w, "", "alice@example.test", true, 1, 1));
+	(void)ipc_send_user_admin_quota(w->tool, &q); /* and mailctl's changes are told */
+	turns(w);
+	assert_int_equal(w->limits, 1);
+	assert_int_equal(w->size, 5000);
+	assert_int_equal(w->messages, 77);
+}
+
 int
 main(void)
 {
@@ -715,6 +770,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_scram_proofs_are_good_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_exchanges_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_who_was_given_rights_may_visit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quotas_are_an_administrators, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
 	};
 

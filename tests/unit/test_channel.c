@@ -88,6 +88,27 @@ on_session_answered(struct channel *c, const struct ipc_session_answered *m)
 	(void)c, (void)m;
 	return true;
 }
+
+static bool
+on_session_limits(struct channel *c, const struct ipc_session_limits *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_session_measure(struct channel *c, const struct ipc_session_measure *m)
+{
+	(void)c, (void)m;
+	return true;
+}
+
+static bool
+on_session_quota_is(struct channel *c, const struct ipc_session_quota_is *m)
+{
+	(void)c, (void)m;
+	return true;
+}
 #define DISPATCH_DEF "ipc/session.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"

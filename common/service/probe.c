@@ -241,18 +241,54 @@ denial(int error)
 	return error == EPERM || error == EACCES || error == ENOSYS;
 }
 
-enum probe_result
-probe_try(const struct probe *p, enum probe_attempt at, char layer[64])
+/* A word of the row's list. */
+static bool
+named(const char *list, const char *program)
 {
-	bool job = (p->promises & attempts[at].promise) || strcmp(p->program, attempts[at].program) == 0 || (at == PROBE_listen && p->tcp_bind);
-	int error = attempts[at].act(p);
-	bool by_user = attempts[at].bare && denial(p->bare[at]);
+	struct span rest = span_str(list);
 
+	while (rest.n)
+		if (span_eq(span_cut(&rest, ' '), span_str(program)))
+			return true;
+	return false;
+}
+
+bool
+probe_is_job(const char *program, unsigned promises, enum probe_attempt at)
+{
+	return (promises & attempts[at].promise) || named(attempts[at].program, program);
+}
+
+/* What denied it goes to layer. */
+static enum probe_result
+try_one(const struct probe *p, enum probe_attempt at, char layer[64])
+{
+	bool job = probe_is_job(p->program, p->promises, at) || (at == PROBE_listen && p->tcp_bind), by_user;
+	int error = attempts[at].act(p);
+
+	by_user = attempts[at].bare && denial(p->bare[at]);
 	if (!denial(error)) {
 		(void)snprintf(layer, 64, "%s", job ? "its job" : error ? strerror(error) : "it worked");
 		return job ? PROBE_JOB : PROBE_ALLOWED;
 	}
-	(void)snprintf(layer, 64, "%s%s", error == EACCES && by_user ? "user, or Landlock" : error == EACCES ? "Landlock" : by_user && error == EPERM && p->bare[at] == EPERM ? "user, or seccomp" : "seccomp",
-	    by_user && error == EPERM && p->bare[at] == EACCES ? ", user" : "");
+	if (strcmp(p->program, "maild") == 0) /* its filter kills, and denies nothing */
+		(void)snprintf(layer, 64, "no capability");
+	else
+		(void)snprintf(layer, 64, "%s%s", error == EACCES && by_user ? "user, or Landlock" : error == EACCES ? "Landlock" : by_user && error == EPERM && p->bare[at] == EPERM ? "user, or seccomp" : "seccomp",
+		    by_user && error == EPERM && p->bare[at] == EACCES ? ", user" : "");
 	return PROBE_DENIED;
+}
+
+void
+probe_all(const struct probe *p, struct channel *ctl)
+{
+	char layer[64];
+
+	for (uint32_t i = p->what->from; i < PROBE_ATTEMPTS; i++) {
+		struct ipc_ctl_attempt attempt = { .attempt = i, .result = (uint8_t)try_one(p, (enum probe_attempt)i, layer) };
+
+		attempt.layer = span_str(layer);
+		if (!ipc_send_ctl_attempt(ctl, &attempt) || !channel_drain(ctl, 1000))
+			break;
+	}
 }

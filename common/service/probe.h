@@ -26,10 +26,15 @@ struct probe {
 	int bare[PROBE_ATTEMPTS]; /* errno of what was tried without walls; 0: it worked */
 };
 
+/* argv[1] of a program that is no service (suited, and mailctl in maild's place), when its walls are to be tried. */
+#define PROBE_LABEL "--doctor"
+
 const char *probe_text(enum probe_attempt at);
+/* Whether it is what this program is for. */
+bool probe_is_job(const char *program, unsigned promises, enum probe_attempt at);
 /* Before the walls: what the user alone is denied. */
 void probe_bare(struct probe *p);
-/* Behind them. What denied it goes to layer; does not return where the process is killed for it. */
-enum probe_result probe_try(const struct probe *p, enum probe_attempt at, char layer[64]);
+/* Behind them, from what->from on: each is told over ctl before the next, which may be the last. */
+void probe_all(const struct probe *p, struct channel *ctl);
 
 #endif

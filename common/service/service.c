@@ -341,8 +341,9 @@ enter_sandbox(struct skeleton *k, struct fail *why)
 	struct sandbox walls = walls_of(k);
 	const char *missing;
 
-	if (!sandbox_enter(&walls, &k->sandbox, why) ||
-	    !(k->filter.code ? syscalls_limit_to(&k->filter, &k->seccomp, why) : syscalls_limit(k->promises, &k->seccomp, why)))
+	if (!sandbox_enter(&walls, &k->sandbox, why) || !sandbox_verify(&walls, &k->sandbox, why) ||
+	    !(k->filter.code ? syscalls_limit_to(&k->filter, &k->seccomp, why) : syscalls_limit(k->promises, &k->seccomp, why)) ||
+	    (k->seccomp && !sandbox_verify_calls(why)))
 		return false;
 	missing = sandbox_missing(&k->sandbox, k->seccomp);
 	if (missing && k->service.conf->sandbox_required)
@@ -352,20 +353,6 @@ enter_sandbox(struct skeleton *k, struct fail *why)
 	return true;
 }
 
-static const char *
-yes(bool flag)
-{
-	return flag ? "yes" : "no";
-}
-
-static void
-put_walls(const struct skeleton *k, struct buf *out)
-{
-	buf_printf(out, "landlock=%d file_walls=%s net_walls=%s scope=%s seccomp=%s", k->sandbox.landlock_abi, yes(k->sandbox.file_walls),
-	    yes(k->sandbox.net_walls), yes(k->sandbox.scoped), yes(k->seccomp));
-}
-
-/* Each result is sent before the next attempt, which may be the last. */
 static bool
 on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 {
@@ -373,7 +360,6 @@ on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 	struct probe probe = { .what = m, .program = k->service.name, .promises = k->promises };
 	struct fail why = { .text = "" };
 	struct sandbox walls;
-	char layer[64];
 
 	if (!k->booted || k->started)
 		return false;
@@ -381,15 +367,10 @@ on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 	probe_bare(&probe);
 	walls = walls_of(k);
 	probe.tcp_bind = walls.tcp_bind;
-	if (!sandbox_enter(&walls, &k->sandbox, &why) || !syscalls_enforce(k->promises, &why))
+	if (!(k->ops->raise_walls ? k->ops->raise_walls(&k->service, &k->sandbox, &why) : sandbox_enter(&walls, &k->sandbox, &why)) ||
+	    !syscalls_enforce(k->promises, &why))
 		return give_up(k, &why);
-	for (uint32_t i = m->from; i < PROBE_ATTEMPTS; i++) {
-		struct ipc_ctl_attempt attempt = { .attempt = i, .result = (uint8_t)probe_try(&probe, (enum probe_attempt)i, layer) };
-
-		attempt.layer = span_str(layer);
-		if (!ipc_send_ctl_attempt(c, &attempt) || !channel_drain(c, 1000))
-			break;
-	}
+	probe_all(&probe, c);
 	service_exit(&k->service);
 	return true;
 }
@@ -400,8 +381,7 @@ on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 	struct skeleton *k = channel_owner(c);
 	struct ipc_ctl_ready ready = { .generation = m->generation };
 	struct fail why = { .text = "" };
-	struct buf walls;
-	bool ok;
+	char walls[128];
 
 	if (!k->booted)
 		return false;
@@ -412,12 +392,8 @@ on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 		return give_up(k, &why);
 	log_put(k->started ? LOG_reload : LOG_start, "instance=%u generation=%u", k->service.instance, m->generation);
 	k->started = true;
-	buf_init(&walls, B_REPLY);
-	put_walls(k, &walls);
-	ready.walls = buf_span(&walls);
-	ok = ipc_send_ctl_ready(c, &ready);
-	buf_free(&walls);
-	return ok;
+	ready.walls = span_str(sandbox_words(&k->sandbox, k->seccomp, walls, sizeof(walls)));
+	return ipc_send_ctl_ready(c, &ready);
 }
 
 static bool
@@ -472,10 +448,11 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 {
 	struct skeleton *k = channel_owner(c);
 	struct buf text;
+	char walls[128];
 	bool ok;
 
 	buf_init(&text, B_REPLY);
-	put_walls(k, &text);
+	buf_puts(&text, sandbox_words(&k->sandbox, k->seccomp, walls, sizeof(walls)));
 	if (k->ops->on_state) {
 		buf_putc(&text, ' ');
 		k->ops->on_state(&k->service, &text);

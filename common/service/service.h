@@ -59,6 +59,8 @@ struct service_ops {
 	/* walls are its rows of daemons/reach.def; it may name paths where a row says NAMED, and narrow the rest.
 	 * Called just before on_start. May be NULL. */
 	void (*on_sandbox)(struct service *s, struct sandbox *walls);
+	/* Of a program that is no service, and is one only for mailctl doctor: its own walls. NULL: they are as its rows say. */
+	bool (*raise_walls)(struct service *s, struct sandbox_report *report, struct fail *why);
 	bool (*on_start)(struct service *s, struct fail *why);
 	/* It is a template: get ready what its copies share, say what they and it may reach; in each
 	 * copy on_boot follows with s->state as it is.  NULL: it makes no copies. */

@@ -160,18 +160,3 @@ sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fai
 	report->no_new_privs = true;
 	return report->landlock_abi == 0 || raise_walls(s, report, why);
 }
-
-const char *
-sandbox_missing(const struct sandbox_report *report, bool seccomp)
-{
-	/* Each has what the next has not. */
-	if (!seccomp && report->landlock_abi == 0)
-		return "no system call filter and no Landlock: no walls but the user";
-	if (!seccomp)
-		return "no system call filter in this build";
-	if (report->landlock_abi == 0)
-		return "no Landlock in this kernel: no file and network walls";
-	if (report->landlock_abi < 4)
-		return "Landlock of this kernel has no TCP rules and no scopes";
-	return report->landlock_abi < 6 ? "Landlock of this kernel has no scopes: signals to others of the same user" : NULL;
-}

@@ -31,7 +31,7 @@ struct sandbox {
 	unsigned memory;   /* most MiB of data, not in builds with sanitizers; 0: as before */
 };
 
-/* What the kernel lacks, for the log and `mailctl status`. */
+/* Which walls stand, for the log and `mailctl status`. */
 struct sandbox_report {
 	bool no_new_privs, not_dumpable;
 	int landlock_abi; /* 0: none; 1..: version */
@@ -44,5 +44,10 @@ struct sandbox_report {
 bool sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why);
 /* What this kernel or build does not give, in words; NULL when nothing is missing. */
 const char *sandbox_missing(const struct sandbox_report *report, bool seccomp);
+/* For status: name=value words; returns text. */
+const char *sandbox_words(const struct sandbox_report *report, bool seccomp, char *text, size_t size);
+/* Behind the walls: each that is said to stand is tried.  Before the filter of system calls, which would hide holes. */
+bool sandbox_verify(const struct sandbox *s, const struct sandbox_report *report, struct fail *why);
+bool sandbox_verify_calls(struct fail *why); /* the filter: syscalls_limit() said that it is on */
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "ipc/messages.h"
 #include "sys/child.h"
+#include "sys/sandbox.h"
 
 /* Rows of processes.def that are programs. */
 enum maild_row {
@@ -54,6 +55,14 @@ struct ward {
 	uint64_t id;
 	pid_t pid;
 };
+
+/* Set up: from now on it can do what it is asked for, and not much else.  mailctl doctor tries them. */
+static inline bool
+maild_walls(bool unprivileged, struct sandbox_report *report, struct fail *why)
+{
+	return (unprivileged || priv_keep(PRIV_SETUID | PRIV_SETPCAP | PRIV_BIND | PRIV_READ | PRIV_KILL, why)) &&
+	    sandbox_enter(&(struct sandbox){ .files_open = true, .tcp_bind = true, .tcp_connect = true }, report, why);
+}
 
 /* False: no memory; fd is closed. */
 bool root_serve(struct maild *m, int fd, bool all, struct channel **c);

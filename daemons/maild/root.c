@@ -14,10 +14,7 @@
 #include "log/log.h"
 #include "log/target.h"
 #include "net/listener.h"
-#include "sys/sandbox.h"
 #include "sys/syscalls.h"
-
-enum { KEEP = PRIV_SETUID | PRIV_SETPCAP | PRIV_BIND | PRIV_READ | PRIV_KILL };
 
 static const struct {
 	const char *name;
@@ -153,27 +150,18 @@ lock_pid_file(const char *directory, struct fail *why)
 	return true;
 }
 
-/* Set up: from now on it can do what it is asked for, and not much else. */
-static bool
-raise_walls(const struct maild *m, struct fail *why)
-{
-	struct sandbox walls = { .files_open = true, .tcp_bind = true, .tcp_connect = true };
-	struct sandbox_report report;
-	bool on;
-
-	return (m->unprivileged || priv_keep(KEEP, why)) && sandbox_enter(&walls, &report, why) && syscalls_limit(PROMISE_CHILDREN, &on, why);
-}
-
 static bool
 on_root_lock(struct channel *c, const struct ipc_root_lock *q)
 {
 	struct maild *m = asked_by_suited(c);
+	struct sandbox_report report;
 	char path[B_PATH + 1];
 	struct fail why;
+	bool on;
 
 	if (!m || !span_cstr(q->path, path, sizeof(path)))
 		return false;
-	m->locked = m->locked || (lock_pid_file(path, &why) && raise_walls(m, &why));
+	m->locked = m->locked || (lock_pid_file(path, &why) && maild_walls(m->unprivileged, &report, &why) && syscalls_limit(PROMISE_CHILDREN, &on, &why));
 	return done(c, q->id, m->locked, &why);
 }
 

@@ -27,11 +27,24 @@ user_of(const struct suite *s, const struct process_row *row, char *name, size_t
 	return name;
 }
 
+/* Itself: no row of the others' table. */
+static bool
+tell_itself(struct channel *c, const struct suite *s, uint64_t id)
+{
+	char user[B_NAME];
+	struct ipc_suite_admin_process row = { .id = id, .name = SPAN("suited"), .pid = (uint32_t)getpid(), .user = span_str(user_of(s, suite_own_row(), user, sizeof(user))),
+		.since_ms = (uint64_t)s->since_wall_ms, .ready = s->serving, .text = span_str(s->walls) };
+
+	return ipc_send_suite_admin_process(c, &row);
+}
+
 static bool
 on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
 {
 	const struct suite *s = ((struct admin_request *)channel_owner(c))->suite;
 
+	if (m->walls && !tell_itself(c, s, m->id))
+		return false;
 	for (unsigned i = 0; i < s->nprocesses; i++) {
 		const struct process *p = &s->processes[i];
 		char user[B_NAME];

@@ -64,6 +64,8 @@ struct suite {
 	struct arena arena; /* of conf */
 	const struct conf *conf;
 	bool unprivileged, serving, stopping;
+	char walls[128]; /* its own, in words */
+	int64_t since_wall_ms;
 	int terminal; /* where failures of the start are told; -1 once all serve */
 	int status;   /* of exit */
 	unsigned cores, generation, nprocesses, nsockets;

@@ -2,7 +2,8 @@
  *
  * doctor --sandbox: each daemon's program is started as its user, with its
  * promises, and tries what is forbidden behind its own walls (service/probe.def)
- * instead of working.  The suite may run meanwhile or not.
+ * instead of working.  In maild's place, which has no room for it, another mailctl
+ * raises maild's walls.  The suite may run meanwhile or not.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -15,10 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemons/maild/maild.h"
 #include "daemons/reach.h"
 #include "ipc/control.h"
 #include "service/launch.h"
 #include "service/probe.h"
+#include "service/service.h"
 #include "sys/child.h"
 #include "sys/syscalls.h"
 #include "tools/mailctl/mailctl.h"
@@ -30,6 +33,7 @@ static const struct patient {
 	unsigned see, promises, files, memory;
 	bool owned;
 } patients[] = {
+	{ "maild", CONF_MAILD, PROMISE_CHILDREN, 0, 0, false },
 #define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, promises, files, memory, false },
 #define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, files, memory, true },
 #include "daemons/maild/processes.def"
@@ -61,6 +65,12 @@ find_mailbox(struct doctor *d)
 	}
 }
 
+static bool
+is_root(const struct patient *p)
+{
+	return strcmp(p->name, "maild") == 0;
+}
+
 static void
 tell(struct doctor *d, const struct patient *p, uint32_t attempt, enum probe_result result, struct span layer)
 {
@@ -68,12 +78,41 @@ tell(struct doctor *d, const struct patient *p, uint32_t attempt, enum probe_res
 	unsigned *counts[] = { &d->denied, &d->allowed, &d->jobs };
 
 	++*counts[result];
+	if (is_root(p) && result == PROBE_JOB)
+		layer = SPAN("root");
 	if (d->m->json)
 		(void)printf("{\"program\":\"%s\",\"attempt\":\"%s\",\"result\":\"%s\",\"layer\":\"%.*s\"}\n", p->name, probe_text((enum probe_attempt)attempt),
 		    words[result], SPAN_ARG(layer));
 	else
-		(void)printf("%-9s  %-34s  %-8s  %.*s\n", p->name, probe_text((enum probe_attempt)attempt), words[result], result == PROBE_JOB ? 0 : (int)layer.n,
+		(void)printf("%-9s  %-34s  %-8s  %.*s\n", p->name, probe_text((enum probe_attempt)attempt), words[result], result == PROBE_JOB && !is_root(p) ? 0 : (int)layer.n,
 		    layer.p);
+}
+
+/* Why one of them is root. */
+static void
+explain(const struct doctor *d)
+{
+	static const char what[] = "run as root", why[] = "starts the suite's programs as their users, binds ports, opens keys and the log; asked by suited and userd alone; reads no network byte";
+
+	if (d->m->json)
+		(void)printf("{\"program\":\"maild\",\"attempt\":\"%s\",\"result\":\"its job\",\"layer\":\"%s\"}\n", what, why);
+	else
+		(void)printf("%-9s  %-34s  %-8s  %s\n", "maild", what, "its job", why);
+}
+
+/* Its program; of maild this one. */
+static bool
+find_program(const struct doctor *d, const struct patient *p, char path[B_PATH], struct fail *why)
+{
+	ssize_t n = 0;
+
+	if (is_root(p))
+		n = readlink("/proc/self/exe", path, B_PATH - 1);
+	else
+		(void)snprintf(path, B_PATH, "%s/%s", d->m->conf->daemon_directory.p, p->name);
+	if (n > 0)
+		path[n] = '\0';
+	return n >= 0 || fail_errno(why, 0, "/proc/self/exe");
 }
 
 static pid_t
@@ -82,13 +121,15 @@ start(struct doctor *d, const struct patient *p, int *ctl, struct fail *why)
 	const struct conf *conf = d->m->conf;
 	char program[B_PATH], user[B_NAME * 2];
 	struct priv_identity id = { 0 };
-	struct child_spec spec = { .program = program, .name = p->name, .label = "doctor", .log = STDERR_FILENO };
+	bool service = !is_root(p) && strcmp(p->name, "suited") != 0;
+	struct child_spec spec = { .program = program, .name = p->name, .label = service ? "doctor" : PROBE_LABEL, .log = STDERR_FILENO };
 	int fds[2], null;
 	pid_t pid;
 
-	(void)snprintf(program, sizeof(program), "%s/%s", conf->daemon_directory.p, p->name);
+	if (!find_program(d, p, program, why))
+		return -1;
 	(void)snprintf(user, sizeof(user), "%s%s", p->owned ? "" : conf->daemon_user_prefix.p, p->owned ? conf->virtual_mailbox_user.p : p->name);
-	if (geteuid() == 0) {
+	if (geteuid() == 0 && !is_root(p)) {
 		if (!priv_lookup(user, &id, why))
 			return -1;
 		spec.become = &id;
@@ -160,8 +201,29 @@ examine(struct doctor *d, const struct patient *p, uint32_t from)
 		child_status_text(status, how, sizeof(how));
 		return mailctl_fail(-1, "%s: %s (%s)", p->name, why.text, how);
 	}
-	tell(d, p, at++, PROBE_ALLOWED, SPAN("the process ended")); /* it became another program */
-	return (int)at;
+	tell(d, p, at, probe_is_job(p->name, 0, (enum probe_attempt)at) ? PROBE_JOB : PROBE_ALLOWED, SPAN("the process ended")); /* it became another program */
+	return (int)at + 1;
+}
+
+static bool
+on_boot(struct service *s, struct fail *why)
+{
+	(void)s, (void)why;
+	return true;
+}
+
+static bool
+walls_of_maild(struct service *s, struct sandbox_report *report, struct fail *why)
+{
+	return maild_walls(s->unprivileged, report, why);
+}
+
+int
+doctor_in_place_of_maild(int argc, char **argv)
+{
+	static const struct service_ops ops = { .name = "maild", .see = CONF_MAILD, .on_boot = on_boot, .raise_walls = walls_of_maild };
+
+	return service_main(&ops, argc, argv);
 }
 
 int
@@ -177,8 +239,8 @@ doctor_cmd(struct mailctl *m)
 	for (size_t i = 0; i < sizeof(patients) / sizeof(patients[0]); i++) {
 		int at = 0;
 
-		if (strcmp(patients[i].name, "suited") == 0) /* no service: its walls are those of locald, raised by itself */
-			continue;
+		if (is_root(&patients[i]))
+			explain(&d);
 		while (at >= 0 && at < PROBE_ATTEMPTS)
 			at = examine(&d, &patients[i], (uint32_t)at);
 		broken += at < 0;

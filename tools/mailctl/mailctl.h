@@ -37,6 +37,8 @@ struct mailctl {
 #define COMMAND(group, verb, function, arguments, doc) int function(struct mailctl *m);
 #include "tools/mailctl/commands.def"
 
+/* A service, started by `doctor`: maild's walls, tried from within. */
+int doctor_in_place_of_maild(int argc, char **argv);
 /* `user list` of this one; with on_user. */
 int user_ask(struct mailctl *m, const char *user);
 /* Connects to a control socket in run_directory; NULL with the reason printed. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/probe.h"
 #include "tools/mailctl/mailctl.h"
 #include "tools/mailctl/trace.h"
 
@@ -179,6 +180,8 @@ main(int argc, char **argv)
 	struct mailctl m = { .program = argv[0], .config_path = env ? env : SYSCONFDIR "/pillarpost.conf" };
 	int at = 1, status;
 
+	if (at < argc && strcmp(argv[at], PROBE_LABEL) == 0)
+		return doctor_in_place_of_maild(argc, argv);
 	if (at + 1 < argc && strcmp(argv[at], "-c") == 0) {
 		m.config_path = argv[at + 1];
 		at += 2;

@@ -145,7 +145,7 @@ suite_cmd_status(struct mailctl *m)
 		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "WALLS");
 	else if (!m->json)
 		(void)printf("%-10s %8s  %7s  %-14s  %-8s  %8s  %s\n", "PROCESS", "INSTANCE", "PID", "USER", "STATE", "RESTARTS", "SINCE");
-	if (mailctl_send(c, IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = 1 }))
+	if (mailctl_send(c, IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = 1, .walls = m->sandbox }))
 		while (mailctl_recv(c, &type, &answer) && type == IPC_suite_admin_process) {
 			print_process(m, answer);
 			down += !((const struct ipc_suite_admin_process *)answer)->ready;

@@ -2,12 +2,11 @@
  *
  * bench_handshake: OpenSSL's handshake and nothing else: what a TLS session costs a server at least.
  *
- *   bench_handshake -p PORT -C CERTIFICATE -K KEY -m COUNT...
+ *   bench_handshake -p PORT -C CERTIFICATE -K KEY
  *   bench_handshake -n COUNT -C CERTIFICATE -K KEY
  *
- * With a port: one epoll loop that accepts, shakes hands and closes; for `bench_load handshake`.
- * At each COUNT it prints one line of JSON (how many, CPU seconds of this process so far), after the last it
- * ends.  With -n: both sides in this process, bytes handed over in memory; CPU seconds of the server's calls.
+ * With a port: one epoll loop that accepts, shakes hands and closes, until it is killed; for `bench_load handshake`.
+ * With -n: both sides in this process, bytes handed over in memory; CPU seconds of the server's calls.
  * One context for all, the key in it, no resumption, one ticket: as the servers that are measured do it.
  */
 #include <arpa/inet.h>
@@ -19,12 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { MARKS = 8 };
 
 static _Noreturn void
 die(const char *what, const char *detail)
@@ -43,15 +39,6 @@ context(const char *cert, const char *key)
 	(void)SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
 	(void)SSL_CTX_set_num_tickets(tls, 1);
 	return tls;
-}
-
-static double
-cpu(void)
-{
-	struct rusage u;
-
-	(void)getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /* ---- over TCP ---- */
@@ -83,41 +70,32 @@ greet(SSL_CTX *tls, int epoll, int listener)
 	SSL_set_accept_state(ssl);
 }
 
-/* Says whether one more has come about. */
-static bool
+static void
 shake(SSL *ssl)
 {
 	int rc = SSL_do_handshake(ssl);
 
 	if (rc != 1 && SSL_get_error(ssl, rc) == SSL_ERROR_WANT_READ)
-		return false;
+		return;
 	(void)close(SSL_get_fd(ssl));
 	SSL_free(ssl);
-	return rc == 1;
 }
 
-static void
-serve(SSL_CTX *tls, uint16_t port, const unsigned long *marks, size_t nmarks)
+static _Noreturn void
+serve(SSL_CTX *tls, uint16_t port)
 {
 	struct epoll_event ready[64];
-	unsigned long count = 0;
 	int epoll = epoll_create1(EPOLL_CLOEXEC), listener = start(epoll, port);
 
-	for (size_t mark = 0; mark < nmarks;) {
+	for (;;) {
 		int n = epoll_wait(epoll, ready, 64, -1);
 
 		for (int i = 0; i < n; i++)
 			if (!ready[i].data.ptr)
 				greet(tls, epoll, listener);
 			else
-				count += shake(ready[i].data.ptr);
-		for (; mark < nmarks && count >= marks[mark]; mark++) {
-			(void)printf("{\"count\": %lu, \"cpu\": %.6f}\n", count, cpu());
-			(void)fflush(stdout);
-		}
+				shake(ready[i].data.ptr);
 	}
-	(void)close(listener);
-	(void)close(epoll);
 }
 
 /* ---- in memory ---- */
@@ -196,30 +174,24 @@ alone(SSL_CTX *tls, unsigned long n)
 int
 main(int argc, char **argv)
 {
-	unsigned long marks[MARKS], inside = 0;
+	unsigned long inside = 0;
 	const char *cert = "", *key = "";
 	uint16_t port = 0;
-	size_t nmarks = 0;
 	SSL_CTX *tls;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "p:m:n:C:K:")) != -1)
+	while ((opt = getopt(argc, argv, "p:n:C:K:")) != -1)
 		switch (opt) {
 		case 'p': port = (uint16_t)atoi(optarg); break;
-		case 'm':
-			if (nmarks < MARKS)
-				marks[nmarks++] = strtoul(optarg, NULL, 10);
-			break;
 		case 'n': inside = strtoul(optarg, NULL, 10); break;
 		case 'C': cert = optarg; break;
 		case 'K': key = optarg; break;
 		default: return 2;
 		}
 	tls = context(cert, key);
-	if (inside)
-		alone(tls, inside);
-	else
-		serve(tls, port, marks, nmarks);
+	if (!inside)
+		serve(tls, port);
+	alone(tls, inside);
 	SSL_CTX_free(tls);
 	return 0;
 }

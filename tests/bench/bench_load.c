@@ -574,6 +574,9 @@ main(int argc, char **argv)
 	l.tls = SSL_CTX_new(TLS_client_method());
 	if (l.epoll < 0 || !l.latency || !l.tls || l.users == 0)
 		die("start", "no memory");
+	/* one suite and group, so that all servers do the same work, whatever they would rather choose */
+	if (!SSL_CTX_set_ciphersuites(l.tls, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_set1_groups_list(l.tls, "X25519"))
+		die("TLS", "suite or group");
 	(void)SSL_CTX_set_mode(l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE);
 	SSL_CTX_set_cert_verify_callback(l.tls, never_mind, NULL);
 	(void)SSL_CTX_set_options(l.tls, SSL_OP_IGNORE_UNEXPECTED_EOF);

@@ -5,7 +5,7 @@
 #include "mail/charset.h"
 #include "mail/date.h"
 
-enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER,
+enum shape { SHAPE_NONE, SHAPE_KEYWORD, SHAPE_STRING, SHAPE_DATE, SHAPE_NUMBER, SHAPE_SECONDS,
 	SHAPE_FIELD, SHAPE_SET, SHAPE_KEY, SHAPE_TWO, SHAPE_MODSEQ, SHAPE_OBJECTID };
 
 struct row {
@@ -267,7 +267,8 @@ take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned 
 	case SHAPE_OBJECTID: return take_objectid(x, k);
 	case SHAPE_STRING: return take_string(x, k);
 	case SHAPE_DATE: return take_date(x, k);
-	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, UINT32_MAX, &k->number);
+	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, INT64_MAX, &k->number);        /* RFC 9051 9: number64 */
+	case SHAPE_SECONDS: return imap_take_u64(x->p, 1, UINT32_MAX, &k->number);      /* RFC 5032 4: nz-number */
 	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_string(x, k);
 	case SHAPE_SET: return take_set(x, k, last_uid(x));
 	default: return true;

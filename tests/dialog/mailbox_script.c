@@ -11,6 +11,7 @@
 
 #include "daemons/mailboxd/guest.h"
 #include "daemons/mailboxd/pop3.h"
+#include "daemons/mailboxd/text.h"
 #include "dialog_file.h"
 #include "far_script.h"
 #include "front/login.h"
@@ -655,6 +656,10 @@ script_directive(void *core, struct span word, struct span rest)
 		(void)span_u64(span_word(&rest), UINT64_MAX, &limit.size);
 		(void)span_u64(span_word(&rest), UINT64_MAX, &limit.messages);
 		store_set_quota(s->user.store, &limit);
+		return true;
+	}
+	if (span_eq(word, SPAN("facts"))) {
+		store_set_facts(s->user.store, &(struct store_facts){ text_make_facts });
 		return true;
 	}
 	if (span_eq(word, SPAN("messages-at-once")))

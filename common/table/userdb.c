@@ -22,7 +22,7 @@ static const struct desc user_desc = { "user", fields, sizeof(fields) / sizeof(f
 
 struct userdb {
 	struct bdb_env *env;
-	struct bdb *users, *shares;
+	struct bdb *users, *shares, *crashes;
 	char *dir; /* owned */
 	uint8_t secret[DIGEST_SHA256]; /* what salts are made with */
 };
@@ -160,7 +160,7 @@ userdb_open(const char *dir, struct userdb **out, struct fail *why)
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	}
 	if (!bdb_env_open(dir, &db->env, why) || !bdb_open(db->env, "users", BDB_BTREE, &db->users, why) ||
-	    !bdb_open(db->env, "shares", BDB_BTREE, &db->shares, why) || !read_secret(db, why) ||
+	    !bdb_open(db->env, "shares", BDB_BTREE, &db->shares, why) || !bdb_open(db->env, "crashes", BDB_BTREE, &db->crashes, why) || !read_secret(db, why) ||
 	    !give_to_owner(dir, why)) {
 		userdb_close(&db);
 		return false;
@@ -181,6 +181,8 @@ userdb_close(struct userdb **at)
 		(void)bdb_close(&db->users, &why);
 	if (db->shares)
 		(void)bdb_close(&db->shares, &why);
+	if (db->crashes)
+		(void)bdb_close(&db->crashes, &why);
 	bdb_env_close(&db->env);
 	(void)give_to_owner(db->dir, &why);
 	explicit_bzero(db->secret, sizeof(db->secret));
@@ -239,7 +241,7 @@ userdb_put(struct userdb *db, struct span name, const struct user *user, bool cr
 bool
 userdb_delete(struct userdb *db, struct span name, struct fail *why)
 {
-	return shares_forget(&(struct shares){ db->env, db->shares }, name, why) && bdb_del(db->users, name, why);
+	return shares_forget(&(struct shares){ db->env, db->shares }, name, why) && bdb_del(db->crashes, name, why) && bdb_del(db->users, name, why);
 }
 
 bool
@@ -258,6 +260,18 @@ bool
 userdb_sharers(struct userdb *db, struct span guest, bool (*visit)(void *, struct span), void *arg, struct fail *why)
 {
 	return shares_each(&(struct shares){ db->env, db->shares }, guest, visit, arg, why);
+}
+
+bool
+userdb_crash(struct userdb *db, const struct crash_row *row, struct fail *why)
+{
+	return crashes_set(&(struct crashes){ db->crashes }, row, why);
+}
+
+bool
+userdb_crashes(struct userdb *db, bool (*visit)(void *, const struct crash_row *), void *arg, struct fail *why)
+{
+	return crashes_each(&(struct crashes){ db->crashes }, visit, arg, why);
 }
 
 struct each {

@@ -7,7 +7,7 @@
 #define TABLE_USERDB_H
 
 #include "desc/desc.h"
-#include "table/bdb.h"
+#include "table/crashes.h"
 
 enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 3, USERDB_SALT = 16 };
 
@@ -44,11 +44,14 @@ void userdb_salt(const struct userdb *db, struct span name, uint8_t salt[USERDB_
 bool userdb_delete(struct userdb *db, struct span name, struct fail *why);
 /* Who has given somebody rights to a mailbox (RFC 4314): guest is a canonical name or "anyone". What the
  * rights are, the owner's mailboxes say; this tells who may ask there at all. A user's rows go with the user. */
-enum { USERDB_SHARES_MAX = 1000 }; /* of one owner */
+enum { USERDB_SHARES_MAX = 1000 /* of one owner */, USERDB_CRASHES_MAX = 1000 };
 bool userdb_share(struct userdb *db, struct span owner, struct span guest, bool on, struct fail *why);
 enum bdb_found userdb_shared(struct userdb *db, struct span owner, struct span guest, struct fail *why);
 /* Until visit says false; guest's own rows alone. */
 bool userdb_sharers(struct userdb *db, struct span guest, bool (*visit)(void *arg, struct span owner), void *arg, struct fail *why);
+/* How often users' mailbox processes have crashed (table/crashes.h); a user's row goes with the user. */
+bool userdb_crash(struct userdb *db, const struct crash_row *row, struct fail *why);
+bool userdb_crashes(struct userdb *db, bool (*visit)(void *arg, const struct crash_row *row), void *arg, struct fail *why);
 /* match: name@domain, domain or @domain, or empty for all; until visit says false. */
 bool userdb_each(struct userdb *db, struct span match, bool (*visit)(void *arg, struct span name, const struct user *user), void *arg,
     struct fail *why);

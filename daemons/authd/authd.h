@@ -8,6 +8,7 @@
  * token.c     the same by an OAuth token
  * admin.c   changes of the user database
  * share.c   who may visit whose mailboxes, for userd
+ * crash.c   whose mailbox processes have crashed, for userd
  * quota.c   what users may keep, for those who may say it
  * link.c    channels that work in the background answers to
  * main.c    channels, start, reload, stop
@@ -90,6 +91,10 @@ bool external_begin(struct link *l, const struct ipc_auth_certificate *m);
 bool quota_administrator(const struct authd *a, struct span user);
 bool quota_ask(struct authd *a, const struct ipc_ticket_quota *m);
 void quota_changed(struct authd *a, struct span user); /* userd is told the limits */
+
+/* crash.c */
+void crash_tell(struct authd *a); /* as soon as both the database and userd are there */
+bool crash_keep(struct authd *a, const struct ipc_ticket_crash *m); /* false: a violation */
 
 /* share.c: the ticket channel, whose owner is the service */
 extern const struct channel_ops ticket_ops;

@@ -189,6 +189,7 @@ on_ticket_open(struct service *s, struct channel *c, struct span peer, unsigned 
 	(void)peer, (void)instance;
 	channel_free(&a->ticket);
 	a->ticket = c;
+	crash_tell(a);
 }
 
 /* The life of the daemon. */
@@ -254,6 +255,7 @@ on_start(struct service *s, struct fail *why)
 		return true;
 	if (!userdb_open(s->conf->user_database.p, &a->db, why) || !make_dummy(a, why))
 		return false;
+	crash_tell(a);
 	a->pool = worker_pool_new(s->loop, (unsigned)(cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : cores));
 	return a->pool || fail_set(why, FAIL_TEMP, 0, "no threads to be had");
 }

@@ -131,6 +131,12 @@ on_ticket_quota(struct channel *c, const struct ipc_ticket_quota *m)
 	return quota_ask(authd_of(c), m);
 }
 
+static bool
+on_ticket_crash(struct channel *c, const struct ipc_ticket_crash *m)
+{
+	return crash_keep(authd_of(c), m);
+}
+
 #define DISPATCH_DEF "ipc/ticket.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"

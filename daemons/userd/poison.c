@@ -3,7 +3,8 @@
  * Mailboxes and delivery processes that crash.  The second crash of a user's
  * mailboxd within a day closes the mailbox until mailctl quarantine release: what is in it,
  * or what its client sends, would only crash the next one, and who can crash a
- * program at will may be learning to do more.  Kept in memory: userd's end forgets it.
+ * program at will may be learning to do more.  userd has no file: authd keeps the
+ * counts (ticket.def) and tells them to the next userd before it gives a ticket.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,22 +31,34 @@ find(const struct userd *u, struct span key)
 	return node ? OWNER_OF(node, struct poison, node) : NULL;
 }
 
+/* What is said while authd is away poison_tell_all() makes good. */
+static void
+keep(const struct userd *u, struct span user, unsigned count, int64_t last_ms, struct span how)
+{
+	struct ipc_ticket_crash m = { .user = user, .count = count, .last_ms = (uint64_t)last_ms, .why = how };
+
+	if (u->authd)
+		(void)ipc_send_ticket_crash(u->authd, &m);
+}
+
 static void
 forget(struct userd *u, struct poison *p)
 {
+	if (p->mailbox)
+		keep(u, span_str(p->key), 0, 0, SPAN_NONE);
 	map_remove(&u->poison, &p->node);
 	list_remove(&p->order);
 	free(p);
 }
 
 static struct poison *
-make(struct userd *u, const char *key)
+make(struct userd *u, struct span key)
 {
 	struct poison *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
-	(void)snprintf(p->key, sizeof(p->key), "%s", key);
+	(void)span_cstr(key, p->key, sizeof(p->key));
 	if (map_put(&u->poison, &p->node, span_str(p->key)))
 		return p;
 	free(p);
@@ -60,7 +73,7 @@ poison_note(struct userd *u, const struct child *child, struct span how)
 
 	if (p)
 		list_remove(&p->order);
-	else if (!(p = make(u, child->key)))
+	else if (!(p = make(u, span_str(child->key))))
 		return;
 	if (p->crashes && now - p->last_ms > FORGET_MS)
 		p->crashes = 0;
@@ -73,8 +86,48 @@ poison_note(struct userd *u, const struct child *child, struct span how)
 	if (u->poison.count > POISON_MAX)
 		forget(u, OWNER_OF(u->poisoned.next, struct poison, order));
 	if (p->mailbox)
+		keep(u, span_str(p->key), p->crashes, p->last_wall_ms, span_str(p->why));
+	if (p->mailbox)
 		log_put(LOG_quarantine, "user=%s mailboxd crashed (%s), %u times in a day%s", p->key, p->why, p->crashes,
 		    p->crashes >= TWICE ? ": no logins until it is released" : "");
+}
+
+/* Only userd's first hears of what it does not know: of what it has released meanwhile a later one is told to forget. */
+void
+poison_recall(struct userd *u, const struct ipc_ticket_crashed *m)
+{
+	int64_t age = loop_wall_ms(u->service->loop) - (int64_t)m->last_ms;
+	bool old = m->count < TWICE && age > FORGET_MS;
+	struct poison *p;
+
+	if (m->user.n == 0) {
+		u->recalled = true;
+		return;
+	}
+	if (find(u, m->user))
+		return; /* it is told of, and knows better */
+	if (u->recalled || old || m->count == 0 || u->poison.count >= POISON_MAX || !(p = make(u, m->user))) {
+		keep(u, m->user, 0, 0, SPAN_NONE);
+		return;
+	}
+	p->mailbox = true;
+	p->crashes = m->count;
+	p->last_ms = loop_now_ms(u->service->loop) - (age > 0 ? age : 0);
+	p->last_wall_ms = (int64_t)m->last_ms;
+	(void)span_cstr(span_sub(m->why, 0, sizeof(p->why) - 1), p->why, sizeof(p->why));
+	list_push(&u->poisoned, &p->order);
+	log_put(LOG_quarantine, "user=%s mailboxd crashed %u times before%s", p->key, p->crashes, p->crashes >= TWICE ? ": no logins until it is released" : "");
+}
+
+void
+poison_tell_all(struct userd *u)
+{
+	LIST_EACH(&u->poisoned, it) {
+		const struct poison *p = OWNER_OF(it, struct poison, order);
+
+		if (p->mailbox)
+			keep(u, span_str(p->key), p->crashes, p->last_wall_ms, span_str(p->why));
+	}
 }
 
 bool

@@ -91,6 +91,13 @@ on_ticket_limits(struct channel *c, const struct ipc_ticket_limits *m)
 	return true;
 }
 
+static bool
+on_ticket_crashed(struct channel *c, const struct ipc_ticket_crashed *m)
+{
+	poison_recall(userd_of(c), m);
+	return true;
+}
+
 #define DISPATCH_DEF "ipc/ticket.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
@@ -114,6 +121,7 @@ ticket_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 {
 	(void)peer, (void)instance;
 	((struct userd *)s->state)->authd = c;
+	poison_tell_all(s->state);
 }
 
 /* authd sent the ticket before the front could know it, but in a crowd of logins

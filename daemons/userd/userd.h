@@ -33,6 +33,7 @@ struct userd {
 	struct list all;     /* children, those that are leaving too */
 	struct map poison;   /* those that crashed lately, by their keys */
 	struct list poisoned;
+	bool recalled;       /* authd has told what it had kept of them */
 	struct timer stop_limit;
 	struct map asked;    /* struct visit by its id, while authd is asked */
 	struct list visits;  /* the same */
@@ -156,6 +157,8 @@ void rest_end(struct userd *u); /* says goodbye to all */
 /* poison.c */
 extern const struct channel_ops poison_admin_ops;
 void poison_note(struct userd *u, const struct child *child, struct span how); /* it has crashed */
+void poison_recall(struct userd *u, const struct ipc_ticket_crashed *m); /* authd had kept it */
+void poison_tell_all(struct userd *u); /* a new authd: what happened while there was none */
 bool poison_holds(const struct userd *u, struct span user);      /* nobody may enter this mailbox */
 bool poison_is_fresh(const struct userd *u, const char *key);    /* its last child crashed a moment ago */
 

@@ -75,11 +75,14 @@ suite = Instance(extra="daemon_processes = 1\nminimal_backoff_time = 1s\nmaximal
                  "mynetworks = 127.0.0.0/8\ntransport_maps = inline:{remote.test=smtp:[127.0.0.1]:%d}\n" % peer.port)
 
 
+def maild():
+    with open(suite.dir + "/sock/maild.pid") as f:
+        return int(f.read())
+
+
 def pid_of(program):
     """Of the only process of that name that maild has started."""
-    with open(suite.dir + "/sock/maild.pid") as f:
-        parent = int(f.read())
-    for name, pid in family(parent):
+    for name, pid in family(maild()):
         if name == program:
             return pid
     raise ProcessLookupError(program)
@@ -155,10 +158,24 @@ def mailboxes():
     return [(r["user"], r["crashes"], r["held"]) for r in quarantine() if "user" in r]
 
 
+def label_of(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid) as f:
+            return f.read().split("\0")[1]
+    except (OSError, IndexError):
+        return None
+
+
+def mailboxd_of(user):
+    """Its only one: one that has logged out, or whose userd is gone, may still be ending."""
+    found = [pid for name, pid in family(maild()) if name == "mailboxd" and label_of(pid) == user]
+    return found[0] if len(found) == 1 else None
+
+
 def crash_mailboxd():
     c = suite.imap("bob")
     c.select("INBOX")
-    pid = pid_of("mailboxd")
+    pid = wait_for(lambda: mailboxd_of("bob@example.test"), 60, "bob's mailboxd alone")
     os.kill(pid, signal.SIGSEGV)
     wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
 
@@ -190,6 +207,47 @@ def test_a_kill_is_no_crash():
     wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
     suite.imap("bob").logout()
     expect(mailboxes(), before)
+
+
+def known_mailboxes():
+    """While userd may be away: None."""
+    r = suite.mailctl("quarantine", "list", "--json", check=False)
+    return None if r.returncode else [(m["user"], m["crashes"], m["held"]) for m in map(json.loads, r.stdout.splitlines()) if "user" in m]
+
+
+def another_userd():
+    before = pid_of("userd")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: any(name == "userd" and pid != before for name, pid in family(maild())) and known_mailboxes() is not None, 60, "another userd")
+
+
+def lets_in(user):
+    try:
+        suite.imap(user).logout()
+        return True
+    except (imaplib.IMAP4.error, OSError):
+        return False
+
+
+def test_the_count_of_a_mailbox_outlives_userd_and_the_suite():
+    expect(mailboxes(), [])
+    crash_mailboxd()
+    wait_for(lambda: mailboxes() == [("bob@example.test", 1, False)], 60, "the first crash to be known")
+    another_userd()
+    wait_for(lambda: known_mailboxes() == [("bob@example.test", 1, False)], 60, "what authd has kept")
+    wait_for(lambda: lets_in("bob"), 60, "bob to be let in")
+    crash_mailboxd()
+    wait_for(lambda: known_mailboxes() == [("bob@example.test", 2, True)], 60, "the second")
+    suite.stop()
+    suite.start()
+    wait_for(lambda: lets_in("alice"), 60, "alice to be let in") # by tickets, which come behind what was kept
+    expect(mailboxes(), [("bob@example.test", 2, True)])
+    assert not lets_in("bob")
+    suite.mailctl("quarantine", "release", "bob@example.test")
+    suite.imap("bob").logout()
+    another_userd()
+    wait_for(lambda: lets_in("bob"), 60, "bob to be let in")
+    expect(known_mailboxes(), [])
 
 
 main(globals())

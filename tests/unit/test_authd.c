@@ -30,6 +30,7 @@ struct world {
 	struct channel *served[4];
 	/* what came */
 	int answers, grants, dones, changes, owners, sharers, answered, limits;
+	unsigned recalled; /* crashes that authd has told of; 100 for the end of them */
 	uint64_t size, messages; /* of owner or limits */
 	bool ok, temporary, done_ok, grant_first, answered_ok;
 	char sharer[B_ADDRESS + 1];
@@ -168,6 +169,15 @@ on_users_changed(struct channel *c, const struct ipc_users_changed *m)
 #define DISPATCH_DEF "ipc/auth.def"
 #define DISPATCH_SIDE CLIENT
 #include "ipc/dispatch.h"
+static bool
+on_ticket_crashed(struct channel *c, const struct ipc_ticket_crashed *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->recalled += m->user.n == 0 ? 100 : m->count;
+	return true;
+}
+
 #define DISPATCH_DEF "ipc/ticket.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
@@ -755,6 +765,29 @@ test_quotas_are_an_administrators(void **state)
 	assert_int_equal(w->messages, 77);
 }
 
+static void
+test_crashes_are_kept_for_the_next_userd(void **state)
+{
+	struct world *w = *state;
+	struct ipc_ticket_crash m = { .user = SPAN("alice@example.test"), .count = 2, .last_ms = 7, .why = SPAN("signal 11") };
+
+	assert_true(ipc_send_ticket_crash(w->userd, &m));
+	turns(w);
+	crash_tell(&w->a);
+	turns(w);
+	assert_int_equal(w->recalled, 102);
+	m.count = w->recalled = 0;
+	assert_true(ipc_send_ticket_crash(w->userd, &m));
+	turns(w);
+	crash_tell(&w->a);
+	turns(w);
+	assert_int_equal(w->recalled, 100);
+	m.user = SPAN("../../etc/passwd"); /* no name of a user: a violation */
+	assert_true(ipc_send_ticket_crash(w->userd, &m));
+	turns(w);
+	assert_null(w->a.ticket);
+}
+
 int
 main(void)
 {
@@ -771,6 +804,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_scram_exchanges_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_who_was_given_rights_may_visit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_quotas_are_an_administrators, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_crashes_are_kept_for_the_next_userd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
 	};
 

@@ -298,6 +298,89 @@ test_shares(void **state)
 	assert_true(userdb_share(db, SPAN("a@x"), SPAN("one@more"), true, &why));
 }
 
+struct seen {
+	char text[256];
+	unsigned n;
+};
+
+static bool
+see_crash(void *arg, const struct crash_row *row)
+{
+	struct seen *s = arg;
+
+	(void)snprintf(s->text, sizeof(s->text), "%.*s %u %llu %.*s", SPAN_ARG(row->user), row->count, (unsigned long long)row->last_ms, SPAN_ARG(row->why));
+	s->n++;
+	return true;
+}
+
+static unsigned
+crashes(struct seen *s)
+{
+	struct fail why;
+
+	s->n = 0;
+	assert_true(userdb_crashes(db, see_crash, s, &why));
+	return s->n;
+}
+
+static bool
+crash(const char *user, uint32_t count, struct fail *why)
+{
+	return userdb_crash(db, &(struct crash_row){ .user = span_str(user), .count = count, .last_ms = 1234, .why = SPAN("signal 11 (Segmentation fault)") }, why);
+}
+
+static void
+test_crashes(void **state)
+{
+	struct fail why = { .class = FAIL_NONE };
+	struct seen s;
+	char user[32];
+
+	(void)state;
+	assert_int_equal(crashes(&s), 0);
+	assert_true(crash("b@x", 1, &why) && crash("b@x", 2, &why) && crash("b@x", 2, &why));
+	userdb_close(&db);
+	assert_true(userdb_open(dir, &db, &why));
+	assert_int_equal(crashes(&s), 1);
+	assert_string_equal(s.text, "b@x 2 1234 signal 11 (Segmentation fault)");
+	assert_true(crash("b@x", 0, &why) && crash("b@x", 0, &why));
+	assert_int_equal(crashes(&s), 0);
+	for (int i = 0; i < USERDB_CRASHES_MAX; i++) {
+		(void)snprintf(user, sizeof(user), "u%d@x", i);
+		assert_true(crash(user, 1, &why));
+	}
+	assert_false(crash("one@more", 1, &why));
+	assert_int_equal(why.class, FAIL_LIMIT);
+	assert_true(crash("u7@x", 2, &why)); /* one that is there */
+	assert_true(userdb_delete(db, SPAN("u7@x"), &why)); /* goes with the user */
+	assert_true(crash("one@more", 1, &why));
+	assert_int_equal(crashes(&s), USERDB_CRASHES_MAX);
+}
+
+static void
+test_a_count_that_cannot_be_read_is_passed_over(void **state)
+{
+	static const char *const bad[] = { "", "\2" "2 1234 x", "\1", "\1" "0 1234 x", "\1" "two 1234 x", "\1" "99999999999 1 x", "\1" "2 -1 x" };
+	struct bdb_env *env;
+	struct bdb *rows;
+	struct fail why;
+	struct seen s;
+	char user[32];
+
+	(void)state;
+	userdb_close(&db);
+	assert_true(bdb_env_open(dir, &env, &why) && bdb_open(env, "crashes", BDB_BTREE, &rows, &why));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		(void)snprintf(user, sizeof(user), "u%zu@x", i);
+		assert_true(bdb_put(rows, span_str(user), span_str(bad[i]), &why));
+	}
+	assert_true(bdb_put(rows, SPAN("good@x"), SPAN("\1" "2 7 "), &why) && bdb_close(&rows, &why));
+	bdb_env_close(&env);
+	assert_true(userdb_open(dir, &db, &why));
+	assert_int_equal(crashes(&s), 1);
+	assert_string_equal(s.text, "good@x 2 7 ");
+}
+
 int
 main(void)
 {
@@ -307,6 +390,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_record_of_version_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_salts_stay_and_tell_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_crashes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_count_that_cannot_be_read_is_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_one_process_has_it_open, setup, teardown),
 	};
 

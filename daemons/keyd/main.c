@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@
 #include "daemons/keyd/tickets.h"
 #include "service/service.h"
 
-enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32, AUDIT_MS = 60 * 1000 };
+enum { SECURE_HEAP = 1024 * 1024, SECURE_LEAST = 32, AUDIT_MS = 60 * 1000, RATE_MS = 1000 };
 
 /* The keys of one use; those of the generation before still sign: handshakes overlap a reload. */
 struct ring {
@@ -43,6 +44,8 @@ struct front {
 	struct ring *ring;
 	unsigned instance;
 	uint64_t asked, refused; /* since the last line of the audit */
+	int64_t since_ms;        /* the second that is counted began */
+	uint64_t lately;         /* asked for within it */
 };
 
 static struct service *
@@ -64,8 +67,12 @@ tell_use(struct front *front)
 static void
 on_audit(struct timer *t)
 {
-	LIST_EACH(&OWNER_OF(t, struct keyd, audit)->fronts, it)
-		tell_use(OWNER_OF(it, struct front, node));
+	LIST_EACH(&OWNER_OF(t, struct keyd, audit)->fronts, it) {
+		struct front *f = OWNER_OF(it, struct front, node);
+
+		limit_count(f->service->loop, LIMIT_tls_signature_rate_limit, 0, f->service->conf->tls_signature_rate_limit);
+		tell_use(f);
+	}
 }
 
 static bool
@@ -80,6 +87,32 @@ answer(struct channel *c, const struct keyd *k, uint64_t id, const struct buf *s
 	return ipc_send_sign_answer(c, &m);
 }
 
+/* More than its handshakes can need are asked for by somebody who has taken it over. One line a second says so. */
+static bool
+within_rate(struct front *f, struct fail *why)
+{
+	struct loop *loop = f->service->loop;
+	uint64_t most = f->service->conf->tls_signature_rate_limit;
+	int64_t now = loop_now_ms(loop);
+	char who[B_NAME + 16];
+
+	if (!most)
+		return true;
+	if (now - f->since_ms >= RATE_MS || now < f->since_ms) {
+		f->since_ms = now;
+		f->lately = 0;
+	}
+	if (f->lately < most) {
+		limit_count(loop, LIMIT_tls_signature_rate_limit, ++f->lately, most);
+		return true;
+	}
+	(void)snprintf(who, sizeof(who), "%s/%u", f->kind, f->instance);
+	limit_reached(loop, LIMIT_tls_signature_rate_limit, most, span_str(who));
+	if (f->lately++ == most)
+		log_put(LOG_limit, "tls_signature_rate_limit=%llu front=%s", (unsigned long long)most, who);
+	return fail_set(why, FAIL_LIMIT, 0, "too many signatures a second");
+}
+
 static bool
 on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 {
@@ -91,7 +124,7 @@ on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 	bool ok;
 
 	buf_init(&signature, 1024);
-	ok = keys_sign(&ring->now, m, &signature, &why);
+	ok = within_rate(front, &why) && keys_sign(&ring->now, m, &signature, &why);
 	if (!ok && why.class == FAIL_PERM)
 		ok = keys_sign(&ring->before, m, &signature, &why);
 	*(ok ? &k->signed_total : &k->refused) += 1;
@@ -99,7 +132,7 @@ on_sign_ask(struct channel *c, const struct ipc_sign_ask *m)
 	front->refused += !ok;
 	if (!timer_running(&k->audit))
 		(void)timer_set(&k->audit, AUDIT_MS);
-	if (!ok)
+	if (!ok && why.class != FAIL_LIMIT)
 		log_put(LOG_key, "refused scheme=%u digest=%.*s: %s", (unsigned)m->scheme, SPAN_ARG(m->digest), why.text);
 	(void)answer(c, k, m->id, ok ? &signature : NULL, &why);
 	buf_free(&signature);
@@ -361,6 +394,7 @@ on_start(struct service *s, struct fail *why)
 		log_put(LOG_key, "authorities=%zu for clients' certificates file=%.*s", k->anchors.n, SPAN_ARG(s->conf->smtpd_tls_CAfile));
 	k->filling = k->anchors_failed = false;
 	k->generation++;
+	limit_count(s->loop, LIMIT_tls_signature_rate_limit, 0, s->conf->tls_signature_rate_limit);
 	each_ring(k, ring_log);
 	return true;
 }

@@ -4,6 +4,8 @@
 the last one who reached it."""
 import json
 import re
+import socket
+import ssl
 
 from pillar import TOP, Dialogue, Instance, expect, has, main, wait_for
 
@@ -54,6 +56,55 @@ def test_who_reaches_a_limit_is_named():
     has(suite.mailctl("limits").stdout, "1 times, last at ")
     for s in open_ones:
         s.close()
+
+
+def hellos(port, n):
+    """So many handshakes begun at once; how many came to an end."""
+    open_ones = []
+    for _ in range(n):
+        s = socket.create_connection(("127.0.0.1", port), timeout=30)
+        there, here = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(there, here, server_hostname="127.0.0.1")
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            s.sendall(here.read())
+        open_ones.append((s, there, tls))
+    return sum(ended(*one) for one in open_ones)
+
+
+def ended(s, there, tls):
+    try:
+        while True:
+            there.write(s.recv(65536) or bytes(0))
+            if there.pending == 0:
+                return False
+            try:
+                tls.do_handshake()
+                return True
+            except ssl.SSLWantReadError:
+                continue
+    except (OSError, ssl.SSLError):
+        return False
+    finally:
+        s.close()
+
+
+def test_keyd_signs_so_often_a_second_for_one_process():
+    global suite, context
+    suite.stop()
+    suite = Instance(extra="daemon_processes = 1\ntls_signature_rate_limit = 1\n", users=())
+    context = suite.context()
+    row, = limits("tls_signature_rate_limit")
+    expect((row["program"], row["bound"], row["hits"]), ("keyd", 1, 0))
+
+    def too_many():
+        hellos(suite.port("IMAPS"), 6)
+        return limits("tls_signature_rate_limit")[0]["hits"] > 0
+    wait_for(too_many, 60, "more than one in one second")
+    expect(limits("tls_signature_rate_limit")[0]["who"], "imapd/0")
+    has(suite.wait_log(" keyd[", " limit "), "tls_signature_rate_limit=1 front=imapd/0")
+    wait_for(lambda: hellos(suite.port("IMAPS"), 1) == 1, 60, "the next second")
 
 
 main(globals())

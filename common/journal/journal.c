@@ -346,7 +346,7 @@ commit(struct journal *j)
 	b->slot->busy = true;
 	b->work = (struct work){ .run = batch_run, .done = batch_done };
 	if (j->o.pool) {
-		worker_submit(j->o.pool, &b->work);
+		worker_submit_short(j->o.pool, &b->work);
 		return;
 	}
 	b->work.run(&b->work);

@@ -301,6 +301,11 @@ start_batch(struct deliverer *dr, struct batch *b)
 	b->told = 0;
 	atomic_store(&b->next, 0);
 	atomic_store(&b->working, b->nhands);
+	if (b->n == 1) { /* nothing to be done side by side */
+		b->hands[0] = (struct hand){ .work = { .run = run_hand, .done = hand_done }, .batch = b };
+		worker_submit_short(dr->pool, &b->hands[0].work); /* may be over already */
+		return;
+	}
 	for (unsigned i = 0; i < b->nhands; i++) {
 		b->hands[i] = (struct hand){ .work = { .run = run_hand, .done = hand_done }, .batch = b };
 		worker_submit(dr->pool, &b->hands[i].work);

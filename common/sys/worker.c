@@ -16,6 +16,7 @@ struct worker_pool {
 	pthread_cond_t more, ran;
 	struct queue todo, finished; /* under lock */
 	bool closing, waiting;       /* under lock */
+	bool alone;                  /* the loop's */
 	unsigned idle, ntodo;        /* under lock: threads that wait for work; items in todo */
 	unsigned nthreads, most;
 	struct timer linger;
@@ -242,6 +243,23 @@ worker_submit(struct worker_pool *pool, struct work *w)
 		(void)pthread_cond_signal(&pool->more);
 	if (!pool->nthreads) /* there are none to be had */
 		run_here(pool);
+}
+
+void
+worker_pool_alone(struct worker_pool *pool, bool alone)
+{
+	pool->alone = alone;
+}
+
+void
+worker_submit_short(struct worker_pool *pool, struct work *w)
+{
+	if (!pool->alone) {
+		worker_submit(pool, w);
+		return;
+	}
+	w->run(w);
+	w->done(w);
 }
 
 void

@@ -23,6 +23,10 @@ struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads);
 void worker_pool_linger(struct worker_pool *pool, int64_t linger_ms, void (*on_rest)(void *), void *arg);
 void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
 void worker_submit(struct worker_pool *pool, struct work *w);
+/* What is short, a few syncs at most, and worth less than handing it over where nobody else waits for
+ * this loop: then, once the pool was told so, it is run at once and here, and so is its completion. */
+void worker_pool_alone(struct worker_pool *pool, bool alone);
+void worker_submit_short(struct worker_pool *pool, struct work *w);
 /* Takes an item back that no thread has begun; its completion will not run. False: too late. */
 bool worker_withdraw(struct worker_pool *pool, struct work *w);
 /* Waits until this submitted item, whose completion has not run, has been run

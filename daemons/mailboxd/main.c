@@ -182,11 +182,20 @@ start_idle(struct mailboxd *d)
 		(void)timer_set(&d->idle, d->service->conf->mailbox_idle_time + 1);
 }
 
+/* A lone session waits for its own syncs anyway. */
+static void
+count_sessions(struct mailboxd *d)
+{
+	if (d->pool)
+		worker_pool_alone(d->pool, d->user.nsessions <= 1);
+}
+
 static void
 on_gone(struct user *user)
 {
 	struct mailboxd *d = OWNER_OF(user, struct mailboxd, user);
 
+	count_sessions(d);
 	start_idle(d);
 	if (d->service->stopping && user->nsessions == 0)
 		finish(d);
@@ -343,6 +352,7 @@ on_session_resume(struct channel *c, const struct ipc_session_resume *m, int fd)
 	log_put(LOG_session, "user=%s service=imap resumed", d->name);
 	if (!client_new(&d->user, fd, s, SPAN_NONE, on_gone))
 		start_idle(d);
+	count_sessions(d);
 	return true;
 }
 
@@ -381,6 +391,7 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 		log_put(LOG_session, "user=%s service=%.*s client=%.*s", d->name, SPAN_ARG(m->service), SPAN_ARG(m->client_addr));
 	if (!client_new(&d->user, fd, s, m->pending, on_gone))
 		start_idle(d);
+	count_sessions(d);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sys/loop.h"
+#include "sys/worker.h"
 
 static unsigned calls;
 
@@ -94,12 +95,52 @@ test_a_watch_may_change_its_mind_within_a_turn(void **state)
 	loop_free(&loop);
 }
 
+struct job {
+	struct work work;
+	bool ran, done;
+};
+
+static void
+on_run(struct work *w)
+{
+	((struct job *)(void *)w)->ran = true;
+}
+
+static void
+on_done(struct work *w)
+{
+	((struct job *)(void *)w)->done = ((struct job *)(void *)w)->ran;
+}
+
+static void
+test_short_work_is_done_at_once_where_nobody_else_waits(void **state)
+{
+	struct loop *loop = loop_new();
+	struct worker_pool *pool = worker_pool_new(loop, 1);
+	struct job here = { .work = { .run = on_run, .done = on_done } }, there = here;
+
+	(void)state;
+	assert_non_null(pool);
+	worker_pool_alone(pool, true);
+	worker_submit_short(pool, &here.work);
+	assert_true(here.done);
+	worker_pool_alone(pool, false);
+	worker_submit_short(pool, &there.work);
+	assert_false(there.done); /* completions are the loop's */
+	for (unsigned i = 0; i < 100 && !there.done; i++)
+		assert_true(loop_turn(loop, 100));
+	assert_true(there.done);
+	worker_pool_free(&pool);
+	loop_free(&loop);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody),
 		cmocka_unit_test(test_a_watch_may_change_its_mind_within_a_turn),
+		cmocka_unit_test(test_short_work_is_done_at_once_where_nobody_else_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,7 @@ maildir_path(char out[MAILDIR_NAME_MAX + 5], struct span base, struct span odd, 
 void
 maildir_namer_init(struct maildir_namer *n, struct span host)
 {
-	*n = (struct maildir_namer){ .count = 0 };
+	*n = (struct maildir_namer){ .pid = (long)getpid() };
 	if (getrandom(&n->random, sizeof(n->random), 0) != (ssize_t)sizeof(n->random))
 		n->random = (uint32_t)time(NULL);
 	for (size_t i = 0; i < host.n && i < sizeof(n->host) - 1; i++) {
@@ -144,7 +144,7 @@ maildir_unique(struct maildir_namer *n, char out[MAILDIR_BASE_MAX])
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	(void)snprintf(out, MAILDIR_BASE_MAX, "%lld.M%06ldP%ldR%08xQ%u.%s", (long long)now.tv_sec, now.tv_nsec / 1000,
-	    (long)getpid(), n->random, n->count++, n->host);
+	    n->pid, n->random, n->count++, n->host);
 }
 
 void

@@ -47,6 +47,7 @@ bool maildir_path(char out[MAILDIR_NAME_MAX + 5], struct span base, struct span 
 struct maildir_namer {
 	char host[64];
 	uint32_t random, count;
+	long pid;
 };
 void maildir_namer_init(struct maildir_namer *n, struct span host);
 /* Writes at most MAILDIR_BASE_MAX octets with the NUL. */

@@ -179,13 +179,15 @@ notice_read(struct store *store)
 
 	if (store->notice.fd < 0 || !(in = malloc(sizeof(*in))))
 		return;
-	while ((n = read(store->notice.fd, in, sizeof(*in))) > 0)
+	do {
+		n = read(store->notice.fd, in, sizeof(*in));
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(in->bytes + at);
 
 			one_event(store, e);
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
+	} while (n > READ_SIZE / 2); /* with room for another there was none */
 	free(in);
 }
 

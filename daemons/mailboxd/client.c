@@ -30,6 +30,7 @@ struct client {
 	int64_t timer_ms; /* what the timer was last set to */
 	struct buf raw;   /* compressed input that is not expanded yet */
 	int64_t heard_ms; /* when it last said something */
+	bool early; /* it says something that is not yet wanted */
 	bool bulk, eof, gone, lingering, held;
 	void (*on_gone)(struct user *);
 };
@@ -147,6 +148,8 @@ pump(struct client *c)
 		s->more = true;
 	if (!c->eof && session_wants_input(s) && buf_space(&s->in) && buf_space(&c->raw))
 		wants |= WATCH_READ;
+	else if (!c->eof && s->waiting && !c->early) /* soon it will be wanted again */
+		wants |= c->watch.wants & WATCH_READ;
 	if (!outq_empty(&s->out))
 		wants |= WATCH_WRITE;
 	if (c->timer_ms != s->idle_ms)
@@ -185,7 +188,8 @@ on_ready(struct watch *w, unsigned ready)
 {
 	struct client *c = OWNER_OF(w, struct client, watch);
 
-	if (ready & WATCH_READ)
+	c->early = (ready & WATCH_READ) && !session_wants_input(c->session);
+	if ((ready & WATCH_READ) && !c->early)
 		read_some(c);
 	pump(c);
 }

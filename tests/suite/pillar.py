@@ -9,6 +9,7 @@ import atexit
 import imaplib
 import os
 import poplib
+import re
 import shutil
 import smtplib
 import socket
@@ -55,6 +56,11 @@ def free_base():
     raise RuntimeError("no free ports")
 
 
+INSTANCES = []
+# What the log holds of a program that broke; 9, 15 and their like end one that works.
+FAULT = re.compile(r"Sanitizer|runtime error|\bbug:|ended: signal (4|6|7|8|11)\b")
+
+
 class Instance:
     def __init__(self, extra="", start=True, users=("alice", "bob")):
         self.dir = tempfile.mkdtemp(prefix="pp-", dir=os.environ.get("PILLAR_ROOM", "/tmp"))
@@ -67,6 +73,7 @@ class Instance:
         self.make()
         self.running = False
         atexit.register(self.cleanup)
+        INSTANCES.append(self)
         if start:
             self.start()
             for user in users:
@@ -117,6 +124,13 @@ class Instance:
     def log(self):
         with open(self.dir + "/log", errors="replace") as f:
             return f.read()
+
+    def faults(self):
+        """The lines of the log that tell of a program that broke."""
+        return [line for line in self.lines() if FAULT.search(line)]
+
+    def lines(self):
+        return self.log().splitlines() if os.path.exists(self.dir + "/log") else []
 
     def wait_log(self, *words, timeout=20):
         def seen():
@@ -280,10 +294,18 @@ def has(got, wanted):
         raise AssertionError("no %r in %r" % (wanted, got))
 
 
-def main(scope):
-    """Runs every test_* of the module, printing TAP."""
+def no_program_broke():
+    for instance in INSTANCES:
+        instance.stop()
+        expect(instance.faults()[:5], [])
+
+
+def main(scope, crashes=False):
+    """Runs every test_* of the module, printing TAP; at last looks whether a program broke, unless the tests mean to make one."""
     tests = [(n, f) for n, f in scope.items() if n.startswith("test_") and callable(f)]
     only = sys.argv[1:]
+    if not crashes and not only:
+        tests.append(("no_program_broke", no_program_broke))
     failed = 0
     print("1..%d" % len(tests), flush=True)
     for number, (name, test) in enumerate(tests, 1):
@@ -297,4 +319,6 @@ def main(scope):
             failed += 1
             print("not ok %d - %s # %s" % (number, name, " ".join(repr(why).split())[:300]))
             print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()), flush=True)
+            for instance in INSTANCES:
+                print("".join("# log: " + line + "\n" for line in instance.faults()[:5] + instance.lines()[-25:]), flush=True)
     sys.exit(1 if failed else 0)

@@ -170,10 +170,7 @@ def test_zz_resting_clients_are_told_of_the_end():
     suite.stop()
     starts(c.line(), "* BYE")
     assert c.at_end()
-    log = suite.log()
-    for word in ("Sanitizer", "runtime error"):
-        assert word not in log, log[log.index(word) - 200:][:3000]
-    expect(re.findall(r"\]: child .* ended: (?!exit status 0$).*", log, re.M), [])
+    expect(re.findall(r"\]: child .* ended: (?!exit status 0$).*", suite.log(), re.M), [])
 
 
 main(globals())

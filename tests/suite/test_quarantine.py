@@ -250,4 +250,4 @@ def test_the_count_of_a_mailbox_outlives_userd_and_the_suite():
     expect(known_mailboxes(), [])
 
 
-main(globals())
+main(globals(), crashes=True)

@@ -122,4 +122,4 @@ def test_a_reload_makes_another_and_keeps_the_sessions():
     b.logout()
 
 
-main(globals())
+main(globals(), crashes=True)

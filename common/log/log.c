@@ -41,6 +41,8 @@ static struct {
 	struct timer gather;
 	enum log_level least;
 	size_t used;
+	char who[96]; /* tag and pid */
+	size_t who_n;
 	time_t second; /* of stamp */
 	char stamp[32];
 	char text[GATHER];
@@ -75,6 +77,7 @@ log_open(const char *tag, int fd, struct loop *loop)
 	logger.datagram = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM;
 	turn_init(&logger.flush, on_flush);
 	logger.pid = getpid();
+	logger.who_n = 0;
 	if (loop)
 		timer_init(&logger.gather, loop, on_gathered);
 }
@@ -141,7 +144,7 @@ clean(char *text, size_t n)
 	}
 }
 
-static const char *
+static struct span
 stamp(void)
 {
 	struct timespec now;
@@ -153,21 +156,33 @@ stamp(void)
 		(void)gmtime_r(&now.tv_sec, &tm);
 		(void)strftime(logger.stamp, 20, "%Y-%m-%dT%H:%M:%S", &tm);
 	}
-	(void)snprintf(logger.stamp + 19, sizeof(logger.stamp) - 19, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000);
-	return logger.stamp;
+	logger.stamp[19] = '.';
+	for (long i = 22, ms = now.tv_nsec / 1000000; i > 19; i--, ms /= 10)
+		logger.stamp[i] = (char)('0' + ms % 10);
+	logger.stamp[23] = 'Z';
+	return span_of(logger.stamp, 24);
 }
 
+static char *
+put(char *to, struct span text)
+{
+	return (char *)memcpy(to, text.p, text.n) + text.n;
+}
+
+/* The names are short, a line is long. */
 static size_t
 put_head(char *line, enum log_event event)
 {
-	int n;
+	char *to = line;
 
+	if (!logger.who_n || logger.pid == 0)
+		logger.who_n = (size_t)snprintf(logger.who, sizeof(logger.who), "%s[%d]: ", logger.tag, logger.pid ? logger.pid : (int)getpid());
 	if (logger.datagram) /* RFC 3164 as local syslogs take it: facility mail */
-		n = snprintf(line, LINE_MAX_BYTES, "<%d>%s[%d]: %s ", 16 + levels[events[event].level].syslog, logger.tag, logger.pid ? logger.pid : (int)getpid(),
-		    events[event].name);
+		to += snprintf(line, 8, "<%d>", 16 + levels[events[event].level].syslog);
 	else
-		n = snprintf(line, LINE_MAX_BYTES, "%s %s[%d]: %s ", stamp(), logger.tag, logger.pid ? logger.pid : (int)getpid(), events[event].name);
-	return n > 0 ? (size_t)n : 0;
+		to = put(put(to, stamp()), SPAN(" "));
+	to = put(put(to, span_of(logger.who, logger.who_n)), span_str(events[event].name));
+	return (size_t)(put(to, SPAN(" ")) - line);
 }
 
 /* Bad news is written in this turn, other lines when there are some: a client

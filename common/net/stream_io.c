@@ -170,9 +170,9 @@ finished(struct stream *s)
 
 	if (s->tls)
 		(void)tls_bye(s->tls);
-	(void)shutdown(s->watch.fd, SHUT_WR); /* with it leaves what was held back: one segment */
 	if (!unread || s->eof)
-		return stream_closed(s, STREAM_FINISHED);
+		return stream_closed(s, STREAM_FINISHED); /* with it leaves what was held back: one segment */
+	(void)shutdown(s->watch.fd, SHUT_WR);
 	s->lingering = true;
 	s->parked = false;
 	buf_free(&s->in);

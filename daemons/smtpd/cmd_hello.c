@@ -46,16 +46,18 @@ put_extension(struct session *s, enum smtpd_extension bit, struct buf *line)
 	};
 
 	buf_puts(line, keywords[bit]);
-	if (bit == EXT_BIT_SIZE && s->policy->listener->message_size_limit)
-		buf_printf(line, " %llu", (unsigned long long)s->policy->listener->message_size_limit);
-	else if (bit == EXT_BIT_AUTH) {
+	if (bit == EXT_BIT_SIZE && s->policy->listener->message_size_limit) {
+		buf_putc(line, ' ');
+		buf_put_u64(line, (uint64_t)s->policy->listener->message_size_limit);
+	} else if (bit == EXT_BIT_AUTH) {
 		struct sasl_offer offer = auth_offer(s);
 
 		buf_putc(line, ' ');
 		sasl_list(line, "", &offer);
-	} else if (bit == EXT_BIT_LIMITS) /* RFC 9422 4 */
-		buf_printf(line, " RCPTMAX=%llu", (unsigned long long)(s->policy->conf->smtpd_recipient_limit < 999999 ? s->policy->conf->smtpd_recipient_limit : 999999));
-	else if (bit == EXT_BIT_FUTURERELEASE)
+	} else if (bit == EXT_BIT_LIMITS) { /* RFC 9422 4 */
+		buf_puts(line, " RCPTMAX=");
+		buf_put_u64(line, (uint64_t)(s->policy->conf->smtpd_recipient_limit < 999999 ? s->policy->conf->smtpd_recipient_limit : 999999));
+	} else if (bit == EXT_BIT_FUTURERELEASE)
 		put_future(s, line);
 	else if (bit == EXT_BIT_XFORWARD)
 		buf_puts(line, " NAME ADDR PORT PROTO HELO IDENT SOURCE");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "reply.h"
 
+#include <string.h>
+
 enum { REPLY_LINE_MAX = 510 }; /* RFC 5321 4.5.3.1.5: 512 with CRLF */
 
 static const struct {
@@ -22,19 +24,26 @@ output(struct session *s)
 static void
 put_clean(struct buf *out, struct span text)
 {
-	for (size_t i = 0; i < text.n; i++)
-		buf_putc(out, (unsigned char)text.p[i] >= ' ' && text.p[i] != 0x7f ? text.p[i] : '?');
+	for (size_t i = 0, from = 0; i <= text.n; i++) {
+		if (i < text.n && (unsigned char)text.p[i] >= ' ' && text.p[i] != 0x7f)
+			continue;
+		buf_put(out, span_sub(text, from, i - from));
+		if (i < text.n)
+			buf_putc(out, '?');
+		from = i + 1;
+	}
 }
 
 static void
 put_text(struct session *s, struct buf *line, const char *text, struct span arg)
 {
 	for (const char *p = text; *p; p++) {
-		if (*p != '%') {
-			buf_putc(line, *p);
-			continue;
-		}
-		p++;
+		size_t plain = strcspn(p, "%");
+
+		buf_put(line, span_of(p, plain));
+		p += plain;
+		if (!*p || !*++p)
+			break;
 		if (*p == 'h')
 			buf_put(line, s->policy->conf->myhostname);
 		else
@@ -52,9 +61,12 @@ reply_words(struct session *s, struct buf *out, enum reply_id id, struct span ar
 static void
 put_codes(struct session *s, struct buf *line, unsigned code, unsigned status)
 {
-	buf_printf(line, "%u ", code);
-	if (status != STATUS_NONE && s->extended && (s->policy->extensions & EXT(ENHANCEDSTATUSCODES)))
-		buf_printf(line, "%s ", status_get(status)->code);
+	buf_put_u64(line, code);
+	buf_putc(line, ' ');
+	if (status == STATUS_NONE || !s->extended || !(s->policy->extensions & EXT(ENHANCEDSTATUSCODES)))
+		return;
+	buf_puts(line, status_get(status)->code);
+	buf_putc(line, ' ');
 }
 
 static struct span
@@ -173,7 +185,8 @@ reply_part(struct session *s, unsigned code, bool more, struct span text)
 
 	if (s->state == SESSION_CLOSED)
 		return;
-	buf_printf(out, "%u%c", code, more ? '-' : ' ');
+	buf_put_u64(out, code);
+	buf_putc(out, more ? '-' : ' ');
 	put_clean(out, span_sub(text, 0, REPLY_LINE_MAX - 4));
 	buf_put(out, SPAN("\r\n"));
 }

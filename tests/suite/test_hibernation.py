@@ -88,7 +88,7 @@ def mailboxd(user="bob"):
     for name, pid in family(top):
         try:
             with open("/proc/%d/cmdline" % pid) as f:
-                if name == "mailboxd" and f.read().split("\0")[1] == user + "@example.test":
+                if name == "mailboxd" and f.read().split("\0")[1:2] == [user + "@example.test"]:
                     return pid
         except OSError: # it has just ended
             continue

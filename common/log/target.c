@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "log/target.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "sys/sandbox.h"
 
 static int
 open_syslog(struct fail *why)
@@ -21,15 +25,36 @@ open_syslog(struct fail *why)
 	return -1;
 }
 
+struct opening {
+	const char *name;
+	int fd, error;
+};
+
+/* A thread of its own: the walls are its own, the descriptor is the process's. */
+static void *
+open_within_walls(void *arg)
+{
+	struct opening *o = arg;
+
+	sandbox_append_only();
+	o->fd = open(o->name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	o->error = errno;
+	return NULL;
+}
+
 int
 log_target_open(const char *name, struct fail *why)
 {
-	int fd;
+	struct opening o = { .name = name, .fd = -1 };
+	pthread_t thread;
 
 	if (strcmp(name, "syslog") == 0)
 		return open_syslog(why);
-	fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	if (fd < 0)
+	o.error = pthread_create(&thread, NULL, open_within_walls, &o);
+	if (o.error == 0)
+		(void)pthread_join(thread, NULL);
+	errno = o.error;
+	if (o.fd < 0)
 		(void)fail_errno(why, 0, "maillog_file %s", name);
-	return fd;
+	return o.fd;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -521,7 +522,7 @@ static bool
 open_ctl(struct skeleton *k)
 {
 	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
-	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
+	(void)ioctl(CHILD_CTL, FIONBIO, &(int){ 1 });
 	list_init(&k->controls);
 	k->service.loop = loop_new();
 	if (!k->service.loop)

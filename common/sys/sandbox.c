@@ -160,3 +160,16 @@ sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fai
 	report->no_new_privs = true;
 	return report->landlock_abi == 0 || raise_walls(s, report, why);
 }
+
+void
+sandbox_append_only(void)
+{
+	const struct ruleset_attr attr = { .handled_access_fs = LANDLOCK_ACCESS_FS_TRUNCATE };
+	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+
+	if (ruleset < 0)
+		return;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+		(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
+	(void)close(ruleset);
+}

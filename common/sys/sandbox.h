@@ -42,6 +42,8 @@ struct sandbox_report {
 /* no_new_privs, not dumpable, no core, limits of files and memory, Landlock. False: a wall that the kernel
  * offers could not be raised. */
 bool sandbox_enter(const struct sandbox *s, struct sandbox_report *report, struct fail *why);
+/* The calling thread alone: what it opens from now on nobody can truncate, whoever gets the descriptor (Landlock ABI 3). */
+void sandbox_append_only(void);
 /* What this kernel or build does not give, in words; NULL when nothing is missing. */
 const char *sandbox_missing(const struct sandbox_report *report, bool seccomp);
 /* For status: name=value words; returns text. */

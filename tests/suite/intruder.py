@@ -21,7 +21,7 @@ WALL = 0x40000000
 SCRATCH, PATHS = 1 << 16, 4096
 AT_FDCWD = -100 & (1 << 64) - 1
 
-NUMBERS = {"read": 0, "close": 3, "mmap": 9, "rt_sigqueueinfo": 129, "socket": 41, "connect": 42, "accept4": 288, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "bind": 49, "listen": 50,
+NUMBERS = {"read": 0, "close": 3, "mmap": 9, "pwrite64": 18, "dup": 32, "ftruncate": 77, "fallocate": 285, "rt_sigqueueinfo": 129, "socket": 41, "connect": 42, "accept4": 288, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "bind": 49, "listen": 50,
            "socketpair": 53, "execve": 59, "kill": 62, "fcntl": 72, "rename": 82, "mkdir": 83, "unlink": 87, "ptrace": 101, "mount": 165, "tgkill": 234, "openat": 257,
            "unlinkat": 263, "linkat": 265, "symlinkat": 266, "prlimit64": 302, "process_vm_readv": 310, "seccomp": 317, "pidfd_open": 434, "pidfd_getfd": 438}
 

@@ -301,6 +301,23 @@ def abbreviate(program, found):
         found.update({"reads": {"everything"}, "changes": {"root's files"}, "network": {"everything"}, "processes": {"everything"}})
 
 
+F_SETFL, PUNCH_HOLE = 4, 3
+
+
+def try_log(code):
+    """What it can do to the lines that are in the log: it has its descriptor, and may have others of the same file."""
+    also = code.call("dup", 2)
+    try:
+        done = {name for name, arguments in (("ftruncate", (2, 0)), ("ftruncate", (also, 0)), ("fallocate", (2, PUNCH_HOLE, 0, 64)), ("mmap", (0, 4096, 3, 1, 2, 0))) if code.works(name, *arguments)}
+        done |= {"fcntl" for fd in (2, also) if code.works("fcntl", fd, F_SETFL, 0)}
+        line = code.put(b"drill\n")
+        if code.call("pwrite64", 2, line, 6, 0) != 6 or code.call("pwrite64", also, line, 6, 0) != 6:
+            done.add("no line can be added")
+        return done
+    finally:
+        code.call("close", also)
+
+
 CONFINED = set() # processes; behind it there can be no second one
 
 
@@ -310,6 +327,20 @@ def break_into(program, pid):
         CONFINED.add(pid)
         code.confine(subprocess.run([BUILD + "/tests/suite/filter", program, str(pid)], stdout=subprocess.PIPE, check=True).stdout)
     return code
+
+
+def test_what_is_in_the_log_nobody_can_change():
+    if LANDLOCK < 3:
+        return # no truncation is denied to those who have files
+    before = suite.log()
+    for program, pid in everybody().items():
+        if program != "maild": # root
+            code = break_into(program, pid)
+            try:
+                expect(try_log(code), set(), program)
+            finally:
+                code.leave()
+    assert suite.log().startswith(before), "the log is another"
 
 
 def test_what_each_program_reaches_is_what_the_table_says():

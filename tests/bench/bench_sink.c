@@ -3,10 +3,11 @@
  * bench_sink: a cheap SMTP server that throws the mail away, the same for every
  * server that is measured: one epoll loop, no copy.
  *
- *   bench_sink -p PORT [-m COUNT]... [-C CERTIFICATE -K KEY]
+ *   bench_sink -p PORT [-m COUNT]... [-C CERTIFICATE -K KEY] [-t]
  *
  * At each COUNT of messages it prints one line of JSON (how many, bytes, connections), after
- * the last it ends.  With a certificate it offers STARTTLS.
+ * the last it ends.  With a certificate it offers STARTTLS.  With -t it prints a line
+ * "MICROSECONDS ADDRESS" for each message to one recipient, when it has it all.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/list.h"
@@ -32,7 +34,8 @@ struct session {
 	bool data, handshake;
 	size_t nline, nout;
 	unsigned matched; /* of CRLF . CRLF */
-	char line[LINE], out[OUT];
+	unsigned rcpts;
+	char line[LINE], out[OUT], to[LINE];
 };
 
 struct sink {
@@ -41,6 +44,7 @@ struct sink {
 	SSL_CTX *tls;
 	unsigned long marks[MARKS], nmarks, mark, messages, connections;
 	unsigned long long bytes;
+	bool times;
 };
 
 static _Noreturn void
@@ -83,6 +87,18 @@ drop(struct session *s)
 	free(s);
 }
 
+/* Of a message to one alone: those of a list are many, and nobody asks for them. */
+static void
+put_time(const struct session *s)
+{
+	struct timespec t;
+
+	if (s->rcpts != 1)
+		return;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	(void)printf("%lld %.*s\n", (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000, (int)strcspn(s->to, ">"), s->to);
+}
+
 /* Says false when the session is at its end. */
 static bool
 command(struct sink *k, struct session *s)
@@ -96,6 +112,10 @@ command(struct sink *k, struct session *s)
 		put(s, "354 go on\r\n");
 		s->data = true;
 		s->matched = 2;
+	} else if (k->times && strncasecmp(verb, "RCPT TO:<", 9) == 0) {
+		if (s->rcpts++ == 0)
+			memcpy(s->to, verb + 9, sizeof(s->to) - 9);
+		put(s, "250 2.0.0 fine\r\n");
 	} else if (strncasecmp(verb, "QUIT", 4) == 0) {
 		put(s, "221 2.0.0 bye\r\n");
 		return false;
@@ -158,6 +178,9 @@ take(struct sink *k, struct session *s, const char *p, size_t n)
 				return true;
 			s->data = false;
 			k->messages++;
+			if (k->times)
+				put_time(s);
+			s->rcpts = 0;
 			put(s, "250 2.0.0 thrown away\r\n");
 			continue;
 		}
@@ -261,7 +284,7 @@ main(int argc, char **argv)
 	uint16_t port = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "p:m:C:K:")) != -1)
+	while ((opt = getopt(argc, argv, "p:m:C:K:t")) != -1)
 		switch (opt) {
 		case 'p': port = (uint16_t)atoi(optarg); break;
 		case 'm':
@@ -270,8 +293,11 @@ main(int argc, char **argv)
 			break;
 		case 'C': cert = optarg; break;
 		case 'K': key = optarg; break;
+		case 't': k.times = true; break;
 		default: return 2;
 		}
+	if (k.times)
+		(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	list_init(&k.sessions);
 	start(&k, port, cert, key ? key : cert);
 	while (k.mark < k.nmarks) {

@@ -21,7 +21,7 @@ def run(program, *args):
 
 
 def test_the_load_programs_build():
-    subprocess.run(["make", "-s", "-C", BUILD, "tests/bench/bench_queue", "tests/bench/bench_load", "tests/bench/bench_sink"], check=True, timeout=300, stdout=subprocess.DEVNULL)
+    subprocess.run(["make", "-s", "-C", BUILD, "tests/bench/bench_queue", "tests/bench/bench_load", "tests/bench/bench_sink", "tests/bench/bench_crowd"], check=True, timeout=300, stdout=subprocess.DEVNULL)
 
 
 def test_many_waiting_messages():

@@ -31,6 +31,7 @@ move_envelope(struct queue *q, struct message *m)
 	if (ok) {
 		e.list = x.envelope.list;
 		e.held = x.envelope.held;
+		e.parts = SPAN_NONE; /* they stay behind */
 		ok = queue_append(q, RECORD_envelope, &record_desc_envelope, &e, content, JOURNAL_INTERNAL | JOURNAL_LAZY, NULL, &pos, &why);
 	}
 	if (ok) {
@@ -115,6 +116,8 @@ on_record(void *arg, const struct journal_record *r)
 	case RECORD_destination:
 		c->ok = move_destination(c->q, r);
 		break;
+	case RECORD_part:
+		break; /* its envelope, which stands here as well, has the whole list where it is moved to */
 	default:
 		c->ok = false; /* not understood: it stays where it is */
 		break;

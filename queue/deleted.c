@@ -208,7 +208,7 @@ queue_undelete(struct queue *q, uint64_t id, void (*on_done)(void *arg, uint64_t
 	const struct deleted *d = find(q, id);
 	struct journal_record r;
 	struct record_envelope e;
-	struct buf into;
+	struct buf into, list;
 	bool ok;
 
 	if (queue_find(q, id))
@@ -216,10 +216,12 @@ queue_undelete(struct queue *q, uint64_t id, void (*on_done)(void *arg, uint64_t
 	if (!d || !journal_exists(q->journal, d->envelope))
 		return fail_set(why, FAIL_PERM, 0, "no such message was deleted, or its place in the journal has been used again");
 	buf_init(&into, (size_t)JOURNAL_RECORD_MAX + 4096);
+	buf_init(&list, RECORD_HEAD_MAX);
 	ok = journal_read(q->journal, d->envelope, &into, &r, why);
 	if (ok && (!record_get(&record_desc_envelope, &r, &e) || e.id != id))
 		ok = fail_set(why, FAIL_PERM, 0, "its envelope cannot be read");
-	ok = ok && bring_back(q, d, &e, r.body, on_done, arg, why);
+	ok = ok && queue_read_parts(q, &e, &list, why) && bring_back(q, d, &e, r.body, on_done, arg, why);
+	buf_free(&list);
 	buf_free(&into);
 	return ok;
 }

@@ -530,4 +530,6 @@ queue_run(struct queue *q)
 	queue_run_timers(q);
 	journal_tidy(q->journal);
 	q->running = false;
+	if (queue_bury_some(q))
+		queue_wake(q, 0);
 }

@@ -10,6 +10,7 @@
  *   notify.c    reports to the sender
  *   admin.c     verbs
  *   walk.c      all messages, in slices
+ *   parts.c     long lists, which come to the journal in parts
  *   deleted.c   what was deleted and can be had back
  *   compact.c   what is live in a sparse segment is appended again
  *   poison.c    messages whose agent crashed
@@ -76,6 +77,8 @@ struct queue {
 	uint64_t next_job, next_ask, last_id;
 	int64_t now, next_age_ms;
 	bool recovering, running;
+	struct record_parts parts; /* of the replay */
+	struct list remains;       /* long lists of messages that have left */
 	struct queue_stats stats;
 };
 
@@ -98,9 +101,17 @@ struct destination *queue_destination_named(struct queue *q, struct span name);
 void queue_remove_blob(struct queue *q, const char *name, bool again);
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */
 
+bool queue_bury_some(struct queue *q); /* frees a little of the remains; false: there are none left */
+
 /* recover.c */
 bool queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms); /* true: that settled its recipient */
 void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms);
+/* parts.c */
+/* e->list becomes the rest behind the parts, where e is going to stand with them; body: bytes of its record's. */
+void queue_name_parts(const struct queue *q, const struct queue_parts *p, struct record_envelope *e, size_t body);
+/* Makes e->list whole, in *list, where it is in parts. */
+bool queue_read_parts(struct queue *q, struct record_envelope *e, struct buf *list, struct fail *why);
+
 /* walk.c */
 void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */
 

@@ -72,6 +72,18 @@ roll_free(struct roll *r)
 	*r = (struct roll){ .at = NULL };
 }
 
+bool
+roll_free_some(struct roll *r, uint32_t most)
+{
+	uint32_t n = r->n < most ? r->n : most;
+
+	r->n -= n;
+	free_recipients(r->at + r->n, n);
+	if (r->n == 0)
+		roll_free(r);
+	return r->n > 0;
+}
+
 static bool
 load_recipients(struct message *m, struct span list)
 {
@@ -222,6 +234,16 @@ message_free(struct message **at, struct words *words)
 	list_remove(&m->age);
 	free(m);
 	*at = NULL;
+}
+
+struct roll
+message_strip(struct message *m)
+{
+	struct roll r = { .at = m->rcpts, .n = m->nrcpts, .max = m->nrcpts };
+
+	m->rcpts = &m->one;
+	m->nrcpts = 0;
+	return r;
 }
 
 bool

@@ -152,6 +152,9 @@ struct message *message_new(const struct record_envelope *e);
 /* The same; a roll with all its recipients saves looking at the list, and is emptied. */
 struct message *message_new_of(const struct record_envelope *e, struct roll *roll);
 void message_free(struct message **m, struct words *words);
+/* Takes its recipients out of a message that is about to be freed. */
+struct roll message_strip(struct message *m);
+bool roll_free_some(struct roll *r, uint32_t most); /* from the end; false: it is empty, and freed */
 
 /* An idle entry of the message, new if need be; NULL: no memory. */
 struct entry *message_entry(struct message *m, struct destination *d);

@@ -34,6 +34,8 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	buf_init(&q->actions, ACTIONS_MAX);
 	list_init(&q->cache);
 	list_init(&q->walks);
+	record_parts_init(&q->parts);
+	list_init(&q->remains);
 	words_init(&q->words);
 	q->now = ports->now_ms(ports->arg);
 	q->next_job = q->next_ask = (uint64_t)q->now << 20; /* not used by a former process */
@@ -69,6 +71,8 @@ queue_free(struct queue **at)
 		}
 	map_each(&q->destinations, free_destination, q);
 	map_free(&q->destinations);
+	while (queue_bury_some(q))
+		;
 	idmap_free(&q->messages);
 	map_free(&q->jobs);
 	map_free(&q->asks);
@@ -199,16 +203,17 @@ bool
 queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
     void (*on_done)(void *, uint64_t, const struct fail *), void *arg, struct fail *why)
 {
-	return queue_accept_roll(q, e, NULL, content, on_done, arg, why);
+	return queue_accept_list(q, e, NULL, NULL, content, on_done, arg, why);
 }
 
 bool
-queue_accept_roll(struct queue *q, const struct record_envelope *e, struct roll *roll, struct content *content,
+queue_accept_list(struct queue *q, const struct record_envelope *e, struct roll *roll, const struct queue_parts *parts, struct content *content,
     void (*on_done)(void *, uint64_t, const struct fail *), void *arg, struct fail *why)
 {
 	struct message *m = idmap_get(&q->messages, e->id) ? NULL : message_new_of(e, roll);
 	struct accept *a = m ? calloc(1, sizeof(*a)) : NULL;
 	unsigned flags = e->report ? JOURNAL_INTERNAL : 0;
+	struct record_envelope kept = *e;
 
 	if (!a || !idmap_put(&q->messages, &m->by_id, e->id)) {
 		if (m)
@@ -218,7 +223,8 @@ queue_accept_roll(struct queue *q, const struct record_envelope *e, struct roll 
 		return fail_set(why, FAIL_TEMP, 0, "message cannot be held: no memory, a broken envelope or a repeated id");
 	}
 	*a = (struct accept){ .ticket = { .on_durable = accepted }, .q = q, .m = m, .on_done = on_done, .arg = arg };
-	if (!queue_append(q, RECORD_envelope, &record_desc_envelope, e, content ? buf_span(&content->bytes) : SPAN_NONE, flags,
+	queue_name_parts(q, parts, &kept, content ? buf_len(&content->bytes) : 0);
+	if (!queue_append(q, RECORD_envelope, &record_desc_envelope, &kept, content ? buf_span(&content->bytes) : SPAN_NONE, flags,
 	        &a->ticket, &m->pos, why)) {
 		idmap_remove(&q->messages, &m->by_id);
 		message_free(&m, &q->words);
@@ -252,6 +258,41 @@ queue_age_insert(struct queue *q, struct message *m)
 
 /* ---- leaving ---- */
 
+enum { LONG_LIST = 2000, BURY = 500 };
+
+struct remains {
+	struct list node;
+	struct roll roll;
+};
+
+/* A hundred thousand recipients at once would be what others wait for. */
+static void
+leave_remains(struct queue *q, struct message *m)
+{
+	struct remains *r = m->nrcpts > LONG_LIST ? calloc(1, sizeof(*r)) : NULL;
+
+	if (!r)
+		return;
+	r->roll = message_strip(m);
+	list_push(&q->remains, &r->node);
+	queue_wake(q, 0);
+}
+
+bool
+queue_bury_some(struct queue *q)
+{
+	struct remains *r;
+
+	if (list_empty(&q->remains))
+		return false;
+	r = OWNER_OF(q->remains.next, struct remains, node);
+	if (!roll_free_some(&r->roll, BURY)) {
+		list_remove(&r->node);
+		free(r);
+	}
+	return !list_empty(&q->remains);
+}
+
 void
 queue_drop(struct queue *q, struct message *m)
 {
@@ -266,6 +307,7 @@ queue_drop(struct queue *q, struct message *m)
 	idmap_remove(&q->messages, &m->by_id);
 	q->stats.messages--;
 	q->stats.recipients -= m->unsettled;
+	leave_remains(q, m);
 	message_free(&m, &q->words);
 }
 

@@ -106,8 +106,19 @@ void queue_run(struct queue *q);
  * when it is durable (why == NULL) or will never be. False: not taken, on_done will not run. */
 bool queue_accept(struct queue *q, const struct record_envelope *e, struct content *content,
     void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg, struct fail *why);
-/* The same for a list that was taken in bit by bit; roll as for message_new_of(). */
-bool queue_accept_roll(struct queue *q, const struct record_envelope *e, struct roll *roll, struct content *content,
+/* What the journal has already of the list of a message on its way in. */
+struct queue_parts {
+	struct buf at;       /* u64 each: where the parts stand */
+	size_t n, least;     /* bytes of the list they hold; that one of them is to hold */
+	uint64_t segment;
+	bool given_up;
+};
+void queue_parts_init(struct queue_parts *p, size_t least);
+void queue_parts_free(struct queue_parts *p);
+/* Appends what is due; list: all that has come so far, whole recipients. Nothing comes of it without queue_accept_list(). */
+void queue_put_part(struct queue *q, struct queue_parts *p, uint64_t id, struct span list);
+/* queue_accept() for a list that was taken in bit by bit; roll as for message_new_of(), parts may be NULL. */
+bool queue_accept_list(struct queue *q, const struct record_envelope *e, struct roll *roll, const struct queue_parts *parts, struct content *content,
     void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg, struct fail *why);
 /* "blob/ID" */
 void queue_blob_name(uint64_t id, char name[40]);

@@ -112,6 +112,7 @@ record_print(const struct journal_record *r, struct buf *out)
 	const struct desc *d = record_desc(r->type);
 	union {
 		struct record_envelope envelope;
+		struct record_part part;
 		struct record_outcome outcome;
 		struct record_state state;
 		struct record_destination destination;
@@ -126,13 +127,16 @@ record_print(const struct journal_record *r, struct buf *out)
 	if (r->type == RECORD_envelope) {
 		list = u.envelope.list;
 		u.envelope.list = SPAN_NONE;
+	} else if (r->type == RECORD_part) {
+		list = u.part.list;
+		u.part.list = SPAN_NONE;
 	} else if (r->type == RECORD_outcome) {
 		list = u.outcome.list;
 		u.outcome.list = SPAN_NONE;
 	}
 	buf_printf(out, "%s ", d->name);
 	desc_text(d, &u, out);
-	if (r->type == RECORD_envelope)
+	if (r->type == RECORD_envelope || r->type == RECORD_part)
 		print_list(list, &record_desc_recipient, out);
 	else if (r->type == RECORD_outcome)
 		print_list(list, &record_desc_result, out);

@@ -7,6 +7,7 @@
 #ifndef QUEUE_RECORD_H
 #define QUEUE_RECORD_H
 
+#include "base/list.h"
 #include "desc/desc.h"
 #include "journal/journal.h"
 
@@ -47,6 +48,17 @@ bool record_get(const struct desc *d, const struct journal_record *r, void *out)
 bool record_list_put(struct buf *list, const struct desc *d, const void *part);
 /* The next part; false at the end or when it is broken (then *ok = false). */
 bool record_list_next(struct span *list, const struct desc *d, void *part, bool *ok);
+
+/* Records `part` that were read and whose envelope may follow: those of one segment. */
+struct record_parts {
+	struct list held;
+};
+void record_parts_init(struct record_parts *p);
+void record_parts_drop(struct record_parts *p);
+bool record_parts_keep(struct record_parts *p, const struct journal_record *r); /* false: it is none, or no memory */
+/* What those hold that e names, with the rest of its own list behind it, in *list, and as e->list. False: one is
+ * missing, or no memory. */
+bool record_parts_join(struct record_parts *p, struct record_envelope *e, struct buf *list);
 
 /* One line of text for people, parts of lists included on lines of their own. */
 void record_print(const struct journal_record *r, struct buf *out);

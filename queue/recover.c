@@ -26,12 +26,12 @@ forget(struct queue *q, struct message *m)
 }
 
 static bool
-replay_envelope(struct queue *q, const struct journal_record *r)
+replay_whole(struct queue *q, const struct journal_record *r, struct buf *list)
 {
 	struct record_envelope e;
 	struct message *m;
 
-	if (!record_get(&record_desc_envelope, r, &e))
+	if (!record_get(&record_desc_envelope, r, &e) || !record_parts_join(&q->parts, &e, list))
 		return false;
 	m = queue_find(q, e.id);
 	if (m) { /* compaction has moved it */
@@ -50,6 +50,25 @@ replay_envelope(struct queue *q, const struct journal_record *r)
 	q->stats.recipients += m->unsettled;
 	queue_age_insert(q, m);
 	return true;
+}
+
+static bool
+replay_envelope(struct queue *q, const struct journal_record *r)
+{
+	struct buf list;
+	bool ok;
+
+	buf_init(&list, RECORD_HEAD_MAX);
+	ok = replay_whole(q, r, &list);
+	buf_free(&list);
+	return ok;
+}
+
+/* Nothing by itself: live is the envelope that names it. */
+static bool
+replay_part(struct queue *q, const struct journal_record *r)
+{
+	return record_parts_keep(&q->parts, r);
 }
 
 bool
@@ -164,6 +183,7 @@ on_record(void *arg, const struct journal_record *r)
 {
 	static bool (*const replay[])(struct queue *, const struct journal_record *) = {
 		[RECORD_envelope] = replay_envelope,
+		[RECORD_part] = replay_part,
 		[RECORD_outcome] = replay_outcome,
 		[RECORD_state] = replay_state,
 		[RECORD_destination] = replay_destination,
@@ -284,6 +304,7 @@ replay_all(struct queue *q, unsigned *damaged, struct fail *why)
 	q->recovering = true;
 	ok = journal_replay(q->journal, on_record, q, damaged, why);
 	q->recovering = false;
+	record_parts_drop(&q->parts);
 	if (ok && (!sort_ages(q, 0) || !sort_ages(q, 1)))
 		ok = fail_set(why, FAIL_TEMP, 0, "no memory to sort the queue");
 	return ok;

@@ -229,6 +229,12 @@ schedule(struct journal *j, struct batch *b, unsigned flags)
 }
 
 bool
+journal_stays(const struct journal *j, uint64_t segment, size_t head, size_t body)
+{
+	return j->active && j->active->head.seq == segment && j->active->end + segment_record_size(head, body) <= j->o.segment_size;
+}
+
+bool
 journal_append(struct journal *j, const struct journal_record *r, unsigned flags, struct journal_ticket *t, journal_pos *pos,
     struct fail *why)
 {

@@ -127,6 +127,8 @@ void journal_moved(struct journal *j, uint64_t segment);
 /* Whether the segment of pos has not been recycled. */
 bool journal_exists(const struct journal *j, journal_pos pos);
 uint64_t journal_segment(journal_pos pos);
+/* Whether a record with a head and a body of so many bytes would come to stand in this segment if it were appended now. */
+bool journal_stays(const struct journal *j, uint64_t segment, size_t head, size_t body);
 /* Recycles and compacts what has become free or sparse; cheap when nothing has. */
 void journal_tidy(struct journal *j);
 

@@ -29,6 +29,7 @@ struct transaction {
 	struct record_envelope e;
 	struct buf list;
 	struct roll roll; /* of a long list, for the queue's memory */
+	struct queue_parts parts; /* of it, in the journal */
 	struct content *content;
 	struct blob blob;
 	uint64_t size, declared;
@@ -38,7 +39,8 @@ struct transaction {
 	bool aborted;
 };
 
-enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024, SPACE_MS = 1000, ROLL_FROM = 128 };
+enum { LIST_MAX = 8 * 1024 * 1024, ARENA_MAX = 16 * 1024, SPACE_MS = 1000, ROLL_FROM = 128,
+	PART = 80 * 1024 /* of a list, in one record: more than the journal keeps for its index in memory */ };
 
 static void
 free_transaction(struct transaction *t)
@@ -53,6 +55,7 @@ free_transaction(struct transaction *t)
 	content_free(t->content);
 	buf_free(&t->list);
 	roll_free(&t->roll);
+	queue_parts_free(&t->parts);
 	arena_free(&t->arena);
 	free(t);
 	if (!in->c && in->transactions.count == 0) {
@@ -145,6 +148,7 @@ on_intake_open(struct channel *c, const struct ipc_intake_open *m)
 	a = &t->arena;
 	arena_init(a, ARENA_MAX);
 	buf_init(&t->list, LIST_MAX);
+	queue_parts_init(&t->parts, PART);
 	t->content = content_new(in->q->inline_max + IPC_DATA_MAX);
 	t->declared = m->size;
 	t->e = (struct record_envelope){
@@ -207,6 +211,7 @@ on_intake_rcpt(struct channel *c, const struct ipc_intake_rcpt *m)
 	}
 	t->e.recipients++;
 	keep_roll(t, &r);
+	queue_put_part(t->intake->q->queue, &t->parts, m->id, buf_span(&t->list));
 	return true;
 }
 
@@ -304,7 +309,7 @@ give_to_queue(struct transaction *t)
 	t->e.held |= t->rule != 0;
 	if (content)
 		q->intake_bytes -= buf_len(&content->bytes);
-	if (queue_accept_roll(q->queue, &t->e, &t->roll, content, on_accepted, t, &why))
+	if (queue_accept_list(q->queue, &t->e, &t->roll, &t->parts, content, on_accepted, t, &why))
 		return;
 	log_put(LOG_failure, "%s", why.text);
 	if (t->e.blob)

@@ -193,6 +193,11 @@ workload(struct sim *s, uint32_t seed)
 			post(s, "unknown@x.test", 500, NULL, NULL)->must_report = true;
 		if (draw(&seed, 13) == 0)
 			(void)post(s, "d@good.test", INLINE + 1000 + draw(&seed, 4000), "d@good.test", NULL);
+		if (draw(&seed, 5) == 0) { /* a list that comes in bit by bit */
+			s->parts = 60;
+			(void)post(s, "p1@good.test b@dead.test p3@good.test p4@good.test c@good.test", 900, "b@dead.test", draw(&seed, 2) ? "p1@good.test" : "c@good.test");
+			s->parts = 0;
+		}
 		if (draw(&seed, 2))
 			assert_true(journal_sync(s->journal, NULL));
 		if (draw(&seed, 5) == 0)

@@ -368,6 +368,7 @@ sim_offer(struct sim *s, const char *sender, const char *recipients, struct span
 	struct record_envelope e = s->with;
 	struct content *c = NULL;
 	struct span rest = span_str(recipients), one;
+	struct queue_parts parts;
 	struct buf list;
 	struct fail why;
 
@@ -384,18 +385,23 @@ sim_offer(struct sim *s, const char *sender, const char *recipients, struct span
 		return 0;
 	}
 	buf_init(&list, 8 * 1024 * 1024);
+	queue_parts_init(&parts, s->parts ? s->parts : SIZE_MAX);
 	while ((one = span_word(&rest)).n) {
 		struct record_recipient r = { .address = one };
 
 		(void)record_list_put(&list, &record_desc_recipient, &r);
 		e.recipients++;
+		queue_put_part(s->queue, &parts, e.id, buf_span(&list));
+		if (s->parts && e.recipients == 3)
+			(void)journal_sync(s->journal, NULL); /* somebody else's */
 	}
 	e.list = buf_span(&list);
-	if (!queue_accept(s->queue, &e, c, on_done, arg, &why)) {
+	if (!queue_accept_list(s->queue, &e, NULL, &parts, c, on_done, arg, &why)) {
 		if (getenv("SIM_VERBOSE"))
 			(void)fprintf(stderr, "sim: %s\n", why.text);
 		e.id = 0;
 	}
+	queue_parts_free(&parts);
 	buf_free(&list);
 	return e.id;
 }

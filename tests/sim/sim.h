@@ -57,6 +57,7 @@ struct sim {
 	uint32_t random;
 	struct record_envelope with; /* what messages have beside what the call says */
 	size_t segment;
+	size_t parts; /* bytes from which on recipients go to the journal ahead of their envelope; 0: never */
 	/* Each delivery that was answered, with the content as the agent saw it; may be NULL. */
 	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);
 	/* As queue_ports.limits; may be NULL. */

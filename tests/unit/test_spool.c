@@ -383,6 +383,98 @@ test_a_head_is_mended_from_the_index(void **state)
 	assert_true(mended > 3);
 }
 
+enum { LONG = 3000, LONG_ID = 77 };
+
+static void
+accept_long(struct queue *q)
+{
+	struct record_envelope e = { .id = LONG_ID, .sender = SPAN("from@example.org"), .recipients = LONG, .size = 7 };
+	struct content *content = content_new(100);
+	struct queue_parts parts;
+	struct buf list;
+
+	buf_init(&list, 1 << 20);
+	buf_puts(&content->bytes, "hello\r\n");
+	queue_parts_init(&parts, 4000);
+	for (unsigned i = 0; i < LONG; i++) {
+		char to[40];
+		struct record_recipient r = { .address = span_of(to, (size_t)snprintf(to, sizeof(to), "m%u@example.net", i)) };
+
+		assert_true(record_list_put(&list, &record_desc_recipient, &r));
+		queue_put_part(q, &parts, LONG_ID, buf_span(&list));
+	}
+	assert_true(buf_len(&parts.at) > 10 * sizeof(uint64_t));
+	e.list = buf_span(&list);
+	assert_true(queue_accept_list(q, &e, NULL, &parts, content, NULL, NULL, NULL));
+	queue_parts_free(&parts);
+	buf_free(&list);
+}
+
+/* Recipients in the list of the long message as spoolcheck has it; 0: it has none. */
+static uint32_t
+recipients_of_long(struct memfs *fs, unsigned *damages, char name[40])
+{
+	struct spool s;
+	struct spool_item *i;
+	struct export_message x;
+	struct record_recipient r;
+	struct buf room;
+	struct fail why;
+	uint32_t n = 0;
+	bool ok = true;
+
+	spool_init(&s, &fs->vfs);
+	assert_true(spool_load(&s, &why));
+	*damages = s.damages;
+	i = spool_find(&s, LONG_ID);
+	buf_init(&room, 1 << 20);
+	if (i) {
+		(void)snprintf(name, 40, "journal/%08x.seg", i->file);
+		assert_true(spool_message(i, &room, &x, &why));
+		assert_int_equal(x.envelope.recipients, LONG);
+		assert_int_equal(x.envelope.parts.n, 0);
+		for (struct span list = x.envelope.list; record_list_next(&list, &record_desc_recipient, &r, &ok);)
+			n++;
+	}
+	buf_free(&room);
+	spool_free(&s);
+	return n;
+}
+
+/* A list that came in parts is shown whole; with a part that is damaged it is none, and that is said. */
+static void
+test_a_list_in_parts(void **state)
+{
+	static const struct queue_params p = { .initial_concurrency = 1, .concurrency_limit = 1, .local_concurrency_limit = 1 };
+	const struct queue_ports ports = { .now_ms = now_ms, .wake = wake, .route = no_route, .agent_ready = no_agent };
+	struct memfs *fs = memfs_new();
+	struct journal_options o = { .vfs = &fs->vfs, .dir = "journal", .kind = "queu", .segment_size = 1 << 20 };
+	struct journal *j;
+	struct queue *q;
+	unsigned damages;
+	char name[40];
+	int fd;
+
+	(void)state;
+	fs->space = INT64_MAX;
+	(void)fs->vfs.ops->mkdir(&fs->vfs, "blob");
+	j = journal_open(&o, NULL);
+	q = queue_new(j, &fs->vfs, &p, &ports);
+	assert_true(queue_recover(q, NULL, NULL));
+	accept_long(q);
+	queue_free(&q);
+	journal_close(&j);
+	assert_int_equal(recipients_of_long(fs, &damages, name), LONG);
+	assert_int_equal(damages, 0);
+	fd = fs->vfs.ops->open(&fs->vfs, name, VFS_WRITE);
+	assert_true(fd >= 0);
+	assert_true(vfs_write_all(&fs->vfs, fd, "XXXX", 4, 30000)); /* in the middle of the parts */
+	(void)fs->vfs.ops->close(&fs->vfs, fd);
+	assert_int_equal(recipients_of_long(fs, &damages, name), 0);
+	assert_true(damages > 0);
+	memfs_free(&fs);
+}
+
 static int
 setup(void **state)
 {
@@ -413,6 +505,7 @@ main(void)
 		cmocka_unit_test(test_what_is_not_touched_is_not_lost),
 		cmocka_unit_test(test_a_lost_header_is_no_lost_segment),
 		cmocka_unit_test(test_a_head_is_mended_from_the_index),
+		cmocka_unit_test(test_a_list_in_parts),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

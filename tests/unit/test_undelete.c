@@ -109,11 +109,12 @@ test_undelete(void **state)
 	struct message *m;
 
 	(void)state;
-	for (unsigned restarts = 0; restarts < 4; restarts++) {
+	for (unsigned restarts = 0; restarts < 8; restarts++) {
 		struct fail why;
 		int done = 0;
 
 		begin(&s);
+		s.parts = restarts & 4 ? 20 : 0;
 		id = sim_accept(&s, "a@x", "one@good two@dead three@good four@dead");
 		held = sim_accept(&s, "a@x", "b@dead");
 		sim_run(&s, s.now + 2000);

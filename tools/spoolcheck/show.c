@@ -203,6 +203,7 @@ print_record(void *arg, const struct scan_record *r)
 	const struct desc *d = record_desc(r->r.type);
 	union {
 		struct record_envelope envelope;
+		struct record_part part;
 		struct record_outcome outcome;
 		struct record_state state;
 		struct record_destination destination;
@@ -221,6 +222,8 @@ print_record(void *arg, const struct scan_record *r)
 		if (d && record_get(d, &r->r, &u)) {
 			if (r->r.type == RECORD_envelope)
 				u.envelope.list = SPAN_NONE; /* binary: spoolcheck list has the recipients */
+			if (r->r.type == RECORD_part)
+				u.part.list = SPAN_NONE;
 			if (r->r.type == RECORD_outcome)
 				u.outcome.list = SPAN_NONE;
 			buf_printf(&out, "{\"%s\":", d->name);

@@ -46,38 +46,66 @@ remember_left(struct spool *s, uint64_t id)
 	}
 }
 
+/* For everybody else, lists are whole. */
 static void
-take_envelope(struct spool *s, const struct scan_record *r)
+take_whole(struct spool *s, const struct scan_record *r, const struct record_envelope *e, struct span encoded)
 {
-	struct record_envelope e;
 	struct spool_item *i, *old;
 	char *head;
 
-	if (!record_get(&record_desc_envelope, &r->r, &e) || !e.id)
-		return;
-	old = spool_find(s, e.id);
+	old = spool_find(s, e->id);
 	if (old && old->sound && !r->sound)
 		return; /* a better one is there */
 	i = calloc(1, sizeof(*i));
-	head = i ? malloc(r->r.head.n + 1) : NULL;
+	head = i ? malloc(encoded.n + 1) : NULL;
 	if (i)
 		*i = (struct spool_item){ .file = r->number, .body_at = r->body_at, .body_n = r->r.body_size, .sound = r->sound };
 	if (head) {
-		memcpy(head, r->r.head.p, r->r.head.n);
-		i->head = span_of(head, r->r.head.n);
-		i->m = message_new(&e);
+		memcpy(head, encoded.p, encoded.n);
+		i->head = span_of(head, encoded.n);
+		i->m = message_new(e);
 	}
 	if (i && i->m) {
 		i->m->pos = r->r.pos;
 		if (old)
 			forget(s, old);
-		if (idmap_put(&s->items, &i->by_id, e.id))
+		if (idmap_put(&s->items, &i->by_id, e->id))
 			return;
 	}
 	/* A list that is broken is no envelope; anything else is a lack of memory. */
 	s->no_memory |= !i || !head; /* NOLINT(clang-analyzer-unix.Malloc): item_free() frees the head, too */
 	if (i)
 		item_free(s, i);
+}
+
+static void
+take_envelope(struct spool *s, const struct scan_record *r)
+{
+	struct record_envelope e;
+	struct buf list, head;
+
+	if (!record_get(&record_desc_envelope, &r->r, &e) || !e.id)
+		return;
+	if (!e.parts.n) {
+		take_whole(s, r, &e, r->r.head);
+		return;
+	}
+	buf_init(&list, RECORD_HEAD_MAX);
+	buf_init(&head, 2 * RECORD_HEAD_MAX);
+	/* With a part that cannot be read the list is broken: as where it stands in the envelope. */
+	if (record_parts_join(&s->parts, &e, &list) && desc_encode(&record_desc_envelope, &e, &head))
+		take_whole(s, r, &e, buf_span(&head));
+	buf_free(&list);
+	buf_free(&head);
+}
+
+static void
+take_part(struct spool *s, const struct scan_record *r)
+{
+	struct record_part part;
+
+	if (record_get(&record_desc_part, &r->r, &part))
+		s->no_memory |= !record_parts_keep(&s->parts, &r->r);
 }
 
 static void
@@ -132,6 +160,8 @@ on_record(void *arg, const struct scan_record *r)
 		s->records++;
 	if (r->r.type == RECORD_envelope && r->pass != SCAN_AFTER)
 		take_envelope(s, r);
+	else if (r->r.type == RECORD_part && r->pass != SCAN_AFTER)
+		take_part(s, r);
 	else if (r->r.type == RECORD_outcome && r->pass != SCAN_BEFORE)
 		take_outcome(s, r);
 	else if (r->r.type == RECORD_state && r->pass != SCAN_BEFORE)
@@ -162,6 +192,7 @@ spool_init(struct spool *s, struct vfs *v)
 {
 	*s = (struct spool){ .vfs = v };
 	words_init(&s->words);
+	record_parts_init(&s->parts);
 }
 
 bool
@@ -190,6 +221,7 @@ spool_free(struct spool *s)
 			idmap_remove(&s->gone, &l->by_id);
 			free(l);
 		}
+	record_parts_drop(&s->parts);
 	idmap_free(&s->items);
 	idmap_free(&s->gone);
 	words_free(&s->words);

@@ -38,6 +38,7 @@ struct spool {
 	unsigned damages, segments, gaps, strays; /* strays: large contents without envelope */
 	uint64_t records;
 	bool no_memory;
+	struct record_parts parts; /* of the segment that is being read */
 };
 
 void spool_init(struct spool *s, struct vfs *v);

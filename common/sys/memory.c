@@ -17,6 +17,12 @@ memory_keep(size_t bytes)
 	(void)mallopt(M_MMAP_THRESHOLD, n); /* else it would stay at 128 KiB */
 }
 
+void
+memory_join(void)
+{
+	(void)mallopt(M_MXFAST, 0);
+}
+
 /* What deeper calls have left below this one's frame. */
 static void
 trim_stack(void)

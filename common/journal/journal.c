@@ -351,8 +351,12 @@ commit(struct journal *j)
 	batch_pad(b);
 	b->slot->busy = true;
 	b->work = (struct work){ .run = batch_run, .done = batch_done };
-	if (j->o.pool) {
+	if (j->o.pool && b->tickets) {
 		worker_submit_short(j->o.pool, &b->work);
+		return;
+	}
+	if (j->o.pool) { /* nobody waits for it, and nobody shall be kept by it */
+		worker_submit(j->o.pool, &b->work);
 		return;
 	}
 	b->work.run(&b->work);

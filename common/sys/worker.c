@@ -103,21 +103,27 @@ thread_main(void *arg)
 	return NULL;
 }
 
+/* One by one: until its completion runs an item can be waited for, also by another's completion. */
 static void
 finish(struct worker_pool *pool)
 {
-	struct queue done;
+	uint64_t one = 1;
+	size_t n = 0;
 	struct work *w;
+	bool more;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	done = pool->finished;
-	queue_init(&pool->finished);
-	(void)pthread_mutex_unlock(&pool->lock);
-	while (done.head) {
-		w = done.head;
-		done.head = w->next;
+	for (w = pool->finished.head; w; w = w->next)
+		n++;
+	for (; n && (w = queue_take(&pool->finished)); n--) {
+		(void)pthread_mutex_unlock(&pool->lock);
 		w->done(w);
+		(void)pthread_mutex_lock(&pool->lock);
 	}
+	more = pool->finished.head != NULL; /* what came meanwhile woke nobody */
+	(void)pthread_mutex_unlock(&pool->lock);
+	if (more && write(pool->wake.fd, &one, sizeof(one)) < 0)
+		abort(); /* bug: an eventfd that cannot count to one */
 	if (pool->linger_ms)
 		(void)timer_set(&pool->linger, pool->linger_ms);
 }
@@ -204,7 +210,8 @@ worker_pool_free(struct worker_pool **at)
 		return;
 	end_threads(pool);
 	pool->linger_ms = 0;
-	finish(pool);
+	while (pool->finished.head)
+		finish(pool);
 	timer_stop(&pool->linger);
 	watch_stop(&pool->wake);
 	(void)close(pool->wake.fd);

@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { BLOCK = 65536 };
 
 /* In ASCII order, as the names have them. */
 static const struct {
@@ -155,6 +158,64 @@ maildir_add_sizes(char base[MAILDIR_BASE_MAX], uint64_t size, uint64_t vsize)
 	(void)snprintf(base + used, MAILDIR_BASE_MAX - used, ",S=%llu,W=%llu", (unsigned long long)size,
 	    (unsigned long long)vsize);
 }
+
+/* ---- a second name ---- */
+
+static bool
+copy_bytes(struct vfs *v, int in, int out)
+{
+	int64_t size = v->ops->size(v, in);
+	char *block = malloc(BLOCK);
+	bool ok = size >= 0 && block;
+
+	for (uint64_t at = 0; ok && at < (uint64_t)size; at += BLOCK) {
+		size_t n = (uint64_t)size - at < BLOCK ? (size_t)((uint64_t)size - at) : BLOCK;
+
+		ok = vfs_read_all(v, in, block, n, at) && vfs_write_all(v, out, block, n, at);
+	}
+	free(block);
+	return ok;
+}
+
+/* By way of tmp/: a half one must not have the name. */
+static bool
+copy_file(struct vfs *v, const char *from, const char *to)
+{
+	int slash = (int)span_rchr(span_str(to), '/'), in, out = -1, err;
+	char tmp[MAILDIR_PATH_MAX];
+	struct vfs_stat st;
+	bool ok;
+
+	(void)snprintf(tmp, sizeof(tmp), "%.*stmp%s", slash - 3, to, to + slash);
+	if (v->ops->stat(v, to, &st) == 0) {
+		errno = EEXIST;
+		return false;
+	}
+	if (v->ops->stat(v, from, &st) < 0 || (in = v->ops->open(v, from, VFS_READ)) < 0)
+		return false;
+	(void)v->ops->unlink(v, tmp);
+	out = v->ops->open(v, tmp, VFS_CREATE);
+	ok = out >= 0 && copy_bytes(v, in, out) && v->ops->touch(v, out, st.mtime_ns / 1000000000) == 0 && v->ops->sync(v, out) == 0 &&
+	    v->ops->rename(v, tmp, to) == 0;
+	err = errno;
+	(void)v->ops->close(v, in);
+	if (out >= 0)
+		(void)v->ops->close(v, out);
+	if (out >= 0 && !ok)
+		(void)v->ops->unlink(v, tmp);
+	errno = err;
+	return ok;
+}
+
+bool
+maildir_link(struct vfs *v, const char *from, const char *to)
+{
+	if (v->ops->link(v, from, to) == 0)
+		return true;
+	return (errno == EMLINK || errno == EPERM || errno == EXDEV) && copy_file(v, from, to);
+}
+
+/* ---- directories ---- */
 
 static bool
 join(char out[MAILDIR_NAME_MAX + 5], const char *dir, const char *name)

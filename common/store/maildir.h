@@ -14,6 +14,7 @@
 enum {
 	MAILDIR_NAME_MAX = 255,
 	MAILDIR_BASE_MAX = 180, /* of ours and of foreign ones that can carry letters */
+	MAILDIR_PATH_MAX = 512, /* of a message below the user's Maildir, with the NUL: FOLDER/cur/NAME */
 };
 
 /* The letters behind ":2," as bits; the first five are FLAG_* of mailbox.h.
@@ -53,6 +54,10 @@ void maildir_namer_init(struct maildir_namer *n, struct span host);
 /* Writes at most MAILDIR_BASE_MAX octets with the NUL. */
 void maildir_unique(struct maildir_namer *n, char out[MAILDIR_BASE_MAX]);
 void maildir_add_sizes(char base[MAILDIR_BASE_MAX], uint64_t size, uint64_t vsize);
+
+/* Gives the file a second name ([FOLDER/]cur/NAME both); where no link can be made it is a copy with
+ * the same time, whole and durable before it has the name.  False and errno, EEXIST: the name is taken. */
+bool maildir_link(struct vfs *v, const char *from, const char *to);
 
 /* Makes dir (below the root; "" is the root itself) with tmp, new and cur, durably. */
 bool maildir_make(struct vfs *v, const char *dir, struct fail *why);

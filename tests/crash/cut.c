@@ -75,6 +75,9 @@ apply(struct memfs *out, const struct memfs_op *op, const unsigned char *reached
 		i->dir = op->kind == MEMFS_MKDIR;
 		memfs_link(out, op->name, i);
 		break;
+	case MEMFS_LINK: /* of a name that stays; the contents are another's */
+		memfs_link(out, op->name, i);
+		break;
 	case MEMFS_SIZE:
 		memfs_resize(i, op->n);
 		break;

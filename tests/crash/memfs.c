@@ -264,6 +264,22 @@ mem_rename(struct vfs *v, const char *from, const char *to)
 }
 
 static int
+mem_link(struct vfs *v, const char *from, const char *to)
+{
+	struct memfs_name *n = memfs_find(self(v), from);
+
+	if (!n || memfs_find(self(v), to)) {
+		errno = n ? EEXIST : ENOENT;
+		return -1;
+	}
+	if (refused(self(v), MEMFS_LINK))
+		return -1;
+	memfs_link(self(v), to, n->inode);
+	(void)note(self(v), MEMFS_LINK, n->inode->number, to);
+	return 0;
+}
+
+static int
 mem_unlink(struct vfs *v, const char *text)
 {
 	struct memfs *fs = self(v);
@@ -385,6 +401,7 @@ static const struct vfs_ops ops = {
 	.sole = mem_sole,
 	.stat = mem_stat,
 	.touch = mem_touch,
+	.link = mem_link,
 	.map = mem_map,
 	.unmap = mem_unmap,
 };

@@ -19,6 +19,7 @@ try_open(struct mailbox *mb, uint32_t uid)
 {
 	char path[MAILDIR_NAME_MAX + 5];
 	const struct message *m = index_find(&mb->file.ix, uid);
+	const char *source;
 	int fd;
 
 	if (!m || !index_path(&mb->file.ix, m, path))
@@ -26,6 +27,8 @@ try_open(struct mailbox *mb, uint32_t uid)
 	fd = mb->vfs->ops->open(mb->vfs, path, VFS_READ);
 	if (fd < 0 && errno == ENOENT && follow_renaming(mb, uid, path))
 		fd = mb->vfs->ops->open(mb->vfs, path, VFS_READ);
+	if (fd < 0 && errno == ENOENT && (source = linking_from(mb, uid)))
+		fd = mb->store->vfs->ops->open(mb->store->vfs, source, VFS_READ);
 	return fd;
 }
 
@@ -36,6 +39,8 @@ open_file(struct mailbox *mb, uint32_t uid, struct fail *why)
 
 	if (fd < 0 && errno == ENOENT && index_find(&mb->file.ix, uid)) {
 		/* Somebody else renamed or removed it a moment ago. */
+		if (linking_from(mb, uid))
+			(void)linking_settle(mb->store, mb);
 		if (!scan_all(mb, why))
 			return -1;
 		fd = try_open(mb, uid);
@@ -190,6 +195,7 @@ mailbox_date(struct mailbox *mb, uint32_t uid)
 	struct message *m = index_find(&mb->file.ix, uid);
 	char path[MAILDIR_NAME_MAX + 5];
 	struct vfs_stat st;
+	const char *source;
 
 	if (!m)
 		return 0;
@@ -198,7 +204,8 @@ mailbox_date(struct mailbox *mb, uint32_t uid)
 	if (!index_path(&mb->file.ix, m, path))
 		return 0;
 	if (mb->vfs->ops->stat(mb->vfs, path, &st) < 0 &&
-	    (!follow_renaming(mb, uid, path) || mb->vfs->ops->stat(mb->vfs, path, &st) < 0))
+	    (!follow_renaming(mb, uid, path) || mb->vfs->ops->stat(mb->vfs, path, &st) < 0) &&
+	    (!(source = linking_from(mb, uid)) || mb->store->vfs->ops->stat(mb->store->vfs, source, &st) < 0))
 		return m->saved;
 	if (st.mtime_ns > 0)
 		m->date = (uint32_t)(st.mtime_ns / 1000000000);

@@ -2,6 +2,8 @@
  *
  * COPY and MOVE: hard links made on a worker thread, one sync of the target's
  * directory, then UIDs.  The contents are durable since they were delivered.
+ * Of many messages the links are only promised, durably, before the UIDs are given, and made
+ * after the answer (linking.h).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,12 +12,12 @@
 
 #include "store/state.h"
 
-enum { PATHS_MAX = 1 << 30, BLOCK = 65536, TRIES_MAX = 8, RETRY_MS = 5 };
+enum { PATHS_MAX = 1 << 30, TRIES_MAX = 8, RETRY_MS = 5 };
 
 struct item {
 	uint32_t uid, letters;
 	size_t from, other, to, base; /* C strings in paths; other: where it may be renamed to, or from */
-	bool linked, octets;          /* octets: no link, so that the file has a time of its own */
+	bool linked;
 };
 
 struct copy {
@@ -25,6 +27,8 @@ struct copy {
 	struct mailbox *source, *target; /* used */
 	struct incoming incoming;
 	struct waiter waiter;
+	struct linking *linking; /* NULL: the links are made before the UIDs are given */
+	struct linking_wait wait;
 	struct uidset uids;     /* asked for */
 	struct buf paths;
 	struct item *items; /* owned */
@@ -44,44 +48,25 @@ path_at(const struct copy *c, size_t at)
 
 /* ---- on a thread ---- */
 
-/* Where no link can be made (a limit of the file system): the octets. */
-static bool
-copy_octets(struct vfs *v, const char *from, const char *to)
-{
-	int in = v->ops->open(v, from, VFS_READ), out = in < 0 ? -1 : v->ops->open(v, to, VFS_CREATE);
-	int64_t size = in < 0 ? -1 : v->ops->size(v, in);
-	char *block = malloc(BLOCK);
-	bool ok = out >= 0 && size >= 0 && block;
-
-	for (uint64_t at = 0; ok && at < (uint64_t)size; at += BLOCK) {
-		size_t n = (uint64_t)size - at < BLOCK ? (size_t)((uint64_t)size - at) : BLOCK;
-
-		ok = vfs_read_all(v, in, block, n, at) && vfs_write_all(v, out, block, n, at);
-	}
-	ok = ok && v->ops->sync(v, out) == 0;
-	if (in >= 0)
-		(void)v->ops->close(v, in);
-	if (out >= 0)
-		(void)v->ops->close(v, out);
-	if (out >= 0 && !ok)
-		(void)v->ops->unlink(v, to);
-	free(block);
-	return ok;
-}
-
 static bool
 make_one(struct copy *c, struct item *it)
 {
 	struct vfs *v = c->store->vfs;
 	const char *from = path_at(c, it->from), *other = path_at(c, it->other), *to = path_at(c, it->to);
 
-	if (v->ops->link(v, from, to) == 0)
-		return true;
-	if (errno == ENOENT && it->other != it->from && v->ops->link(v, other, to) == 0)
-		return true;
-	if (errno == EMLINK || errno == EPERM || errno == EXDEV)
-		return it->octets = copy_octets(v, from, to) || copy_octets(v, other, to);
-	return false;
+	return maildir_link(v, from, to) || (errno == ENOENT && it->other != it->from && maildir_link(v, other, to));
+}
+
+static void
+promise(struct work *w)
+{
+	struct copy *c = OWNER_OF(w, struct copy, work);
+	struct promise *p = &c->linking->promise;
+
+	c->ok = true;
+	for (size_t i = 0; c->ok && i < c->n; i++)
+		c->ok = promise_add(p, path_at(c, c->items[i].from), path_at(c, c->items[i].to));
+	c->ok = c->ok && promise_write(p, c->store->vfs);
 }
 
 static void
@@ -110,6 +95,7 @@ static void
 copy_free(struct copy *c)
 {
 	list_remove(&c->incoming.node);
+	list_remove(&c->wait.node);
 	if (c->source) {
 		follow_release(c->source);
 		mailbox_unuse(c->source);
@@ -127,9 +113,12 @@ finish(struct copy *c)
 {
 	struct mailbox_op *op = c->op;
 	struct uidset from = op->from, to = op->to;
+	struct linking *linking = c->linking;
 
 	copy_free(c);
 	op->on_done(op); /* may free the op */
+	if (linking)
+		linking_begin(linking);
 	uidset_free(&from);
 	uidset_free(&to);
 }
@@ -204,11 +193,13 @@ give_uid(struct copy *c, struct item *it)
 		r.size = m->size;
 		r.bits = m->bits & (MESSAGE_SIZED | MESSAGE_BARE);
 		r.date = m->date; /* a link has the file's time, where that is it */
-		if (!r.date && it->octets)
-			r.date = (uint32_t)mailbox_date(c->source, it->uid);
 	}
 	if (!change_arrive(c->target, &r, &c->op->why))
 		return false;
+	if (c->linking) {
+		c->linking->lo = c->linking->lo ? c->linking->lo : r.uid;
+		c->linking->hi = r.uid;
+	}
 	store_added(c->store, r.size, 1);
 	uidset_add(&c->op->from, it->uid, it->uid);
 	uidset_add(&c->op->to, r.uid, r.uid);
@@ -250,6 +241,21 @@ try_again(struct timer *t)
 	worker_submit(c->store->pool, &c->work);
 }
 
+/* They are there, or promised. */
+static void
+give_uids(struct copy *c)
+{
+	list_remove(&c->incoming.node);
+	for (size_t i = 0; i < c->n; i++)
+		if (!give_uid(c, &c->items[i])) {
+			finish(c);
+			return;
+		}
+	c->op->uidvalidity = mailbox_uidvalidity(c->target);
+	c->waiter.on_visible = on_visible;
+	change_wait(c->target, &c->waiter);
+}
+
 static void
 done(struct work *w)
 {
@@ -264,19 +270,58 @@ done(struct work *w)
 		(void)timer_set(&c->retry, RETRY_MS);
 		return;
 	}
-	if (!c->ok) {
+	if (!c->ok)
 		fail(c);
+	else
+		give_uids(c);
+}
+
+static void
+link_now(struct copy *c)
+{
+	c->work = (struct work){ .run = run, .done = done };
+	notice_bulk(c->store, true);
+	worker_submit(c->store->pool, &c->work);
+}
+
+static void
+promised(struct work *w)
+{
+	struct copy *c = OWNER_OF(w, struct copy, work);
+	struct linking *l = c->linking;
+
+	if (c->ok) {
+		give_uids(c);
 		return;
 	}
-	list_remove(&c->incoming.node);
-	for (size_t i = 0; i < c->n; i++)
-		if (!give_uid(c, &c->items[i])) {
-			finish(c);
-			return;
-		}
-	c->op->uidvalidity = mailbox_uidvalidity(c->target);
-	c->waiter.on_visible = on_visible;
-	change_wait(c->target, &c->waiter);
+	c->linking = NULL; /* a full disk, or too many: the usual way, which also says why */
+	linking_drop(l);
+	link_now(c);
+}
+
+static void start(struct copy *c);
+
+static void
+on_settled(struct linking_wait *w)
+{
+	start(OWNER_OF(w, struct copy, wait));
+}
+
+/* Not before the links are there that this one would begin from, or that it would promise, too. */
+static void
+start(struct copy *c)
+{
+	bool many = c->n >= c->store->promise_min;
+
+	c->wait.on_settled = on_settled;
+	if (linking_wait(c->store, many ? NULL : c->source, &c->wait))
+		return;
+	if (!many || !(c->linking = linking_new(c->source, c->target))) {
+		link_now(c);
+		return;
+	}
+	c->work = (struct work){ .run = promise, .done = promised };
+	worker_submit(c->store->pool, &c->work);
 }
 
 static size_t
@@ -399,7 +444,11 @@ mailbox_copy(struct view *v, const struct uidset *uids, struct span to, bool mov
 		finish(c);
 		return;
 	}
-	c->work = (struct work){ .run = run, .done = done };
-	notice_bulk(c->store, true);
-	worker_submit(c->store->pool, &c->work);
+	start(c);
+}
+
+void
+store_set_promise(struct store *store, size_t messages)
+{
+	store->promise_min = messages;
 }

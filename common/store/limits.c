@@ -40,6 +40,7 @@ count(struct store *store, struct fail *why)
 {
 	struct quota gone = { .size = 0 };
 
+	(void)linking_settle(store, NULL); /* what is counted are files */
 	if (!quota_count(&store->quota, &store->limit, why))
 		return false;
 	LIST_EACH(&store->mailboxes, it) {

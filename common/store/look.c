@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -90,14 +91,43 @@ each_file(void *arg, const char *file)
 	return true;
 }
 
+/* Messages whose files are still to be linked are not missing. */
 static bool
-compare(struct vfs *v, const struct index *ix, struct look *out, struct fail *why)
+see_promised(struct comparing *c, int base, const char *dir, struct fail *why)
+{
+	struct vfs *v = maildir_vfs(base, "", why);
+	char prefix[STORE_NAME_MAX + 8];
+	struct promise p;
+	bool ok = v != NULL;
+
+	promise_init(&p);
+	ok = ok && promise_load(&p, v, NULL, why);
+	(void)snprintf(prefix, sizeof(prefix), "%s%scur/", dir, *dir ? "/" : "");
+	for (size_t i = 0; i < p.n; i++) {
+		struct span to = span_str(promise_to(&p, i));
+		struct message *m;
+
+		if (!span_starts(to, span_str(prefix)))
+			break; /* all are of one folder */
+		to = span_from(to, strlen(prefix));
+		if ((m = index_names_find(&c->live, c->ix, span_sub(to, 0, span_chr(to, ':')))))
+			c->seen[m - c->ix->messages] = 1;
+	}
+	promise_free(&p);
+	if (v)
+		vfs_posix_free(&v);
+	return ok;
+}
+
+static bool
+compare(int base, const char *dir, struct vfs *v, const struct index *ix, struct look *out, struct fail *why)
 {
 	struct comparing c = { .out = out, .ix = ix, .seen = calloc(ix->n + 1, 1) };
 	bool ok = c.seen && index_names_build(&c.live, ix, false) && index_names_build(&c.doomed, ix, true);
 
 	if (!ok)
 		(void)fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+	ok = ok && see_promised(&c, base, dir, why); /* first: what is kept meanwhile is seen then */
 	c.in_new = true;
 	out->incomplete |= ok && v->ops->list(v, "new", each_file, &c) < 0;
 	c.in_new = false;
@@ -164,7 +194,7 @@ look_folder(int base, struct span folder, bool files, struct look *out, struct f
 		out->damaged = f.damaged;
 		count(&f.ix, &out->status);
 		look_search(v, &f.ix, files, out);
-		ok = !files || compare(v, &f.ix, out, why);
+		ok = !files || compare(base, dir, v, &f.ix, out, why);
 	}
 	indexfile_close(&f);
 	vfs_posix_free(&v);
@@ -176,7 +206,16 @@ look_folder(int base, struct span folder, bool files, struct look *out, struct f
 bool
 look_lock(int base, struct fail *why)
 {
-	return flock(base, LOCK_EX | LOCK_NB) == 0 || fail_set(why, FAIL_TEMP, 0, "the mailbox is in use: its mailboxd runs");
+	struct vfs *v;
+	bool ok;
+
+	if (flock(base, LOCK_EX | LOCK_NB) < 0)
+		return fail_set(why, FAIL_TEMP, 0, "the mailbox is in use: its mailboxd runs");
+	if (!(v = maildir_vfs(base, "", why)))
+		return false;
+	ok = promise_redo(v, why);
+	vfs_posix_free(&v);
+	return ok;
 }
 
 bool

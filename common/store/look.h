@@ -33,7 +33,7 @@ bool look_folder(int base, struct span folder, bool files, struct look *out, str
 /* Nobody else may have the store: takes in what the Maildir holds, writes the
  * index whole and drops what is only kept for speed. */
 bool look_repair(struct store *store, struct span folder, struct fail *why);
-/* Keeps mailboxd away from the Maildir (or finds that it is there: false). */
+/* Keeps mailboxd away from the Maildir (or finds that it is there: false), and keeps what a killed one promised. */
 bool look_lock(int base, struct fail *why);
 
 #endif

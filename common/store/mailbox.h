@@ -299,5 +299,7 @@ void append_abort(struct append **a);
 
 /* COPY and MOVE: hard links where possible; uids are the view's. */
 void mailbox_copy(struct view *v, const struct uidset *uids, struct span to, bool move, struct mailbox_op *op);
+/* From how many messages on the links are promised, durably, and made after the answer. */
+void store_set_promise(struct store *store, size_t messages);
 
 #endif

@@ -300,7 +300,7 @@ notice_watch(struct mailbox *mb)
 int
 store_rest(struct store *store)
 {
-	if (store->notice.fd < 0 || store->purging || deliverer_busy(store->deliverer))
+	if (store->notice.fd < 0 || store->purging || store->linking || deliverer_busy(store->deliverer))
 		return -1;
 	LIST_EACH(&store->mailboxes, it) {
 		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);

@@ -15,6 +15,7 @@
 enum {
 	LINGER_MS = 30 * 1000, /* a folder stays open after its last session: the next one finds it warm */
 	RETRY_MS = 50,
+	PROMISE_MIN = 256, /* below that the links are made sooner than a promise is durable, or about */
 };
 
 void
@@ -68,6 +69,11 @@ store_new(const struct store_config *config, struct fail *why)
 		store_free(&store);
 		return NULL;
 	}
+	store->promise_min = PROMISE_MIN;
+	if (!promise_redo(store->vfs, why)) {
+		store_free(&store);
+		return NULL;
+	}
 	if (!notice_start(store))
 		log_put(LOG_degraded, "no inotify instance to be had: new mail is noticed by looking every second");
 	return store;
@@ -110,8 +116,9 @@ store_free(struct store **at)
 	while (!list_empty(&store->mailboxes)) {
 		struct mailbox *mb = OWNER_OF(store->mailboxes.next, struct mailbox, node);
 
+		linking_leave(store);
 		while (busy(mb) && list_empty(&mb->views) && loop_turn(store->loop, 100))
-			;
+			linking_leave(store);
 		close_mailbox(mb);
 	}
 	store_stop_purge(store);
@@ -289,6 +296,7 @@ mailbox_forget(struct store *store, struct span name, struct fail *why)
 		return true;
 	if (!list_empty(&mb->views))
 		return fail_set(why, FAIL_PERM, 0, "The mailbox is in use");
+	(void)linking_settle(store, mb);
 	if (busy(mb))
 		return fail_set(why, FAIL_TEMP, 0, "The mailbox is busy, try again");
 	close_mailbox(mb);

@@ -11,6 +11,7 @@ enum { OUT_MAX = 32 << 20, ARENA_MAX = 64 << 20 };
 
 struct read_file {
 	char path[MAILDIR_NAME_MAX + 5];
+	char *source;        /* owned; NULL, or where it is below the base if it is not there yet */
 	uint64_t size, bare; /* of the file; LF without CR in it */
 	int64_t mtime;
 	size_t at, n; /* what was said */
@@ -20,7 +21,7 @@ struct read_file {
 struct reading_batch {
 	struct work work;
 	struct reading *owner;
-	struct vfs *vfs;
+	struct vfs *vfs, *base;
 	struct reading_use use;
 	uint32_t lo, hi;
 	size_t n;
@@ -53,11 +54,21 @@ complete_lines(struct span s, char *to)
 	}
 }
 
+static int
+open_file(const struct reading_batch *b, const struct read_file *f)
+{
+	int fd = b->vfs->ops->open(b->vfs, f->path, VFS_READ);
+
+	if (fd < 0 && f->source && (fd = b->base->ops->open(b->base, f->source, VFS_READ)) < 0)
+		fd = b->vfs->ops->open(b->vfs, f->path, VFS_READ); /* it came, and the other went */
+	return fd;
+}
+
 /* The file's octets; NULL: not to be had. */
 static char *
 load(struct reading_batch *b, struct read_file *f)
 {
-	int fd = b->vfs->ops->open(b->vfs, f->path, VFS_READ);
+	int fd = open_file(b, f);
 	struct stat st;
 	char *mem = NULL;
 
@@ -115,6 +126,8 @@ run(struct work *w)
 static void
 batch_free(struct reading_batch *b)
 {
+	for (size_t i = 0; i < b->n; i++)
+		free(b->files[i].source);
 	buf_free(&b->out);
 	free(b);
 }
@@ -133,6 +146,7 @@ begin(struct reading *r, struct reading_batch **place)
 		return false;
 	b->owner = r;
 	b->vfs = r->mailbox->vfs;
+	b->base = r->mailbox->store->vfs;
 	b->use = r->use;
 	b->n = 0;
 	b->lo = r->next;
@@ -145,6 +159,7 @@ begin(struct reading *r, struct reading_batch **place)
 			continue;
 		f->read = f->ok = false;
 		f->size = 0;
+		f->source = linking_from(r->mailbox, m->uid) ? strdup(linking_from(r->mailbox, m->uid)) : NULL;
 		b->told[b->n++] = (struct read_message){ .uid = b->hi = m->uid };
 	}
 	r->next = b->n == READING_BATCH ? b->hi + 1 : r->hi + 1;

@@ -232,7 +232,9 @@ expunge_missing(struct scan *s, struct fail *why)
 
 		if (s->seen[i])
 			continue;
-		if (follow_renaming(mb, uid, target))
+		if (linking_from(mb, uid))
+			mb->store->linking->missed = true;
+		else if (follow_renaming(mb, uid, target))
 			mb->dirty = true; /* missed between two names, or gone: once ours is done, one sees */
 		else
 			uidset_add(&missing, uid, uid);

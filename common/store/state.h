@@ -7,7 +7,7 @@
  *   view.c    one session's numbers    change.c  flags, expunge, arrivals becoming visible
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   notice.c  hearing of it at once    follow.c  file names after the flags
- *   append.c, copy.c, content.c  limits.c  the quota
+ *   append.c, copy.c, content.c  limits.c  the quota     linking.c  COPY after its answer
  *   signing.c  the search index       making.c  facts on threads
  */
 #ifndef STORE_STATE_H
@@ -17,6 +17,7 @@
 #include "store/delivery.h"
 #include "store/facts.h"
 #include "store/indexfile.h"
+#include "store/linking.h"
 #include "store/mailbox.h"
 #include "store/metadata.h"
 #include "store/reading.h"
@@ -41,6 +42,8 @@ struct store {
 	int64_t keep_s;            /* expunged mail, 0: not */
 	struct timer purge;        /* of what was kept long enough */
 	struct purge_job *purging; /* owned; NULL: none under way */
+	struct linking *linking;   /* owned; NULL: no promise is to be kept */
+	size_t promise_min;        /* messages: a COPY of fewer makes its links at once */
 	struct store_search search;
 	struct store_facts parse;
 };

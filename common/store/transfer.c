@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "store/kept.h"
 #include "store/name.h"
 #include "store/state.h"
 #include "store/uidlist.h"
 
-enum { BLOCK = 256 * 1024, TRIES = 5, PATH_SIZE = 1024 };
+enum { BLOCK = 256 * 1024, TRIES = 5, PATH_SIZE = 1024, SETTLE_TRIES = 500, SETTLE_MS = 20 };
 
 struct copying {
 	struct transfer *t;
@@ -311,6 +312,25 @@ look(struct copying *c, enum indexfile_found *found)
 	return indexfile_look(&c->source, c->from, found, c->why);
 }
 
+/* Messages of a large COPY have their files a moment after they have their UIDs. */
+static bool
+settled(struct transfer *t, struct fail *why)
+{
+	static const struct timespec pause = { .tv_nsec = SETTLE_MS * 1000000 };
+	struct vfs *v = maildir_vfs(t->from, "", why);
+	bool there = true;
+
+	if (!v)
+		return false;
+	for (unsigned i = 0; i < SETTLE_TRIES && there; i++) {
+		there = v->ops->stat(v, PROMISE_NAME, &(struct vfs_stat){ .dir = false }) == 0;
+		if (there)
+			(void)nanosleep(&pause, NULL);
+	}
+	vfs_posix_free(&v);
+	return !there || fail_set(why, FAIL_TEMP, 0, "a COPY in the mailbox is not complete (is its disk full?); if no mailboxd serves it: mailctl mailbox repair");
+}
+
 bool
 transfer_folder(struct transfer *t, struct span folder, const char *to_dir, struct fail *why)
 {
@@ -318,7 +338,7 @@ transfer_folder(struct transfer *t, struct span folder, const char *to_dir, stru
 	struct vfs *base = maildir_vfs(t->to, "", why);
 	enum indexfile_found found;
 	char dir[STORE_NAME_MAX + 2];
-	bool ok = base && (c.block || fail_set(why, FAIL_TEMP, 0, "out of memory")) && maildir_make(base, to_dir, why);
+	bool ok = base && (c.block || fail_set(why, FAIL_TEMP, 0, "out of memory")) && settled(t, why) && maildir_make(base, to_dir, why);
 
 	t->messages = t->missing = t->size = 0;
 	folder_dir(name_fold(folder), dir);

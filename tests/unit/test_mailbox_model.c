@@ -10,8 +10,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +22,8 @@
 #include <cmocka.h>
 
 #include "log/log.h"
-#include "store/mailbox.h"
 #include "store/maildir.h"
+#include "store/state.h"
 
 enum { SESSIONS = 3, MESSAGES_MAX = 20000, STEPS_DEFAULT = 1500, EXPECT_MAX = 100000, THREADS = 4, KILLS_MAX = 2000 };
 
@@ -51,10 +53,29 @@ struct world {
 	uint32_t validity, highest; /* greatest UID ever told */
 	char seen_as[EXPECT_MAX];   /* by UID: first letter of the subject it was told with */
 	unsigned deliveries, step, nkilled;
+	bool promises; /* links are made after the answer */
 	struct killed killed[KILLS_MAX];
 };
 
 static struct world *volatile kept;
+
+/* How long the threads take for a link, and whether they make any more. */
+static atomic_uint link_ms;
+static atomic_bool killed;
+
+static struct vfs_ops slow_ops;
+static int (*real_link)(struct vfs *v, const char *from, const char *to);
+
+static int
+slow_link(struct vfs *v, const char *from, const char *to)
+{
+	for (unsigned i = 0; i < atomic_load(&link_ms) && !atomic_load(&killed); i++)
+		(void)usleep(1000);
+	if (!atomic_load(&killed))
+		return real_link(v, from, to);
+	errno = EIO;
+	return -1;
+}
 
 static uint32_t
 draw(struct world *w, uint32_t below)
@@ -277,7 +298,10 @@ do_copy(struct world *w, struct client *c)
 	struct uidset uids;
 
 	some_uids(w, c, &uids);
+	atomic_store(&link_ms, 0); /* the one before, that this one may wait for */
 	mailbox_copy(&c->view, &uids, away ? SPAN("Other") : SPAN("INBOX"), draw(w, 2), &op.op);
+	if (w->promises)
+		atomic_store(&link_ms, draw(w, 3) * 10);
 	wait_for(w, &op);
 	uidset_free(&uids);
 }
@@ -381,6 +405,12 @@ open_store(struct world *w)
 
 	w->store = store_new(&config, &why);
 	assert_non_null(w->store);
+	slow_ops = *w->store->vfs->ops;
+	real_link = slow_ops.link == slow_link ? real_link : slow_ops.link;
+	slow_ops.link = slow_link;
+	w->store->vfs->ops = &slow_ops;
+	w->promises = draw(w, 3) > 0;
+	store_set_promise(w->store, w->promises ? 1 + draw(w, 3) : SIZE_MAX);
 	store_set_keep(w->store, draw(w, 2) ? 3600 : 0);
 	store_set_quota(w->store, &(struct quota){ .messages = draw(w, 2) ? 1000000 : 0 });
 }
@@ -391,6 +421,7 @@ do_reopen(struct world *w, struct client *c)
 	(void)c;
 	if (draw(w, 10))
 		return;
+	atomic_store(&link_ms, 0);
 	for (unsigned i = 0; i < SESSIONS; i++)
 		leave(&w->clients[i]);
 	store_free(&w->store);
@@ -439,6 +470,7 @@ let_threads_end(struct worker_pool *pool)
 static void
 rest(struct world *w)
 {
+	atomic_store(&link_ms, 0);
 	for (int i = 0; i < 3; i++) { /* the intents, the renames, and what was seen of others' meanwhile */
 		int64_t until;
 
@@ -502,7 +534,9 @@ do_kill(struct world *w, struct client *c)
 	known = draw(w, 2) ? make_durable(w, c) : NULL;
 	assert_true(w->nkilled < KILLS_MAX);
 	w->killed[w->nkilled++] = (struct killed){ w->loop, w->pool, w->store };
+	atomic_store(&killed, draw(w, 3) > 0);
 	let_threads_end(w->pool);
+	atomic_store(&killed, false);
 	w->loop = loop_new();
 	w->pool = worker_pool_new(w->loop, THREADS);
 	open_store(w);
@@ -540,7 +574,9 @@ static void
 check_end(struct world *w)
 {
 	struct client *first = &w->clients[0];
+	char path[200];
 
+	(void)snprintf(path, sizeof(path), "%s/" PROMISE_NAME, w->dir);
 	rest(w);
 	rest(w);
 	for (unsigned i = 0; i < SESSIONS; i++) {
@@ -557,6 +593,7 @@ check_end(struct world *w)
 	assert_int_equal(count_files(w, "cur"), first->n);
 	assert_int_equal(count_files(w, "new"), 0);
 	assert_int_equal(count_files(w, "tmp"), 0);
+	assert_false(access(path, F_OK) == 0);
 	for (uint32_t k = 0; k < first->n; k++) {
 		struct content content;
 

@@ -181,7 +181,9 @@ main(int argc, char **argv)
 	(void)store_create(b.store, SPAN("Copied"), NULL);
 	(void)store_create(b.store, SPAN("Moved"), NULL);
 	copy(&b, &v, n / 10, false, "copy of a tenth");
+	settle(&b, 500); /* what a COPY does after its answer */
 	copy(&b, &v, n / 10, true, "move of a tenth");
+	settle(&b, 500);
 	view_sync(&v, &quiet, true);
 	report(&b, "telling that");
 	change.flags = FLAG_DELETED;

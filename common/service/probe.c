@@ -271,8 +271,8 @@ try_one(const struct probe *p, enum probe_attempt at, char layer[64])
 		(void)snprintf(layer, 64, "%s", job ? "its job" : error ? strerror(error) : "it worked");
 		return job ? PROBE_JOB : PROBE_ALLOWED;
 	}
-	if (strcmp(p->program, "maild") == 0) /* its filter kills, and denies nothing */
-		(void)snprintf(layer, 64, "no capability");
+	if (strcmp(p->program, "maild") == 0) /* its filter kills, but for two */
+		(void)snprintf(layer, 64, "no capability, or seccomp");
 	else
 		(void)snprintf(layer, 64, "%s%s", error == EACCES && by_user ? "user, or Landlock" : error == EACCES ? "Landlock" : by_user && error == EPERM && p->bare[at] == EPERM ? "user, or seccomp" : "seccomp",
 		    by_user && error == EPERM && p->bare[at] == EACCES ? ", user" : "");

@@ -75,8 +75,9 @@ fill(scmp_filter_ctx f, unsigned promises)
 	for (size_t i = 0; ok && i < sizeof(hostile) / sizeof(hostile[0]); i++)
 		if (!parent || !hostile[i].of_children)
 			ok = seccomp_rule_add(f, SCMP_ACT_KILL_PROCESS, hostile[i].call, 0) == 0;
-	if (parent) /* everything else is allowed already */
-		return ok;
+	if (parent) /* everything else is allowed already: but sockets of the kernel's own, and typing for others */
+		return ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GT, AF_INET6)) == 0 &&
+		    seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, TIOCSTI)) == 0;
 	for (size_t i = 0; ok && i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (allowed[i].promise == 0 || allowed[i].promise & promises)
 			ok = added(seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i].call, 0));

@@ -25,6 +25,9 @@
 enum {
 	TARGETS_MAX = 1000000, /* answers to one: as alias_expansion_limit at most */
 	ASKS_TURN = 16,      /* recipients of one message asked about before others have their turn */
+	LIST_LONG = 2000,    /* recipients: of more, ASKS_TURN in a millisecond while other mail comes in */
+	LIST_LATE_MS = 4,    /* which a late timer may make up for */
+	LETTERS_MS = 1000,   /* so long after the last of it */
 	ASKS_MESSAGE = 32,   /* and under way: what others would have to wait behind */
 	REPORT_RECIPIENTS = 100,
 	RESULTS_MAX = 256 * 1024, /* bytes of results in one record, about */
@@ -76,6 +79,7 @@ struct queue {
 	struct words words;
 	uint64_t next_job, next_ask, last_id;
 	int64_t now, next_age_ms;
+	int64_t letter_ms, list_due; /* when something else than a long list came; when the next of one may be routed */
 	bool recovering, running;
 	struct record_parts parts; /* of the replay */
 	struct list remains;       /* long lists of messages that have left */

@@ -258,7 +258,7 @@ queue_age_insert(struct queue *q, struct message *m)
 
 /* ---- leaving ---- */
 
-enum { LONG_LIST = 2000, BURY = 500 };
+enum { BURY = 500 };
 
 struct remains {
 	struct list node;
@@ -269,7 +269,7 @@ struct remains {
 static void
 leave_remains(struct queue *q, struct message *m)
 {
-	struct remains *r = m->nrcpts > LONG_LIST ? calloc(1, sizeof(*r)) : NULL;
+	struct remains *r = m->nrcpts > LIST_LONG ? calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
 		return;
@@ -466,6 +466,8 @@ accepted(struct journal_ticket *t, const struct fail *why)
 		return;
 	}
 	queue_timed(q, m);
+	if (m->nrcpts <= LIST_LONG)
+		q->letter_ms = q->now;
 	if (!(m->flags & MESSAGE_HELD))
 		queue_start(q, m);
 }

@@ -91,6 +91,23 @@ ask_some(struct queue *q, struct entry *e)
 	return true;
 }
 
+/* While other mail comes in, a long list goes at a pace: all programs busy with it are what each letter would wait for, at each
+ * of its steps.  The clock may jump, so what lies too far ahead counts as past. */
+static bool
+too_early(struct queue *q, const struct entry *e)
+{
+	int64_t since = q->now - q->letter_ms, early = q->list_due - q->now;
+
+	if (e->m->nrcpts <= LIST_LONG || since < 0 || since > LETTERS_MS)
+		return false;
+	if (early > 0 && early <= LIST_LATE_MS) {
+		queue_wake(q, q->list_due);
+		return true;
+	}
+	q->list_due = q->now + (early > -LIST_LATE_MS && early <= 0 ? early : -LIST_LATE_MS) + 1;
+	return false;
+}
+
 void
 queue_run_routing(struct queue *q)
 {
@@ -102,8 +119,12 @@ queue_run_routing(struct queue *q)
 		struct list *first = list_empty(&q->urgent) ? q->unrouted.next : q->urgent.next;
 		struct entry *e = OWNER_OF(first, struct entry, node);
 
-		more = ask_some(q, e);
 		list_remove(&e->node);
+		if (too_early(q, e)) {
+			list_push(&waits, &e->node);
+			continue;
+		}
+		more = ask_some(q, e);
 		if (!e->head)
 			entry_done(e);
 		else if (e->m->asks < ASKS_MESSAGE)

@@ -154,18 +154,25 @@ concurrency_grows_with_success_up_to_its_limit(void **state)
 }
 
 static void
-a_long_list_does_not_hold_up_a_letter(void **state)
+accept_list(int recipients)
 {
 	struct buf list;
-	int64_t at;
 
-	(void)state;
 	buf_init(&list, 8 * 1024 * 1024);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < recipients; i++)
 		buf_printf(&list, "u%d@good.test ", i);
 	buf_putc(&list, '\0');
 	assert_true(sim_accept(&sim, "list@from.test", buf_span(&list).p));
 	buf_free(&list);
+}
+
+static void
+a_long_list_does_not_hold_up_a_letter(void **state)
+{
+	int64_t at;
+
+	(void)state;
+	accept_list(20000);
 	sim_run(&sim, sim.now + 100);
 	assert_int_not_equal(queued(), 0);
 	at = sim.now;
@@ -177,6 +184,40 @@ a_long_list_does_not_hold_up_a_letter(void **state)
 	sim_run(&sim, sim.now + HOUR);
 	assert_int_equal(queued(), 0);
 	assert_int_equal(sim.delivered, 20001);
+}
+
+static struct sim_answer
+quick(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	struct sim_answer a = sim_good(s, name, recipient, job);
+
+	a.takes_ms = 1;
+	return a;
+}
+
+static void
+a_long_list_goes_at_a_pace_while_letters_come(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	sim.hosts[0].answer = quick;
+	accept_list(5000);
+	sim_run(&sim, sim.now + 200);
+	assert_int_equal(queued(), 0); /* alone it goes as fast as it can */
+	assert_true(sim_accept(&sim, "a@from.test", "b@second.test"));
+	before = sim.delivered;
+	accept_list(5000);
+	sim_run(&sim, sim.now + 100);
+	assert_in_range(sim.delivered - before, 1000, (100 + 6) * 16);
+	sim_run(&sim, sim.now + 400);
+	assert_int_equal(queued(), 0);
+	sim.now -= DAY; /* it waits for no clock that was set back */
+	assert_true(sim_accept(&sim, "a@from.test", "b@second.test"));
+	accept_list(5000);
+	sim_run(&sim, sim.now + 500);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.delivered, 15002);
 }
 
 static void
@@ -409,6 +450,7 @@ main(void)
 		T(concurrency_settles_below_what_the_host_refuses),
 		T(concurrency_grows_with_success_up_to_its_limit),
 		T(a_long_list_does_not_hold_up_a_letter),
+		T(a_long_list_goes_at_a_pace_while_letters_come),
 		T(deferred_mail_does_not_hold_up_fresh_mail_nor_starve),
 		T(an_alias_target_is_not_delivered_twice),
 		T(restart_keeps_schedule_and_health),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/saslprep.h"
 
 static struct span
 key_span(const uint8_t key[SCRAM_KEY])
@@ -41,11 +42,15 @@ put_binding(struct scram_client *s, const struct scram_binding *b, struct buf *o
 bool
 scram_client_first(struct scram_client *s, struct span user, struct span nonce, const struct scram_binding *binding, struct buf *out)
 {
+	struct buf room;
+
 	*s = (struct scram_client){ .sent = false };
+	buf_init(&room, SASLPREP_MAX);
 	buf_init(&s->bare, SCRAM_MESSAGE_MAX);
 	buf_init(&s->auth, 3 * SCRAM_MESSAGE_MAX);
 	buf_puts(&s->bare, "n=");
-	put_name(&s->bare, user);
+	put_name(&s->bare, saslprep_or_given(user, &room)); /* RFC 5802 5.1 */
+	buf_free(&room);
 	buf_puts(&s->bare, ",r=");
 	buf_put(&s->bare, nonce);
 	buf_init(&s->bound, SCRAM_MESSAGE_MAX);
@@ -77,13 +82,15 @@ parse_first(const struct scram_client *s, struct span m, struct span *nonce, str
 	       base64_decode(salt, text) && buf_len(salt) > 0 && attribute(&m, 'i', &text) && span_u64(text, UINT32_MAX, iterations);
 }
 
-/* RFC 5802 3: from the password to proof and expected signature. */
+/* RFC 5802 3, where Normalize() is SASLprep: from the password to proof and expected signature. */
 static void
 prove(struct scram_client *s, struct span password, struct span salt, uint32_t iterations, uint8_t proof[SCRAM_KEY])
 {
 	uint8_t salted[SCRAM_KEY], client[SCRAM_KEY], stored[SCRAM_KEY], server[SCRAM_KEY], signature[SCRAM_KEY];
+	struct buf room;
 
-	digest_pbkdf2(password, salt, iterations, salted);
+	buf_init(&room, SASLPREP_MAX);
+	digest_pbkdf2(saslprep_or_given(password, &room), salt, iterations, salted);
 	digest_hmac(key_span(salted), SPAN("Client Key"), client);
 	digest_sha256(key_span(client), stored);
 	digest_hmac(key_span(stored), buf_span(&s->auth), signature);
@@ -94,6 +101,7 @@ prove(struct scram_client *s, struct span password, struct span salt, uint32_t i
 	explicit_bzero(salted, sizeof(salted));
 	explicit_bzero(client, sizeof(client));
 	explicit_bzero(server, sizeof(server));
+	buf_wipe(&room);
 }
 
 bool

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "table/password.h"
 
+#include "base/saslprep.h"
+
 #include <argon2.h>
 #include <crypt.h>
 #include <stdlib.h>
@@ -70,11 +72,16 @@ hash_yescrypt(struct span password, struct buf *out, struct fail *why)
 bool
 password_hash(struct span password, const struct password_cost *cost, struct buf *out, struct fail *why)
 {
+	struct buf room;
+	bool ok;
+
 	if (password.n == 0 || password.n > PASSWORD_MAX || span_chr(password, '\0') != SIZE_MAX)
 		return fail_set(why, FAIL_PERM, 0, "the password is empty, longer than %d bytes or has a NUL", PASSWORD_MAX);
-	if (cost->kind == PASSWORD_YESCRYPT)
-		return hash_yescrypt(password, out, why);
-	return hash_argon2id(password, cost->memory_kib, out, why);
+	buf_init(&room, PASSWORD_MAX);
+	password = saslprep_or_given(password, &room);
+	ok = cost->kind == PASSWORD_YESCRYPT ? hash_yescrypt(password, out, why) : hash_argon2id(password, cost->memory_kib, out, why);
+	buf_wipe(&room);
+	return ok;
 }
 
 static bool
@@ -118,8 +125,8 @@ equal(struct span a, struct span b)
 	return differ == 0;
 }
 
-bool
-password_check(struct span password, struct span stored)
+static bool
+check(struct span password, struct span stored)
 {
 	char text[PASSWORD_HASH_MAX + 1], result[CRYPT_OUTPUT_SIZE];
 	bool ok = false;
@@ -134,5 +141,20 @@ password_check(struct span password, struct span stored)
 		explicit_bzero(result, sizeof(result));
 	}
 	explicit_bzero(text, sizeof(text));
+	return ok;
+}
+
+/* What was stored before passwords were prepared is of the form that was given. */
+bool
+password_check(struct span password, struct span stored)
+{
+	struct buf room;
+	struct span prepared;
+	bool ok;
+
+	buf_init(&room, PASSWORD_MAX);
+	prepared = password.n <= PASSWORD_MAX ? saslprep_or_given(password, &room) : password;
+	ok = check(prepared, stored) || (!span_eq(prepared, password) && check(password, stored));
+	buf_wipe(&room);
 	return ok;
 }

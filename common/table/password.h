@@ -22,7 +22,8 @@ enum { PASSWORD_MAX = 1024, PASSWORD_HASH_MAX = 512 };
 bool password_hash(struct span password, const struct password_cost *cost, struct buf *out, struct fail *why);
 /* Whether a stored string is of a kind that can be checked: $argon2id$, $y$, $7$, $6$, $5$, $2b$. */
 bool password_known(struct span stored);
-/* In constant time once the hash is computed. Nothing matches an empty or unknown stored string. */
+/* The password's prepared form (RFC 4013) matches, or it does as it is given, for what was stored before there was one.
+ * In constant time once the hash is computed. Nothing matches an empty or unknown stored string. */
 bool password_check(struct span password, struct span stored);
 
 #endif

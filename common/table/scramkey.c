@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/saslprep.h"
 
 static struct span
 key_span(const uint8_t key[SCRAMKEY_SIZE])
@@ -11,20 +12,23 @@ key_span(const uint8_t key[SCRAMKEY_SIZE])
 	return span_of(key, SCRAMKEY_SIZE);
 }
 
-/* RFC 5802 3 */
+/* RFC 5802 3: Normalize() is SASLprep. */
 void
 scramkey_make(struct span password, struct span salt, uint32_t iterations, struct scramkey *out)
 {
 	uint8_t salted[SCRAMKEY_SIZE], client[SCRAMKEY_SIZE];
+	struct buf room;
 
 	*out = (struct scramkey){ .iterations = iterations, .nsalt = salt.n < SCRAMKEY_SALT_MAX ? salt.n : SCRAMKEY_SALT_MAX };
 	memcpy(out->salt, salt.p, out->nsalt);
-	digest_pbkdf2(password, span_of(out->salt, out->nsalt), iterations, salted);
+	buf_init(&room, SASLPREP_MAX);
+	digest_pbkdf2(saslprep_or_given(password, &room), span_of(out->salt, out->nsalt), iterations, salted);
 	digest_hmac(key_span(salted), SPAN("Client Key"), client);
 	digest_sha256(key_span(client), out->stored);
 	digest_hmac(key_span(salted), SPAN("Server Key"), out->server);
 	explicit_bzero(salted, sizeof(salted));
 	explicit_bzero(client, sizeof(client));
+	buf_wipe(&room);
 }
 
 void

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/saslprep.h"
 #include "table/scramkey.h"
 
 enum { SCRATCH = 16384 };
@@ -10,7 +11,14 @@ enum { SCRATCH = 16384 };
 bool
 useradmin_check(const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why)
 {
-	if (!userdb_name(set->user, name, why))
+	struct buf room;
+	bool ok;
+
+	/* Whoever is there keeps the name that was given before names were prepared. */
+	buf_init(&room, SASLPREP_MAX);
+	ok = userdb_name(set->create ? saslprep_or_given(set->user, &room) : set->user, name, why);
+	buf_free(&room);
+	if (!ok)
 		return false;
 	if (!userdb_home_ok(set->home, set->uid))
 		return fail_set(why, FAIL_PERM, 0, "not a mailbox directory: %.*s", SPAN_ARG(span_sub(set->home, 0, 100)));

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/saslprep.h"
 #include "daemons/authd/check.h"
 
 /* Into the list where it belongs now, and counted there. */
@@ -333,28 +334,53 @@ bool
 check_own_identity(const struct ipc_auth_ask *ask, const char *name)
 {
 	char other[USERDB_NAME + 1];
+	struct span domain;
+	struct buf room;
 
 	if (ask->authzid.n == 0)
 		return true;
-	canonical_name(ask->authzid, span_from(span_str(name), span_chr(span_str(name), '@') + 1), other);
+	domain = span_from(span_str(name), span_chr(span_str(name), '@') + 1);
+	canonical_name(ask->authzid, domain, other);
+	if (strcmp(other, name) == 0)
+		return true;
+	buf_init(&room, SASLPREP_MAX);
+	canonical_name(saslprep_or_given(ask->authzid, &room), domain, other);
+	buf_free(&room);
 	return strcmp(other, name) == 0;
 }
 
 static enum bdb_found
-look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, struct fail *why)
+look_up_in(struct check *k, struct span given, struct span domain, struct arena *mem, struct user *user, struct fail *why)
 {
-	struct authd *a = k->link->authd;
-	enum bdb_found found = k->name[0] ? userdb_get(a->db, span_str(k->name), mem, user, why) : BDB_NONE;
+	enum bdb_found found;
 	char other[USERDB_NAME + 1];
 
-	if (found != BDB_NONE || span_chr(ask->user, '@') != SIZE_MAX)
-		return found;
-	canonical_name(ask->user, a->service->conf->mydomain, other);
-	if (other[0] == '\0' || strcmp(other, k->name) == 0)
-		return found;
-	found = userdb_get(a->db, span_str(other), mem, user, why);
+	canonical_name(given, domain, other);
+	if (other[0] == '\0')
+		return BDB_NONE;
+	found = userdb_get(k->link->authd->db, span_str(other), mem, user, why);
 	if (found == BDB_FOUND)
 		memcpy(k->name, other, sizeof(other));
+	return found;
+}
+
+/* As it is given, for who got the name before names were prepared (RFC 4013), and then prepared. */
+static enum bdb_found
+look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, struct fail *why)
+{
+	const struct conf *conf = k->link->authd->service->conf;
+	enum bdb_found found = BDB_NONE;
+	struct buf room;
+	struct span names[2] = { ask->user };
+
+	buf_init(&room, SASLPREP_MAX);
+	names[1] = saslprep_or_given(ask->user, &room);
+	for (size_t i = 0; i < 2 && found == BDB_NONE && (i == 0 || !span_eq(names[0], names[1])); i++) {
+		found = look_up_in(k, names[i], conf->myorigin, mem, user, why);
+		if (found == BDB_NONE && span_chr(names[i], '@') == SIZE_MAX && !span_eq(conf->myorigin, conf->mydomain))
+			found = look_up_in(k, names[i], conf->mydomain, mem, user, why);
+	}
+	buf_free(&room);
 	return found;
 }
 

@@ -52,6 +52,29 @@ test_strings_of_others(void **state)
 	assert_true(password_check(SPAN("password"), SPAN("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")));
 }
 
+/* RFC 4013: however a device writes it; and what was stored as it was given then (printf %b 'cafe\xcc\x81' | openssl passwd -6 -salt prep -stdin). */
+static void
+test_one_password_in_two_forms(void **state)
+{
+	static const struct span before = SPAN_INIT("$6$prep$BfXsCXiXts0/gwZF0.8i283jZd2YEXHve6jB36..tLTyOR19zkXZx/s36R6jdr56s0Ht5JGLxif0CucnPpJ89.");
+	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
+	struct span joined = SPAN("caf\xc3\xa9"), apart = SPAN("cafe\xcc\x81");
+	struct fail why = { 0 };
+	struct buf out;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		buf_init(&out, PASSWORD_HASH_MAX);
+		assert_true(password_hash(i ? joined : apart, &cost, &out, &why));
+		assert_true(password_check(joined, buf_span(&out)));
+		assert_true(password_check(apart, buf_span(&out)));
+		assert_false(password_check(SPAN("cafe"), buf_span(&out)));
+		buf_wipe(&out);
+	}
+	assert_true(password_check(apart, before));
+	assert_false(password_check(joined, before));
+}
+
 static void
 test_what_matches_nothing(void **state)
 {
@@ -82,6 +105,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_strings_of_others),
+		cmocka_unit_test(test_one_password_in_two_forms),
 		cmocka_unit_test(test_what_matches_nothing),
 	};
 

@@ -13,6 +13,7 @@ enum {
 	OUT_CAP = 65536,
 	REPLIES_MAX = 64 << 20, /* LMTP: one for each recipient */
 	GROUP_MAX = 64, /* commands taken before others get their turn */
+	PACE_GROUP = 32, PACE_MS = 2, /* recipients of a long list in so many milliseconds */
 };
 
 /* What the client is waited for. */
@@ -88,6 +89,7 @@ client_free(struct client *c)
 	struct smtpd *d = c->door->smtpd;
 
 	turn_cancel(&c->part);
+	timer_stop(&c->pace);
 	session_free(&c->session);
 	stream_close(&c->stream);
 	if (c->hands_over)
@@ -224,6 +226,22 @@ settle(struct client *c)
 	}
 }
 
+/* A client that names recipients as fast as can be keeps three programs busy, which everybody else's mail goes through. */
+static bool
+must_pause(struct client *c)
+{
+	const struct transaction *t = c->session.state == SESSION_RCPT ? c->session.mail : NULL;
+
+	if (timer_running(&c->pace))
+		return true;
+	if (!t || !list_is_long(t) || t->good < c->paced)
+		c->paced = 0;
+	if (!t || !list_is_long(t) || t->good - c->paced < PACE_GROUP)
+		return false;
+	c->paced = t->good;
+	return timer_set(&c->pace, PACE_MS);
+}
+
 void
 client_pump(struct client *c)
 {
@@ -233,7 +251,7 @@ client_pump(struct client *c)
 		bool content = (c->session.state & (SESSION_DATA | SESSION_CHUNK)) != 0;
 		size_t n;
 
-		if (!in.n || stream_full(&c->stream) || buf_len(&c->replies) > OUT_CAP)
+		if (!in.n || stream_full(&c->stream) || buf_len(&c->replies) > OUT_CAP || must_pause(c))
 			break;
 		if (i == GROUP_MAX) {
 			stream_again(&c->stream);
@@ -254,6 +272,12 @@ static void
 on_part(struct turn *t)
 {
 	client_pump(OWNER_OF(t, struct client, part));
+}
+
+static void
+on_pace(struct timer *t)
+{
+	client_pump(OWNER_OF(t, struct client, pace));
 }
 
 static void
@@ -350,6 +374,7 @@ client_new(struct door *door, int fd)
 		return NULL;
 	c->door = door;
 	turn_init(&c->part, on_part);
+	timer_init(&c->pace, door->smtpd->loop, on_pace);
 	buf_init(&c->replies, REPLIES_MAX);
 	if (!take_slot(d, c)) {
 		free(c);

@@ -12,13 +12,19 @@ enum {
 	LIST_EARLY = 1000, /* from so many on they are told while they come in */
 };
 
+bool
+list_is_long(const struct transaction *t)
+{
+	return t->good > LIST_EARLY;
+}
+
 /* Nothing said later may change what queued was told at the beginning. */
 static bool
 may_come_early(const struct session *s)
 {
 	const struct transaction *t = s->mail;
 
-	return t->good > LIST_EARLY && !t->filtered && !t->discard && !t->redirect.n && !t->by_mode && !s->policy->lmtp;
+	return list_is_long(t) && !t->filtered && !t->discard && !t->redirect.n && !t->by_mode && !s->policy->lmtp;
 }
 
 static bool

@@ -79,6 +79,8 @@ struct client {
 	struct map_node message; /* in smtpd.messages while hands_over */
 	struct door *door;
 	struct turn part;        /* the next one of a long list */
+	struct timer pace;       /* of a list that comes in: no more of it before */
+	unsigned paced;          /* recipients of it when that was set last */
 	struct buf replies;      /* of a group of commands, until the last of it is answered */
 	struct lookup *lookup;   /* owned; NULL when none is under way */
 	uint64_t id;             /* of the session, as queue ids are made; joins its log lines */

@@ -212,7 +212,7 @@ settle(struct client *c)
 			s->wait = WAIT_CLIENT;
 		}
 	}
-	if (c->eof && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked))
+	if (c->eof && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked) && !timer_running(&c->pace)) /* then there is more to read */
 		session_on_eof(s);
 	if (session_closed(s) && !buf_len(&c->replies)) {
 		c->finishing = true;

@@ -127,8 +127,9 @@ void data_finish(struct session *s);
 /* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
 void data_verdict(struct session *s, unsigned status, struct span text);
 
-/* list.c: the first recipient that queued has not been told of. */
-bool list_is_long(const struct transaction *t); /* so that it comes in, and is told to queued, bit by bit */
+/* list.c: so many recipients that they come in, and are told to queued, bit by bit. */
+bool list_is_long(const struct transaction *t);
+/* The first recipient that queued has not been told of. */
 static inline const struct recipient *list_next(const struct transaction *t) { return t->handed ? t->handed->next : t->first; }
 /* Tells it of some that are known to be good or not. */
 bool list_hand_over(struct session *s, size_t most);

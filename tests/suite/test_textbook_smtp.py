@@ -10,7 +10,7 @@ import time
 
 from pillar import (Dialogue, Instance, MAILCTL, ROOT, SENDMAIL, expect, has, main, starts, wait_for)
 
-suite = Instance(extra="smtpd_helo_brackets = yes\ntransport_maps = inline:{later.test=smtp:[127.0.0.1]:1}\n")
+suite = Instance(extra="smtpd_helo_brackets = yes\nsmtpd_recipient_limit = 5000\ntransport_maps = inline:{later.test=smtp:[127.0.0.1]:1}\n")
 ADDRESS = ("127.0.0.1", suite.port("SMTP"))
 
 
@@ -168,6 +168,18 @@ def test_S09_helo_only_peers_get_no_extensions():
     assert "\n" not in d.ask("HELO old.test")
     starts(d.ask("EHLO new.test"), "250-")
     d.close()
+
+
+def test_a_very_long_list_is_read_to_its_end_from_a_client_that_has_said_all():
+    """It is taken at a pace: what is still unread when the client has closed its side is no less said."""
+    d = Dialogue(ADDRESS)
+    d.reply()
+    starts(d.ask("EHLO x.test"), "250-")
+    d.raw(b"MAIL FROM:<x@else.test>\r\n" + b"RCPT TO:<bob@example.test>\r\n" * 3000 + b"RSET\r\nNOOP\r\nQUIT\r\n")
+    d.sock.shutdown(socket.SHUT_WR)
+    replies = [d.reply() for _ in range(3004)]
+    assert all(r.startswith("250") for r in replies[:-1]), [r for r in replies[:-1] if not r.startswith("250")][:3]
+    starts(replies[-1], "221")
 
 
 def test_S10_order_errors_are_503():

@@ -232,7 +232,7 @@ conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 	}
 	login_forget(c->login);
 	if (!m->ok)
-		refuse(c, m->temporary ? LOGIN_TEMPORARY : LOGIN_WRONG);
+		refuse(c, m->temporary ? LOGIN_TEMPORARY : m->too_soon ? LOGIN_TOO_SOON : LOGIN_WRONG);
 	else
 		enter(c, m->ticket);
 }
@@ -536,6 +536,7 @@ configure(struct conn *c, const struct front_listener *l, const struct netaddr *
 		.tls_required = l->block->tls == CONF_MODE_ENCRYPT,
 		.auth = l->block->auth,
 		.textbook = p->textbook && p->textbook(conf),
+		.delay = p->login_delay ? p->login_delay(conf) : 0,
 		.attempts = (unsigned)conf->auth_attempt_limit,
 		.mechanisms = front_mechanisms(conf),
 	};

@@ -22,6 +22,7 @@ struct front_protocol {
 	unsigned (*session_limit)(const struct conf *conf);
 	enum limit limit; /* its row of sys/limits.def */
 	bool (*textbook)(const struct conf *conf); /* NULL: no */
+	unsigned (*login_delay)(const struct conf *conf); /* seconds; NULL: none */
 };
 
 /* The daemon as the skeleton wants it; on_boot calls front_boot(). */

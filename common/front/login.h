@@ -33,6 +33,7 @@ enum login_want {
 enum login_verdict {
 	LOGIN_WRONG,     /* name or password */
 	LOGIN_TEMPORARY, /* cannot be checked, or the mailbox cannot be opened, just now */
+	LOGIN_TOO_SOON,  /* good, but the same user has just logged in (RFC 2449 8.1.1) */
 };
 
 struct login_settings {
@@ -41,6 +42,7 @@ struct login_settings {
 	bool tls_required;      /* even on loopback */
 	bool auth;              /* logging in is possible at all */
 	bool textbook;          /* POP3 reply texts */
+	unsigned delay;         /* POP3: seconds between logins (RFC 2449 6.5) */
 	unsigned attempts;      /* failed logins, then the connection ends */
 	unsigned mechanisms;    /* sasl_set() */
 };

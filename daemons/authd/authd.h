@@ -19,6 +19,7 @@
 #include "daemons/authd/cache.h"
 #include "daemons/authd/certmap.h"
 #include "daemons/authd/guard.h"
+#include "daemons/authd/recent.h"
 #include "daemons/authd/tokencache.h"
 #include "service/inquiry.h"
 #include "service/service.h"
@@ -48,6 +49,7 @@ struct authd {
 	size_t ntokens;
 	struct arena paths;       /* of its files */
 	struct guard guard;
+	struct recent recent;
 	struct channel *ticket;   /* to userd; owned; NULL while it is away */
 	struct list links;        /* struct link: channels of auth, users and user_admin */
 	struct list checks;       /* struct check */

@@ -11,6 +11,7 @@
 
 #include "base/saslprep.h"
 #include "daemons/authd/check.h"
+#include "daemons/authd/folder.h"
 
 /* Into the list where it belongs now, and counted there. */
 static void
@@ -83,8 +84,8 @@ check_refuse(struct channel *c, uint64_t id, const char *why)
 static void
 log_outcome(const struct check *k, const char *outcome)
 {
-	log_put(LOG_auth, "%s user=%s service=%s mechanism=%s client=%s tls=%s%s%s", outcome, k->name[0] ? k->name : "-", k->service,
-	    k->mechanism, k->client, k->tls ? "yes" : "no", k->why[0] ? " why=" : "", k->why);
+	log_put(LOG_auth, "%s user=%s%s%s service=%s mechanism=%s client=%s tls=%s%s%s", outcome, k->name[0] ? k->name : "-", k->folder[0] ? " folder=" : "",
+	    k->folder, k->service, k->mechanism, k->client, k->tls ? "yes" : "no", k->why[0] ? " why=" : "", k->why);
 }
 
 /* The wrong password's answer, after its time. */
@@ -128,6 +129,7 @@ grant(struct check *k, const struct user *user, uint8_t ticket[B_TICKET])
 		.ticket = span_of(ticket, B_TICKET),
 		.service = span_str(k->service),
 		.user = span_str(k->name),
+		.folder = span_str(k->folder),
 		.uid = user->uid,
 		.gid = user->gid,
 		.quota = userdb_limit(user->quota, a->service->conf->mailbox_size_limit),
@@ -148,16 +150,51 @@ grant(struct check *k, const struct user *user, uint8_t ticket[B_TICKET])
 	return ok;
 }
 
+/* Each folder is a mailbox of its own to a client that fetches from several. */
+static struct span
+mailbox_of(const struct check *k, char key[USERDB_NAME + B_ADDRESS + 2])
+{
+	size_t n = strlen(k->name), m = strlen(k->folder);
+
+	memcpy(key, k->name, n);
+	key[n] = '\n';
+	memcpy(key + n + 1, k->folder, m);
+	return span_of(key, n + 1 + m);
+}
+
+/* RFC 2449 8.1.1: only who has shown the password hears of it. */
+static bool
+comes_too_soon(struct check *k, struct span mailbox)
+{
+	struct authd *a = k->link->authd;
+	struct ipc_auth_answer m = { .id = k->id, .too_soon = true, .why = SPAN("within pop3_login_delay") };
+
+	if (strcmp(k->service, "pop3") != 0 ||
+	    recent_admits(&a->recent, mailbox, a->service->conf->pop3_login_delay, loop_now_ms(a->service->loop)))
+		return false;
+	(void)span_cstr(m.why, k->why, sizeof(k->why));
+	log_outcome(k, "refused");
+	if (k->link->channel)
+		(void)ipc_send_auth_answer(k->link->channel, &m);
+	check_free(k);
+	return true;
+}
+
 void
 check_answer_good(struct check *k, const struct user *user)
 {
+	char key[USERDB_NAME + B_ADDRESS + 2];
+	struct span mailbox = mailbox_of(k, key);
 	struct authd *a = k->link->authd;
 	struct ipc_auth_answer m = { .id = k->id, .ok = true, .user = span_str(k->name) };
 	uint8_t ticket[B_TICKET] = { 0 };
 	bool session = strcmp(k->service, "imap") == 0 || strcmp(k->service, "pop3") == 0;
 
 	guard_succeeded(&a->guard, m.user, span_str(k->client), loop_now_ms(a->service->loop));
+	if (comes_too_soon(k, mailbox))
+		return;
 	if (session && !grant(k, user, ticket)) {
+		recent_forget(&a->recent, mailbox);
 		check_answer_later(k, "userd is away");
 		return;
 	}
@@ -331,22 +368,41 @@ check_same_name(const struct authd *a, struct span one, struct span other)
 }
 
 bool
-check_own_identity(const struct ipc_auth_ask *ask, const char *name)
+check_folder(const struct authd *a, struct span service, struct span login, struct buf *user, struct span *folder)
 {
+	return span_eq(service, SPAN("pop3")) && folder_split(login, a->service->conf->pop3_folder_delimiter, user, folder);
+}
+
+static bool
+is_called(const char *name, struct span given)
+{
+	struct span domain = span_from(span_str(name), span_chr(span_str(name), '@') + 1);
 	char other[USERDB_NAME + 1];
-	struct span domain;
 	struct buf room;
 
-	if (ask->authzid.n == 0)
-		return true;
-	domain = span_from(span_str(name), span_chr(span_str(name), '@') + 1);
-	canonical_name(ask->authzid, domain, other);
+	canonical_name(given, domain, other);
 	if (strcmp(other, name) == 0)
 		return true;
 	buf_init(&room, SASLPREP_MAX);
-	canonical_name(saslprep_or_given(ask->authzid, &room), domain, other);
+	canonical_name(saslprep_or_given(given, &room), domain, other);
 	buf_free(&room);
 	return strcmp(other, name) == 0;
+}
+
+bool
+check_own_identity(struct check *k, struct span authzid)
+{
+	struct span folder;
+	struct buf user;
+	bool own = authzid.n == 0 || is_called(k->name, authzid);
+
+	if (own)
+		return true;
+	buf_init(&user, B_ADDRESS);
+	own = check_folder(k->link->authd, span_str(k->service), authzid, &user, &folder) && is_called(k->name, buf_span(&user)) &&
+	      span_cstr(folder, k->folder, sizeof(k->folder));
+	buf_free(&user);
+	return own;
 }
 
 static enum bdb_found
@@ -366,21 +422,40 @@ look_up_in(struct check *k, struct span given, struct span domain, struct arena 
 
 /* As it is given, for who got the name before names were prepared (RFC 4013), and then prepared. */
 static enum bdb_found
-look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, struct fail *why)
+look_up_name(struct check *k, struct span given, struct arena *mem, struct user *user, struct fail *why)
 {
 	const struct conf *conf = k->link->authd->service->conf;
 	enum bdb_found found = BDB_NONE;
 	struct buf room;
-	struct span names[2] = { ask->user };
+	struct span names[2] = { given };
 
 	buf_init(&room, SASLPREP_MAX);
-	names[1] = saslprep_or_given(ask->user, &room);
+	names[1] = saslprep_or_given(given, &room);
 	for (size_t i = 0; i < 2 && found == BDB_NONE && (i == 0 || !span_eq(names[0], names[1])); i++) {
 		found = look_up_in(k, names[i], conf->myorigin, mem, user, why);
 		if (found == BDB_NONE && span_chr(names[i], '@') == SIZE_MAX && !span_eq(conf->myorigin, conf->mydomain))
 			found = look_up_in(k, names[i], conf->mydomain, mem, user, why);
 	}
 	buf_free(&room);
+	return found;
+}
+
+/* Who is unknown has the name without the folder, too: whatever follows from it, as a salt, tells nothing. */
+static enum bdb_found
+look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, struct fail *why)
+{
+	enum bdb_found found = look_up_name(k, ask->user, mem, user, why);
+	struct span folder;
+	struct buf head;
+
+	if (found != BDB_NONE)
+		return found;
+	buf_init(&head, B_ADDRESS);
+	if (check_folder(k->link->authd, ask->service, ask->user, &head, &folder) && span_cstr(folder, k->folder, sizeof(k->folder))) {
+		canonical_name(buf_span(&head), k->link->authd->service->conf->myorigin, k->name);
+		found = look_up_name(k, buf_span(&head), mem, user, why);
+	}
+	buf_free(&head);
 	return found;
 }
 
@@ -424,7 +499,7 @@ check_begin(struct link *l, const struct ipc_auth_ask *ask)
 	arena_init(&mem, SCRATCH_MAX);
 	k = check_admit(l, ask, &mem, &user, &found);
 	if (k) {
-		k->known = found && password_known(user.hash) && check_own_identity(ask, k->name);
+		k->known = found && password_known(user.hash) && check_own_identity(k, ask->authzid);
 		start(k, &user);
 	}
 	arena_free(&mem);

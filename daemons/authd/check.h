@@ -15,6 +15,7 @@ struct check {
 	struct link *link; /* counted */
 	uint64_t id;
 	char name[USERDB_NAME + 1]; /* canonical; "" if it cannot be anybody's */
+	char folder[B_ADDRESS + 1]; /* pop3: that the login named, as it was given; "": INBOX */
 	char client[B_NAME + 1];
 	char service[B_NAME + 1];
 	char mechanism[B_NAME + 1];
@@ -44,7 +45,10 @@ void check_answer_later(struct check *k, const char *why);
 void check_refuse(struct channel *c, uint64_t id, const char *why); /* for now */
 /* Whether both are the same user, as names are made canonical. */
 bool check_same_name(const struct authd *a, struct span one, struct span other);
-/* RFC 4616 2, RFC 5802 5.1: acting as somebody else is not possible here. */
-bool check_own_identity(const struct ipc_auth_ask *ask, const char *name);
+/* Whether the identity that the client would act as, if it has named one, is this user himself: acting as
+ * somebody else is not possible here (RFC 4616 2, RFC 5802 5.1). A folder that it names is taken over. */
+bool check_own_identity(struct check *k, struct span authzid);
+/* The user that a login names together with a folder (pop3_folder_delimiter), appended to user; false: it names none. */
+bool check_folder(const struct authd *a, struct span service, struct span login, struct buf *user, struct span *folder);
 
 #endif

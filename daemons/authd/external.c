@@ -37,12 +37,20 @@ decide(struct link *l, const struct ipc_auth_certificate *m, enum table_found fo
 		.tls = true,
 		.user = found == TABLE_FOUND ? choose(l->authd, logins, m->authzid) : SPAN_NONE,
 	};
+	struct span folder;
+	struct buf head;
 	struct user user;
 	bool known;
-	struct check *k = check_admit(l, &ask, mem, &user, &known);
+	struct check *k;
 
+	buf_init(&head, B_ADDRESS);
+	if (found == TABLE_FOUND && !ask.user.n && check_folder(l->authd, m->service, m->authzid, &head, &folder))
+		ask.user = choose(l->authd, logins, buf_span(&head));
+	k = check_admit(l, &ask, mem, &user, &known);
+	buf_free(&head);
 	if (!k)
 		return;
+	(void)check_own_identity(k, m->authzid); /* which it is: for the folder */
 	if (found == TABLE_NONE)
 		check_answer_wrong(k, "nobody is known to have this certificate");
 	else if (!ask.user.n)

@@ -125,7 +125,7 @@ scram_begin(struct link *l, const struct ipc_auth_scram *m)
 	arena_init(&mem, SCRATCH_MAX);
 	k = check_admit(l, &ask, &mem, &user, &found);
 	if (k) {
-		k->known = found && user.hash.n > 0 && scramkey_parse(user.scram, &k->key) && check_own_identity(&ask, k->name);
+		k->known = found && user.hash.n > 0 && scramkey_parse(user.scram, &k->key) && check_own_identity(k, ask.authzid);
 		if (k->known)
 			buf_put(&k->stored, user.scram);
 		else if (found && user.hash.n > 0 && user.scram.n == 0)

@@ -319,19 +319,31 @@ clients_shutdown(struct user *user)
 	}
 }
 
+static void
+last_word(int fd, struct span text)
+{
+	ssize_t n = write(fd, text.p, text.n); /* what does not fit is not worth waiting for */
+
+	(void)n;
+	close(fd);
+}
+
 void
 client_turn_away(int fd, struct span service, struct span tag, const char *text)
 {
 	struct buf b;
-	ssize_t n;
 
 	buf_init(&b, 2048);
 	if (span_eq(service, SPAN("pop3")))
 		buf_printf(&b, "-ERR [SYS/TEMP] %s\r\n", text);
 	else
 		buf_printf(&b, "%.*s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n", SPAN_ARG(tag), text, text);
-	n = write(fd, buf_span(&b).p, buf_len(&b)); /* what does not fit is not worth waiting for */
-	(void)n;
+	last_word(fd, buf_span(&b));
 	buf_free(&b);
-	close(fd);
+}
+
+void
+client_no_folder(int fd)
+{
+	last_word(fd, SPAN("-ERR [SYS/PERM] There is no such folder.\r\n"));
 }

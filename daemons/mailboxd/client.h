@@ -12,6 +12,8 @@
 bool client_new(struct user *user, int fd, struct session *session, struct span pending, void (*on_gone)(struct user *));
 /* A connection that finds no session: says why, and closes it. */
 void client_turn_away(int fd, struct span service, struct span tag, const char *text);
+/* The same to a POP3 login that names a folder which is not there (RFC 3206 4). */
+void client_no_folder(int fd);
 /* Whether each of them could be left to somebody else: none has been heard of for so long. */
 bool clients_rest(const struct user *user, int64_t quiet_ms);
 void clients_hold(struct user *user, bool on); /* nothing is read, nothing said, until it is off again */

@@ -303,7 +303,7 @@ new_session(struct mailboxd *d, const struct ipc_session_enter *m, struct fail *
 	struct session *s;
 
 	if (span_eq(m->service, SPAN("pop3")))
-		return pop3_new(&d->user, why);
+		return pop3_new(&d->user, m->folder, why);
 	s = m->guest.n ? imap_new_guest(&d->user, m->guest) : imap_new(&d->user, m->tag, m->tls);
 	if (s)
 		s->front = m->front;
@@ -380,7 +380,10 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 	s = new_session(d, m, &why);
 	if (!s) {
 		log_put(LOG_failure, "user=%s: %s", d->name, why.text);
-		client_turn_away(fd, m->service, m->tag, "The mailbox cannot be opened now.");
+		if (m->folder.n && why.class == FAIL_PERM)
+			client_no_folder(fd);
+		else
+			client_turn_away(fd, m->service, m->tag, "The mailbox cannot be opened now.");
 		start_idle(d);
 		return true;
 	}
@@ -497,6 +500,7 @@ take_settings(struct mailboxd *d)
 	d->user.message_limit = conf->message_size_limit;
 	d->user.at_once = conf->imap_message_limit;
 	take_store_settings(d);
+	d->user.pop3_login_delay = (unsigned)((conf->pop3_login_delay + 999) / 1000);
 	d->user.textbook_replies = conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "mail/header.h"
+#include "store/name.h"
 
 enum {
 	POP3_IN_CAP = 16 << 10,
@@ -346,8 +347,10 @@ pop3_capa(struct pop3 *s, const struct span *arg, unsigned n)
 {
 	(void)arg;
 	(void)n;
-	buf_put(out(s), SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"
-	                     "IMPLEMENTATION Pillarpost\r\n.\r\n"));
+	buf_put(out(s), SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"));
+	if (s->user->pop3_login_delay)
+		buf_printf(out(s), "LOGIN-DELAY %u\r\n", s->user->pop3_login_delay);
+	buf_put(out(s), SPAN("IMPLEMENTATION Pillarpost\r\n.\r\n"));
 }
 
 static void
@@ -511,8 +514,39 @@ static const struct session_ops ops = {
 	.free = pop3_free,
 };
 
+/* A name that IMAP would give is that folder; what is none is UTF-8, as of a client that has said UTF8 (RFC 6856 2.1). */
+static bool
+folder_name(struct store *store, struct span given, struct buf *name)
+{
+	if (!given.n)
+		given = SPAN("INBOX");
+	if (span_caseeq(given, SPAN("INBOX")) || name_valid(given))
+		buf_put(name, given);
+	else if (!name_from_utf8(given, name))
+		return false;
+	return store_exists(store, buf_span(name));
+}
+
+static bool
+open_folder(struct pop3 *s, struct span folder, struct fail *why)
+{
+	struct buf name;
+	bool ok;
+
+	buf_init(&name, BOUND_MAILBOX_NAME * 4);
+	ok = folder_name(s->user->store, folder, &name) || fail_set(why, FAIL_PERM, 0, "there is no such folder");
+	/* as EXAMINE does: downloading takes no \Recent from IMAP clients; the
+	 * removal at QUIT is this session's right all the same */
+	if (ok && !view_open(&s->view, s->user->store, buf_span(&name), true, why)) {
+		why->class = FAIL_TEMP; /* it is there */
+		ok = false;
+	}
+	buf_free(&name);
+	return ok;
+}
+
 struct session *
-pop3_new(struct user *user, struct fail *why)
+pop3_new(struct user *user, struct span folder, struct fail *why)
 {
 	struct pop3 *s = calloc(1, sizeof *s);
 
@@ -524,9 +558,7 @@ pop3_new(struct user *user, struct fail *why)
 	s->base.idle_ms = user->pop3_idle_ms;
 	s->user = user;
 	s->view.owner = s;
-	/* as EXAMINE does: downloading takes no \Recent from IMAP clients; the
-	 * removal at QUIT is this session's right all the same */
-	if (!view_open(&s->view, user->store, SPAN("INBOX"), true, why)) {
+	if (!open_folder(s, folder, why)) {
 		free(s);
 		return NULL;
 	}

@@ -30,6 +30,7 @@ struct user {
 	const struct broker *broker; /* NULL: there are no other users */
 	bool (*leave)(struct user *user, uint64_t front, int fd, struct span pending); /* takes fd */
 	struct link *link;     /* the broker's */
+	unsigned pop3_login_delay; /* seconds, for CAPA */
 	bool textbook_replies; /* POP3 texts as the textbooks print them */
 };
 

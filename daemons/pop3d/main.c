@@ -18,9 +18,15 @@ textbook(const struct conf *conf)
 	return conf->pop3_reply_texts == CONF_REPLY_TEXTBOOK;
 }
 
+static unsigned
+login_delay(const struct conf *conf)
+{
+	return (unsigned)((conf->pop3_login_delay + 999) / 1000);
+}
+
 static const struct front_protocol protocol = {
 	.program = "pop3d", .service = "pop3", .see = CONF_POP3D, .login_new = pop3_login_new,
-	.session_limit = session_limit, .limit = LIMIT_pop3_session_limit, .textbook = textbook,
+	.session_limit = session_limit, .limit = LIMIT_pop3_session_limit, .textbook = textbook, .login_delay = login_delay,
 };
 
 static bool

@@ -127,6 +127,8 @@ do_capa(struct login *l, struct span arg)
 
 	(void)arg;
 	buf_put(l->out, SPAN("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"));
+	if (l->set.delay) /* RFC 2449 6.5: the same for everybody */
+		buf_printf(l->out, "LOGIN-DELAY %u\r\n", l->set.delay);
 	if (l->tls_offered && !l->tls)
 		buf_put(l->out, SPAN("STLS\r\n"));
 	if (login_by_password(l))
@@ -250,8 +252,14 @@ pop3_greet(struct login *l)
 static void
 pop3_refused(struct login *l, enum login_verdict v)
 {
+	static const char *const texts[] = {
+		[LOGIN_WRONG] = "[AUTH] Authentication failed.",
+		[LOGIN_TEMPORARY] = "[SYS/TEMP] Temporary failure, try again later.",
+		[LOGIN_TOO_SOON] = "[LOGIN-DELAY] You have logged in a moment ago, try again later.",
+	};
+
 	login_forget(l);
-	err(l, v == LOGIN_TEMPORARY ? "[SYS/TEMP] Temporary failure, try again later." : "[AUTH] Authentication failed.");
+	err(l, texts[v]);
 	if (login_failed(l))
 		l->want = LOGIN_CLOSE;
 }

@@ -24,6 +24,7 @@ enter(struct userd *u, const struct front *front, const struct ipc_login_enter *
 	else
 		ok = (child = child_mailboxd(u, &t->grant, why)) != NULL;
 	if (ok) {
+		session.folder = t->grant.folder;
 		session.quota = t->grant.quota;
 		session.messages = t->grant.messages;
 		session.quotas = t->grant.quotas;
@@ -33,14 +34,15 @@ enter(struct userd *u, const struct front *front, const struct ipc_login_enter *
 		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
 	if (ok)
 		log_put(LOG_login, "user=%.*s service=%.*s client=%.*s tls=%d", SPAN_ARG(t->grant.user), SPAN_ARG(m->service), SPAN_ARG(m->client_addr), m->tls);
+	if (ok) {
+		child->entered++;
+		ok = ipc_send_session_enter(child->session, &session, fd) || fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
+	} else {
+		(void)close(fd);
+	}
 	if (t)
 		ticket_drop(u, t);
-	if (!ok) {
-		(void)close(fd);
-		return false;
-	}
-	child->entered++;
-	return ipc_send_session_enter(child->session, &session, fd) || fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
+	return ok;
 }
 
 static struct front *

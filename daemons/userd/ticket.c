@@ -45,6 +45,7 @@ on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
 	t->grant = *m;
 	t->grant.service = keep(t->service, m->service);
 	t->grant.user = keep(t->user, m->user);
+	t->grant.folder = keep(t->folder, m->folder);
 	t->grant.home = keep(t->home, m->home);
 	t->grant.ticket = keep(t->bytes, m->ticket);
 	if (!map_put(&u->tickets, &t->node, t->grant.ticket)) {

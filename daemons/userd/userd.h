@@ -60,7 +60,7 @@ struct ticket {
 	struct list order;
 	int64_t until_ms;
 	struct ipc_ticket_grant grant;
-	char bytes[B_TICKET], service[B_NAME], user[B_ADDRESS], home[B_PATH];
+	char bytes[B_TICKET], service[B_NAME], user[B_ADDRESS], folder[B_ADDRESS], home[B_PATH];
 };
 
 /* One mailboxd or deliverd. */

@@ -31,6 +31,7 @@ struct script {
 	struct login *login;
 	struct buf login_out;
 	struct scram_script scram;
+	char folder[100];  /* POP3: that the login named */
 	char guest[100];   /* the dialog's own session is this one's, in bob's mailboxes */
 	struct far_script *far; /* other users; NULL: none */
 	bool with_login, done, produced, mute;
@@ -232,7 +233,7 @@ start_session(struct script *s, unsigned i, struct span tag)
 	if (i == 0 && s->guest[0])
 		s->session[i] = imap_new_guest(&s->user, span_str(s->guest));
 	else
-		s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, &why) : imap_new(&s->user, tag, s->login->tls);
+		s->session[i] = mailbox_is_pop3() ? pop3_new(&s->user, span_str(s->folder), &why) : imap_new(&s->user, tag, s->login->tls);
 	if (!s->session[i]) {
 		dialog_action(s->d, "no session: %s", why.text);
 		s->done = true;
@@ -278,7 +279,7 @@ check_login(struct script *s)
 	dialog_action(s->d, "check %s user=%s authzid=%s", l->mechanism, l->user, l->authzid);
 	l->want = LOGIN_INPUT;
 	if (!ok) {
-		l->ops->refused(l, strcmp(l->user, "mallory") == 0 ? LOGIN_TEMPORARY : LOGIN_WRONG);
+		l->ops->refused(l, strcmp(l->user, "mallory") == 0 ? LOGIN_TEMPORARY : strcmp(l->user, "dora") == 0 ? LOGIN_TOO_SOON : LOGIN_WRONG);
 		return;
 	}
 	flush_login(s);
@@ -483,6 +484,10 @@ set(struct script *s, struct span rest)
 		return (s->far = far_open(&s->user, s->pool, s->dir)) != NULL;
 	else if (span_eq(name, SPAN("textbook")))
 		s->user.textbook_replies = s->login->set.textbook = yes;
+	else if (span_eq(name, SPAN("folder")))
+		return span_cstr(value, s->folder, sizeof s->folder);
+	else if (span_eq(name, SPAN("logindelay")))
+		s->user.pop3_login_delay = s->login->set.delay = 900;
 	else if (span_eq(name, SPAN("quotas")))
 		s->user.quotas = yes;
 	else if (span_eq(name, SPAN("progress"))) /* told at each slice */

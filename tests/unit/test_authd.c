@@ -32,8 +32,9 @@ struct world {
 	int answers, grants, dones, changes, owners, sharers, answered, limits;
 	unsigned recalled; /* crashes that authd has told of; 100 for the end of them */
 	uint64_t size, messages; /* of owner or limits */
-	bool ok, temporary, done_ok, grant_first, answered_ok;
-	char sharer[B_ADDRESS + 1];
+	bool ok, temporary, too_soon, done_ok, grant_first, answered_ok;
+	char sharer[B_ADDRESS + 1], folder[B_ADDRESS + 1];
+	const char *scram_service; /* NULL: imap */
 	char user[B_ADDRESS + 1], text[256], granted_home[256];
 	uint8_t ticket[B_TICKET], granted[B_TICKET];
 	size_t ticket_n;
@@ -52,6 +53,7 @@ on_auth_answer(struct channel *c, const struct ipc_auth_answer *m)
 	w->answers++;
 	w->ok = m->ok;
 	w->temporary = m->temporary;
+	w->too_soon = m->too_soon;
 	w->grant_first = w->grants > 0;
 	(void)span_cstr(m->user, w->user, sizeof(w->user));
 	(void)span_cstr(span_sub(m->why, 0, 200), w->text, sizeof(w->text));
@@ -86,6 +88,7 @@ on_ticket_grant(struct channel *c, const struct ipc_ticket_grant *m)
 
 	w->grants++;
 	memcpy(w->granted, m->ticket.p, m->ticket.n);
+	(void)span_cstr(m->folder, w->folder, sizeof(w->folder));
 	(void)span_cstr(m->home, w->granted_home, sizeof(w->granted_home));
 	return true;
 }
@@ -271,7 +274,7 @@ setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct span text = SPAN("myhostname = mail.example.test\nmyorigin = example.test\nauth_failure_delay = 50ms\nauth_scram_iterations = 4096\nauth_hash_memory = 1M\n"
-		"mailbox_size_limit = 9M\nquota_administrators = other@example.test, Admin@Example.Test\n");
+		"pop3_login_delay = 1h\npop3_folder_delimiter = #\nmailbox_size_limit = 9M\nquota_administrators = other@example.test, Admin@Example.Test\n");
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct password_cost cost = { PASSWORD_ARGON2ID, 1024 };
 	struct fail why;
@@ -291,6 +294,7 @@ setup(void **state)
 	list_init(&w->a.checks);
 	list_init(&w->a.exchanges);
 	guard_init(&w->a.guard, w->service.conf->auth_failure_delay);
+	recent_init(&w->a.recent);
 	assert_true(cache_init(&w->a.cache));
 	assert_true(userdb_open(w->dir, &w->a.db, &why));
 	buf_init(&w->a.dummy, PASSWORD_HASH_MAX);
@@ -328,6 +332,7 @@ teardown(void **state)
 	buf_wipe(&w->a.dummy);
 	cache_free(&w->a.cache);
 	guard_free(&w->a.guard);
+	recent_free(&w->a.recent);
 	loop_free(&w->service.loop);
 	d = opendir(w->dir);
 	while (d && (e = readdir(d))) {
@@ -340,6 +345,13 @@ teardown(void **state)
 	arena_free(&w->mem);
 	free(w);
 	return 0;
+}
+
+static void
+turns(struct world *w)
+{
+	for (int i = 0; i < 4; i++)
+		(void)loop_turn(w->service.loop, 5);
 }
 
 static void
@@ -412,6 +424,89 @@ test_all_wrong_ones_look_the_same(void **state)
 	assert_false(w->ok);
 }
 
+/* RFC 2449 8.1.1 */
+static void
+test_who_comes_again_too_soon_hears_of_it_with_the_right_password_alone(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, "imap", "alice", "wonderland");
+	assert_true(w->ok);
+	ask(w, "pop3", "alice", "wonderland");
+	assert_true(w->ok && !w->too_soon);
+	w->grants = 0;
+	ask(w, "pop3", "Alice@Example.Test", "wonderland");
+	assert_true(!w->ok && !w->temporary && w->too_soon);
+	assert_int_equal(w->ticket_n, 0);
+	assert_int_equal(w->grants, 0);
+	assert_string_equal(w->user, "");
+	ask(w, "pop3", "alice", "Wonderland");
+	assert_true(!w->ok && !w->temporary && !w->too_soon);
+	ask(w, "imap", "alice", "wonderland");
+	assert_true(w->ok);
+	ask(w, "pop3", "alice#Archive", "wonderland"); /* another mailbox */
+	assert_true(w->ok);
+	ask(w, "pop3", "alice#Archive", "wonderland");
+	assert_true(w->too_soon);
+	put_user(w, "beth@example.test", "wonderland");
+	channel_free(&w->a.ticket); /* what comes to nothing is no login */
+	ask(w, "pop3", "beth", "wonderland");
+	assert_true(w->temporary && !w->too_soon);
+	ask(w, "pop3", "beth", "wonderland");
+	assert_true(w->temporary && !w->too_soon);
+	assert_int_equal(w->a.nchecks, 0);
+}
+
+static void
+as(struct world *w, const char *user, const char *authzid, bool ok, const char *folder)
+{
+	struct ipc_auth_ask m = { .id = 7, .service = SPAN("pop3"), .mechanism = SPAN("PLAIN"), .client_addr = SPAN("192.0.2.1"),
+		.user = span_str(user), .authzid = span_str(authzid), .password = SPAN("wonderland") };
+
+	w->answers = 0;
+	(void)strcpy(w->folder, "none");
+	(void)recent_admits(&w->a.recent, SPAN(""), 0, INT64_MAX); /* forgets all */
+	assert_true(ipc_send_auth_ask(w->front, &m));
+	for (int i = 0; i < 500 && !w->answers; i++)
+		(void)loop_turn(w->service.loop, 20);
+	turns(w);
+	if (w->ok != ok || strcmp(w->folder, ok ? folder : "none") != 0 || (ok && strcmp(w->user, "alice@example.test") != 0))
+		fail_msg("%s as %s: %d %s of %s", user, authzid, w->ok, w->folder, w->user);
+}
+
+static void
+test_a_pop3_login_may_name_a_folder(void **state)
+{
+	struct world *w = *state;
+
+	put_user(w, "al#ice@example.test", "wonderland");
+	put_user(w, "al@example.test", "another");
+	as(w, "alice", "", true, "");
+	as(w, "alice@example.test#Archive", "", true, "Archive");
+	as(w, "alice#Archive@example.test", "", true, "Archive");
+	as(w, "ALICE#Archive", "", true, "Archive");
+	as(w, "alice#", "", true, "");
+	as(w, "alice#Caf\xc3\xa9.x", "", true, "Caf\xc3\xa9.x");
+	as(w, "alice", "alice", true, "");
+	as(w, "alice", "alice@example.test#Archive", true, "Archive");
+	as(w, "alice#One", "alice#Two", true, "Two");
+	as(w, "alice#One", "alice", true, "One");
+	/* nobody gets to another user's mail by it */
+	as(w, "alice", "al#x", false, "");
+	as(w, "alice#x", "al#ice", false, "");
+	as(w, "al#x", "alice#x", false, "");
+	as(w, "al#ce", "", false, ""); /* another's password */
+	as(w, "nobody#Archive", "", false, "");
+	as(w, "#Archive", "", false, "");
+	ask(w, "pop3", "al#ice", "wonderland"); /* whose name that is comes first */
+	assert_true(w->ok);
+	assert_string_equal(w->user, "al#ice@example.test");
+	turns(w);
+	assert_string_equal(w->folder, "");
+	ask(w, "imap", "alice#Archive", "wonderland"); /* IMAP knows folders by itself */
+	assert_false(w->ok);
+}
+
 static void
 tool_does(struct world *w, bool create, const char *user, const char *password)
 {
@@ -481,7 +576,7 @@ test_one_client_cannot_take_all_the_room(void **state)
 static void
 begin_scram(struct world *w, uint64_t id, const char *user, const char *authzid)
 {
-	struct ipc_auth_scram m = { .id = id, .service = SPAN("imap"), .mechanism = SPAN("SCRAM-SHA-256"), .client_addr = SPAN("192.0.2.1"),
+	struct ipc_auth_scram m = { .id = id, .service = span_str(w->scram_service ? w->scram_service : "imap"), .mechanism = SPAN("SCRAM-SHA-256"), .client_addr = SPAN("192.0.2.1"),
 		.user = span_str(user), .authzid = span_str(authzid), .nonce = SPAN("abcdefgh") };
 	struct buf first;
 
@@ -590,6 +685,25 @@ salt_of(struct world *w, const char *user, char salt[100])
 	assert_true(!w->ok && !w->temporary);
 }
 
+static void
+test_scram_with_a_folder(void **state)
+{
+	struct world *w = *state;
+	char whole[100], with[100];
+
+	w->scram_service = "pop3";
+	tool_does(w, true, "carol@example.test", "pencil");
+	scram(w, "carol#Archive", "pencil");
+	assert_true(w->ok && w->proved);
+	assert_string_equal(w->user, "carol@example.test");
+	assert_string_equal(w->folder, "Archive");
+	scram(w, "carol#Archive", "pencil");
+	assert_true(!w->ok && w->too_soon && !w->proved);
+	salt_of(w, "nobody@example.test", whole); /* whether there is such a user does not show */
+	salt_of(w, "nobody@example.test#Archive", with);
+	assert_string_equal(whole, with);
+}
+
 /* Names cannot be probed: the same question again and again, whether there is such a user or not. */
 static void
 test_scram_of_nobody(void **state)
@@ -661,13 +775,6 @@ test_scram_exchanges_are_bounded(void **state)
 }
 
 /* ---- who may visit whom ---- */
-
-static void
-turns(struct world *w)
-{
-	for (int i = 0; i < 4; i++)
-		(void)loop_turn(w->service.loop, 5);
-}
 
 static void
 share(struct world *w, const char *owner, const char *guest, bool on)
@@ -797,7 +904,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_all_wrong_ones_look_the_same, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_changed_password_counts_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_front_may_go_while_its_login_is_checked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_comes_again_too_soon_hears_of_it_with_the_right_password_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_pop3_login_may_name_a_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scram_with_a_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_after_a_login_with_a_password, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_of_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scram_proofs_are_good_once, setup, teardown),

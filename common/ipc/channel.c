@@ -481,6 +481,14 @@ channel_catch_up(struct channel *c)
 	take_packets(c, PACKETS_AT_ONCE, SIZE_MAX);
 }
 
+bool
+channel_unread(const struct channel *c)
+{
+	char first;
+
+	return !channel_is_open(c) || recv(c->watch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 static void
 on_ready(struct watch *w, unsigned ready)
 {

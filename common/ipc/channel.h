@@ -88,6 +88,8 @@ bool channel_flush(struct channel *c); /* tries to send now; true when nothing i
 /* Handles at once what the peer has sent so far, for an owner who learns elsewhere
  * that something must be there. Not from this channel's own handlers. */
 void channel_catch_up(struct channel *c);
+/* Whether the peer has sent what no handler has seen yet, or is gone. */
+bool channel_unread(const struct channel *c);
 /* For one of thousands that are quiet for hours: it has a buffer only while it is read from. */
 void channel_slim(struct channel *c);
 

@@ -122,8 +122,10 @@ admin_remove(struct link *l, const struct ipc_user_admin_remove *m)
 	struct fail why;
 	bool ok = useradmin_remove(l->authd->db, m, &why);
 
-	if (ok)
+	if (ok) {
 		admin_announce(l->authd, "deleted", m->user);
+		share_tell(l->authd, SPAN(""));
+	}
 	finish(l->channel, m->id, ok, &why);
 	return true;
 }

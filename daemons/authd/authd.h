@@ -102,6 +102,8 @@ bool crash_keep(struct authd *a, const struct ipc_ticket_crash *m); /* false: a 
 extern const struct channel_ops ticket_ops;
 /* The user as userd is told; false and *why: there is none. Spans live in the arena. */
 bool share_owner(struct authd *a, struct span name, struct arena *mem, struct ipc_ticket_owner *owner, struct fail *why);
+/* userd is told that who shares with this guest may have changed; empty: with everybody. */
+void share_tell(struct authd *a, struct span guest);
 bool share_answer(struct channel *c, uint64_t id, bool ok, const struct fail *why);
 
 /* token.c */

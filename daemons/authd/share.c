@@ -24,6 +24,13 @@ share_answer(struct channel *c, uint64_t id, bool ok, const struct fail *why)
 	return ipc_send_ticket_answered(c, &m);
 }
 
+void
+share_tell(struct authd *a, struct span guest)
+{
+	if (a->ticket)
+		(void)ipc_send_ticket_shared(a->ticket, &(struct ipc_ticket_shared){ .guest = guest });
+}
+
 static bool
 is_open(const struct authd *a, struct fail *why)
 {
@@ -122,6 +129,8 @@ on_ticket_share(struct channel *c, const struct ipc_ticket_share *m)
 	bool ok = span_eq(m->guest, ANYONE) || (userdb_name(m->guest, name, &why) && span_eq(span_str(name), m->guest));
 
 	ok = ok && is_open(a, &why) && userdb_share(a->db, m->owner, m->guest, m->on, &why);
+	if (ok) /* before the owner hears that it is done */
+		share_tell(a, span_eq(m->guest, ANYONE) ? SPAN("") : m->guest);
 	return share_answer(c, m->id, ok, &why);
 }
 

@@ -5,11 +5,23 @@
 
 #include "log/log.h"
 
+enum { SHARERS_MAX = 32 << 10 }; /* octets of names; more are asked for each time */
+
 void
 link_init(struct link *l)
 {
 	*l = (struct link){ .session = NULL };
 	list_init(&l->asked);
+	buf_init(&l->sharers, SHARERS_MAX);
+}
+
+void
+link_shared(struct link *l)
+{
+	buf_free(&l->sharers);
+	buf_init(&l->sharers, SHARERS_MAX);
+	l->sharers_known = false;
+	l->sharers_asked = 0;
 }
 
 void
@@ -38,6 +50,7 @@ void
 link_closed(struct link *l)
 {
 	l->session = NULL;
+	link_shared(l);
 	while (!list_empty(&l->asked))
 		done(OWNER_OF(l->asked.next, struct broker_request, node), false, -1, SPAN("userd is away"));
 }
@@ -72,10 +85,31 @@ ask_visit(struct user *user, struct span owner, struct broker_request *r)
 }
 
 static void
+tell_sharers(struct link *l, struct broker_request *r)
+{
+	struct span rest = buf_span(&l->sharers);
+
+	while (rest.n)
+		r->on_owner(r, span_cut(&rest, '\0'));
+	r->on_done(r, true, -1, SPAN(""));
+}
+
+/* From memory, unless userd has said something that was not read yet: who was told that rights are given or taken away finds it so. */
+static void
 ask_sharers(struct user *user, struct broker_request *r)
 {
-	uint64_t id = begin(user->link, r);
+	struct link *l = user->link;
+	uint64_t id;
 
+	if (l->session && l->sharers_known && !channel_unread(l->session)) {
+		tell_sharers(l, r);
+		return;
+	}
+	id = begin(l, r);
+	if (id && !l->sharers_known) {
+		link_shared(l);
+		l->sharers_asked = id;
+	}
 	if (id)
 		sent(r, ipc_send_session_sharers(user->link->session, &(struct ipc_session_sharers){ .id = id }));
 }
@@ -129,6 +163,10 @@ link_sharer(struct link *l, const struct ipc_session_sharer *m)
 
 	if (r && r->on_owner)
 		r->on_owner(r, m->owner);
+	if (m->id == l->sharers_asked) {
+		buf_put(&l->sharers, m->owner);
+		buf_putc(&l->sharers, '\0');
+	}
 	return m->id <= l->last;
 }
 
@@ -137,6 +175,10 @@ link_answered(struct link *l, const struct ipc_session_answered *m)
 {
 	struct broker_request *r = find(l, m->id);
 
+	if (m->id == l->sharers_asked) {
+		l->sharers_asked = 0;
+		l->sharers_known = m->ok && buf_ok(&l->sharers);
+	}
 	if (r)
 		done(r, m->ok, -1, m->why);
 	return m->id <= l->last;

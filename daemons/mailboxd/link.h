@@ -12,6 +12,10 @@ struct link {
 	struct channel *session; /* NULL: userd is away, and everything is refused */
 	struct list asked;       /* struct broker_request */
 	uint64_t last;
+	/* Who shares with this user, as userd said when it was last asked; until link_shared(). */
+	struct buf sharers;      /* names, each with NUL behind it */
+	bool sharers_known;
+	uint64_t sharers_asked;  /* the request that fills it; 0: none */
 };
 
 extern const struct broker link_broker;
@@ -25,6 +29,9 @@ bool link_arrived(struct link *l, const struct ipc_session_arrived *m, int fd);
 bool link_sharer(struct link *l, const struct ipc_session_sharer *m);
 bool link_quota_is(struct link *l, const struct ipc_session_quota_is *m);
 bool link_answered(struct link *l, const struct ipc_session_answered *m);
+
+/* Who shares with the user may have changed. */
+void link_shared(struct link *l);
 
 /* What userd asks for. */
 void link_limits(struct user *user, const struct ipc_session_limits *m);

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemons/mailboxd/client.h"
 #include "daemons/mailboxd/guest.h"
+#include "daemons/mailboxd/home.h"
 #include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/link.h"
 #include "daemons/mailboxd/pieces.h"
@@ -22,7 +22,6 @@
 #include "daemons/mailboxd/text.h"
 #include "mail/charset.h"
 #include "service/service.h"
-#include "store/name.h"
 #include "sys/memory.h"
 
 enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000, LINGER_MS = 2000 };
@@ -58,48 +57,6 @@ on_rest(void *arg)
 
 /* ---- the mailboxes ---- */
 
-/* The directory and what is missing above it. */
-static int
-open_home(const char *path, struct fail *why)
-{
-	char part[B_PATH];
-	int fd;
-
-	for (size_t i = 1; path[i]; i++) {
-		if (path[i] != '/' || !span_cstr(span_of(path, i), part, sizeof part))
-			continue;
-		(void)mkdir(part, 0700); /* what matters is whether the last one opens */
-	}
-	(void)mkdir(path, 0700);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		(void)fail_errno(why, 0, "%s", path);
-	return fd;
-}
-
-static void
-create_folders(struct mailboxd *d)
-{
-	const struct conf_list *names = &d->service->conf->mailbox_autocreate;
-	struct fail why = { .text = "" };
-	struct buf disk;
-
-	buf_init(&disk, STORE_NAME_MAX);
-	for (size_t i = 0; i < names->n; i++) {
-		struct span name;
-
-		buf_reset(&disk);
-		if (!name_from_utf8(names->items[i], &disk))
-			continue;
-		name = buf_span(&disk);
-		if (store_exists(d->user.store, name))
-			continue;
-		if (!store_create(d->user.store, name, &why) || !store_subscribe(d->user.store, name, true, &why))
-			log_put(LOG_failure, "user=%s folder=%.*s: %s", d->name, SPAN_ARG(names->items[i]), why.text);
-	}
-	buf_free(&disk);
-}
-
 static void
 take_store_settings(struct mailboxd *d)
 {
@@ -128,7 +85,7 @@ open_store(struct mailboxd *d, struct fail *why)
 	struct sandbox_report report;
 	struct store_config config = { .loop = s->loop, .host = s->conf->myhostname };
 
-	config.base = open_home(d->home, why);
+	config.base = home_open(d->home, why);
 	if (config.base < 0)
 		return false;
 	if (!d->warm)
@@ -157,7 +114,7 @@ open_user(struct mailboxd *d)
 	struct fail why = { .text = "" };
 
 	if (open_store(d, &why))
-		create_folders(d);
+		home_create_folders(d->user.store, &d->service->conf->mailbox_autocreate, d->name);
 	else
 		log_put(LOG_failure, "user=%s: %s", d->name, why.text);
 }
@@ -436,6 +393,14 @@ static bool
 on_session_answered(struct channel *c, const struct ipc_session_answered *m)
 {
 	return link_answered(&mailboxd_of(c)->link, m);
+}
+
+static bool
+on_session_shared(struct channel *c, const struct ipc_session_shared *m)
+{
+	(void)m;
+	link_shared(&mailboxd_of(c)->link);
+	return true;
 }
 
 static bool

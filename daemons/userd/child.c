@@ -269,6 +269,31 @@ child_limits(struct userd *u, const struct ipc_ticket_limits *m)
 	(void)ipc_send_session_limits(child->session, &(struct ipc_session_limits){ .quota = m->quota, .messages = m->messages });
 }
 
+static void
+forget_sharers(struct child *child, bool all)
+{
+	if (!child->session)
+		return;
+	(void)ipc_send_session_shared(child->session, &(struct ipc_session_shared){ .all = all });
+	(void)channel_flush(child->session);
+}
+
+void
+child_shared(struct userd *u, struct span guest)
+{
+	char user[B_ADDRESS + 1];
+	struct child *child;
+
+	if (guest.n) {
+		child = span_cstr(guest, user, sizeof(user)) ? child_of(u, user) : NULL;
+		if (child)
+			forget_sharers(child, false);
+		return;
+	}
+	LIST_EACH(&u->all, it)
+		forget_sharers(OWNER_OF(it, struct child, all), true);
+}
+
 struct child *
 child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
 {

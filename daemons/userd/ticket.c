@@ -93,6 +93,13 @@ on_ticket_limits(struct channel *c, const struct ipc_ticket_limits *m)
 }
 
 static bool
+on_ticket_shared(struct channel *c, const struct ipc_ticket_shared *m)
+{
+	child_shared(userd_of(c), m->guest);
+	return true;
+}
+
+static bool
 on_ticket_crashed(struct channel *c, const struct ipc_ticket_crashed *m)
 {
 	poison_recall(userd_of(c), m);
@@ -122,6 +129,7 @@ ticket_open(struct service *s, struct channel *c, struct span peer, unsigned ins
 {
 	(void)peer, (void)instance;
 	((struct userd *)s->state)->authd = c;
+	child_shared(s->state, SPAN("")); /* what the authd before may not have told */
 	poison_tell_all(s->state);
 }
 

@@ -129,6 +129,9 @@ void child_reload(struct child *child); /* the new configuration, and the log, w
 void child_gone(struct child *child);
 /* What the user may keep, from now on, also where everybody rests. */
 void child_limits(struct userd *u, const struct ipc_ticket_limits *m);
+/* Who shares with this user (empty: with anybody) has changed: the mailboxd forgets what it knows of it, before anybody hears
+ * that it is done. */
+void child_shared(struct userd *u, struct span guest);
 /* The user's mailboxd, started if need be; NULL and *why. */
 struct child *child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why);
 

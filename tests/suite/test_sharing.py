@@ -261,4 +261,37 @@ def test_a_user_who_goes_takes_the_shares_along():
     b.logout()
 
 
+def shown(c, owner):
+    return any('"Other Users/%s' % owner in row for row in lines(c.list()))
+
+
+def test_what_is_given_or_taken_shows_in_the_next_list():
+    """bob's mailboxd remembers who shares with him; what alice has been told is done, his next LIST knows."""
+    suite.user_add("erin")
+    a, b = suite.imap("erin"), suite.imap("bob")
+    expect(a.create("Shared")[0], "OK")
+    for _ in range(40):
+        assert not shown(b, "erin")
+        expect(a.setacl("Shared", "bob", "lr")[0], "OK")
+        assert shown(b, "erin")
+        assert shown(b, "erin")
+        expect(a.deleteacl("Shared", "bob")[0], "OK")
+    for _ in range(5):
+        assert not shown(b, "erin")
+        expect(a.setacl("Shared", "anyone", "lr")[0], "OK")
+        assert shown(b, "erin")
+        expect(a.setacl("Shared", "anyone", '""')[0], "OK")
+    # the next authd may know what the one before did not tell
+    expect(a.setacl("Shared", "bob", "lr")[0], "OK")
+    assert shown(b, "erin")
+    pid = next(pid for name, _, pid in suite.processes() if name == "authd")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: any(name == "authd" and p != pid for name, _, p in suite.processes()), 20, "another authd")
+    wait_for(lambda: shown(b, "erin"), 20, "erin's folder")
+    suite.mailctl("user", "delete", "erin@example.test")
+    wait_for(lambda: not shown(b, "erin"), 20, "nothing of erin")
+    for c in (a, b):
+        c.logout()
+
+
 main(globals())

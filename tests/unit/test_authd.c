@@ -29,7 +29,8 @@ struct world {
 	struct channel *front, *userd, *tool, *routed; /* our ends */
 	struct channel *served[4];
 	/* what came */
-	int answers, grants, dones, changes, owners, sharers, answered, limits;
+	int answers, grants, dones, changes, owners, sharers, answered, limits, shared;
+	bool told_first; /* shared, before answered */
 	unsigned recalled; /* crashes that authd has told of; 100 for the end of them */
 	uint64_t size, messages; /* of owner or limits */
 	bool ok, temporary, too_soon, done_ok, grant_first, answered_ok;
@@ -133,6 +134,16 @@ on_ticket_limits(struct channel *c, const struct ipc_ticket_limits *m)
 	w->size = m->quota;
 	w->messages = m->messages;
 	return span_eq(m->user, SPAN("alice@example.test"));
+}
+
+static bool
+on_ticket_shared(struct channel *c, const struct ipc_ticket_shared *m)
+{
+	struct world *w = channel_owner(c);
+
+	w->shared++;
+	w->told_first = !w->answered;
+	return span_cstr(m->guest, w->sharer, sizeof(w->sharer));
 }
 
 static bool
@@ -813,6 +824,9 @@ test_only_who_was_given_rights_may_visit(void **state)
 	assert_false(may_visit(w, "alice@example.test", "nologin@example.test"));
 	share(w, "alice@example.test", "nologin@example.test", true);
 	assert_true(w->answered_ok);
+	assert_int_equal(w->shared, 1); /* his mailboxd is told, before alice */
+	assert_true(w->told_first);
+	assert_string_equal(w->sharer, "nologin@example.test");
 	assert_true(may_visit(w, "alice@example.test", "nologin@example.test"));
 	assert_string_equal(w->granted_home, "example.test/alice");
 	assert_false(may_visit(w, "nologin@example.test", "alice@example.test"));
@@ -823,12 +837,16 @@ test_only_who_was_given_rights_may_visit(void **state)
 	assert_int_equal(sharers(w, "other@example.test"), 0);
 	share(w, "alice@example.test", "nologin@example.test", false);
 	assert_false(may_visit(w, "alice@example.test", "nologin@example.test"));
+	assert_int_equal(w->shared, 2);
 	share(w, "alice@example.test", "anyone", true);
+	assert_int_equal(w->shared, 3);
+	assert_string_equal(w->sharer, ""); /* everybody's */
 	assert_true(may_visit(w, "alice@example.test", "other@example.test"));
 	assert_int_equal(sharers(w, "other@example.test"), 1);
 	assert_int_equal(sharers(w, "alice@example.test"), 0);
 	share(w, "alice@example.test", "Not Canonical@x", true);
 	assert_false(w->answered_ok);
+	assert_int_equal(w->shared, 3);
 	share(w, "nobody@example.test", "other@example.test", true); /* userd said so: a user who is gone meanwhile */
 	assert_false(may_visit(w, "nobody@example.test", "other@example.test"));
 	assert_false(may_visit(w, "../../etc/passwd@x", "other@example.test"));

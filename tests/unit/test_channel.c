@@ -109,6 +109,13 @@ on_session_quota_is(struct channel *c, const struct ipc_session_quota_is *m)
 	(void)c, (void)m;
 	return true;
 }
+
+static bool
+on_session_shared(struct channel *c, const struct ipc_session_shared *m)
+{
+	(void)c, (void)m;
+	return true;
+}
 #define DISPATCH_DEF "ipc/session.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"

@@ -25,7 +25,8 @@
 enum {
 	TARGETS_MAX = 1000000, /* answers to one: as alias_expansion_limit at most */
 	ASKS_TURN = 16,      /* recipients of one message asked about before others have their turn */
-	LIST_LONG = 2000,    /* recipients: of more, ASKS_TURN in a millisecond while other mail comes in */
+	LIST_LONG = 2000,    /* recipients: of more, ASKS_TURN in LIST_PACE_MS while other mail comes in */
+	LIST_PACE_MS = 3,
 	LIST_LATE_MS = 4,    /* which a late timer may make up for */
 	LETTERS_MS = 1000,   /* so long after the last of it */
 	ASKS_MESSAGE = 32,   /* and under way: what others would have to wait behind */

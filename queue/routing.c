@@ -104,7 +104,7 @@ too_early(struct queue *q, const struct entry *e)
 		queue_wake(q, q->list_due);
 		return true;
 	}
-	q->list_due = q->now + (early > -LIST_LATE_MS && early <= 0 ? early : -LIST_LATE_MS) + 1;
+	q->list_due = q->now + (early > -LIST_LATE_MS && early <= 0 ? early : -LIST_LATE_MS) + LIST_PACE_MS;
 	return false;
 }
 

@@ -13,7 +13,7 @@ enum {
 	OUT_CAP = 65536,
 	REPLIES_MAX = 64 << 20, /* LMTP: one for each recipient */
 	GROUP_MAX = 64, /* commands taken before others get their turn */
-	PACE_GROUP = 32, PACE_MS = 2, /* recipients of a long list in so many milliseconds */
+	PACE_GROUP = 32, PACE_MS = 4, /* recipients of a long list in so many milliseconds */
 };
 
 /* What the client is waited for. */

@@ -34,14 +34,16 @@ class Letters:
     """Go at a steady rate until they are told to stop."""
 
     def __init__(self, suite, name, rate):
+        self.sent = os.fdopen(os.memfd_create("sent"), "r+") # a pipe that nobody reads would fill and stop them
         self.program = subprocess.Popen([tool("bench_crowd"), "letters", "-p", str(suite.port("SMTP")), "-n", name, "-r", str(rate)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        stdin=subprocess.PIPE, stdout=self.sent)
 
     def stop(self):
         """{address: microsecond at which it was sent}"""
-        out, _ = self.program.communicate("")
+        self.program.communicate(b"")
         assert self.program.returncode == 0
-        return {line.split()[1]: int(line.split()[0]) for line in out.splitlines()}
+        self.sent.seek(0)
+        return {line.split()[1]: int(line.split()[0]) for line in self.sent}
 
 
 class Sink:

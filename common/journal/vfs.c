@@ -231,6 +231,17 @@ posix_unmap(struct vfs *v, void *p, size_t n)
 	(void)munmap(p, n);
 }
 
+/* Whole pages only: what lies beside it may have been changed. */
+static void
+posix_cool(struct vfs *v, void *p, size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (size_t)(-(uintptr_t)p) % page;
+
+	(void)v;
+	if (n >= before + page)
+		(void)madvise((char *)p + before, (n - before) / page * page, MADV_DONTNEED);
+}
+
 static const struct vfs_ops posix_ops = {
 	.open = posix_open,
 	.close = posix_close,
@@ -253,6 +264,7 @@ static const struct vfs_ops posix_ops = {
 	.link = posix_link,
 	.map = posix_map,
 	.unmap = posix_unmap,
+	.cool = posix_cool,
 };
 
 struct vfs *

@@ -59,6 +59,8 @@ struct vfs_ops {
 	 * unmap; NULL and errno. */
 	void *(*map)(struct vfs *v, int fd, size_t n);
 	void (*unmap)(struct vfs *v, void *p, size_t n);
+	/* What was mapped and not changed there need not stay in memory: it is read again when it is used. May be NULL. */
+	void (*cool)(struct vfs *v, void *p, size_t n);
 };
 
 struct vfs {

@@ -389,6 +389,15 @@ indexfile_tidy(struct indexfile *f)
 	}
 }
 
+void
+indexfile_cool(struct indexfile *f)
+{
+	struct span names = f->ix.map_names;
+
+	if (f->map && names.n && f->vfs->ops->cool)
+		f->vfs->ops->cool(f->vfs, (char *)f->map + (names.p - (const char *)f->map), names.n);
+}
+
 bool
 indexfile_busy(const struct indexfile *f)
 {

@@ -64,6 +64,8 @@ bool indexfile_sync(struct indexfile *f, struct fail *why);
 void indexfile_weigh(struct indexfile *f, size_t octets);
 /* Starts a snapshot if the journal has grown enough for one. */
 void indexfile_tidy(struct indexfile *f);
+/* All names were looked at and will not be for a while: those in the map need not stay in memory. */
+void indexfile_cool(struct indexfile *f);
 /* A snapshot is being written on a thread. */
 bool indexfile_busy(const struct indexfile *f);
 

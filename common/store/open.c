@@ -194,7 +194,14 @@ load(struct mailbox *mb, struct fail *why)
 	}
 	mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
 	give_objectid(mb);
-	return !scan_stale(mb) || scan_all(mb, why);
+	if (!scan_stale(mb))
+		return true;
+	if (!scan_all(mb, why))
+		return false;
+	/* In a large folder they are half of what it takes, and arrivals may be long in coming. */
+	index_names_free(&mb->names);
+	indexfile_cool(&mb->file);
+	return true;
 }
 
 static struct mailbox *

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "journal/vfs.h"
 #include "sys/crc32c.h"
 #include "storetest.h"
 
@@ -615,6 +616,70 @@ test_a_folder_keeps_its_id(void **state)
 	assert_true(objectid(f, "INBOX") == id);
 }
 
+/* A folder whose names fill pages: after a scan they are let go, and are what they were when they are needed. */
+static void
+test_names_of_a_large_folder_come_back(void **state)
+{
+	enum { MANY = 400, ONE = 77 };
+	struct fixture *f = *state;
+	struct content c;
+	struct session s;
+	struct fail why;
+	char path[160];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		(void)snprintf(path, sizeof(path), "cur/17000%05u.M1P1.a-host-with-a-name-that-is-long-enough.example.test:2,S", i);
+		put_file(f, path, "A: b\r\n\r\n");
+	}
+	enter(&s, f, "INBOX");
+	assert_int_equal(view_count(&s.view), MANY);
+	view_close(&s.view);
+	store_free(&f->store);
+	put_file(f, "new/1700099999.c", "A: b\r\n\r\n"); /* so that it is looked through */
+	open_store(f);
+	enter(&s, f, "INBOX");
+	assert_int_equal(view_count(&s.view), MANY + 1);
+	for (uint32_t n = 1; n <= MANY + 1; n++) {
+		assert_true(mailbox_content(s.view.mailbox, view_uid(&s.view, n), &c, &why));
+		content_close(&c);
+	}
+	(void)snprintf(path, sizeof(path), "cur/17000%05u.M1P1.a-host-with-a-name-that-is-long-enough.example.test:2,S", ONE);
+	/* and found by its name */
+	move_file(f, path, "cur/1700000077.M1P1.a-host-with-a-name-that-is-long-enough.example.test:2,FS");
+	turn_until(f, has_pending, &s);
+	assert_int_equal(view_message(&s.view, ONE + 1)->flags, FLAG_SEEN | FLAG_FLAGGED);
+	view_close(&s.view);
+}
+
+/* What was changed beside what is let go stays changed. */
+static void
+test_only_whole_pages_are_let_go(void **state)
+{
+	enum { PAGE = 4096, SIZE = 3 * PAGE };
+	struct fixture *f = *state;
+	struct fail why;
+	struct vfs *v = vfs_posix_new(f->dir, &why);
+	char text[SIZE], *map;
+	int fd;
+
+	memset(text, 'a', sizeof(text));
+	fd = v->ops->open(v, "mapped", VFS_CREATE);
+	assert_true(fd >= 0 && vfs_write_all(v, fd, text, sizeof(text), 0));
+	map = v->ops->map(v, fd, SIZE);
+	assert_non_null(map);
+	memset(map, 'b', SIZE);
+	v->ops->cool(v, map + 1, PAGE - 1);
+	v->ops->cool(v, map, PAGE - 1);
+	assert_true(map[0] == 'b' && map[PAGE - 1] == 'b');
+	v->ops->cool(v, map + PAGE - 1, SIZE - PAGE);
+	assert_true(map[0] == 'b' && map[PAGE - 1] == 'b');
+	assert_true(map[PAGE] == 'a' && map[2 * PAGE - 1] == 'a');
+	assert_true(map[2 * PAGE] == 'b' && map[SIZE - 1] == 'b');
+	v->ops->unmap(v, map, SIZE);
+	(void)v->ops->close(v, fd);
+	vfs_posix_free(&v);
+}
+
 int
 main(void)
 {
@@ -633,6 +698,8 @@ main(void)
 		T(test_copy_and_move),
 		T(test_facts),
 		T(test_a_folder_keeps_its_id),
+		T(test_names_of_a_large_folder_come_back),
+		T(test_only_whole_pages_are_let_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,8 +15,6 @@ conn_of(struct stream *s)
 
 static void talk(struct conn *c);
 
-/* ---- end ---- */
-
 void
 conn_free(struct conn *c)
 {
@@ -71,8 +69,6 @@ conn_finish(struct conn *c, const char *text)
 	last_words(c);
 }
 
-/* ---- asking ---- */
-
 static void
 answered(struct conn *c)
 {
@@ -95,6 +91,7 @@ refuse(struct conn *c, enum login_verdict verdict)
 
 	explicit_bzero(c->ticket, sizeof c->ticket);
 	c->nticket = 0;
+	box_tape_open(c->stream.tape);
 	c->phase = CONN_TALK;
 	l->want = LOGIN_INPUT;
 	l->out = stream_out(&c->stream);
@@ -580,6 +577,7 @@ conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
 	list_push(&f->conns, &c->list);
 	f->nconns++;
 	(void)netaddr_text(peer, c->addr);
+	(void)stream_whose(&c->stream, peer, true);
 	log_put(LOG_connect, "client=%s listener=%.*s", c->addr, SPAN_ARG(l->block->name));
 	configure(c, l, peer);
 	stream_deadline(&c->stream, f->service->conf->login_timeout);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "front/conn.h"
+#include "net/shun.h"
 
 enum { STOP_MS = 1000 };
 
@@ -149,7 +150,13 @@ front_mechanisms(const struct conf *conf)
 static void
 on_accept(struct listener *l, int fd, const struct netaddr *peer)
 {
-	conn_accept(OWNER_OF(l, struct front_listener, listener), fd, peer);
+	struct front_listener *at = OWNER_OF(l, struct front_listener, listener);
+	char text[NETADDR_TEXT];
+
+	if (shun_client(at->front->service->loop, fd, peer, at->block->tls == CONF_MODE_WRAPPER ? SPAN_NONE : span_str(at->front->protocol->later)))
+		log_put(LOG_quarantine, "client=%.*s is not served: its sessions have crashed %s", SPAN_ARG(netaddr_text(peer, text)), at->front->protocol->program);
+	else
+		conn_accept(at, fd, peer);
 }
 
 static void

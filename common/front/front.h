@@ -17,6 +17,7 @@
 struct front_protocol {
 	const char *program; /* "imapd" */
 	const char *service; /* "imap", as authd and userd call it */
+	const char *later; /* in place of a greeting: come later; a line */
 	enum conf_daemon see;
 	struct login *(*login_new)(void);
 	unsigned (*session_limit)(const struct conf *conf);

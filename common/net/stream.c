@@ -61,6 +61,8 @@ release(struct stream *s)
 		timer_stop(&s->timer);
 	turn_cancel(&s->turn);
 	tls_conn_free(&s->tls);
+	free(s->tape);
+	s->tape = NULL;
 	buf_free(&s->in);
 	buf_free(&s->out);
 	s->state = S_NONE;
@@ -406,6 +408,22 @@ stream_take_fd(struct stream *s, struct buf *unread)
 	s->gone = NULL;
 	release(s);
 	return fd;
+}
+
+enum box_level
+stream_whose(struct stream *s, const struct netaddr *peer, bool sticky)
+{
+	struct box *b = *loop_box(s->watch.loop);
+	enum box_level level;
+	uint8_t bytes[16];
+
+	if (!b || !netaddr_bytes(peer, bytes))
+		return BOX_CLEAR;
+	s->whose.name = box_name(bytes);
+	level = box_level(b, s->whose.name);
+	if (level == BOX_SUSPECT && !s->tape)
+		s->tape = box_tape_new(b, sticky);
+	return level;
 }
 
 bool

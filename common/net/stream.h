@@ -14,6 +14,7 @@
 #include "base/fail.h"
 #include "net/netaddr.h"
 #include "net/tls.h"
+#include "sys/box.h"
 #include "sys/loop.h"
 
 struct stream;
@@ -62,6 +63,8 @@ struct stream {
 	struct tls_conn *tls; /* owned */
 	struct fail *failure; /* owned, made when needed */
 	bool *gone;           /* set when closed inside a callback */
+	struct box_tape *tape; /* owned; of a suspect alone */
+	struct box_now whose;  /* of stream_whose(); about is the owner's to set */
 	size_t read_size;
 	int64_t idle_ms;      /* of stream_timeout(); 0 with a deadline or none */
 	int64_t end_ms;       /* of stream_finish(): closed by then whatever the peer reads; 0 before */
@@ -135,6 +138,10 @@ static inline bool stream_binding(const struct stream *s, struct span type, stru
 /* Hands the socket away with the unread input copied to *unread. -1 when TLS
  * is on, output is unsent or unread does not fit: then nothing changed. */
 int stream_take_fd(struct stream *s, struct buf *unread);
+
+/* From here on the peer is named (sys/box.h) while its stream is worked on, its input kept if it is a suspect; sticky as
+ * box_tape has it. Returns what is to be thought of it; CLEAR where nobody asks. */
+enum box_level stream_whose(struct stream *s, const struct netaddr *peer, bool sticky);
 
 bool stream_peer(const struct stream *s, struct netaddr *out);
 bool stream_local(const struct stream *s, struct netaddr *out);

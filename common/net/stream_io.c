@@ -78,6 +78,8 @@ read_plain(struct stream *s, char *to, size_t n)
 
 	if (got > 0) {
 		buf_added(&s->in, (size_t)got);
+		if (s->tape)
+			box_tape_note(s->tape, span_of(to, (size_t)got));
 		if ((size_t)got == n && s->read_size < READ_MAX)
 			s->read_size *= 2;
 		moved(s);
@@ -101,6 +103,8 @@ read_tls(struct stream *s, char *to, size_t n)
 	switch (tls_read(s->tls, to, n, &got, &why)) {
 	case TLS_IO_DONE:
 		buf_added(&s->in, got);
+		if (s->tape)
+			box_tape_note(s->tape, span_of(to, got));
 		if (got == n && s->read_size < READ_MAX)
 			s->read_size *= 2;
 		moved(s);
@@ -337,11 +341,9 @@ flush(struct stream *s)
 	return true;
 }
 
-void
-stream_on_ready(struct watch *w, unsigned ready)
+static void
+work_on_ready(struct stream *s, unsigned ready)
 {
-	struct stream *s = OWNER_OF(w, struct stream, watch);
-
 	if (s->state == S_CONNECTING) {
 		(void)connected(s);
 		return;
@@ -370,11 +372,9 @@ stream_on_ready(struct watch *w, unsigned ready)
 		(void)take_input(s);
 }
 
-void
-stream_on_turn(struct turn *h)
+static void
+work_on_turn(struct stream *s)
 {
-	struct stream *s = OWNER_OF(h, struct stream, turn);
-
 	if (s->again && s->state == S_HANDSHAKE && !s->doom) {
 		s->again = false;
 		if (!handshake(s) || s->state != S_TLS)
@@ -400,11 +400,9 @@ stream_on_turn(struct turn *h)
 	(void)flush(s);
 }
 
-void
-stream_on_timer(struct timer *t)
+static void
+work_on_timer(struct stream *s)
 {
-	struct stream *s = OWNER_OF(t, struct stream, timer);
-
 	if (s->lingering) {
 		(void)stream_closed(s, STREAM_FINISHED);
 		return;
@@ -418,3 +416,50 @@ stream_on_timer(struct timer *t)
 		(void)stream_call(s, s->events->on_timeout);
 }
 
+
+/* Whom it works for stands in the box meanwhile, where there is one; the stream may be gone then. */
+static struct box_now
+begin(struct box *b, const struct stream *s)
+{
+	return b ? box_enter(b, s->whose) : (struct box_now){ .about = 0 };
+}
+
+static void
+end(struct box *b, struct box_now before)
+{
+	if (b)
+		box_leave(b, before);
+}
+
+void
+stream_on_ready(struct watch *w, unsigned ready)
+{
+	struct stream *s = OWNER_OF(w, struct stream, watch);
+	struct box *b = *loop_box(w->loop);
+	struct box_now before = begin(b, s);
+
+	work_on_ready(s, ready);
+	end(b, before);
+}
+
+void
+stream_on_turn(struct turn *h)
+{
+	struct stream *s = OWNER_OF(h, struct stream, turn);
+	struct box *b = *loop_box(s->watch.loop);
+	struct box_now before = begin(b, s);
+
+	work_on_turn(s);
+	end(b, before);
+}
+
+void
+stream_on_timer(struct timer *t)
+{
+	struct stream *s = OWNER_OF(t, struct stream, timer);
+	struct box *b = *loop_box(t->loop);
+	struct box_now before = begin(b, s);
+
+	work_on_timer(s);
+	end(b, before);
+}

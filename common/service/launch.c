@@ -70,7 +70,7 @@ struct channel *
 launch_daemon(struct loop *loop, const struct launch *what, const struct channel_ops *ops, void *owner, struct fail *why)
 {
 	struct ipc_ctl_boot boot = { .name = span_str(what->name), .instance = what->instance, .instances = what->instances,
-		.unprivileged = what->unprivileged, .promises = what->promises, .files = what->files, .memory = what->memory };
+		.unprivileged = what->unprivileged, .promises = what->promises, .files = what->files, .memory = what->memory, .cpu = what->cpu };
 	struct ipc_root_spawn spawn = { .id = what->id, .program = span_str(what->name), .label = span_str(what->label), .uid = what->uid, .gid = what->gid };
 	struct channel *ctl;
 	int fds[2], config;

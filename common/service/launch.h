@@ -36,7 +36,7 @@ struct launch {
 	unsigned instance, instances;
 	bool unprivileged;
 	unsigned promises; /* PROMISE_* */
-	unsigned files, memory; /* of processes.def */
+	unsigned files, memory, cpu; /* of processes.def */
 	const struct launch_reach *reach; /* all rows of reach.def */
 	size_t nreach;
 	const struct conf *conf; /* what their settings are */

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "service/handed.h"
 #include "service/probe.h"
 #include "service/twins.h"
 #include "sys/child.h"
@@ -164,6 +165,7 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 	k->promises = m->promises;
 	k->walls.files = m->files;
 	k->walls.memory = m->memory;
+	k->walls.cpu = m->cpu;
 	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
 		return give_up(k, &why);
 	return true;
@@ -309,6 +311,8 @@ on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
 		if (dup2(fd, STDERR_FILENO) >= 0)
 			log_open(k->service.name, STDERR_FILENO, k->service.loop);
 		(void)close(fd);
+	} else if (span_eq(m->purpose, SPAN("box"))) {
+		handed_box(k->service.loop, fd);
 	} else if (k->ops->on_file) {
 		k->ops->on_file(&k->service, m->purpose, m->path, fd);
 	} else {
@@ -466,17 +470,21 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 static bool
 on_ctl_limits(struct channel *c, const struct ipc_ctl_limits *m)
 {
-	const struct limit_use *uses = loop_limits(channel_loop(c));
+	return handed_limits(c, m);
+}
 
-	for (uint32_t i = 0; i < LIMIT_COUNT; i++) {
-		const struct limit_use *u = &uses[i];
-		struct ipc_ctl_limit row = { .id = m->id, .row = i, .bound = u->bound, .used = u->use, .peak = u->peak, .hits = u->hits,
-			.last_ms = (uint64_t)u->last_ms, .who = span_str(u->who) };
+static bool
+on_ctl_suspect(struct channel *c, const struct ipc_ctl_suspect *m)
+{
+	return handed_suspect(channel_loop(c), m);
+}
 
-		if (u->bound && !ipc_send_ctl_limit(c, &row))
-			return false;
-	}
-	return ipc_send_ctl_limits_done(c, &(struct ipc_ctl_limits_done){ .id = m->id });
+static bool
+on_ctl_crash(struct channel *c, const struct ipc_ctl_crash *m)
+{
+	struct skeleton *k = channel_owner(c);
+
+	return k->ops->on_crash && k->booted && k->ops->on_crash(&k->service, m);
 }
 
 #define DISPATCH_DEF "ipc/ctl.def"
@@ -529,6 +537,7 @@ open_ctl(struct skeleton *k)
 		return false;
 	log_open(k->ops->name, STDERR_FILENO, k->service.loop);
 	k->ctl = channel_new(k->service.loop, CHILD_CTL, &ipc_channel_ctl, CHANNEL_SERVER, &ctl_ops, k);
+	k->service.ruler = k->ctl;
 	return k->ctl != NULL;
 }
 

@@ -31,6 +31,7 @@ struct service {
 	bool stopping;
 	bool peer_crashed;   /* within on_open: the peer's predecessor has */
 	bool probing;        /* only the walls are tried: nothing will start */
+	struct channel *ruler; /* ctl, to whoever rules it */
 	void *state; /* the daemon's own; set in on_boot */
 };
 
@@ -69,6 +70,8 @@ struct service_ops {
 	void (*on_reload)(struct service *s, const struct conf *old);
 	/* Finish what is being written, then service_exit(). NULL: exit at once. */
 	void (*on_stop)(struct service *s);
+	/* Another program has crashed while it worked for a peer; false: a violation. NULL: nobody tells it (of userd alone). */
+	bool (*on_crash)(struct service *s, const struct ipc_ctl_crash *m);
 	/* Words for `mailctl status`: name=value. May be NULL. */
 	void (*on_state)(struct service *s, struct buf *out);
 };

@@ -16,6 +16,7 @@ struct loop {
 	int64_t now_ms, wall_ms;
 	bool stopping;
 	struct limit_use limits[LIMIT_COUNT];
+	struct box *box;
 };
 
 static struct event *
@@ -77,6 +78,12 @@ struct limit_use *
 loop_limits(struct loop *loop)
 {
 	return loop->limits;
+}
+
+struct box **
+loop_box(struct loop *loop)
+{
+	return &loop->box;
 }
 
 static void

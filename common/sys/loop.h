@@ -31,6 +31,9 @@ int64_t loop_wall_ms(const struct loop *loop);
 /* Of this process, by enum limit (sys/limits.h). */
 struct limit_use;
 struct limit_use *loop_limits(struct loop *loop);
+/* Of this process: whom it works for (sys/box.h); *: NULL unless it has peers. */
+struct box;
+struct box **loop_box(struct loop *loop);
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 

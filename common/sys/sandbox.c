@@ -141,6 +141,7 @@ static bool
 lower_limits(const struct sandbox *s, struct fail *why)
 {
 	return (!s->files || lower(RLIMIT_NOFILE, s->files, why)) &&
+	    (!s->cpu || setrlimit(RLIMIT_CPU, &(struct rlimit){ s->cpu, s->cpu + 5 }) == 0 || fail_errno(why, 0, "sandbox: limits")) &&
 	    (SANITIZED || !s->memory || lower(RLIMIT_DATA, (rlim_t)s->memory << 20, why));
 }
 

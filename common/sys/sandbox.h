@@ -29,6 +29,7 @@ struct sandbox {
 	bool tcp_bind;     /* may bind TCP ports */
 	unsigned files;    /* most descriptors; 0: as before */
 	unsigned memory;   /* most MiB of data, not in builds with sanitizers; 0: as before */
+	unsigned cpu;      /* most seconds of processor time; 0: as before */
 };
 
 /* Which walls stand, for the log and `mailctl status`. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * Keys are users; a value is the version, then words: count, time, and why, which is the rest.
+ * Keys are users and peers; a value is the version, then words: count, time, and why, which is the rest; in version 2 up to
+ * a line feed, and behind it the input.
  */
 #include "table/crashes.h"
 
@@ -9,7 +10,7 @@
 #include "base/buf.h"
 #include "table/userdb.h"
 
-enum { VALUE_MAX = 256 };
+enum { VALUE_MAX = 256 + CRASHES_INPUT };
 
 static bool
 decode(struct span key, struct span value, struct crash_row *row)
@@ -17,12 +18,17 @@ decode(struct span key, struct span value, struct crash_row *row)
 	struct span rest = span_from(value, 1), count, last;
 	uint64_t n = 0;
 
-	if (value.n == 0 || value.p[0] != CRASHES_VERSION || key.n == 0 || key.n > USERDB_NAME)
+	if (value.n == 0 || (value.p[0] != CRASHES_VERSION && value.p[0] != CRASHES_VERSION_INPUT) || key.n == 0 || key.n > USERDB_NAME)
 		return false;
 	count = span_cut(&rest, ' ');
 	last = span_cut(&rest, ' ');
 	row->user = key;
-	row->why = span_sub(rest, 0, CRASHES_WHY);
+	if (value.p[0] == CRASHES_VERSION_INPUT) {
+		row->why = span_sub(span_cut(&rest, '\n'), 0, CRASHES_WHY);
+		row->input = span_sub(rest, 0, CRASHES_INPUT);
+	} else {
+		row->why = span_sub(rest, 0, CRASHES_WHY);
+	}
 	if (!span_u64(count, UINT32_MAX, &n) || n == 0 || !span_u64(last, UINT64_MAX, &row->last_ms))
 		return false;
 	row->count = (uint32_t)n;
@@ -45,7 +51,7 @@ have(const struct crashes *c, struct span user, struct span value, bool *any, st
 	enum bdb_found found;
 	bool same;
 
-	arena_init(&mem, 4096);
+	arena_init(&mem, VALUE_MAX * 2);
 	found = bdb_get(c->db, user, &mem, &now, why);
 	*any = found == BDB_FOUND;
 	same = found == BDB_FOUND && span_eq(now, value);
@@ -66,16 +72,19 @@ crashes_set(const struct crashes *c, const struct crash_row *row, struct fail *w
 	if (row->count == 0)
 		return bdb_del(c->db, row->user, why);
 	buf_init(&value, VALUE_MAX);
-	buf_putc(&value, CRASHES_VERSION);
+	buf_putc(&value, row->input.n ? CRASHES_VERSION_INPUT : CRASHES_VERSION); /* what older releases know is as they know it */
 	buf_put_u64(&value, row->count);
 	buf_putc(&value, ' ');
 	buf_put_u64(&value, row->last_ms);
 	buf_putc(&value, ' ');
 	buf_put(&value, span_sub(row->why, 0, CRASHES_WHY));
+	if (row->input.n)
+		buf_putc(&value, '\n');
+	buf_put(&value, span_sub(row->input, 0, CRASHES_INPUT));
 	is = have(c, row->user, buf_span(&value), &any, why);
 	ok = is >= 0 && (any || bdb_each(c->db, SPAN(""), count_one, &all, why));
 	if (ok && !any && all >= USERDB_CRASHES_MAX)
-		ok = fail_set(why, FAIL_LIMIT, 0, "too many mailboxes have crashed");
+		ok = fail_set(why, FAIL_LIMIT, 0, "too many mailboxes and peers have crashed");
 	ok = ok && (is == 1 || bdb_put(c->db, row->user, buf_span(&value), why));
 	buf_free(&value);
 	return ok;

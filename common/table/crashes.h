@@ -8,17 +8,18 @@
 
 #include "table/bdb.h"
 
-enum { CRASHES_VERSION = 1, CRASHES_WHY = 64 };
+enum { CRASHES_VERSION = 1, CRASHES_VERSION_INPUT = 2, CRASHES_WHY = 64, CRASHES_INPUT = 24 << 10 };
 
 struct crashes {
 	struct bdb *db;
 };
 
 struct crash_row {
-	struct span user; /* canonical name@domain */
+	struct span user; /* canonical name@domain; or "program peer", of one that crashed a program */
 	uint32_t count;   /* 0: to be forgotten */
 	uint64_t last_ms; /* Unix time of the last one */
 	struct span why;
+	struct span input; /* the case, as it was kept; may be empty */
 };
 
 /* Durable when it returns; FAIL_LIMIT: there are USERDB_CRASHES_MAX. */

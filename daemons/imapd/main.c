@@ -13,7 +13,7 @@ session_limit(const struct conf *conf)
 }
 
 static const struct front_protocol protocol = {
-	.program = "imapd", .service = "imap", .see = CONF_IMAPD, .login_new = imap_login_new, .session_limit = session_limit, .limit = LIMIT_imap_session_limit,
+	.program = "imapd", .service = "imap", .later = "* BYE [UNAVAILABLE] Service not available, try again later\r\n", .see = CONF_IMAPD, .login_new = imap_login_new, .session_limit = session_limit, .limit = LIMIT_imap_session_limit,
 };
 
 static bool

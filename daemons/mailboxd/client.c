@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sys/box.h"
 #include "sys/loop.h"
 
 enum {
@@ -28,6 +29,7 @@ struct client {
 	struct timer timer;
 	struct turn turn;
 	int64_t timer_ms; /* what the timer was last set to */
+	struct box_tape *tape; /* owned; NULL: no mailboxd of this user has crashed */
 	struct buf raw;   /* compressed input that is not expanded yet */
 	int64_t heard_ms; /* when it last said something */
 	bool early; /* it says something that is not yet wanted */
@@ -56,6 +58,7 @@ client_free(struct client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	buf_free(&c->raw);
+	free(c->tape);
 	free(c);
 	on_gone(user);
 }
@@ -85,8 +88,12 @@ static bool
 expand(struct client *c)
 {
 	struct session *s = c->session;
+	size_t before = buf_len(&s->in);
+	bool ok = !s->out.squeeze || !session_wants_input(s) || squeeze_take(s->out.squeeze, &c->raw, &s->in);
 
-	return !s->out.squeeze || !session_wants_input(s) || squeeze_take(s->out.squeeze, &c->raw, &s->in);
+	if (c->tape && buf_len(&s->in) > before)
+		box_tape_note(c->tape, span_from(buf_span(&s->in), before));
+	return ok;
 }
 
 /* RFC 8437 3: what the client has sent behind it is for the next login. */
@@ -174,6 +181,8 @@ read_some(struct client *c)
 	got = recv(c->fd, room, n, MSG_DONTWAIT);
 	if (got > 0) {
 		buf_added(in, (size_t)got);
+		if (c->tape && in != &c->raw)
+			box_tape_note(c->tape, span_of(room, (size_t)got));
 		c->bulk = (size_t)got == n;
 		c->heard_ms = loop_now_ms(c->user->loop);
 		(void)timer_set(&c->user->quiet, QUIET_MS);
@@ -249,6 +258,8 @@ client_new(struct user *user, int fd, struct session *session, struct span pendi
 	c->on_gone = on_gone;
 	buf_init(&c->raw, RAW_MAX);
 	c->heard_ms = loop_now_ms(user->loop);
+	if (*loop_box(user->loop) && (c->tape = box_tape_new(*loop_box(user->loop), false)))
+		box_tape_note(c->tape, pending);
 	session->rim = c;
 	session->on_wake = on_wake;
 	list_push(&user->sessions, &session->node);

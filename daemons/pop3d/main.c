@@ -25,7 +25,7 @@ login_delay(const struct conf *conf)
 }
 
 static const struct front_protocol protocol = {
-	.program = "pop3d", .service = "pop3", .see = CONF_POP3D, .login_new = pop3_login_new,
+	.program = "pop3d", .service = "pop3", .later = "-ERR [SYS/TEMP] Service not available, try again later\r\n", .see = CONF_POP3D, .login_new = pop3_login_new,
 	.session_limit = session_limit, .limit = LIMIT_pop3_session_limit, .textbook = textbook, .login_delay = login_delay,
 };
 

@@ -438,6 +438,12 @@ job_policy(const struct job *j)
 	return j->policy;
 }
 
+uint64_t
+job_message(const struct job *j)
+{
+	return j->message;
+}
+
 const struct hop *
 job_hop(const struct job *j)
 {

@@ -96,6 +96,7 @@ void job_free(struct job *j);
 struct client_mail *job_mail(struct job *j);
 struct policy *job_policy(const struct job *j);
 const struct hop *job_hop(const struct job *j);
+uint64_t job_message(const struct job *j); /* queue id; 0: a callout */
 const struct remote_content *job_content(const struct job *j);
 struct span job_login(const struct job *j); /* for the next hop now in work */
 bool job_source(const struct job *j, int family, struct netaddr *from); /* likewise; false: the system chooses */

@@ -11,6 +11,7 @@
 #include "daemons/remoted/pool.h"
 #include "daemons/remoted/remoted.h"
 #include "daemons/remoted/tlsreport.h"
+#include "net/shun.h"
 
 static const struct stream_limits limits = { .in_cap = 16384, .out_cap = 8 * CONTENT_BLOCK };
 
@@ -411,11 +412,19 @@ session_open(struct remoted *r, struct job *job, const struct destination_target
 	(void)span_cstr(key, s->key, sizeof(s->key));
 	bound = job_source(job, netaddr_family(&s->address), &from);
 	s->opened_ms = loop_now_ms(r->loop);
+	if (shun_host(r->loop, &s->address)) {
+		(void)fail_set(why, FAIL_TEMP, 0, "is in quarantine: its sessions have crashed remoted");
+		policy_unref(&s->policy);
+		free(s);
+		return NULL;
+	}
 	if (!stream_connect(&s->stream, r->loop, &s->address, bound ? &from : NULL, connect_ms, &events, &limits, why)) {
 		policy_unref(&s->policy);
 		free(s);
 		return NULL;
 	}
+	(void)stream_whose(&s->stream, &s->address, false);
+	s->stream.whose.about = job_message(job);
 	s->plan = plan;
 	settle_in(s, level, lmtp);
 	if (!take_login(s, job_login(job))) {
@@ -439,6 +448,7 @@ session_reuse(struct session *s, struct job *job)
 {
 	pool_remove(s);
 	s->job = job;
+	s->stream.whose.about = job_message(job);
 	s->reused = true;
 	s->mail_ms = loop_now_ms(s->remoted->loop);
 	client_start(&s->client, job_mail(job));

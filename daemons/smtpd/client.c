@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/queueid.h"
+#include "net/shun.h"
 #include "smtpd.h"
 #include "transaction.h"
 
@@ -242,8 +243,18 @@ must_pause(struct client *c)
 	return timer_set(&c->pace, PACE_MS);
 }
 
-void
-client_pump(struct client *c)
+/* Of a suspect's input: a response to a challenge is secret, what comes behind it is not. */
+static void
+guard_secrets(struct client *c)
+{
+	if (c->session.state & SESSION_AUTH)
+		c->stream.tape->secret = true;
+	else if (!stream_input(&c->stream).n)
+		box_tape_open(c->stream.tape);
+}
+
+static void
+work(struct client *c)
 {
 	session_list_part(&c->session);
 	for (unsigned i = 0; !c->finishing; i++) {
@@ -265,7 +276,22 @@ client_pump(struct client *c)
 	}
 	if (session_list_due(&c->session))
 		turn_later(&c->part, c->door->smtpd->loop);
+	if (c->stream.tape)
+		guard_secrets(c);
 	settle(c);
+}
+
+void
+client_pump(struct client *c)
+{
+	struct box *box = *loop_box(c->door->smtpd->loop);
+	struct box_now before = { .about = 0 };
+
+	if (box)
+		before = box_enter(box, c->stream.whose);
+	work(c); /* it may be gone behind this */
+	if (box)
+		box_leave(box, before);
 }
 
 static void
@@ -429,10 +455,23 @@ greet(struct client *c, const struct netaddr *peer, bool trusted)
 	settle(c);
 }
 
+/* Its sessions have crashed smtpd: fd is closed. */
+static bool
+shunned(const struct door *door, int fd, const struct netaddr *peer)
+{
+	char line[512], text[NETADDR_TEXT];
+	int n = snprintf(line, sizeof(line), "421 4.7.0 %.*s Service not available, try again later\r\n", SPAN_ARG(door->policy.conf->myhostname));
+
+	if (!shun_client(door->smtpd->loop, fd, peer, door->policy.wrapper ? SPAN_NONE : span_of(line, (size_t)n)))
+		return false;
+	log_put(LOG_quarantine, "client=%.*s is not served: its sessions have crashed smtpd", SPAN_ARG(netaddr_text(peer, text)));
+	return true;
+}
+
 void
 client_begin(struct door *door, int fd, const struct netaddr *peer)
 {
-	struct client *c = client_new(door, fd);
+	struct client *c = shunned(door, fd, peer) ? NULL : client_new(door, fd);
 	struct session_peer who = { .trusted = false };
 	char address[NETADDR_TEXT], label[400];
 	struct buf literal;
@@ -443,6 +482,7 @@ client_begin(struct door *door, int fd, const struct netaddr *peer)
 	}
 	buf_init(&literal, 128);
 	c->peer = *peer;
+	(void)stream_whose(&c->stream, peer, true);
 	identify(c, fd, peer, &who, address, &literal);
 	c->id = queueid_new(&door->smtpd->last_queue_id, loop_wall_ms(door->smtpd->loop) * 1000, door->smtpd->service->instance % QUEUEID_INSTANCES);
 	session_init(&c->session, &door->policy, &who, &client_ports, c);

@@ -44,7 +44,7 @@ load(struct suite *s, int fd)
 static bool
 raise_walls(struct sandbox_report *report, struct fail *why)
 {
-	struct sandbox walls = { .files = suite_own_row()->files, .memory = suite_own_row()->memory };
+	struct sandbox walls = { .files = suite_own_row()->files, .memory = suite_own_row()->memory, .cpu = suite_own_row()->cpu };
 
 	return sandbox_enter(&walls, report, why) && sandbox_verify(&walls, report, why);
 }
@@ -139,8 +139,9 @@ main(int argc, char **argv)
 	(void)fcntl(CHILD_CTL, F_SETFL, O_NONBLOCK);
 	suite.cores = cores > 0 ? (unsigned)cores : 1;
 	suite.terminal = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	list_init(&suite.peers);
 	suite.loop = loop_new();
-	if (!suite.loop)
+	if (!suite.loop || chdir("/") < 0) /* we were started in the programs' folder */
 		return EXIT_FAILURE;
 	suite.since_wall_ms = loop_wall_ms(suite.loop);
 	log_open("suited", STDERR_FILENO, suite.loop);

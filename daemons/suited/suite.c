@@ -25,10 +25,12 @@ enum {
 static const struct process_row rows[] = {
 #define ONE false
 #define CORES true
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, count, promises, files, memory },
+#define PEERS true
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, bit, count, promises, files, memory, cpu, peers },
 #include "daemons/maild/processes.def"
 #undef ONE
 #undef CORES
+#undef PEERS
 };
 
 static const struct {
@@ -122,7 +124,7 @@ spawn(struct process *p, struct fail *why)
 	struct suite *s = p->suite;
 	struct launch what = { .root = s->root, .id = ++s->next_id, .name = p->row->name, .label = p->label, .instance = p->instance,
 		.instances = p->instances, .unprivileged = s->unprivileged, .promises = p->row->promises,
-		.files = p->row->files, .memory = p->row->memory, .reach = reach_rows, .nreach = REACH_ROWS, .conf = s->conf };
+		.files = p->row->files, .memory = p->row->memory, .cpu = p->row->cpu, .reach = reach_rows, .nreach = REACH_ROWS, .conf = s->conf };
 
 	what.config = launch_config(s->conf, p->row->see, why);
 	if (what.config < 0)
@@ -134,6 +136,8 @@ spawn(struct process *p, struct fail *why)
 	p->pid = 0;
 	p->ctl = launch_daemon(s->loop, &what, &ctl_ops, p, why);
 	p->alive = p->ctl != NULL;
+	if (p->alive)
+		peers_arm(p);
 	(void)close(what.config);
 	return p->alive;
 }
@@ -365,6 +369,7 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 		return true;
 	p->pid = 0;
 	p->alive = p->ready = false;
+	peers_ended(p, m->crashed, m->why);
 	p->crashed = p->crashed || m->crashed;
 	channel_free(&p->ctl);
 	if (s->stopping) {

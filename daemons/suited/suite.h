@@ -10,6 +10,7 @@
  *   suite.c  processes and their wires
  *   admin.c  mailctl's requests
  *   limits.c  how far all their limits are used
+ *   peers.c  for whom a program worked when it crashed
  */
 #ifndef SUITED_SUITE_H
 #define SUITED_SUITE_H
@@ -17,6 +18,7 @@
 #include "base/arena.h"
 #include "ipc/channel_sync.h"
 #include "service/launch.h"
+#include "sys/box.h"
 #include "sys/child.h"
 
 enum { SUITE_PROCESSES = 256, SUITE_LISTENERS = 128 };
@@ -26,7 +28,8 @@ struct process_row {
 	unsigned see; /* CONF_* */
 	bool cores;
 	unsigned promises; /* PROMISE_* */
-	unsigned files, memory;
+	unsigned files, memory, cpu;
+	bool peers;
 };
 
 struct process {
@@ -44,7 +47,16 @@ struct process {
 	unsigned restarts, hasty; /* hasty: ends soon after start, in a row */
 	int64_t since_ms, since_wall_ms;
 	struct timer restart;
+	struct box_page *box; /* of PEERS: whom it works for */
 	uint64_t limits_id; /* it was asked for its limits; 0: it was not, or has answered */
+};
+
+/* What a program is to think of a peer, by userd's word. */
+struct peer {
+	struct list node;
+	const struct process_row *row;
+	struct box_name name;
+	enum box_level level;
 };
 
 /* A listening socket, kept open over restarts and reloads. */
@@ -74,6 +86,8 @@ struct suite {
 	struct socket_row sockets[SUITE_LISTENERS];
 	struct child_signals signals;
 	struct timer stop_limit;
+	struct list peers; /* struct peer, in the order of their coming */
+	unsigned npeers;
 	struct watch admin;            /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
 	struct {
@@ -108,6 +122,11 @@ void suite_stop(struct suite *s);
 void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
 void suite_begin(struct suite *s, int fd);
+
+/* peers.c */
+void peers_arm(struct process *p); /* it begins: its page, and whom not to serve */
+void peers_ended(struct process *p, bool crashed, struct span why);
+bool on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m);
 
 /* limits.c. One asker at a time; rows go to the channel. False: a violation. */
 bool limits_ask(struct suite *s, struct admin_request *asker, uint64_t request);

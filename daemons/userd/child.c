@@ -19,6 +19,7 @@ REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)
 REFUSE(ctl, forked) /* it is no template */
 REFUSE(ctl, gone)
+REFUSE(ctl, blame) /* it is told of peers by suited, and tells of them */
 
 #define DISPATCH_DEF "ipc/ctl.def"
 #define DISPATCH_SIDE CLIENT
@@ -71,6 +72,7 @@ child_free(struct child *child)
 		(void)close(child->held);
 	channel_free(&child->ctl);
 	channel_free(&child->session);
+	box_drop(&child->box);
 	free(child->home);
 	free(child);
 }
@@ -140,9 +142,9 @@ static const struct channel_ops session_ops = { dispatch_session, on_session_clo
 /* The programs that belong to mailbox owners. */
 static const struct {
 	const char *name;
-	unsigned see, promises, files, memory;
+	unsigned see, promises, files, memory, cpu;
 } programs[] = {
-#define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, files, memory },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, files, memory, cpu },
 #include "daemons/maild/processes.def"
 };
 
@@ -151,7 +153,7 @@ child_program(struct userd *u, enum program program, const char *label, const st
 {
 	struct launch what = { .root = u->root, .id = owner->id, .name = programs[program].name, .label = label, .instances = 1,
 		.unprivileged = u->service->unprivileged, .promises = programs[program].promises, .files = programs[program].files, .memory = programs[program].memory,
-		.reach = reach_rows, .nreach = REACH_ROWS, .conf = u->service->conf, .uid = owner->uid, .gid = owner->gid };
+		.cpu = programs[program].cpu, .reach = reach_rows, .nreach = REACH_ROWS, .conf = u->service->conf, .uid = owner->uid, .gid = owner->gid };
 	struct channel *ctl = NULL;
 
 	if (!u->root)
@@ -174,6 +176,8 @@ start(struct child *child, const struct child_owner *owner, struct fail *why)
 		child->ctl = child_program(child->userd, child->program, child->key, owner, &ctl_ops, child, why);
 	if (child->ctl)
 		channel_slim(child->ctl);
+	if (child->ctl)
+		poison_arm(child);
 	return child->ctl != NULL;
 }
 

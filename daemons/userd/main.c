@@ -364,7 +364,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct service_ops ops = { .name = "userd", .see = CONF_USERD, .channels = channels,
-		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_start = on_start, .on_stop = on_stop, .on_state = on_state };
+		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_start = on_start, .on_crash = poison_peer, .on_stop = on_stop, .on_state = on_state };
 
 	return service_main(&ops, argc, argv);
 }

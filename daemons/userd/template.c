@@ -82,6 +82,7 @@ on_ctl_gone(struct channel *c, const struct ipc_ctl_gone *m)
 
 IGNORE(ctl, ready)
 IGNORE(ctl, state)
+REFUSE(ctl, blame)
 REFUSE(ctl, attempt)
 REFUSE(ctl, limit)
 REFUSE(ctl, limits_done)

@@ -7,7 +7,7 @@
  *   main.c    its channels and its life
  *   ticket.c  one-time tickets
  *   child.c   mailboxd and deliverd processes
- *   poison.c  users whose mailboxd crashes
+ *   poison.c  users whose mailboxd crashes, and peers that crash programs
  *   visit.c   sessions of one user in another one's mailboxes: the broker
  *   rest.c    connections of users whose clients only idle
  *   template.c  the process that the common user's mailboxd are copies of
@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "service/launch.h"
 #include "service/service.h"
+#include "sys/box.h"
 
 enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000 };
 
@@ -85,6 +86,7 @@ struct child {
 	bool orphan;               /* that has ended: this one's ctl channel tells of its end */
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
 	struct list asks;     /* of locald, who wait for what comes after it */
+	struct box_page *box; /* of a mailboxd whose predecessor crashed: what it reads; or NULL */
 	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
 };
 
@@ -160,6 +162,8 @@ void rest_end(struct userd *u); /* says goodbye to all */
 /* poison.c */
 extern const struct channel_ops poison_admin_ops;
 void poison_note(struct userd *u, const struct child *child, struct span how); /* it has crashed */
+bool poison_peer(struct service *s, const struct ipc_ctl_crash *m); /* another program has, while it worked for a peer */
+void poison_arm(struct child *child); /* a mailboxd is to keep what it reads, where one has crashed before it */
 void poison_recall(struct userd *u, const struct ipc_ticket_crashed *m); /* authd had kept it */
 void poison_tell_all(struct userd *u); /* a new authd: what happened while there was none */
 bool poison_holds(const struct userd *u, struct span user);      /* nobody may enter this mailbox */

@@ -24,8 +24,8 @@ enum { MIB = 1 << 20, SLOW_MS = 60000, START_MS = 60000 };
 /* The rows of processes.def, with what the rig must know besides. */
 const struct target targets[] = {
 	{ "maild", 0, 0, false, false, 96 * MIB },
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, promises, sizeof(#name) == sizeof("suited") && #name[4] == 'e', false, 96 * MIB },
-#define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, true, true, 96 * MIB },
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, bit, promises, sizeof(#name) == sizeof("suited") && #name[4] == 'e', false, 96 * MIB },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, true, true, 96 * MIB },
 #include "daemons/maild/processes.def"
 };
 const size_t ntargets = sizeof(targets) / sizeof(targets[0]);

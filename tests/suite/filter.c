@@ -18,8 +18,8 @@ static const struct {
 } rows[] = {
 	{ "maild", PROMISE_CHILDREN },
 	{ "template", PROMISE_FILES | PROMISE_TWINS },
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, promises },
-#define OWNED(name, bit, promises, files, memory, job) { #name, promises },
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, promises },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, promises },
 #include "daemons/maild/processes.def"
 };
 

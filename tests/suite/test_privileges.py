@@ -37,9 +37,9 @@ CAPS = {"PRIV_SETUID": (1 << 6) | (1 << 7), "PRIV_SETPCAP": 1 << 8, "PRIV_BIND":
 MAILD = CAPS["PRIV_SETUID"] | CAPS["PRIV_SETPCAP"] | CAPS["PRIV_BIND"] | CAPS["PRIV_READ"] | CAPS["PRIV_KILL"]
 ROWS, LIMITS = {}, {}
 with open(TOP + "/daemons/maild/processes.def") as table:
-    for m in re.finditer(r"^(PROCESS|OWNED)\((\w+), .*, (\d+), (\d+), \"", table.read(), re.M):
-        ROWS[m.group(2)] = "pp-mail" if m.group(1) == "OWNED" else "pp-" + m.group(2)
-        LIMITS[m.group(2)] = int(m.group(3)), int(m.group(4)) << 20
+    for m in re.finditer(r"^(?:(PROCESS)|OWNED)\((\w+), .*, (\d+), (\d+), (\d+)(?(1), (?:PEERS|0)), \"", table.read(), re.M):
+        ROWS[m.group(2)] = "pp-" + m.group(2) if m.group(1) else "pp-mail"
+        LIMITS[m.group(2)] = int(m.group(3)), int(m.group(4)) << 20, int(m.group(5))
 ROWS["template"] = ROWS["mailboxd"]  # that mailboxd are copies of
 
 suite = Instance()
@@ -256,11 +256,20 @@ def test_limits():
             limits = {line[:26].strip(): line[26:].split()[:2] for line in list(f)[1:]}
         expect(limits["Max core file size"], ["0", "0"], name + ": no core, ever")
         expect(limits["Max open files"][0], limits["Max open files"][1], name)
-        files, memory = LIMITS.get(name, (0, 0))
+        files, memory, cpu = LIMITS.get(name, (0, 0, 0))
+        expect(limits["Max cpu time"], [str(cpu), str(cpu + 5)] if cpu else ["unlimited"] * 2, name + ": processor time")
         if files:
             expect(limits["Max open files"][1], str(files), name + ": files")
         if not os.environ.get("SANITIZED"):
             expect(limits["Max data size"], [str(memory or "unlimited")] * 2, name + ": memory")
+
+
+def test_root_and_working_directory_are_the_hosts():
+    """As the head of processes.def has it; what of them is in reach the walls decide."""
+    for name, pid, _, _ in everybody():
+        at = [os.readlink("/proc/%d/%s" % (pid, what)) for what in ("root", "cwd")]
+        expect(at[:1] if name == "maild" else at, ["/", "/"][:1 if name == "maild" else 2], name) # maild knows the configuration by its name
+        expect(os.stat("/proc/%d/root" % pid).st_ino, os.stat("/").st_ino, name)
 
 
 def test_fronts_and_keyd_let_who_wakes_them_run_on():

@@ -907,7 +907,11 @@ test_crashes_are_kept_for_the_next_userd(void **state)
 	crash_tell(&w->a);
 	turns(w);
 	assert_int_equal(w->recalled, 100);
-	m.user = SPAN("../../etc/passwd"); /* no name of a user: a violation */
+	m.user = SPAN("smtpd 2001:db8::/64"); /* a peer */
+	assert_true(ipc_send_ticket_crash(w->userd, &m));
+	turns(w);
+	assert_non_null(w->a.ticket);
+	m.user = SPAN("../../etc/passwd"); /* no name of a user, nor a peer: a violation */
 	assert_true(ipc_send_ticket_crash(w->userd, &m));
 	turns(w);
 	assert_null(w->a.ticket);

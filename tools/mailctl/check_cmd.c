@@ -22,8 +22,8 @@ static const struct {
 	const char *name;
 	bool owned;
 } processes[] = {
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, false },
-#define OWNED(name, bit, promises, files, memory, job) { #name, true },
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, false },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, true },
 #include "daemons/maild/processes.def"
 };
 

@@ -30,12 +30,12 @@ enum { PROBE_MS = 30000 };
 
 static const struct patient {
 	const char *name;
-	unsigned see, promises, files, memory;
+	unsigned see, promises, files, memory, cpu;
 	bool owned;
 } patients[] = {
 	{ "maild", CONF_MAILD, PROMISE_CHILDREN, 0, 0, false },
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, bit, promises, files, memory, false },
-#define OWNED(name, bit, promises, files, memory, job) { #name, bit, promises, files, memory, true },
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, bit, promises, files, memory, cpu, false },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, files, memory, cpu, true },
 #include "daemons/maild/processes.def"
 };
 
@@ -152,7 +152,7 @@ begin(struct doctor *d, const struct patient *p, struct channel_sync *c, uint32_
 {
 	const struct conf *conf = d->m->conf;
 	struct ipc_ctl_boot boot = { .name = span_str(p->name), .instances = 1, .unprivileged = geteuid() != 0,
-		.promises = p->promises | (d->m->widen ? PROMISE_CHILDREN : 0), .files = p->files, .memory = p->memory };
+		.promises = p->promises | (d->m->widen ? PROMISE_CHILDREN : 0), .files = p->files, .memory = p->memory, .cpu = p->cpu };
 	struct ipc_ctl_probe probe = { .from = from, .spool = conf->queue_directory, .users = conf->user_database, .key = conf->smtpd_tls_key_file,
 		.mailboxes = conf->virtual_mailbox_base, .mailbox = span_str(d->mailbox), .control = span_str(d->control) };
 	int config = launch_config(conf, p->see, why);

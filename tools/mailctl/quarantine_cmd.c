@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC
  *
- * quarantine: what crashed a program twice: messages, which queued holds, and
- * mailboxes, which userd lets nobody enter.
+ * quarantine: what crashed a program twice: messages, which queued holds,
+ * mailboxes, which userd lets nobody enter, and peers, which the program no longer serves.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/queueid.h"
 #include "queue/queue.h"
+#include "sys/box.h"
 #include "tools/mailctl/queue.h"
 
 #define IN_QUARANTINE "status:hold and reason~\"" QUEUE_QUARANTINE "\""
@@ -36,22 +37,78 @@ ask_userd(struct mailctl *m, unsigned type, const void *request, void (*on_row)(
 	return status;
 }
 
+/* Printable, a line a line. */
 static void
-print_mailbox(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
+print_part(void *arg, uint32_t session, struct span bytes)
 {
+	(void)arg;
+	while (bytes.n) {
+		size_t end = span_chr(bytes, '\n'), n = end == SIZE_MAX ? bytes.n : end + 1;
+
+		(void)printf("  %u> ", session);
+		for (size_t i = 0; i < n; i++) {
+			unsigned char c = (unsigned char)bytes.p[i];
+
+			if (c == '\r' || c == '\n')
+				(void)fputs(c == '\r' ? "\\r" : "\\n", stdout);
+			else if (c < ' ' || c > '~' || c == '\\')
+				(void)printf("\\x%02x", c);
+			else
+				(void)putchar(c);
+		}
+		(void)putchar('\n');
+		bytes = span_from(bytes, n);
+	}
+}
+
+static void
+find_last(void *last, uint32_t session, struct span bytes)
+{
+	(void)bytes;
+	*(uint32_t *)last = session;
+}
+
+static void
+write_part(void *last, uint32_t session, struct span bytes)
+{
+	if (session == *(uint32_t *)last)
+		(void)fwrite(bytes.p, 1, bytes.n, stdout);
+}
+
+/* The case: as it came, of the session that spoke last, to be replayed; or all, to be read. */
+static void
+print_input(const struct mailctl *m, struct span input)
+{
+	uint32_t last = 0;
+
+	if (!m->content) {
+		(void)box_each(input, print_part, NULL);
+		return;
+	}
+	(void)box_each(input, find_last, &last);
+	(void)box_each(input, write_part, &last);
+}
+
+static void
+print_row(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
+{
+	bool peer = span_chr(row->user, '@') == SIZE_MAX;
 	struct buf line;
 	char when[32];
 
-	if (m->nargs && !span_eq(row->user, span_str(m->args[0])))
+	if (m->content) {
+		print_input(m, row->input);
 		return;
+	}
 	if (m->json) {
-		buf_init(&line, 8192);
+		buf_init(&line, 128 << 10);
 		desc_json(&ipc_channel_mailbox_admin.messages[IPC_mailbox_admin_mailbox].desc, row, &line);
 		(void)printf("%.*s\n", SPAN_ARG(buf_span(&line)));
 		buf_free(&line);
 	} else {
-		(void)printf("mailbox %.*s: mailboxd crashed %u time%s, last at %s (%.*s)%s\n", SPAN_ARG(row->user), row->crashes,
-		    row->crashes == 1 ? "" : "s", queue_time(row->last_ms, when), SPAN_ARG(row->why), row->held ? ": no logins" : "");
+		(void)printf("%s %.*s: %.*s crashed %u time%s, last at %s (%.*s)%s\n", peer ? "peer" : "mailbox", SPAN_ARG(row->user), SPAN_ARG(row->program), row->crashes,
+		    row->crashes == 1 ? "" : "s", queue_time(row->last_ms, when), SPAN_ARG(row->why), !row->held ? "" : peer ? ": not served" : ": no logins");
+		print_input(m, row->input);
 	}
 }
 
@@ -80,7 +137,7 @@ quarantine_cmd_list(struct mailctl *m)
 	int status = with_filter(m, queue_cmd_list, NULL), also;
 
 	m->nargs = 0;
-	also = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_mailbox);
+	also = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_row);
 	return status ? status : also;
 }
 
@@ -96,10 +153,10 @@ int
 quarantine_cmd_show(struct mailctl *m)
 {
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine show ID | NAME@DOMAIN");
+		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine show ID | NAME@DOMAIN | ADDRESS");
 	if (is_message(m))
 		return with_filter(m, queue_cmd_show, m->args[0]);
-	return ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_mailbox);
+	return ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1, .only = span_str(m->args[0]) }, print_row);
 }
 
 int
@@ -108,7 +165,7 @@ quarantine_cmd_release(struct mailctl *m)
 	struct ipc_mailbox_admin_release release = { .id = 1 };
 
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine release ID | NAME@DOMAIN");
+		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine release ID | NAME@DOMAIN | ADDRESS");
 	if (is_message(m)) {
 		m->verb = "release";
 		return with_filter(m, queue_cmd_act, m->args[0]);

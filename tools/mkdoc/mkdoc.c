@@ -219,8 +219,8 @@ static const struct process {
 	int count;
 	const char *job;
 } processes[] = {
-#define PROCESS(name, bit, count, promises, files, memory, job) { #name, count, job },
-#define OWNED(name, bit, promises, files, memory, job) { #name, OWNED, job },
+#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, count, job },
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, OWNED, job },
 #include "daemons/maild/processes.def"
 };
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+#include "service/handed.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log/log.h"
+#include "sys/box.h"
+#include "sys/limits.h"
+
+bool
+handed_limits(struct channel *c, const struct ipc_ctl_limits *m)
+{
+	const struct limit_use *uses = loop_limits(channel_loop(c));
+
+	for (uint32_t i = 0; i < LIMIT_COUNT; i++) {
+		const struct limit_use *u = &uses[i];
+		struct ipc_ctl_limit row = { .id = m->id, .row = i, .bound = u->bound, .used = u->use, .peak = u->peak, .hits = u->hits,
+			.last_ms = (uint64_t)u->last_ms, .who = span_str(u->who) };
+
+		if (u->bound && !ipc_send_ctl_limit(c, &row))
+			return false;
+	}
+	return ipc_send_ctl_limits_done(c, &(struct ipc_ctl_limits_done){ .id = m->id });
+}
+
+/* The process's own, for as long as it lives. */
+static struct box *
+box_of(struct loop *loop)
+{
+	struct box **box = loop_box(loop);
+
+	if (!*box && (*box = calloc(1, sizeof(**box))))
+		box_init(*box);
+	return *box;
+}
+
+void
+handed_box(struct loop *loop, int fd)
+{
+	struct box *box = box_of(loop);
+
+	if (!box)
+		(void)close(fd);
+	else if (!box_take(box, fd))
+		log_put(LOG_degraded, "no page to say whom it works for: no peer is ever to blame");
+}
+
+bool
+handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m)
+{
+	struct box *box = box_of(loop);
+	struct box_name name;
+
+	if (!box_name_parse(m->peer, &name))
+		return false;
+	if (!box || !box_set(box, name, (enum box_level)m->level))
+		log_put(LOG_failure, "no room for the peer %.*s", SPAN_ARG(m->peer));
+	return true;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * handed: what of the ctl channel concerns the loop alone: how far its limits are used, and
+ * what is to be thought of which peer (sys/box.h).
+ */
+#ifndef SERVICE_HANDED_H
+#define SERVICE_HANDED_H
+
+#include "ipc/messages.h"
+
+bool handed_limits(struct channel *c, const struct ipc_ctl_limits *m); /* answers; false: the channel is closed */
+void handed_box(struct loop *loop, int fd); /* takes fd, the page */
+bool handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m); /* false: a violation */
+
+#endif

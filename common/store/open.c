@@ -237,6 +237,7 @@ open_mailbox(struct store *store, struct span name, struct fail *why)
 		close_mailbox(mb);
 		return NULL;
 	}
+	follow_later(mb, 0, 0); /* what an end without notice left to be removed */
 	signing_later(mb);
 	return mb;
 }

@@ -27,6 +27,7 @@ struct copy {
 	struct mailbox *source, *target; /* used */
 	struct incoming incoming;
 	struct waiter waiter;
+	struct journal_ticket gone; /* MOVE: of the source's messages */
 	struct linking *linking; /* NULL: the links are made before the UIDs are given */
 	struct linking_wait wait;
 	struct uidset uids;     /* asked for */
@@ -139,8 +140,21 @@ mark_moved(struct copy *c, bool moved, struct uidset *still)
 }
 
 static void
+on_gone(struct journal_ticket *t, const struct fail *why)
+{
+	struct copy *c = OWNER_OF(t, struct copy, gone);
+
+	c->op->ok = why == NULL;
+	if (why)
+		c->op->why = *why;
+	finish(c);
+}
+
+/* Who is told that they have moved does not find them there again after a crash. */
+static void
 remove_source(struct copy *c)
 {
+	union record r = { .recent.uid = c->source->file.ix.recent_from }; /* says nothing new; the ticket is what counts */
 	struct uidset still;
 
 	uidset_init(&still);
@@ -149,6 +163,11 @@ remove_source(struct copy *c)
 	mark_moved(c, false, NULL);
 	uidset_free(&still);
 	change_pending(c->source, NULL);
+	c->gone.on_durable = on_gone;
+	if (c->op->ok && indexfile_put(&c->source->file, RECORD_recent, &r, &c->gone, &c->op->why))
+		return;
+	c->op->ok = false;
+	finish(c);
 }
 
 static void
@@ -159,8 +178,10 @@ on_visible(struct waiter *w, const struct fail *why)
 	c->op->ok = why == NULL;
 	if (why)
 		c->op->why = *why;
-	else if (c->move)
+	else if (c->move) {
 		remove_source(c);
+		return;
+	}
 	finish(c);
 }
 

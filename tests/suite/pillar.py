@@ -174,6 +174,21 @@ class Instance:
         c.pass_(self.password(user))
         return c
 
+    def maild(self):
+        with open(self.dir + "/sock/maild.pid") as f:
+            return int(f.read())
+
+    def mailboxd(self, user="bob"):
+        """The user's process, or None."""
+        for name, pid in family(self.maild()):
+            try:
+                with open("/proc/%d/cmdline" % pid) as f:
+                    if name == "mailboxd" and f.read().split("\0")[1:2] == [user + "@example.test"]:
+                        return pid
+            except OSError:  # it has just ended
+                continue
+        return None
+
     def maildir(self, user="bob"):
         return os.path.join(self.dir, "mail/example.test", user)
 

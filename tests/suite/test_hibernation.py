@@ -10,7 +10,7 @@ import signal
 import time
 import zlib
 
-from pillar import SLOW, Dialogue, Instance, expect, family, has, main, starts, wait_for
+from pillar import SLOW, Dialogue, Instance, expect, has, main, starts, wait_for
 
 suite = Instance(extra="imap_hibernate_time = 300ms\nmailbox_idle_time = 60s\nimap_idle_notify_interval = 10s\nquota_administrators = alice@example.test\n",
                  users=("alice", "bob", "carol", "dave", "erin"))
@@ -74,25 +74,11 @@ def rests(user="bob"):
 
 
 def rested(user="bob"):
-    wait_for(lambda: not mailboxd(user), 30, "the end of %s's mailboxd" % user)
+    wait_for(lambda: not suite.mailboxd(user), 30, "the end of %s's mailboxd" % user)
 
 
 def woken(user="bob"):
-    return mailboxd(user) is not None
-
-
-def mailboxd(user="bob"):
-    """Its process, or None."""
-    with open(suite.dir + "/sock/maild.pid") as f:
-        top = int(f.read())
-    for name, pid in family(top):
-        try:
-            with open("/proc/%d/cmdline" % pid) as f:
-                if name == "mailboxd" and f.read().split("\0")[1:2] == [user + "@example.test"]:
-                    return pid
-        except OSError: # it has just ended
-            continue
-    return None
+    return suite.mailboxd(user) is not None
 
 
 def deliver(user, folder="", subject="other"):
@@ -397,8 +383,8 @@ def test_the_new_process_is_killed_before_it_has_begun():
         c = Idler("erin")
         rested("erin")
         deliver("erin")
-        wait_for(lambda: mailboxd("erin"), 20, "a process to kill")
-        pid = mailboxd("erin")
+        wait_for(lambda: suite.mailboxd("erin"), 20, "a process to kill")
+        pid = suite.mailboxd("erin")
         if pid:
             os.kill(pid, signal.SIGKILL)
         try:

@@ -148,36 +148,6 @@ def test_anyone_and_a_restart():
         pass
 
 
-def mailboxd(user):
-    """The process id of a user's mailboxd."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                words = f.read().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"mailboxd") or b"mailboxd" in words[0]:
-            if any(w == (user + "@example.test").encode() for w in words) or (user + "@example.test").encode() in b" ".join(words):
-                if suite.dir.encode() in environment(pid) or owns(pid):
-                    return int(pid)
-    return None
-
-
-def environment(pid):
-    try:
-        return os.readlink("/proc/%s/cwd" % pid).encode()
-    except OSError:
-        return b""
-
-
-def owns(pid):
-    """Whether that process has something of this instance open."""
-    try:
-        return any(suite.dir in os.readlink("/proc/%s/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%s/fd" % pid))
-    except OSError:
-        return False
-
-
 def test_law4_the_guests_process_has_nothing_of_the_owner():
     a = suite.imap("alice")
     expect(a.setacl("Projects", "bob", "lrswite")[0], "OK")
@@ -185,7 +155,7 @@ def test_law4_the_guests_process_has_nothing_of_the_owner():
     expect(b.select(PROJECTS)[0], "OK")
     typ, data = b.fetch("1", "(BODY.PEEK[])")
     expect(data[0][1], MESSAGE)
-    pid = mailboxd("bob")
+    pid = suite.mailboxd("bob")
     assert pid, "no mailboxd of bob's"
     paths = []
     for fd in os.listdir("/proc/%d/fd" % pid):
@@ -198,7 +168,7 @@ def test_law4_the_guests_process_has_nothing_of_the_owner():
     with open("/proc/%d/maps" % pid) as f:
         assert suite.maildir("alice") not in f.read()
     # alice's process dies: bob is told, and comes again
-    victim = mailboxd("alice")
+    victim = suite.mailboxd("alice")
     os.kill(victim, signal.SIGKILL)
     try:
         typ, data = b.fetch("1", "(UID)")

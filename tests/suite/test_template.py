@@ -11,29 +11,13 @@ suite = Instance(extra="mailbox_idle_time = 1s\n", users=("alice", "bob", "carol
 ROOT = os.geteuid() == 0
 
 
-def maild():
-    with open(suite.dir + "/sock/maild.pid") as f:
-        return int(f.read())
-
-
 def parent(pid):
     with open("/proc/%d/status" % pid) as f:
         return next(int(line.split()[1]) for line in f if line.startswith("PPid:"))
 
 
-def mailboxd(user):
-    for name, pid in family(maild()):
-        try:
-            with open("/proc/%d/cmdline" % pid) as f:
-                if name == "mailboxd" and f.read().split("\0")[1:2] == [user + "@example.test"]:
-                    return pid
-        except OSError: # it has just ended
-            continue
-    return None
-
-
 def templates():
-    return {pid for name, pid in family(maild()) if name == "template"}
+    return {pid for name, pid in family(suite.maild()) if name == "template"}
 
 
 def enter(user):
@@ -48,7 +32,7 @@ def alive(c):
 
 def test_copies_of_one_template_under_their_users_names():
     a, b = enter("alice"), enter("bob")
-    one, two = mailboxd("alice"), mailboxd("bob")
+    one, two = suite.mailboxd("alice"), suite.mailboxd("bob")
     assert one and two and one != two
     expect({parent(one), parent(two)}, templates())
     for c in (a, b):
@@ -60,7 +44,7 @@ def test_a_copy_finds_no_other_users_name_in_what_it_inherits():
     if not ROOT:
         return
     sessions = [enter(user) for user in ("alice", "bob", "carol")]
-    pid = mailboxd("carol")
+    pid = suite.mailboxd("carol")
     found = set()
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
         for line in maps:
@@ -83,14 +67,14 @@ def test_a_copy_finds_no_other_users_name_in_what_it_inherits():
 
 def test_a_crash_of_one_retires_the_template_and_nobody_elses_session():
     a, b = enter("alice"), enter("bob")
-    before = parent(mailboxd("bob"))
-    os.kill(mailboxd("alice"), signal.SIGSEGV)
+    before = parent(suite.mailboxd("bob"))
+    os.kill(suite.mailboxd("alice"), signal.SIGSEGV)
     wait_for(lambda: "alice@example.test" in suite.mailctl("quarantine", "list").stdout, 20, "the crash to be known")
     alive(b)
     a = enter("alice")
-    after = parent(mailboxd("alice"))
+    after = parent(suite.mailboxd("alice"))
     assert after != before, "the same addresses again"
-    expect(parent(mailboxd("bob")), before)
+    expect(parent(suite.mailboxd("bob")), before)
     b.logout()
     a.logout()
     suite.mailctl("quarantine", "release", "mailbox", "alice@example.test", check=False)
@@ -98,10 +82,10 @@ def test_a_crash_of_one_retires_the_template_and_nobody_elses_session():
 
 def test_the_template_is_killed_and_all_begin_again():
     a, b = enter("alice"), enter("bob")
-    victims = {mailboxd("alice"), mailboxd("bob")}
+    victims = {suite.mailboxd("alice"), suite.mailboxd("bob")}
     for pid in templates():
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not victims & {pid for _, pid in family(maild())} and not any(os.path.exists("/proc/%d" % pid) for pid in victims), 20, "the end of its copies")
+    wait_for(lambda: not victims & {pid for _, pid in family(suite.maild())} and not any(os.path.exists("/proc/%d" % pid) for pid in victims), 20, "the end of its copies")
     wait_for(lambda: suite.log().count("ended: with its template") >= 2, 20, "userd to know")
     for user in ("alice", "bob"):
         c = enter(user)
@@ -110,14 +94,14 @@ def test_the_template_is_killed_and_all_begin_again():
 
 
 def test_a_reload_makes_another_and_keeps_the_sessions():
-    wait_for(lambda: not mailboxd("bob"), 20, "the end of bob's mailboxd")
+    wait_for(lambda: not suite.mailboxd("bob"), 20, "the end of bob's mailboxd")
     a = enter("alice")
-    before = parent(mailboxd("alice"))
+    before = parent(suite.mailboxd("alice"))
     suite.mailctl("reload")
     b = enter("bob")
-    wait_for(lambda: mailboxd("bob") and parent(mailboxd("bob")) != before, 20, "a template of the new configuration")
+    wait_for(lambda: suite.mailboxd("bob") and parent(suite.mailboxd("bob")) != before, 20, "a template of the new configuration")
     alive(a)
-    expect(parent(mailboxd("alice")), before)
+    expect(parent(suite.mailboxd("alice")), before)
     a.logout()
     b.logout()
 

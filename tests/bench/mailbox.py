@@ -368,11 +368,14 @@ def idle_memory(s, args, tls, options, hibernate):
         server.stop()
 
 
-def measure_idle(servers, args, tls, records):
+def measure_idle(words, servers, args, tls, records):
     rows = (("idle", (), False, IDLE_GOAL_KIB, "an idling connection"), ("idle-tls", ("-T",), False, IDLE_GOAL_KIB, "an idling connection with TLS"),
-            ("hibernated", (), True, HIBERNATED_GOAL_KIB, "an idling connection, hibernated"))
+            ("hibernated", (), True, HIBERNATED_GOAL_KIB, "an idling connection, hibernated"),
+            ("hibernated-tls", ("-T",), True, HIBERNATED_GOAL_KIB, "an idling connection with TLS, hibernated"))
     for name, options, hibernate, goal, what in rows:
         values = {}
+        if name not in words and "memory" not in words:
+            continue
         for s in servers:
             if hibernate and s in ("mdbox", "cyrus"):
                 continue
@@ -476,8 +479,8 @@ def main():
         texts.measure(Asker, show, STORES, servers, args, tls, records)
     if "notice" in words:
         measure_notice(servers, args, tls, records)
-    if "memory" in words:
-        measure_idle(servers, args, tls, records)
+    measure_idle(words, servers, args, tls, records)
+    if "memory" in words or "session" in words:
         measure_sessions(args, tls, records)
     if args.json:
         with open(args.json, "w") as f:

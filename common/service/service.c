@@ -381,24 +381,37 @@ on_ctl_probe(struct channel *c, const struct ipc_ctl_probe *m)
 }
 
 static bool
+tell_ready(struct skeleton *k)
+{
+	char walls[128];
+	struct ipc_ctl_ready ready = { .generation = k->service.generation, .walls = span_str(sandbox_words(&k->sandbox, k->seccomp, walls, sizeof(walls))) };
+
+	return ipc_send_ctl_ready(k->ctl, &ready);
+}
+
+void
+service_walls(struct service *s, const struct sandbox_report *report)
+{
+	struct skeleton *k = OWNER_OF(s, struct skeleton, service);
+
+	k->sandbox = *report;
+	(void)tell_ready(k);
+}
+
+static bool
 on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 {
 	struct skeleton *k = channel_owner(c);
-	struct ipc_ctl_ready ready = { .generation = m->generation };
 	struct fail why = { .text = "" };
-	char walls[128];
 
-	if (!k->booted)
-		return false;
-	if (!k->started && !enter_sandbox(k, &why))
-		return give_up(k, &why);
+	if (!k->booted || (!k->started && !enter_sandbox(k, &why)))
+		return k->booted && give_up(k, &why);
 	k->service.generation = m->generation;
 	if (k->ops->on_start && !k->ops->on_start(&k->service, &why))
 		return give_up(k, &why);
 	log_put(k->started ? LOG_reload : LOG_start, "instance=%u generation=%u", k->service.instance, m->generation);
 	k->started = true;
-	ready.walls = span_str(sandbox_words(&k->sandbox, k->seccomp, walls, sizeof(walls)));
-	return ipc_send_ctl_ready(c, &ready);
+	return tell_ready(k);
 }
 
 static bool

@@ -78,6 +78,8 @@ struct service_ops {
 
 /* The whole life of a daemon; returns the exit status for main(). */
 int service_main(const struct service_ops *ops, int argc, char **argv);
+/* Behind walls that it raised itself after on_start: its ruler is told which stand now. */
+void service_walls(struct service *s, const struct sandbox_report *report);
 void service_exit(struct service *s); /* leaves the loop; main() returns 0 */
 
 /* The directory of this daemon below data_directory, NUL-terminated, in buf of size B_PATH. */

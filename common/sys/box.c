@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { HEAD = 8, V6_BITS = 8 /* bytes of a /64 */ };
@@ -174,8 +173,7 @@ box_drop(struct box_page **page)
 bool
 box_take(struct box *b, int fd)
 {
-	struct stat st;
-	struct box_page *page = fstat(fd, &st) == 0 && st.st_size == (off_t)sizeof(*page) ? map_page(fd) : NULL;
+	struct box_page *page = lseek(fd, 0, SEEK_END) == (off_t)sizeof(*page) ? map_page(fd) : NULL;
 
 	(void)close(fd);
 	if (!page)

@@ -95,6 +95,7 @@ open_store(struct mailboxd *d, struct fail *why)
 		close(config.base);
 		return false;
 	}
+	service_walls(s, &report);
 	d->pool = worker_pool_new(s->loop, THREADS);
 	if (!d->pool) {
 		close(config.base);

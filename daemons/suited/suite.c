@@ -73,6 +73,7 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 			return true;
 	if (!s->serving) {
 		s->serving = true;
+		timer_stop(&s->start_limit);
 		log_put(LOG_start, "all %u processes serve", s->nprocesses);
 		(void)ipc_send_root_serving(s->root, &(struct ipc_root_serving){ .processes = s->nprocesses });
 		(void)close(s->terminal);
@@ -379,7 +380,7 @@ on_root_ended(struct channel *c, const struct ipc_root_ended *m)
 
 		(void)snprintf(text, sizeof(text), "%s: %.*s", p->row->name, SPAN_ARG(m->why));
 		suite_fail(s, EXIT_FAILURE, text);
-	} else {
+	} else if (!m->pid || !start_lost(p, m->why)) {
 		wait = m->pid ? backoff_ms(p) : BACKOFF_MAX_MS;
 		log_put(LOG_child, "%s %s pid=%u ended: %.*s; restart in %lld ms", p->row->name, p->label, m->pid, SPAN_ARG(m->why), (long long)wait);
 		(void)timer_set(&p->restart, wait);
@@ -552,5 +553,6 @@ suite_start(struct suite *s, struct fail *why)
 		wire_process(&s->processes[i], false);
 	for (unsigned i = 0; i < s->nprocesses; i++)
 		hand_over(&s->processes[i]);
+	start_begin(s);
 	return true;
 }

@@ -10,6 +10,7 @@
  *   suite.c  processes and their wires
  *   admin.c  mailctl's requests
  *   limits.c  how far all their limits are used
+ *   start.c  who ends before all serve
  *   peers.c  for whom a program worked when it crashed
  */
 #ifndef SUITED_SUITE_H
@@ -85,7 +86,7 @@ struct suite {
 	struct process processes[SUITE_PROCESSES];
 	struct socket_row sockets[SUITE_LISTENERS];
 	struct child_signals signals;
-	struct timer stop_limit;
+	struct timer stop_limit, start_limit;
 	struct list peers; /* struct peer, in the order of their coming */
 	unsigned npeers;
 	struct watch admin;            /* the control socket suite_admin */
@@ -122,6 +123,10 @@ void suite_stop(struct suite *s);
 void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
 void suite_begin(struct suite *s, int fd);
+
+/* start.c */
+void start_begin(struct suite *s); /* all have been started: who does not serve some minutes later fails it */
+bool start_lost(struct process *p, struct span how); /* it has ended; true: once too often, the start has failed */
 
 /* peers.c */
 void peers_arm(struct process *p); /* it begins: its page, and whom not to serve */

@@ -12,8 +12,23 @@
 #include "sys/limits.h"
 #include "sys/syscalls.h"
 
-IGNORE(ctl, ready)
 IGNORE(ctl, state)
+
+/* They are few different ones: each is kept once. */
+static bool
+on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
+{
+	struct child *child = channel_owner(c);
+	struct userd *u = child->userd;
+	uint8_t i = 1;
+
+	while (i < USERD_WALLS - 1 && u->walls[i][0] && !span_eq(span_str(u->walls[i]), m->walls))
+		i++;
+	(void)span_cstr(span_sub(m->walls, 0, sizeof(u->walls[i]) - 1), u->walls[i], sizeof(u->walls[i]));
+	child->walls = i;
+	return true;
+}
+
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)
@@ -359,6 +374,20 @@ child_gone(struct child *child)
 		}
 	}
 	child_free(child);
+}
+
+bool
+child_tell(const struct userd *u, struct channel *c, uint64_t request)
+{
+	LIST_EACH(&u->all, it) {
+		const struct child *child = OWNER_OF(it, struct child, all);
+		struct ipc_mailbox_admin_process row = { .id = request, .name = span_str(programs[child->program].name), .label = span_str(child->key), .pid = child->pid,
+			.walls = span_str(u->walls[child->walls]) };
+
+		if (!ipc_send_mailbox_admin_process(c, &row))
+			return false;
+	}
+	return true;
 }
 
 void

@@ -212,8 +212,10 @@ static bool
 on_root_spawned(struct channel *c, const struct ipc_root_spawned *m)
 {
 	struct userd *u = userd_of(c);
-	const struct child *child = child_by_id(u, m->id);
+	struct child *child = child_by_id(u, m->id);
 
+	if (child)
+		child->pid = m->pid;
 	if (child)
 		log_put(LOG_child, "%s %s pid=%u started", child->session ? "mailboxd" : "deliverd", child->key, m->pid);
 	return true;

@@ -275,6 +275,12 @@ on_mailbox_admin_release(struct channel *c, const struct ipc_mailbox_admin_relea
 	    .text = ok ? SPAN_NONE : SPAN("nothing of that name is in quarantine") });
 }
 
+static bool
+on_mailbox_admin_processes(struct channel *c, const struct ipc_mailbox_admin_processes *m)
+{
+	return child_tell(userd_of(c), c, m->id) && ipc_send_mailbox_admin_done(c, &(struct ipc_mailbox_admin_done){ .id = m->id, .ok = true });
+}
+
 #define DISPATCH_DEF "ipc/mailbox_admin.def"
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"

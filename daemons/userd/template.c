@@ -59,8 +59,10 @@ static bool
 on_ctl_forked(struct channel *c, const struct ipc_ctl_forked *m)
 {
 	bool ok;
-	const struct child *child = child_of_template(c, m->id, &ok);
+	struct child *child = child_of_template(c, m->id, &ok);
 
+	if (child)
+		child->pid = m->pid;
 	if (child)
 		log_put(LOG_child, "mailboxd %s pid=%u started", child->key, m->pid);
 	return ok;

@@ -20,7 +20,7 @@
 #include "service/service.h"
 #include "sys/box.h"
 
-enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000 };
+enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000, USERD_WALLS = 8 };
 
 struct userd {
 	struct service *service;
@@ -34,6 +34,7 @@ struct userd {
 	struct list all;     /* children, those that are leaving too */
 	struct map poison;   /* those that crashed lately, by their keys */
 	struct list poisoned;
+	char walls[USERD_WALLS][128]; /* what its children say of theirs; from 1 */
 	bool recalled;       /* authd has told what it had kept of them */
 	struct timer stop_limit;
 	struct map asked;    /* struct visit by its id, while authd is asked */
@@ -72,6 +73,8 @@ struct child {
 	char key[B_ADDRESS + 1];
 	uint64_t id;
 	unsigned program;        /* enum program */
+	uint32_t pid;            /* 0: not known yet */
+	uint8_t walls;           /* struct userd's; 0: it has not said which stand */
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
 	uint64_t entered;        /* sessions given to it */
@@ -126,6 +129,7 @@ struct child *child_launch(struct userd *u, enum program program, const char *ke
 /* Gives a child its end of a new channel; returns the other end, or -1. */
 int child_peer(struct child *child, const char *channel, const char *client);
 void child_stop(struct child *child);
+bool child_tell(const struct userd *u, struct channel *c, uint64_t request); /* rows for mailctl status; false: the channel is closed */
 void child_reload(struct child *child); /* the new configuration, and the log, which may be another file now */
 /* It has ended: those that waited for that have their turn. */
 void child_gone(struct child *child);

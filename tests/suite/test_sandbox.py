@@ -9,9 +9,11 @@ import imaplib
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 
 from pillar import MAILCTL, ROOT, TOP, Instance, expect, has, main, wait_for
 
@@ -75,7 +77,16 @@ def test_the_doctor_disturbs_nobody():
 
 
 def test_status_says_which_walls_stand():
+    suite.submission().sendmail("alice@example.test", ["bob@example.test"], "Subject: x\r\n\r\nx\r\n") # for a deliverd
+    suite.wait_mail(1)
+    mailbox = suite.imap()
+    mailbox.select("INBOX")
     rows = [json.loads(line) for line in suite.mailctl("status", "--sandbox", "--json").stdout.splitlines()]
+    maild = dict(w.split("=") for w in next(r["walls"] for r in rows if r["name"] == "maild").split())
+    expect(maild["no_new_privs"], "yes")
+    expect({r["name"] for r in rows}, PROGRAMS)
+    expect([r["label"] for r in rows if r["name"] == "mailboxd"], ["bob@example.test"])
+    rows = [r for r in rows if r["name"] != "maild"]
     for r in rows:
         words = dict(w.split("=") for w in r["walls"].split())
         expect(set(words), {"landlock", "file_walls", "net_walls", "scope", "seccomp"}, r["name"])
@@ -87,6 +98,7 @@ def test_status_says_which_walls_stand():
     text = suite.mailctl("status", "--sandbox").stdout
     for r in rows:
         assert re.search(r"^%s +%d  landlock=" % (r["name"], r["instance"]), text, re.M), r["name"]
+    mailbox.logout()
 
 
 def bodies(c, folder):
@@ -155,7 +167,7 @@ def test_a_kernel_without_landlock_is_spoken_of():
     other.mailctl("start", preexec_fn=without_landlock)
     other.running = True
     rows = [json.loads(line) for line in other.mailctl("status", "--sandbox", "--json").stdout.splitlines()]
-    for r in rows:
+    for r in (r for r in rows if r["name"] != "maild"): # of whom the kernel says nothing about Landlock
         has(r["walls"], "landlock=0 file_walls=no net_walls=no")
     has(other.wait_log(" smtpd[", " degraded ", "sandbox: "), "no Landlock" if not os.environ.get("SANITIZED") else "no system call filter and no Landlock")
     other.stop()
@@ -179,6 +191,19 @@ def test_walls_that_were_raised_and_do_not_hold_are_found_out():
     expect(start.returncode, 1)
     has(start.stderr, "sandbox: raised, and does not hold: file walls (Landlock)")
     assert not os.path.exists(other.dir + "/log"), "it came to that"
+
+
+def test_a_daemon_that_ends_at_each_start_fails_the_start_and_is_named():
+    with tempfile.TemporaryDirectory(dir="/tmp") as work:
+        os.chmod(work, 0o755)
+        shutil.copytree(os.path.join(ROOT, "usr/libexec/pillarpost"), work + "/libexec")
+        with open(work + "/libexec/routed", "w") as f:
+            f.write('#!/bin/sh\necho "now routed[$$]: failure the tables are gone" >&2\nexit 3\n')
+        other = Instance(extra="daemon_directory = %s/libexec\n" % work, start=False)
+        start = other.mailctl("start", check=False)
+        expect(start.returncode, 1)
+        has(start.stderr, "routed 0 ends at each start: exit status 3; the last it said: routed[")
+        has(start.stderr, "the tables are gone")
 
 
 def test_what_this_kernel_lacks_is_said():

@@ -132,6 +132,52 @@ print_process(const struct mailctl *m, const struct ipc_suite_admin_process *p)
 	    p->ready ? "serving" : p->pid ? "starting" : "down", p->restarts, when);
 }
 
+/* Root's own: what the kernel says of it. */
+static void
+print_maild(const struct mailctl *m)
+{
+	char path[B_PATH], line[256], caps[32] = "?";
+	int pid = 0, privs = 0, filter = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/maild.pid", m->conf->run_directory.p);
+	if ((f = fopen(path, "re"))) {
+		(void)(fgets(line, sizeof(line), f) && sscanf(line, "%d", &pid) == 1); /* NOLINT(cert-err34-c): of maild's own file */
+		(void)fclose(f);
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (pid <= 0 || !(f = fopen(path, "re")))
+		return;
+	while (fgets(line, sizeof(line), f))
+		(void)(sscanf(line, "NoNewPrivs: %d", &privs) == 1 || sscanf(line, "Seccomp: %d", &filter) == 1 || sscanf(line, "CapEff: %31s", caps) == 1); /* NOLINT(cert-err34-c) */
+	(void)fclose(f);
+	if (m->json)
+		(void)printf("{\"name\":\"maild\",\"instance\":0,\"pid\":%d,", pid);
+	else
+		(void)printf("%-10s %8u  ", "maild", 0);
+	(void)printf(m->json ? "\"walls\":\"no_new_privs=%s seccomp=%s capabilities=%s\"}\n" : "no_new_privs=%s seccomp=%s capabilities=%s\n", privs ? "yes" : "no", filter == 2 ? "yes" : "no", caps);
+}
+
+/* What userd rules: it is told of here alone, for there may be many. */
+static void
+print_owned(const struct mailctl *m)
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_mailbox_admin);
+	const struct ipc_mailbox_admin_process *row;
+	const void *answer;
+	unsigned type;
+
+	if (c && mailctl_send(c, IPC_mailbox_admin_processes, &(struct ipc_mailbox_admin_processes){ .id = 1 }))
+		while (mailctl_recv(c, &type, &answer) && type == IPC_mailbox_admin_process) {
+			row = answer;
+			if (m->json)
+				(void)printf("{\"name\":\"%.*s\",\"instance\":0,\"label\":\"%.*s\",\"pid\":%u,\"walls\":\"%.*s\"}\n", SPAN_ARG(row->name), SPAN_ARG(row->label), row->pid, SPAN_ARG(row->walls));
+			else
+				(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0, SPAN_ARG(row->walls), SPAN_ARG(row->label));
+		}
+	channel_sync_free(&c);
+}
+
 int
 suite_cmd_status(struct mailctl *m)
 {
@@ -145,6 +191,8 @@ suite_cmd_status(struct mailctl *m)
 		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "WALLS");
 	else if (!m->json)
 		(void)printf("%-10s %8s  %7s  %-14s  %-8s  %8s  %s\n", "PROCESS", "INSTANCE", "PID", "USER", "STATE", "RESTARTS", "SINCE");
+	if (m->sandbox)
+		print_maild(m);
 	if (mailctl_send(c, IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = 1, .walls = m->sandbox }))
 		while (mailctl_recv(c, &type, &answer) && type == IPC_suite_admin_process) {
 			print_process(m, answer);
@@ -153,5 +201,7 @@ suite_cmd_status(struct mailctl *m)
 	channel_sync_free(&c);
 	if (type != IPC_suite_admin_done)
 		return EX_UNAVAILABLE_;
+	if (m->sandbox)
+		print_owned(m);
 	return down ? EX_FAILED : 0;
 }

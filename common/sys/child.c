@@ -50,12 +50,14 @@ find_folder(const char *program, int *folder, const char **base, struct fail *wh
 	return *folder >= 0 || fail_errno(why, 0, "%s", dir);
 }
 
+#define TUNABLES "GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0" /* a thread's stack ends with it */
+
 _Noreturn static void
 become_program(const struct child_spec *spec)
 {
 	char *argv[] = { (char *)(uintptr_t)spec->name, (char *)(uintptr_t)spec->label, NULL };
 	char *envp[] = { (char *)(uintptr_t)"PATH=/usr/bin:/bin", (char *)(uintptr_t)"TZ=UTC",
-		(char *)(uintptr_t)"GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0", /* a thread's stack ends with it */
+		(char *)(uintptr_t)(spec->busy ? TUNABLES ":glibc.malloc.tcache_count=200" : TUNABLES),
 		(char *)(uintptr_t)"ASAN_OPTIONS=detect_leaks=0:abort_on_error=1", NULL };
 	struct fail why = { .text = "" };
 	const char *base = NULL;

@@ -16,6 +16,7 @@ struct child_spec {
 	const char *name;                  /* argv[0] */
 	const char *label;                 /* argv[1], for ps: instance or user */
 	const struct priv_identity *become; /* NULL: stay who we are */
+	bool busy;                         /* few run, for everybody: what they free stays at hand */
 	int ctl, log;                      /* the caller's descriptors, not closed here */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,15 +23,23 @@ enum phase { PHASE_IDLE, PHASE_ENVELOPE, PHASE_CONTENT };
 
 _Static_assert((int)IN_CAP > (int)SESSION_LINE_MAX, "the longest line must fit the input buffer");
 
+/* Without printf: three lines of the log for each session have it. */
 struct span
 client_label(const struct client *c, char text[400])
 {
 	const struct session *s = &c->session;
 	char id[QUEUEID_TEXT + 1];
-	int n = snprintf(text, 400, "%.*s[%.*s] session=%s", SPAN_ARG(s->name.n ? s->name : SPAN("unknown")), SPAN_ARG(s->address),
-	    queueid_text(c->id, id).p);
+	const struct span parts[] = { s->name.n ? s->name : SPAN("unknown"), SPAN("["), s->address, SPAN("] session="), queueid_text(c->id, id) };
+	size_t n = 0;
 
-	return span_of(text, n > 0 && n < 400 ? (size_t)n : 0);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		struct span part = span_sub(parts[i], 0, 400 - n);
+
+		if (part.n)
+			memcpy(text + n, part.p, part.n);
+		n += part.n;
+	}
+	return span_of(text, n);
 }
 
 /* Numbers of clients. */

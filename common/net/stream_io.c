@@ -172,8 +172,10 @@ finished(struct stream *s)
 {
 	bool unread = buf_len(&s->in) > 0 || s->parked;
 
-	if (s->tls)
-		(void)tls_bye(s->tls);
+	if (s->tls && tls_bye(s->tls) == TLS_IO_WRITE) {
+		stream_await(s, true);
+		return true;
+	}
 	if (!unread || s->eof)
 		return stream_closed(s, STREAM_FINISHED); /* with it leaves what was held back: one segment */
 	(void)shutdown(s->watch.fd, SHUT_WR);

@@ -53,6 +53,7 @@ conn_new(struct tls_context *context, SSL_CTX *ctx, int fd, struct fail *why)
 		return NULL;
 	}
 	conn->wire = (struct tls_wire){ .fd = fd, .ssl = conn->ssl };
+	buf_init(&conn->wire.kept, TLS_KEPT_MAX);
 	BIO_set_data(bio, &conn->wire);
 	BIO_set_init(bio, 1);
 	SSL_set_bio(conn->ssl, bio, bio);
@@ -203,6 +204,7 @@ tls_conn_free(struct tls_conn **conn)
 		return;
 	abandon_signature(*conn);
 	SSL_free((*conn)->ssl);
+	buf_free(&(*conn)->wire.kept);
 	tls_context_unref((*conn)->context);
 	free(*conn);
 	*conn = NULL;
@@ -260,6 +262,8 @@ tls_handshake(struct tls_conn *conn, struct fail *why)
 	enum tls_io io;
 
 	start();
+	if (conn->signature.done && !conn->signature.pending) /* what follows needs no stack of its own */
+		(void)SSL_clear_mode(conn->ssl, SSL_MODE_ASYNC);
 	conn->wire.said = false;
 	conn->context->shaking = &conn->signature;
 	io = outcome(conn, SSL_do_handshake(conn->ssl), "TLS handshake", why);
@@ -331,10 +335,13 @@ tls_bye(struct tls_conn *conn)
 {
 	if (conn->dead)
 		return TLS_IO_FAIL;
-	start();
-	(void)SSL_shutdown(conn->ssl);
-	ERR_clear_error();
-	return TLS_IO_DONE;
+	if (!conn->wire.bye) {
+		conn->wire.bye = true;
+		start();
+		(void)SSL_shutdown(conn->ssl);
+		ERR_clear_error();
+	}
+	return tls_wire_flush(&conn->wire) ? TLS_IO_DONE : TLS_IO_WRITE;
 }
 
 bool

@@ -181,7 +181,8 @@ enum tls_io tls_read(struct tls_conn *conn, char *to, size_t n, size_t *got, str
 /* May take less than n. After TLS_IO_WRITE the same bytes must be offered again (their address may differ). */
 enum tls_io tls_write(struct tls_conn *conn, struct span from, size_t *taken, struct fail *why);
 void tls_hold(struct tls_conn *conn); /* what is written from now on leaves with the end of the connection: close(2) or shutdown(2) */
-enum tls_io tls_bye(struct tls_conn *conn); /* sends close_notify, does not wait for the peer's */
+/* Sends close_notify, does not wait for the peer's. TLS_IO_WRITE: the last words are not out yet; to be called again. */
+enum tls_io tls_bye(struct tls_conn *conn);
 bool tls_pending(const struct tls_conn *conn); /* a read may give something without a new event */
 void tls_conn_facts(const struct tls_conn *conn, struct tls_facts *out);
 enum tls_problem tls_conn_problem(const struct tls_conn *conn); /* of a handshake that failed */

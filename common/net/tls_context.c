@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "net/tls_private.h"
@@ -41,14 +42,52 @@ held(const struct tls_wire *wire)
 	return wire->hold || (SSL_get_state(wire->ssl) == TLS_ST_SW_SESSION_TICKET && SSL_version(wire->ssl) == TLS1_3_VERSION);
 }
 
+/* How much of what is given went; -1 and errno also when only some of what was kept did. */
+static ssize_t
+send_with_kept(struct tls_wire *wire, struct span more, int flags)
+{
+	struct span kept = buf_span(&wire->kept);
+	struct iovec parts[2] = { { (void *)(uintptr_t)kept.p, kept.n }, { (void *)(uintptr_t)more.p, more.n } };
+	struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t sent = kept.n ? sendmsg(wire->fd, &m, flags) : send(wire->fd, more.p, more.n, flags);
+
+	if (sent < 0 || !kept.n)
+		return sent;
+	if ((size_t)sent < kept.n || (more.n && (size_t)sent == kept.n)) {
+		buf_eat(&wire->kept, (size_t)sent);
+		errno = EAGAIN;
+		return -1;
+	}
+	buf_free(&wire->kept);
+	return sent - (ssize_t)kept.n;
+}
+
+bool
+tls_wire_flush(struct tls_wire *wire)
+{
+	if (!buf_len(&wire->kept) || send_with_kept(wire, SPAN_NONE, MSG_NOSIGNAL | MSG_MORE) >= 0)
+		return true;
+	return errno != EAGAIN && errno != EINTR; /* of what is broken nothing more goes */
+}
+
 static int
 bio_write(BIO *bio, const char *from, int n)
 {
 	struct tls_wire *wire = BIO_get_data(bio);
-	ssize_t sent = send(wire->fd, from, (size_t)n, MSG_NOSIGNAL | (held(wire) ? MSG_MORE : 0));
+	struct span bytes = span_of(from, (size_t)n);
+	bool hold = held(wire);
+	ssize_t sent;
 
 	wire->said = true;
 	BIO_clear_retry_flags(bio);
+	if (hold && bytes.n <= buf_space(&wire->kept)) {
+		buf_put(&wire->kept, bytes);
+		if (buf_ok(&wire->kept))
+			return n;
+		errno = ENOMEM;
+		return -1;
+	}
+	sent = send_with_kept(wire, bytes, MSG_NOSIGNAL | (hold ? MSG_MORE : 0));
 	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_write(bio);
 	return (int)sent;

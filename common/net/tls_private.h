@@ -29,7 +29,7 @@ struct tls_context {
 	struct tls_signature *shaking; /* of the connection that is in SSL_do_handshake() now */
 };
 
-enum { TLS_SESSION_KEY = 32, TLS_CHAIN_PEM_MAX = 256 * 1024, TLS_CHAIN_MAX = 10 /* certificates */ };
+enum { TLS_SESSION_KEY = 32, TLS_CHAIN_PEM_MAX = 256 * 1024, TLS_CHAIN_MAX = 10 /* certificates */, TLS_KEPT_MAX = 1024 };
 
 /* A certificate that a client may show. */
 struct tls_identity {
@@ -85,6 +85,7 @@ struct tls_server {
 	uint8_t anchors_id[32];            /* of all that was added */
 	struct tls_ticket_key tickets[2];  /* our own: the one in use and the one before */
 	time_t tickets_made[2];            /* 0: none */
+	EVP_CIPHER *ticket_cipher;         /* owned */
 };
 
 bool tls_context_init(struct tls_context *context, struct fail *why);
@@ -114,10 +115,14 @@ bool tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl);
 struct tls_wire {
 	int fd;
 	SSL *ssl;
+	struct buf kept; /* a few bytes that nobody waits for; they leave with what comes next */
 	bool hold; /* tls_hold() */
+	bool bye;  /* close_notify was said */
 	bool said; /* something in this call of a server's handshake: what the client says to it cannot be there yet */
 };
 BIO_METHOD *tls_bio_method(void);
+/* Sends what is kept, to leave with the end of the connection. False: the system takes no more for now. */
+bool tls_wire_flush(struct tls_wire *wire);
 
 /* An EVP_PKEY that signs through the context's signer, for the public key of a certificate.
  * The context must outlive it. NULL and *why. */

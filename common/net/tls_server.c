@@ -51,11 +51,8 @@ ticket_ready(struct tls_server *server, const struct tls_ticket_key *key, const 
 	char digest[] = "SHA256";
 	OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key->mac, sizeof(key->mac)),
 		                OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end() };
-	EVP_CIPHER *aes = EVP_CIPHER_fetch(server->base.libctx, "AES-256-CBC", NULL);
-	bool ok = aes && EVP_MAC_CTX_set_params(mac, params) && EVP_CipherInit_ex(cipher, aes, NULL, key->cipher, iv, encrypt);
 
-	EVP_CIPHER_free(aes);
-	return ok;
+	return EVP_MAC_CTX_set_params(mac, params) && EVP_CipherInit_ex(cipher, server->ticket_cipher, NULL, key->cipher, iv, encrypt);
 }
 
 static int
@@ -331,6 +328,7 @@ server_destroy(struct tls_context *context)
 		free(chain);
 	}
 	X509_STORE_free(server->anchors);
+	EVP_CIPHER_free(server->ticket_cipher);
 	tls_context_done(context);
 	OPENSSL_cleanse(server->tickets, sizeof(server->tickets));
 	free(server);
@@ -342,7 +340,10 @@ server_setup(struct tls_server *server, const struct tls_signer *signer, struct 
 	map_init(&server->names);
 	server->last = &server->chains;
 	server->base.destroy = server_destroy;
-	return tls_context_init(&server->base, why) && tls_context_sign_by(&server->base, signer, why);
+	if (!tls_context_init(&server->base, why) || !tls_context_sign_by(&server->base, signer, why))
+		return false;
+	server->ticket_cipher = EVP_CIPHER_fetch(server->base.libctx, "AES-256-CBC", NULL);
+	return server->ticket_cipher || tls_failed(why, FAIL_TEMP, "making a TLS context");
 }
 
 struct tls_server *

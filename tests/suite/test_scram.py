@@ -150,6 +150,46 @@ def test_a_name_with_comma_and_equals_sign():
     suite.wait_log("authd", "auth failed user=- service=pop3")  # no user can have this name
 
 
+def submission(user, password):
+    """The reply to AUTH PLAIN."""
+    with suite.smtp("SUBMISSION") as s:
+        s.starttls(context=suite.context())
+        s.ehlo("client.test")
+        return s.docmd("AUTH", "PLAIN " + b64("\0%s\0%s" % (user, password)))[0]
+
+
+def imap_login(user, password):
+    """The tagged reply to LOGIN."""
+    d = Dialogue(("127.0.0.1", suite.port("IMAPS")), suite.context())
+    d.line()
+    for i, word in enumerate((user, password)):
+        d.sock.sendall(b"%s{%d}\r\n" % (b" " if i else b"a LOGIN ", len(word.encode())))
+        starts(d.line(), "+")
+        d.sock.sendall(word.encode())
+    d.say("")
+    answer = d.line()
+    while not answer.startswith("a "):
+        answer = d.line()
+    d.sock.close()
+    return answer.split()[1]
+
+
+def test_a_name_and_a_password_have_one_form():
+    """RFC 4013 2: full width, ligatures, Roman numerals, accents that are letters of their own or follow one, other spaces,
+    and what is not seen, over real sessions."""
+    suite.mailctl("user", "add", "felicia@example.test", "--password-stdin", input="Cafe\u0301 \u2168-\ufb01sh\n")
+    names = ("felicia@example.test", "\uff46\uff45\uff4c\uff49\uff43\uff49\uff41@example.test", "feli\u00adcia@example.test")
+    passwords = ("Caf\u00e9 IX-fish", "Cafe\u0301 \u2168-\ufb01sh", "\uff23\uff41\uff46\u00e9\u00a0IX\uff0dfi\u00adsh")
+    for name in names:
+        for password in passwords:
+            expect(submission(name, password), 235, ascii((name, password)))
+            expect(imap_login(name, password), "OK", ascii((name, password)))
+    for name, password in ((names[0], "Cafe IX-fish"), (names[1], "caf\u00e9 IX-fish"), ("\uff47" + names[0], passwords[0])):
+        expect(submission(name, password), 535, ascii((name, password)))
+        expect(imap_login(name, password), "NO", ascii((name, password)))
+    starts(try_pop3(names[0], passwords[0])[0], "+OK")
+
+
 def test_whoever_sits_in_between_gets_nowhere():
     password = suite.password("alice")
     # What is bound to another channel is of no use here.

@@ -50,10 +50,12 @@ without_line_end(struct span s)
 	return s;
 }
 
-static bool
-mbox_line(struct span s)
+bool
+header_mbox_line(struct span text)
 {
-	return span_starts(s, SPAN("From ")) || span_starts(s, SPAN(">From "));
+	size_t colon;
+
+	return (span_starts(text, SPAN("From ")) || span_starts(text, SPAN(">From "))) && !name_size(text, 0, &colon);
 }
 
 bool
@@ -63,7 +65,7 @@ header_next(struct header_walk *w, struct header_field *f)
 
 	if (w->done)
 		return false;
-	if (w->at == 0 && mbox_line(w->in))
+	if (w->at == 0 && header_mbox_line(w->in))
 		w->at = line_end(w->in, 0);
 	do {
 		if (w->at >= w->in.n || w->at > LIMIT_HEADER_SIZE || !(name = name_size(w->in, w->at, &colon))) {

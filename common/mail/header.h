@@ -30,6 +30,9 @@ static inline struct header_walk header_walk(struct span message) { return (stru
 /* False at the end of the header. */
 bool header_next(struct header_walk *w, struct header_field *f);
 
+/* Whether text begins with the line that parts messages in an mbox file, which is no field ("From :" is one). */
+bool header_mbox_line(struct span text);
+
 /* Bytes up to and with the empty line that ends the header; *header_n (may be NULL) gets the bytes in front of the
  * empty line. */
 size_t header_size(struct span message, size_t *header_n);

@@ -208,10 +208,11 @@ worker_pool_free(struct worker_pool **at)
 
 	if (!pool)
 		return;
-	end_threads(pool);
 	pool->linger_ms = 0;
-	while (pool->finished.head)
+	do { /* a completion may submit more */
+		end_threads(pool);
 		finish(pool);
+	} while (pool->nthreads || pool->finished.head);
 	timer_stop(&pool->linger);
 	watch_stop(&pool->wake);
 	(void)close(pool->wake.fd);

@@ -261,9 +261,9 @@ finish(struct queued *q)
 	queued_etrn_closed(q, NULL);
 	turn_cancel(&q->run);
 	worker_pool_free(&q->pool);
+	journal_unthread(q->journal);
 	worker_pool_free(&q->files);
 	spares_drop(&q->spares);
-	journal_unthread(q->journal);
 	(void)journal_sync(q->journal, NULL);
 	timer_stop(&q->flush);
 	history_close(&q->history);

@@ -44,6 +44,8 @@ header_ends(void **state)
 	assert_int_equal(header_size(SPAN("A: 1"), &n), 4);
 	assert_int_equal(header_size(SPAN(""), &n), 0);
 	assert_int_equal(header_size(SPAN("From x Mon Jan\r\nA: 1\r\n\r\n"), &n), 24);
+	assert_true(header_mbox_line(SPAN(">From x Mon Jan 10:00\r\n")));
+	assert_false(header_mbox_line(SPAN("From : x@y.test\r\n"))); /* RFC 5322 4.5 */
 	assert_int_equal(header_size(SPAN(" x\r\nA: 1\r\n\r\n"), &n), 0);
 	assert_int_equal(header_size(SPAN(": x\r\n\r\n"), &n), 0);
 }

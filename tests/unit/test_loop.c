@@ -134,6 +134,43 @@ test_short_work_is_done_at_once_where_nobody_else_waits(void **state)
 	loop_free(&loop);
 }
 
+struct chain {
+	struct work work;
+	struct worker_pool *pool;
+	unsigned left;
+};
+
+static void
+on_chain_run(struct work *w)
+{
+	(void)w;
+}
+
+static void
+on_chain_done(struct work *w)
+{
+	struct chain *c = OWNER_OF(w, struct chain, work);
+
+	if (--c->left)
+		worker_submit(c->pool, w);
+}
+
+static void
+test_what_a_completion_submits_is_run_before_the_pool_is_gone(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 50; i++) {
+		struct loop *loop = loop_new();
+		struct chain c = { .work = { .run = on_chain_run, .done = on_chain_done }, .pool = worker_pool_new(loop, 2), .left = 5 };
+
+		assert_non_null(c.pool);
+		worker_submit(c.pool, &c.work);
+		worker_pool_free(&c.pool);
+		assert_int_equal(c.left, 0);
+		loop_free(&loop);
+	}
+}
+
 int
 main(void)
 {
@@ -141,6 +178,7 @@ main(void)
 		cmocka_unit_test(test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody),
 		cmocka_unit_test(test_a_watch_may_change_its_mind_within_a_turn),
 		cmocka_unit_test(test_short_work_is_done_at_once_where_nobody_else_waits),
+		cmocka_unit_test(test_what_a_completion_submits_is_run_before_the_pool_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

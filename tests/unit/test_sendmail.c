@@ -86,6 +86,7 @@ line_ends_become_crlf(void **state)
 	canonical("a\n.\nb\n", true, "a\r\n.\r\nb\r\n");
 	canonical("a\n..\n", false, "a\r\n..\r\n");
 	canonical("From me Mon\nA: b\nFrom x\n", false, "A: b\r\nFrom x\r\n");
+	canonical("From : me\nA: b\n", false, "From : me\r\nA: b\r\n"); /* a field (RFC 5322 4.5) */
 	canonical("", false, "");
 	canonical("A: b\n\n123456789012345678901234567890\n", false,
 		  "A: b\r\n\r\n12345678901234567890\r\n1234567890\r\n");

@@ -62,7 +62,7 @@ message_canonical(struct buf *out, struct span text, unsigned line_max, bool dot
 
 		if (!dots && span_eq(line, SPAN(".")))
 			break;
-		if (first && span_starts(line, SPAN("From "))) {
+		if (first && header_mbox_line(line)) {
 			first = false;
 			continue;
 		}

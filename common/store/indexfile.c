@@ -407,10 +407,17 @@ indexfile_busy(const struct indexfile *f)
 void
 indexfile_close(struct indexfile *f)
 {
-	/* A snapshot that still waits for its records is dropped: the journal has them. */
-	if (f->job)
-		f->job->owner = NULL;
+	struct snapshot_job *job = f->job;
+
+	/* A snapshot that still waits for its records is dropped: the journal has them. One that is being written is
+	 * waited for, since its directory goes with the folder: it may have begun when what was said last became durable. */
+	if (job)
+		job->owner = NULL;
 	f->job = NULL;
+	if (job && job->running) {
+		worker_wait(f->pool, &job->work);
+		job_free(job);
+	}
 	if (f->journal)
 		journal_close(&f->journal);
 	index_free(&f->ix);

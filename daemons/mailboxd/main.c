@@ -33,6 +33,7 @@ struct mailboxd {
 	struct channel *session;
 	struct link link;
 	struct timer idle, hibernate;
+	struct turn end; /* store_free() has the loop turn, which no callback of it may */
 	int events;  /* to be left behind while resting; -1 */
 	bool resting; /* userd was asked to keep the sessions */
 	struct charset_warm charsets; /* loaded before the walls are up, by the template if there is one */
@@ -124,13 +125,23 @@ open_user(struct mailboxd *d)
 
 /* The last session is gone: what is not yet written is written, then the end. */
 static void
-finish(struct mailboxd *d)
+on_end(struct turn *h)
 {
+	struct mailboxd *d = OWNER_OF(h, struct mailboxd, end);
+
+	if (d->user.nsessions) /* its end comes here again */
+		return;
 	if (d->user.store)
 		store_free(&d->user.store);
 	if (d->pool)
 		worker_pool_free(&d->pool);
 	service_exit(d->service);
+}
+
+static void
+finish(struct mailboxd *d)
+{
+	turn_later(&d->end, d->service->loop);
 }
 
 static void
@@ -490,6 +501,7 @@ on_boot(struct service *s, struct fail *why)
 	d->user.broker = &link_broker;
 	d->user.leave = give_back;
 	timer_init(&d->idle, s->loop, on_idle);
+	turn_init(&d->end, on_end);
 	timer_init(&d->hibernate, s->loop, on_hibernate);
 	timer_init(&d->user.quiet, s->loop, on_quiet);
 	d->events = -1;

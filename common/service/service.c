@@ -592,6 +592,8 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 		if (twins_make(&k.twins, &k.label) && !become_twin(&k))
 			return 71;
 	}
+	if (ops->on_end)
+		ops->on_end(&k.service);
 	(void)channel_drain(k.ctl, 100);
 	log_put(LOG_stop, "status=%d", k.status);
 	log_flush();

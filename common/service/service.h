@@ -70,6 +70,8 @@ struct service_ops {
 	void (*on_reload)(struct service *s, const struct conf *old);
 	/* Finish what is being written, then service_exit(). NULL: exit at once. */
 	void (*on_stop)(struct service *s);
+	/* Its loop has ended; it may be turned once more for what is under way. May be NULL. */
+	void (*on_end)(struct service *s);
 	/* Another program has crashed while it worked for a peer; false: a violation. NULL: nobody tells it (of userd alone). */
 	bool (*on_crash)(struct service *s, const struct ipc_ctl_crash *m);
 	/* Words for `mailctl status`: name=value. May be NULL. */

@@ -33,7 +33,6 @@ struct mailboxd {
 	struct channel *session;
 	struct link link;
 	struct timer idle, hibernate;
-	struct turn end; /* store_free() has the loop turn, which no callback of it may */
 	int events;  /* to be left behind while resting; -1 */
 	bool resting; /* userd was asked to keep the sessions */
 	struct charset_warm charsets; /* loaded before the walls are up, by the template if there is one */
@@ -123,25 +122,18 @@ open_user(struct mailboxd *d)
 
 /* ---- sessions ---- */
 
-/* The last session is gone: what is not yet written is written, then the end. */
+/* What is not yet written is written: the loop turns for that, which it does in no callback. */
 static void
-on_end(struct turn *h)
+on_end(struct service *s)
 {
-	struct mailboxd *d = OWNER_OF(h, struct mailboxd, end);
+	struct mailboxd *d = s->state;
 
-	if (d->user.nsessions) /* its end comes here again */
+	if (!d || !s->stopping || d->user.nsessions)
 		return;
 	if (d->user.store)
 		store_free(&d->user.store);
 	if (d->pool)
 		worker_pool_free(&d->pool);
-	service_exit(d->service);
-}
-
-static void
-finish(struct mailboxd *d)
-{
-	turn_later(&d->end, d->service->loop);
 }
 
 static void
@@ -167,7 +159,7 @@ on_gone(struct user *user)
 	count_sessions(d);
 	start_idle(d);
 	if (d->service->stopping && user->nsessions == 0)
-		finish(d);
+		service_exit(d->service);
 }
 
 static void
@@ -373,7 +365,7 @@ stop(struct mailboxd *d)
 	if (d->resting)
 		leave_sessions(d);
 	if (d->user.nsessions == 0)
-		finish(d);
+		service_exit(d->service);
 	else
 		clients_shutdown(&d->user);
 }
@@ -501,7 +493,6 @@ on_boot(struct service *s, struct fail *why)
 	d->user.broker = &link_broker;
 	d->user.leave = give_back;
 	timer_init(&d->idle, s->loop, on_idle);
-	turn_init(&d->end, on_end);
 	timer_init(&d->hibernate, s->loop, on_hibernate);
 	timer_init(&d->user.quiet, s->loop, on_quiet);
 	d->events = -1;
@@ -573,7 +564,7 @@ main(int argc, char **argv)
 	};
 	static const struct service_ops ops = {
 		.name = "mailboxd", .see = CONF_MAILBOXD, .channels = channels, .nchannels = 1, .on_boot = on_boot,
-		.on_sandbox = on_sandbox, .on_template = on_template, .on_start = on_start, .on_reload = on_reload, .on_stop = on_stop, .on_state = on_state,
+		.on_sandbox = on_sandbox, .on_template = on_template, .on_start = on_start, .on_reload = on_reload, .on_stop = on_stop, .on_end = on_end, .on_state = on_state,
 	};
 
 	return service_main(&ops, argc, argv);

@@ -14,6 +14,7 @@
 #include "service/handed.h"
 #include "service/probe.h"
 #include "service/twins.h"
+#include "service/walls.h"
 #include "sys/child.h"
 #include "sys/limits.h"
 #include "sys/memory.h"
@@ -38,9 +39,8 @@ struct skeleton {
 	struct twins twins; /* of a template */
 	struct child_label label; /* argv[1] */
 	unsigned promises; /* of system calls, from the parent */
-	struct sandbox walls; /* limits and what is in reach, from the parent */
-	unsigned named;    /* REACH_*: the daemon names paths of its own */
 	bool seccomp;      /* they are kept by the kernel */
+	struct walls walls; /* from the parent */
 	struct syscalls_filter filter; /* of a template, for its copies */
 	void *filling; /* of a template: memory_fill() */
 	bool booted, started, twin; /* twin: a copy of a template */
@@ -163,54 +163,18 @@ on_ctl_boot(struct channel *c, const struct ipc_ctl_boot *m, int fd)
 	k->service.instances = m->instances;
 	k->service.unprivileged = m->unprivileged;
 	k->promises = m->promises;
-	k->walls.files = m->files;
-	k->walls.memory = m->memory;
-	k->walls.cpu = m->cpu;
+	walls_limit(&k->walls, m);
 	if (!take_config(k, fd, &none, &why) || !k->ops->on_boot(&k->service, &why))
 		return give_up(k, &why);
 	return true;
-}
-
-/* The first free place of a list; NULL: none is left. */
-static const char **
-free_path(const char **list)
-{
-	size_t i = 0;
-
-	while (i < SANDBOX_PATHS && list[i])
-		i++;
-	return i < SANDBOX_PATHS ? &list[i] : NULL;
-}
-
-static bool
-reach_ports(struct sandbox *walls, const struct ipc_ctl_reach *m)
-{
-	size_t i = 0;
-
-	walls->tcp_connect = walls->tcp_connect || m->rights & REACH_CONNECT;
-	walls->tcp_bind = walls->tcp_bind || m->rights & REACH_BIND;
-	while (i < SANDBOX_PORTS && walls->ports[i])
-		i++;
-	if (m->port && i < SANDBOX_PORTS)
-		walls->ports[i] = m->port;
-	return !m->port || i < SANDBOX_PORTS;
 }
 
 static bool
 on_ctl_reach(struct channel *c, const struct ipc_ctl_reach *m)
 {
 	struct skeleton *k = channel_owner(c);
-	const char **at = free_path(m->rights & REACH_WRITE ? k->walls.write : k->walls.read);
 
-	if (!k->booted || k->started)
-		return false;
-	if (m->rights & (REACH_CONNECT | REACH_BIND))
-		return reach_ports(&k->walls, m);
-	if (m->path.n == 0)
-		k->named |= m->rights;
-	else if (at)
-		*at = strndup(m->path.p, m->path.n); /* for as long as it runs */
-	return m->path.n == 0 || (at && *at);
+	return k->booted && !k->started && walls_grant(&k->walls, m);
 }
 
 static bool
@@ -321,23 +285,14 @@ on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
 	return true;
 }
 
-/* The rows, with what the daemon itself finds where they let it, and no more. */
 static struct sandbox
 walls_of(struct skeleton *k)
 {
-	struct sandbox walls = k->walls;
+	struct sandbox found = k->walls.granted;
 
 	if (k->ops->on_sandbox)
-		k->ops->on_sandbox(&k->service, &walls);
-	if (!(k->named & REACH_READ))
-		memcpy(walls.read, k->walls.read, sizeof(walls.read));
-	if (!(k->named & REACH_WRITE)) {
-		memcpy(walls.write, k->walls.write, sizeof(walls.write));
-		walls.files_open = false;
-	}
-	walls.tcp_connect = walls.tcp_connect && k->walls.tcp_connect;
-	walls.tcp_bind = walls.tcp_bind && k->walls.tcp_bind;
-	return walls;
+		k->ops->on_sandbox(&k->service, &found);
+	return walls_within(&k->walls, found);
 }
 
 static bool
@@ -404,8 +359,10 @@ on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 	struct skeleton *k = channel_owner(c);
 	struct fail why = { .text = "" };
 
-	if (!k->booted || (!k->started && !enter_sandbox(k, &why)))
-		return k->booted && give_up(k, &why);
+	if (!k->booted)
+		return false;
+	if (!k->started && !enter_sandbox(k, &why))
+		return give_up(k, &why);
 	k->service.generation = m->generation;
 	if (k->ops->on_start && !k->ops->on_start(&k->service, &why))
 		return give_up(k, &why);

@@ -418,30 +418,16 @@ work_on_timer(struct stream *s)
 		(void)stream_call(s, s->events->on_timeout);
 }
 
-
-/* Whom it works for stands in the box meanwhile, where there is one; the stream may be gone then. */
-static struct box_now
-begin(struct box *b, const struct stream *s)
-{
-	return b ? box_enter(b, s->whose) : (struct box_now){ .about = 0 };
-}
-
-static void
-end(struct box *b, struct box_now before)
-{
-	if (b)
-		box_leave(b, before);
-}
-
+/* Whom it works for stands in the box meanwhile; the stream may be gone behind it. */
 void
 stream_on_ready(struct watch *w, unsigned ready)
 {
 	struct stream *s = OWNER_OF(w, struct stream, watch);
 	struct box *b = *loop_box(w->loop);
-	struct box_now before = begin(b, s);
+	struct box_now before = box_enter(b, s->whose);
 
 	work_on_ready(s, ready);
-	end(b, before);
+	box_leave(b, before);
 }
 
 void
@@ -449,10 +435,10 @@ stream_on_turn(struct turn *h)
 {
 	struct stream *s = OWNER_OF(h, struct stream, turn);
 	struct box *b = *loop_box(s->watch.loop);
-	struct box_now before = begin(b, s);
+	struct box_now before = box_enter(b, s->whose);
 
 	work_on_turn(s);
-	end(b, before);
+	box_leave(b, before);
 }
 
 void
@@ -460,8 +446,8 @@ stream_on_timer(struct timer *t)
 {
 	struct stream *s = OWNER_OF(t, struct stream, timer);
 	struct box *b = *loop_box(t->loop);
-	struct box_now before = begin(b, s);
+	struct box_now before = box_enter(b, s->whose);
 
 	work_on_timer(s);
-	end(b, before);
+	box_leave(b, before);
 }

@@ -48,16 +48,24 @@ struct box_tape {
 void box_init(struct box *b);
 void box_free(struct box *b);
 
-/* Whom the program works for from here on; returns whom it did before. */
+/* Whom the program works for from here on; returns whom it did before. Nothing where b, of loop_box(), is NULL. */
 static inline struct box_now
 box_enter(struct box *b, struct box_now next)
 {
-	struct box_now before = *b->now;
+	struct box_now before = { .about = 0 };
 
-	*b->now = next;
+	if (b) {
+		before = *b->now;
+		*b->now = next;
+	}
 	return before;
 }
-static inline void box_leave(struct box *b, struct box_now before) { *b->now = before; }
+static inline void
+box_leave(struct box *b, struct box_now before)
+{
+	if (b)
+		*b->now = before;
+}
 
 struct box_name box_name(const uint8_t bytes[16]); /* of netaddr_bytes() */
 /* "192.0.2.1", "2001:db8::/64"; and back, false: it is none. */

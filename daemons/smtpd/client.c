@@ -294,13 +294,10 @@ void
 client_pump(struct client *c)
 {
 	struct box *box = *loop_box(c->door->smtpd->loop);
-	struct box_now before = { .about = 0 };
+	struct box_now before = box_enter(box, c->stream.whose);
 
-	if (box)
-		before = box_enter(box, c->stream.whose);
 	work(c); /* it may be gone behind this */
-	if (box)
-		box_leave(box, before);
+	box_leave(box, before);
 }
 
 static void

@@ -119,14 +119,13 @@ newest(const struct mailbox *mb)
 void
 change_show(struct mailbox *mb)
 {
-	union record r = { .recent.uid = mb->file.ix.recent_from };
 	struct fail why;
 
 	if (mb->syncing || newest(mb) <= mb->visible || mb->failed)
 		return;
 	mb->syncing = newest(mb);
 	mb->ticket.on_durable = on_durable;
-	if (!indexfile_put(&mb->file, RECORD_recent, &r, &mb->ticket, &why)) {
+	if (!indexfile_told(&mb->file, &mb->ticket, &why)) {
 		mb->syncing = 0;
 		(void)refused(mb, &why);
 		tell_waiters(mb, &why);

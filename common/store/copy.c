@@ -154,7 +154,6 @@ on_gone(struct journal_ticket *t, const struct fail *why)
 static void
 remove_source(struct copy *c)
 {
-	union record r = { .recent.uid = c->source->file.ix.recent_from }; /* says nothing new; the ticket is what counts */
 	struct uidset still;
 
 	uidset_init(&still);
@@ -164,7 +163,7 @@ remove_source(struct copy *c)
 	uidset_free(&still);
 	change_pending(c->source, NULL);
 	c->gone.on_durable = on_gone;
-	if (c->op->ok && indexfile_put(&c->source->file, RECORD_recent, &r, &c->gone, &c->op->why))
+	if (c->op->ok && indexfile_told(&c->source->file, &c->gone, &c->op->why))
 		return;
 	c->op->ok = false;
 	finish(c);

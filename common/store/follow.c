@@ -287,14 +287,13 @@ on_meant(struct journal_ticket *t, const struct fail *why)
 static void
 begin(struct mailbox *mb, struct follow_job *job)
 {
-	union record r = { .recent.uid = mb->file.ix.recent_from };
 	struct fail why;
 
 	for (size_t i = 0; i < job->n; i++)
 		job->steps[i].ok = true;
 	record_renames(mb, job, RECORD_naming);
 	job->meant.on_durable = on_meant;
-	if (!indexfile_put(&mb->file, RECORD_recent, &r, &job->meant, &why)) {
+	if (!indexfile_told(&mb->file, &job->meant, &why)) {
 		mb->job = NULL;
 		free(job);
 	}

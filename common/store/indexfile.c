@@ -301,6 +301,14 @@ indexfile_put_uids(struct indexfile *f, unsigned type, union record *r, struct s
 }
 
 bool
+indexfile_told(struct indexfile *f, struct journal_ticket *t, struct fail *why)
+{
+	union record nothing_new = { .recent.uid = f->ix.recent_from };
+
+	return indexfile_put(f, RECORD_recent, &nothing_new, t, why);
+}
+
+bool
 indexfile_sync(struct indexfile *f, struct fail *why)
 {
 	return journal_sync(f->journal, why);

@@ -58,6 +58,8 @@ bool indexfile_put(struct indexfile *f, unsigned type, const union record *r, st
 /* The same for a record with a "uids" field (at *field), split as its bound asks. */
 bool indexfile_put_uids(struct indexfile *f, unsigned type, union record *r, struct span *field, const struct uidset *uids,
     struct fail *why);
+/* The ticket is told when everything put so far is durable. */
+bool indexfile_told(struct indexfile *f, struct journal_ticket *t, struct fail *why);
 /* Everything put so far is durable when this returns true. Blocks. */
 bool indexfile_sync(struct indexfile *f, struct fail *why);
 /* So many octets of records that are not there would be worth a snapshot, too. */

@@ -227,7 +227,7 @@ root_start(struct maild *m, enum maild_row row, const char *label, const struct 
 {
 	char program[B_PATH * 2];
 	struct child_spec spec = { .program = program, .name = rows[row].name, .label = label, .become = m->unprivileged ? NULL : id,
-		.busy = row < ROW_mailboxd, .ctl = ctl, .log = m->log >= 0 ? m->log : STDERR_FILENO };
+		.busy = !rows[row].owned, .ctl = ctl, .log = m->log >= 0 ? m->log : STDERR_FILENO };
 
 	(void)snprintf(program, sizeof(program), "%s/%s", m->programs, spec.name);
 	if (!m->unprivileged && (id->uid == 0 || id->gid == 0 || id->caps))

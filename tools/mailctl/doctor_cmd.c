@@ -33,7 +33,7 @@ static const struct patient {
 	unsigned see, promises, files, memory, cpu;
 	bool owned;
 } patients[] = {
-	{ "maild", CONF_MAILD, PROMISE_CHILDREN, 0, 0, false },
+	{ "maild", CONF_MAILD, PROMISE_CHILDREN, 0, 0, 0, false },
 #define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, bit, promises, files, memory, cpu, false },
 #define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, files, memory, cpu, true },
 #include "daemons/maild/processes.def"

@@ -158,23 +158,32 @@ print_maild(const struct mailctl *m)
 	(void)printf(m->json ? "\"walls\":\"no_new_privs=%s seccomp=%s capabilities=%s\"}\n" : "no_new_privs=%s seccomp=%s capabilities=%s\n", privs ? "yes" : "no", filter == 2 ? "yes" : "no", caps);
 }
 
+static void
+print_owned_row(const struct mailctl *m, const struct ipc_mailbox_admin_process *row)
+{
+	struct buf label;
+
+	if (!m->json) {
+		(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0, SPAN_ARG(row->walls), SPAN_ARG(row->label));
+		return;
+	}
+	buf_init(&label, 8 * B_ADDRESS);
+	desc_json_string(&label, row->label); /* a quoted local part may have anything in it */
+	(void)printf("{\"name\":\"%.*s\",\"instance\":0,\"label\":%.*s,\"pid\":%u,\"walls\":\"%.*s\"}\n", SPAN_ARG(row->name), SPAN_ARG(buf_span(&label)), row->pid, SPAN_ARG(row->walls));
+	buf_free(&label);
+}
+
 /* What userd rules: it is told of here alone, for there may be many. */
 static void
 print_owned(const struct mailctl *m)
 {
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_mailbox_admin);
-	const struct ipc_mailbox_admin_process *row;
 	const void *answer;
 	unsigned type;
 
 	if (c && mailctl_send(c, IPC_mailbox_admin_processes, &(struct ipc_mailbox_admin_processes){ .id = 1 }))
-		while (mailctl_recv(c, &type, &answer) && type == IPC_mailbox_admin_process) {
-			row = answer;
-			if (m->json)
-				(void)printf("{\"name\":\"%.*s\",\"instance\":0,\"label\":\"%.*s\",\"pid\":%u,\"walls\":\"%.*s\"}\n", SPAN_ARG(row->name), SPAN_ARG(row->label), row->pid, SPAN_ARG(row->walls));
-			else
-				(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0, SPAN_ARG(row->walls), SPAN_ARG(row->label));
-		}
+		while (mailctl_recv(c, &type, &answer) && type == IPC_mailbox_admin_process)
+			print_owned_row(m, answer);
 	channel_sync_free(&c);
 }
 

@@ -92,7 +92,7 @@ def measure(row, cls, args, tls):
     claim = pillar.CLAIMS.pop()
     sink = start_sink(sink_port, (warm, warm + count), tls if row[4] else None) if row[0] == "relay" else None
     if row[5]:
-        peers.SLOW_SYNC = os.path.abspath(TOOLS + "/" + row[5])
+        peers.SLOW_SYNC = peers.preloadable(TOOLS + "/" + row[5])
         ctypes.CDLL(peers.SLOW_SYNC).slow_sync_prepare()
     server = None
     try:

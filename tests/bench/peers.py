@@ -96,6 +96,24 @@ def can_connect(port):
         return False
 
 
+def preloadable(path):
+    """A copy of a shared object that every server's users can load: whoever built it may have done so where nobody else may look."""
+    place = tempfile.mkdtemp(prefix="bench-preload-", dir="/var/tmp")
+    LATER.append(place)
+    os.chmod(place, 0o755)
+    copy = shutil.copy(path, place)
+    os.chmod(copy, 0o755)
+    return copy
+
+
+def has_loaded(pid, path):
+    try:
+        with open("/proc/%d/maps" % pid) as f:
+            return path in f.read()
+    except OSError:
+        return True  # it has ended
+
+
 def namespace(pid):
     try:
         return os.readlink("/proc/%d/ns/mnt" % pid)
@@ -135,6 +153,9 @@ class Server:
         else:
             self.group = tempfile.mkdtemp(prefix="bench-group-", dir="/var/tmp")
         self.start()
+        if self.preload() and not all(has_loaded(pid, self.preload()) for pid in self.pids()):
+            self.stop()
+            raise RuntimeError("%s: not all of its programs have loaded %s" % (self.name, self.preload()))
 
     @classmethod
     def version(cls):

@@ -50,7 +50,7 @@ class Walls:
 
     def measure(self, name, args):
         """Two starts, each of both: {with: [batches], without: [batches]}."""
-        peers.NO_WALLS = os.path.abspath(self.tools + "/no_walls.so")
+        peers.NO_WALLS = peers.preloadable(self.tools + "/no_walls.so")
         runs = {"with": [], "without": []}
         for order in (("with", "without"), ("without", "with")):
             self.measure_start(order, runs, max(int(args.messages / 5), self.row[1]), args)

@@ -201,8 +201,7 @@ channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum chan
 	struct channel *c = calloc(1, sizeof(*c));
 	struct packet *hello;
 
-	if (!c || !(c->in = malloc(IPC_PACKET_MAX))) {
-		free(c);
+	if (!c) {
 		(void)close(fd);
 		return NULL;
 	}
@@ -246,6 +245,14 @@ channel_free(struct channel **at)
 		explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
 	free(c->in);
 	free(c);
+}
+
+void
+channel_forget(struct channel **c)
+{
+	watch_stop(&(*c)->watch);
+	(*c)->watch.fd = -1;
+	channel_free(c);
 }
 
 int

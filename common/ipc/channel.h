@@ -67,6 +67,7 @@ enum {
 struct channel *channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum channel_side side,
     const struct channel_ops *ops, void *owner);
 void channel_free(struct channel **c); /* what was not sent is dropped; allowed within its own handlers */
+void channel_forget(struct channel **c); /* frees it, but leaves its descriptor alone, which is another's by now */
 /* Frees a channel that has neither sent nor received yet, and gives its
  * descriptor back: for a channel_sync. -1: no descriptor to be had. */
 int channel_take_fd(struct channel **c);

@@ -187,11 +187,13 @@ on_ctl_template(struct channel *c, const struct ipc_ctl_template *m)
 	if (!k->booted || k->started || k->twin || k->twins.on || !k->ops->on_template)
 		return false;
 	k->ops->on_template(&k->service, &walls);
-	if (!syscalls_prepare(k->promises, &k->filter, &why) || !sandbox_enter(&walls, &k->sandbox, &why) || !syscalls_limit(k->promises | PROMISE_TWINS, &k->seccomp, &why) ||
-	    !twins_start(&k->twins, k->service.loop, c, &why))
+	if (!syscalls_prepare(k->promises, &k->filter, &why) || !sandbox_enter(&walls, &k->sandbox, &why) ||
+	    !syscalls_limit(k->promises | PROMISE_TWINS, &k->seccomp, &why))
+		return give_up(k, &why);
+	k->filling = memory_fill();
+	if (!twins_start(&k->twins, k->service.loop, c, &why))
 		return give_up(k, &why);
 	child_rename("template");
-	k->filling = memory_fill();
 	k->service.generation = m->generation;
 	log_put(LOG_start, "template generation=%u", m->generation);
 	return true;
@@ -511,10 +513,14 @@ open_ctl(struct skeleton *k)
 	return k->ctl != NULL;
 }
 
-/* In a copy: the template's loop and channel are memory that nobody touches again, their descriptors are closed. */
+/* In a copy: the template's loop and channel go first, whose descriptors are closed.  Their pages are the
+ * copy's own in any case, since the template goes on writing to them: its own loop lies there then. */
 static bool
 become_twin(struct skeleton *k)
 {
+	log_open(k->ops->name, STDERR_FILENO, NULL);
+	channel_forget(&k->ctl);
+	loop_free(&k->service.loop);
 	k->twins = (struct twins){ .on = false };
 	k->booted = false;
 	k->twin = true;

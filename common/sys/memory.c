@@ -28,10 +28,10 @@ static void
 trim_stack(void)
 {
 #ifndef SANITIZED
-	enum { PAGE = 4096, DEPTH = 256 << 10 };
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(PAGE - 1);
+	enum { PAGE = 4096, DEPTH = 256 << 10, CALL = 1024 /* what madvise() itself needs */ };
+	uintptr_t here = ((uintptr_t)__builtin_frame_address(0) - CALL) & ~(uintptr_t)(PAGE - 1);
 
-	(void)madvise((void *)(here - DEPTH), DEPTH - PAGE, MADV_DONTNEED); /* below it is a gap: the part that is there */
+	(void)madvise((void *)(here - DEPTH), DEPTH, MADV_DONTNEED); /* below it is a gap: the part that is there */
 #endif
 }
 

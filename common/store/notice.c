@@ -204,12 +204,17 @@ on_ready(struct watch *w, unsigned ready)
 }
 
 static void
-on_calm(struct timer *t)
+look_again(struct store *store)
 {
-	struct store *store = OWNER_OF(t, struct store, calm);
-
+	timer_stop(&store->calm);
 	if (!store->resting && store->notice.fd >= 0)
 		(void)watch_want(&store->notice, WATCH_READ);
+}
+
+static void
+on_calm(struct timer *t)
+{
+	look_again(OWNER_OF(t, struct store, calm));
 }
 
 void
@@ -217,8 +222,8 @@ notice_bulk(struct store *store, bool begins)
 {
 	if (begins)
 		store->bulk++;
-	else
-		store->bulk--;
+	else if (--store->bulk == 0)
+		look_again(store); /* mail may have come meanwhile */
 }
 
 static void

@@ -12,7 +12,9 @@
 #include "mail/status.h"
 
 enum {
-	HURRY_MS = 10 * 1000, /* for a connection while there are other addresses to try */
+	/* For a connection: what is sent first and again after a second has had its answer by then. */
+	HURRY_MS = 2500,          /* while another address of the same preference is left */
+	HURRY_WORSE_MS = 10 * 1000, /* while one of a worse is: mail had better not go there for a packet that was lost */
 };
 
 static void resolve(struct job *j, struct span nexthop);
@@ -98,6 +100,32 @@ may_use(struct job *j, const struct destination_target *t, const struct tlsplan 
 	return false;
 }
 
+static int64_t
+connect_wait(const struct job *j)
+{
+	const struct destination *d = &j->destination;
+	int64_t ms;
+
+	if (j->target + 1 >= d->ntargets - j->hurried)
+		return j->policy->connect_ms;
+	ms = d->targets[j->target + 1].preference == d->targets[j->target].preference ? HURRY_MS : HURRY_WORSE_MS;
+	return ms < j->policy->connect_ms ? ms : j->policy->connect_ms;
+}
+
+/* The first that was given up in a hurry has its whole time when there is no other: so a host that is slow is
+ * reached, too, however many there are. */
+static void
+try_again_later(struct job *j, const struct session *s)
+{
+	struct destination *d = &j->destination;
+	bool refused = loop_now_ms(j->remoted->loop) - s->opened_ms < HURRY_MS;
+
+	if (refused || j->hurried || j->target + 1 >= d->ntargets || d->ntargets == DESTINATION_TARGETS_MAX)
+		return;
+	d->targets[d->ntargets++] = d->targets[j->target];
+	j->hurried = true;
+}
+
 static void
 try_next(struct job *j)
 {
@@ -109,7 +137,6 @@ try_next(struct job *j)
 	outcome_hold(j);
 	for (; j->target < d->ntargets; j->target++) {
 		const struct destination_target *t = &d->targets[j->target];
-		int64_t ms = j->policy->connect_ms;
 		struct verdict v;
 
 		if (j->policy->session_limit && j->answered >= j->policy->session_limit)
@@ -119,9 +146,7 @@ try_next(struct job *j)
 			return;
 		if (!may_use(j, t, plan))
 			continue;
-		if (j->target + 1 < d->ntargets && ms > HURRY_MS)
-			ms = HURRY_MS;
-		j->session = session_open(r, j, t, span_str(j->key), plan, level_for(j, t, plan), d->hop.lmtp, ms, &why);
+		j->session = session_open(r, j, t, span_str(j->key), plan, level_for(j, t, plan), d->hop.lmtp, connect_wait(j), &why);
 		if (j->session) {
 			r->connections++;
 			return;
@@ -235,6 +260,7 @@ static void
 start_destination(struct job *j, const struct hop *hop)
 {
 	destination_start(&j->destination, hop, &j->policy->rules, &j->arena);
+	j->hurried = false;
 	tlslookup_start(&j->plans, j->remoted, j->way, &j->hop, wish_of(j), &j->arena);
 	go_on(j);
 }
@@ -405,6 +431,7 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 		return;
 	case SESSION_UNREACHABLE:
 		pool_remember(&j->remoted->pool, &s->address, POOL_DEAD, loop_now_ms(j->remoted->loop));
+		try_again_later(j, s);
 		v = verdict_make(STATUS_NO_ANSWER, &j->arena, "connecting to %s: %s", s->peer, s->failure);
 		outcome_trouble(j, &v, DELIVER_UNREACHED);
 		if (j->target + 1 < j->destination.ntargets)

@@ -71,6 +71,7 @@ struct job {
 	struct session *session;
 	size_t target;              /* next of destination.targets */
 	bool plain;                 /* this target again without TLS */
+	bool hurried;               /* the last target is one that was given up in a hurry before */
 	unsigned answered;          /* hosts that answered and put us off */
 	struct verdict last;        /* of the last host, for who is still pending */
 	size_t fallback;            /* next of smtp_fallback_relay */

@@ -33,6 +33,9 @@ grey.peer.test A 127.0.0.12
 seven.peer.test A 127.0.0.13
 mail.example.test A 127.0.0.14
 other.peer.test A 127.0.0.14
+both.test MX 10 both.peer.test
+both.peer.test AAAA ::1
+both.peer.test A 127.0.0.11
 null.test MX 0 .
 failing.test SERVFAIL
 loop.test MX 10 mail.example.test
@@ -133,7 +136,9 @@ dns_trust_anchor =
 mynetworks = 127.0.0.0/8
 smtp_tcp_port = %d
 smtp_tls_CAfile = %s/tls/ca.pem
-inet_protocols = ipv4
+inet_protocols = all
+smtp_address_preference = ipv6
+smtp_connect_timeout = 10m
 minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 queue_run_delay = 1s
@@ -228,6 +233,33 @@ def test_a_route_has_its_own_source_address():
     send(["a@source.test"], subject="from 77")
     took(plain, "from 77")
     assert "127.0.0.77" in plain.sources, plain.sources
+
+
+def test_an_address_that_drops_packets_costs_a_moment_and_then_nothing():
+    hole, stuck = socket.socket(socket.AF_INET6), []
+    try:
+        hole.bind(("::1", port))
+    except OSError:
+        return  # no IPv6 here: nothing to wait for
+    hole.listen(0)
+    for _ in range(3):  # who waits to be accepted leaves no room for others
+        stuck.append(socket.socket(socket.AF_INET6))
+        stuck[-1].setblocking(False)
+        stuck[-1].connect_ex(("::1", port))
+    send(["a@both.test"], subject="both 1")
+    took(plain, "both 1")
+    silent = [line for line in suite.lines() if " attempt " in line and "both.peer.test[::1]" in line]
+    expect(len(silent), 1, silent)
+    has(silent[0], "timed out")
+    dead = re.search(r"remoted\[\d+\]", silent[0]).group(0)
+    for n in range(20):  # there is a remoted for each processor, and each finds out for itself
+        send(["a@both.test"], subject="both again %d" % n)
+        took(plain, "both again %d" % n)
+    lines = [line for line in suite.lines() if "both.peer.test[::1]" in line and dead in line]
+    expect(len(lines), 1, lines)
+    assert not [line for line in suite.lines() if "@both.test" in line and "status=deferred" in line]
+    for s in stuck + [hole]:
+        s.close()
 
 
 def test_connections_are_kept():

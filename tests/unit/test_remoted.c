@@ -154,23 +154,54 @@ peer_accept(struct listener *l, int fd, const struct netaddr *from)
 }
 
 static void
-peer_open(struct peer *p, const char *unix_path)
+peer_listen(struct peer *p, int fd)
 {
-	struct netaddr at;
-	struct fail why;
 	socklen_t len = sizeof(p->address.u);
-	int fd;
 
 	*p = (struct peer){ .lmtp = false };
 	list_init(&p->sessions);
 	buf_init(&p->transcript, 1 << 20);
 	buf_init(&p->content, 64 << 20);
-	assert_true(unix_path ? netaddr_unix(span_str(unix_path), &at) : netaddr_parse(SPAN("127.0.0.1"), 0, &at));
-	fd = listener_bind(&at, 64, &why);
-	assert_true(fd >= 0);
 	assert_int_equal(getsockname(fd, &p->address.u.sa, &len), 0);
 	p->address.len = len;
 	assert_true(listener_open(&p->listener, loop, fd, peer_accept));
+}
+
+static void
+peer_open(struct peer *p, const char *unix_path)
+{
+	struct netaddr at;
+	struct fail why;
+	int fd;
+
+	assert_true(unix_path ? netaddr_unix(span_str(unix_path), &at) : netaddr_parse(SPAN("127.0.0.1"), 0, &at));
+	fd = listener_bind(&at, 64, &why);
+	assert_true(fd >= 0);
+	peer_listen(p, fd);
+}
+
+/* An address that answers no packet, for nobody takes the connections that wait there, until peer_listen(queue[0]).
+ * False: there is no such address here. */
+static bool
+hole_open(const char *address, uint16_t port, int queue[4])
+{
+	struct netaddr at;
+	struct fail why;
+
+	assert_true(netaddr_parse(span_str(address), port, &at));
+	queue[0] = listener_bind(&at, 0, &why);
+	for (int i = 1; i < 4; i++) {
+		queue[i] = socket(netaddr_family(&at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)connect(queue[i], &at.u.sa, at.len);
+	}
+	return queue[0] >= 0;
+}
+
+static void
+hole_close(int queue[4], bool listening)
+{
+	for (int i = listening; i < 4; i++)
+		(void)close(queue[i]);
 }
 
 static void
@@ -293,8 +324,12 @@ on_dns_ask(struct channel *c, const struct ipc_dns_ask *m)
 	}
 	if (m->type == 0)
 		return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id, .result = span_eq(m->name, SPAN("live.test")) ? 2 : 1 });
+	if (span_eq(m->name, SPAN("both.test")))
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1, .data = SPAN("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1") }));
+	if (span_eq(m->name, SPAN("slow.test")))
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1, .data = SPAN("\177\0\0\312") }));
 	assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1,
-	    .data = span_eq(m->name, SPAN("dead.test")) ? SPAN("\177\0\0\311") : SPAN("\177\0\0\1") }));
+	    .data = span_eq(m->name, SPAN("dead.test")) || span_eq(m->name, SPAN("slow.test")) ? SPAN("\177\0\0\311") : SPAN("\177\0\0\1") }));
 	return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id });
 }
 
@@ -344,7 +379,8 @@ start(const char *text)
 
 	loop = loop_new();
 	arena_init(&conf_arena, 1 << 24);
-	(void)snprintf(all, sizeof(all), "myhostname = us.test\ninet_protocols = ipv4\n%s%s", strstr(text, "CAfile") ? "" : "smtp_tls_CAfile =\n", text);
+	(void)snprintf(all, sizeof(all), "myhostname = us.test\n%s%s%s", strstr(text, "inet_protocols") ? "" : "inet_protocols = ipv4\n",
+	    strstr(text, "CAfile") ? "" : "smtp_tls_CAfile =\n", text);
 	service = (struct service){ .loop = loop, .conf = conf_parse(span_str(all), &conf_arena, &errors), .name = "remoted" };
 	if (!service.conf)
 		fail_msg("%s", errors.items[0].text);
@@ -576,6 +612,66 @@ test_by_mx(void **state)
 	assert_int_equal(got[4].health, DELIVER_UNREACHED);
 	give(5, "[", 1, "x\r\n");
 	assert_int_equal(wait_for(5)->outcome[0], DELIVER_FAILED);
+	peer_close(&p);
+	stop();
+}
+
+/* RFC 5321 5.1: the next address, the other family's first, long before smtp_connect_timeout; and the silent one
+ * comes last for a while. */
+static void
+test_a_silent_address_is_not_waited_for(void **state)
+{
+	struct peer p;
+	char hop[64];
+	int queue[4];
+	int64_t begun;
+	bool there;
+
+	(void)state;
+	start("inet_protocols = all\nsmtp_address_preference = ipv6\nsmtp_connect_timeout = 1h\nsmtp_connection_cache_on_demand = no\n");
+	peer_open(&p, NULL);
+	there = hole_open("::1", netaddr_port(&p.address), queue);
+	(void)snprintf(hop, sizeof(hop), "[both.test]:%u", netaddr_port(&p.address));
+	for (uint64_t id = 1; there && id <= 3; id++) {
+		begun = loop_now_ms(loop);
+		give(id, hop, 1, "x\r\n");
+		assert_int_equal(wait_for(id)->outcome[0], DELIVER_DELIVERED);
+		assert_true(strstr(got[id].peer, "both.test[127.0.0.1]:"));
+		begun = loop_now_ms(loop) - begun;
+		if (id == 1 ? begun < 2000 || begun > 5000 : begun > 2000)
+			fail_msg("message %d took %d ms", (int)id, (int)begun);
+	}
+	hole_close(queue, false);
+	peer_close(&p);
+	stop();
+	if (!there)
+		skip(); /* without IPv6 */
+}
+
+/* Where no other is left, it has all the time that a connection has. */
+static void
+test_a_slow_address_is_waited_for_in_the_end(void **state)
+{
+	struct peer p;
+	struct netaddr slow;
+	char hop[64];
+	int queue[4];
+
+	(void)state;
+	start("smtp_connect_timeout = 1h\nsmtp_randomize_addresses = no\n");
+	peer_open(&p, NULL); /* for a port; nobody has it at the other address */
+	assert_true(netaddr_parse(SPAN("127.0.0.202"), netaddr_port(&p.address), &slow));
+	peer_close(&p);
+	assert_true(hole_open("127.0.0.202", netaddr_port(&slow), queue));
+	(void)snprintf(hop, sizeof(hop), "[slow.test]:%u", netaddr_port(&slow));
+	give(1, hop, 1, "x\r\n");
+	for (int i = 0; i < 500 && !pool_recalls(&remoted()->pool, &slow, POOL_DEAD, loop_now_ms(loop)); i++)
+		(void)loop_turn(loop, 20);
+	assert_int_equal(got[1].done, 0);
+	peer_listen(&p, queue[0]);
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	assert_true(strstr(got[1].peer, "slow.test[127.0.0.202]:"));
+	hole_close(queue, true);
 	peer_close(&p);
 	stop();
 }
@@ -1038,6 +1134,8 @@ main(void)
 		cmocka_unit_test(test_stale_connection_is_no_failure),
 		cmocka_unit_test(test_partial_and_refusals),
 		cmocka_unit_test(test_by_mx),
+		cmocka_unit_test(test_a_silent_address_is_not_waited_for),
+		cmocka_unit_test(test_a_slow_address_is_waited_for_in_the_end),
 		cmocka_unit_test(test_dnsd_dies),
 		cmocka_unit_test(test_queued_dies),
 		cmocka_unit_test(test_large_content_from_descriptor),

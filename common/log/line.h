@@ -10,7 +10,7 @@
 
 /* The fields by which lines belong together. Values hold strangers' words: the first of a name counts, and nothing
  * behind " (" is looked at, which is where replies stand. */
-#define LOG_LINE_KEYS(X) X(id) X(report) X(session) X(from) X(to) X(orig_to) X(as) X(message_id)
+#define LOG_LINE_KEYS(X) X(id) X(report) X(session) X(from) X(to) X(orig_to) X(as) X(message_id) X(client)
 
 struct log_line {
 	int64_t time_ms;  /* Unix time; -1: the stamp is not understood */

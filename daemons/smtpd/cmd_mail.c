@@ -69,6 +69,19 @@ mail_refusal(const struct session *s, struct span *text)
 	return 0;
 }
 
+/* Whose mail it was is known even where it did not come to a transaction. */
+static void
+refuse_mail(struct session *s, struct span args, unsigned status, struct span text)
+{
+	struct address a;
+	struct span params;
+
+	if (take_path(args, SPAN("FROM:"), ADDRESS_NULL | ADDRESS_UTF8, &a, &params))
+		s->from = address_text(&a);
+	reply_status(s, status, text);
+	s->from = SPAN_NONE;
+}
+
 void
 mail_taken(struct session *s)
 {
@@ -89,11 +102,11 @@ cmd_mail(struct session *s, struct span args)
 	struct transaction *t;
 
 	if (status) {
-		reply_status(s, status, text);
+		refuse_mail(s, args, status, text);
 		return;
 	}
 	if (!take_path(args, SPAN("FROM:"), ADDRESS_NULL | utf8, &a, &params)) {
-		reply_status(s, bad_path(args, utf8, STATUS_BAD_SYNTAX_SENDER), SPAN_NONE);
+		refuse_mail(s, args, bad_path(args, utf8, STATUS_BAD_SYNTAX_SENDER), SPAN_NONE);
 		return;
 	}
 	t = transaction_begin(s);
@@ -107,7 +120,7 @@ cmd_mail(struct session *s, struct span args)
 		status = t->utf8_addresses && !t->utf8 ? STATUS_UTF8_NEEDED : 0; /* RFC 6531 3.4 */
 	if (status) {
 		transaction_end(s);
-		reply_status(s, status, SPAN_NONE);
+		refuse_mail(s, args, status, SPAN_NONE);
 		return;
 	}
 	s->state = SESSION_MAIL;
@@ -115,6 +128,18 @@ cmd_mail(struct session *s, struct span args)
 		filter_mail(s); /* says it */
 	else
 		mail_taken(s);
+}
+
+static void
+refuse_rcpt(struct session *s, struct span args, unsigned status, struct span text)
+{
+	struct address a;
+	struct span params;
+
+	if (take_path(args, SPAN("TO:"), ADDRESS_POSTMASTER | ADDRESS_UTF8, &a, &params))
+		s->about = address_text(&a);
+	reply_status(s, status, text);
+	s->about = SPAN_NONE;
 }
 
 static unsigned
@@ -185,19 +210,21 @@ cmd_rcpt(struct session *s, struct span args)
 	struct recipient *r;
 
 	if (status) {
-		reply_status(s, status, text);
+		refuse_rcpt(s, args, status, text);
 		return;
 	}
 	s->mail->tried++;
 	s->state = SESSION_RCPT;
 	r = transaction_add(s);
 	if (!r) { /* must_wait() leaves none unsaid only at the limit; the cap is far above that */
-		reply_status(s, STATUS_TOO_MANY_RECIPIENTS, SPAN_NONE);
+		refuse_rcpt(s, args, STATUS_TOO_MANY_RECIPIENTS, SPAN_NONE);
 		return;
 	}
 	status = take_recipient(s, r, args);
-	if (!status && !ask_routed(s, r))
+	if (!status && !ask_routed(s, r)) {
 		status = STATUS_SYSTEM_LOCAL_TEMP;
+		r->rule = SPAN("no answer from routed");
+	}
 	if (!status) {
 		s->mail->asked++;
 		return;

@@ -42,8 +42,13 @@ mail_size(struct target *to, struct span value, unsigned *status)
 {
 	uint64_t limit = to->s->policy->listener->message_size_limit;
 
-	if (value.n > 20 || !span_u64(value, UINT64_MAX, &to->t->size))
+	if (value.n == 0 || value.n > 20)
 		return false;
+	for (size_t i = 0; i < value.n; i++)
+		if (!ascii_digit(value.p[i]))
+			return false;
+	if (!span_u64(value, UINT64_MAX, &to->t->size)) /* of 20 digits, but more than anybody has */
+		to->t->size = UINT64_MAX;
 	if (!limit || to->t->size <= limit)
 		return true;
 	*status = STATUS_TOO_BIG; /* RFC 1870 6.1 (2) */

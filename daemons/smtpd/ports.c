@@ -252,7 +252,7 @@ note(void *owner, enum session_note what, struct span text)
 		break;
 	case SESSION_NOTE_REJECT:
 		log_put(LOG_reject, "client=%.*s helo=%.*s from=<%.*s> to=<%.*s> reply=%.*s%s%.*s", SPAN_ARG(who), SPAN_ARG(c->session.helo),
-		    SPAN_ARG(t ? t->sender : SPAN_NONE), SPAN_ARG(c->session.about), SPAN_ARG(text), c->session.rule.n ? " rule=" : "",
+		    SPAN_ARG(t ? t->sender : c->session.from), SPAN_ARG(c->session.about), SPAN_ARG(text), c->session.rule.n ? " rule=" : "",
 		    SPAN_ARG(c->session.rule));
 		break;
 	case SESSION_NOTE_REFUSED:

@@ -114,6 +114,13 @@ is_error(struct span line)
 	return line.n && line.p[0] == '5';
 }
 
+/* But somebody will ask about them, too. What ends a session has its own line in the log. */
+static bool
+is_refusal(const struct session *s, struct span line)
+{
+	return line.n && line.p[0] == '4' && (s->rule.n || !span_starts(line, SPAN("421")));
+}
+
 /* RFC 5321 4.2.5 has no word against a slow 5xx; a client that collects them gets slow ones. */
 static void
 count_error(struct session *s, struct span line)
@@ -135,7 +142,7 @@ reply_line(struct session *s, struct span line)
 	line = span_sub(line, 0, REPLY_LINE_MAX);
 	if (error)
 		count_error(s, line);
-	else if (s->rule.n && line.p[0] == '4') /* no fault of the client's, but it will be asked about */
+	else if (is_refusal(s, line))
 		s->ports->note(s->owner, SESSION_NOTE_REJECT, line);
 	buf_put(output(s), line);
 	buf_put(output(s), SPAN("\r\n"));

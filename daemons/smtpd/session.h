@@ -140,6 +140,7 @@ struct session {
 	struct span subject; /* of that VRFY; the name that tried to log in */
 	struct sasl sasl;    /* within AUTH */
 	struct span about, rule; /* while a refusal of a recipient is said: which, and routed's reason */
+	struct span from;        /* while one of MAIL is said, which has begun no transaction */
 	struct buf held;     /* replies in the tarpit */
 	struct {
 		uint64_t size, left;

@@ -152,8 +152,12 @@ session_on_rcpt(struct session *s, const struct ipc_rcpt_answer *m)
 		s->wait = WAIT_CLIENT;
 		if (status_get(m->status)->class == FAIL_NONE && status_get(m->status)->reply)
 			reply(s, REPLY_VRFY, s->subject);
-		else
+		else {
+			s->about = s->subject;
+			s->rule = m->why;
 			reply_status(s, transaction_status(m->status), m->text);
+			s->about = s->rule = SPAN_NONE;
+		}
 		return;
 	}
 	if (!s->mail)

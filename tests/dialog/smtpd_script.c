@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemons/smtpd/session.h"
+#include "daemons/smtpd/transaction.h"
 #include "mail/status.h"
 #include "filter_script.h"
 #include "scram_script.h"
@@ -304,7 +305,14 @@ port_note(void *owner, enum session_note what, struct span text)
 #undef X
 	};
 
-	dialog_action(((struct script *)owner)->dialog, "note %s %.*s", names[what], SPAN_ARG(text));
+	struct script *x = owner;
+	const struct session *s = &x->session;
+
+	if (what == SESSION_NOTE_REJECT)
+		dialog_action(x->dialog, "note REJECT %.*s; from=<%.*s> to=<%.*s> rule=%.*s", SPAN_ARG(text),
+		    SPAN_ARG(s->mail ? s->mail->sender : s->from), SPAN_ARG(s->about), SPAN_ARG(s->rule));
+	else
+		dialog_action(x->dialog, "note %s %.*s", names[what], SPAN_ARG(text));
 }
 
 static bool

@@ -14,7 +14,7 @@ import time
 
 import pillar
 from peer import Peer
-from pillar import Instance, expect, has, main, wait_for
+from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
 
 with socket.socket() as free:
     free.bind(("127.0.0.12", 0))
@@ -26,6 +26,10 @@ queue_run_delay = 1s
 transport_maps = inline:{far.test=smtp:[127.0.0.11]:%d,later.test=smtp:[127.0.0.12]:%d}
 virtual_alias_maps = inline:{team@example.test=bob@example.test}
 message_size_limit = 20000
+smtpd_authorized_xclient_hosts = 127.0.0.0/8
+smtpd_client_access_maps = inline:{203.0.113.1=REJECT}
+smtpd_sender_access_maps = inline:{spam@else.test=450 4.7.1 not today}
+smtpd_client_recipient_rate_limit = 2
 """ % (PORT, PORT))
 far = Peer(("127.0.0.11", PORT), replies={("RCPT", "unknown"): "550 5.1.1 unknown"})
 
@@ -138,6 +142,62 @@ def test_refused_content():
         pass
     suite.wait_log("content refused")
     in_order(trace("big@client.test"), "connected", "REFUSED", "from=<big@client.test> content refused: ", "left")
+
+
+MAIL, RCPT, GOOD = "MAIL FROM:<%s>", "RCPT TO:<%s>", "RCPT TO:<bob@example.test>"
+# what a stranger says last, the answer, by what trace finds it, and what it tells
+REFUSALS = [
+    ("size@else.test", [MAIL + " SIZE=99999999"], "552 5.3.4", "Message exceeds the size limit"),
+    ("parameter@else.test", [MAIL + " X=1"], "555 5.5.4", "Parameter not recognized"),
+    ("spam@else.test", [MAIL, GOOD], "450 4.7.1", "rule=smtpd_sender_access_maps inline:{...} spam@else.test: 450 4.7.1 not today"),
+    ("stranger@else.test", [MAIL, "RCPT TO:<x@far.test>"], "554 5.7.1", " rule="),
+    ("third@example.test", ["MAIL FROM:<a@b.test>", GOOD, GOOD, RCPT], "451 4.7.28", "rule=smtpd_client_recipient_rate_limit"),
+    ("parameter2@example.test", ["MAIL FROM:<a@b.test>", RCPT + " X=1"], "555 5.5.4", "Parameter not recognized"),
+    ("early@example.test", [RCPT], "503 5.5.1", "Need MAIL first"),
+    ("vrfy@example.test", ["VRFY %s"], "550 5.1.1", "rule=vrfy@example.test: "),
+    ("nobody2@example.test", ["MAIL FROM:<a@b.test>", RCPT], "550 5.1.1", "rule=nobody2@example.test: "),
+]
+
+
+def test_every_refusal_is_told():
+    for n, (address, commands, reply, words) in enumerate(REFUSALS):
+        client = "203.0.113.%d" % (10 + n)
+        d = Dialogue(("127.0.0.1", suite.port("SMTP")))
+        d.reply()
+        d.ask("EHLO proxy.test")
+        starts(d.ask("XCLIENT NAME=host-%d.else.test ADDR=%s" % (n, client)), "220")
+        d.ask("EHLO client.test")
+        answers = [d.ask(c % address if "%s" in c else c) for c in commands]
+        starts(answers[-1], reply)
+        d.ask("QUIT")
+        d.close()
+        suite.wait_log("reject", client)
+        for key in (address, client, "Host-%d.else.test" % n):
+            in_order(trace(key), "session ", "REFUSED   client=host-%d.else.test[%s]" % (n, client), "reply=" + reply, words)
+
+
+def test_what_a_client_came_to():
+    """What was refused, what it sent, and none of its sessions in which nothing was decided."""
+    def session():
+        d = Dialogue(("127.0.0.1", suite.port("SMTP")))
+        d.reply()
+        d.ask("EHLO proxy.test")
+        d.ask("XCLIENT NAME=[UNAVAILABLE] ADDR=203.0.113.100")
+        d.ask("EHLO client.test")
+        return d
+    for commands in ([], ["MAIL FROM:<a@b.test>", GOOD, "DATA", "Subject: t\r\n\r\nx\r\n."], ["AUTH PLAIN AGEAYg=="]):
+        d = session()
+        for c in commands:
+            d.ask(c)
+        d.ask("QUIT")
+        d.close()
+    suite.wait_log("received", "203.0.113.100")
+    suite.wait_log("reject", "203.0.113.100")
+    text = trace("203.0.113.100")
+    expect(text.count("\nmessage ") + text.startswith("message "), 1, text)
+    expect(text.count("session "), 1, text)
+    has(text, "REFUSED   client=unknown[203.0.113.100]")
+    has(text, "accepted  client=unknown[203.0.113.100]")
 
 
 def test_through_an_alias():

@@ -18,7 +18,7 @@ test_lines_are_taken_apart(void **state)
 	assert_true(span_eq(l.tag, SPAN("smtpd")) && span_eq(l.pid, SPAN("2551")) && span_eq(l.event, SPAN("received")));
 	assert_true(l.time_ms == 1795274592407);
 	assert_true(span_eq(l.id, SPAN("SG1")) && span_eq(l.session, SPAN("SG0")) && span_eq(l.from, SPAN("a b@c")) && span_eq(l.to, SPAN("d@e")));
-	assert_true(span_eq(l.message_id, SPAN("m@n")));
+	assert_true(span_eq(l.message_id, SPAN("m@n")) && span_eq(l.client, SPAN("a[1.2.3.4]")));
 	/* As syslog daemons store it. */
 	assert_true(log_line_parse(SPAN("Nov 21 15:23:12 mail queued[7]: removed id=SG2"), &l));
 	assert_true(l.time_ms == -1 && span_eq(l.stamp, SPAN("Nov 21 15:23:12 mail")) && span_eq(l.id, SPAN("SG2")));

@@ -21,6 +21,7 @@ trace_init(struct trace *t, const char *query, size_t limit)
 		t->by_message_id = true;
 	} else {
 		t->by_address = t->by_message_id = span_chr(t->query, '@') != SIZE_MAX || !queueid_parse(t->query, &id);
+		t->by_client = t->by_address && span_chr(t->query, '@') == SIZE_MAX;
 		if (!t->by_address)
 			t->query = queueid_text(id, t->id_text);
 	}
@@ -95,9 +96,25 @@ may_concern(const struct trace *t, struct span text)
 
 /* ---- what it is about ---- */
 
+/* "name[address]": either; with what came from it and what it was refused, but not each session that came to nothing. */
+static bool
+is_of_client(const struct trace *t, const struct log_line *l)
+{
+	static const struct span events[] = { SPAN_INIT("received"), SPAN_INIT("reject"), SPAN_INIT("limit"), SPAN_INIT("auth") };
+	struct span rest = l->client, name = span_cut(&rest, '[');
+	bool told = false;
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
+		told |= span_eq(l->event, events[i]);
+	return told && span_eq(l->tag, SPAN("smtpd")) &&
+	    (span_caseeq(name, t->query) || (span_ends(rest, SPAN("]")) && span_caseeq(span_sub(rest, 0, rest.n - 1), t->query)));
+}
+
 static bool
 is_about(const struct trace *t, const struct log_line *l)
 {
+	if (t->by_client && l->client.n && is_of_client(t, l))
+		return true;
 	if (t->by_address && (span_caseeq(l->from, t->query) || span_caseeq(l->to, t->query) || span_caseeq(l->orig_to, t->query) ||
 	                         span_caseeq(l->as, t->query)))
 		return true;

@@ -43,7 +43,7 @@ struct trace_story {
 struct trace {
 	struct span query;
 	char id_text[QUEUEID_TEXT + 1];
-	bool by_address, by_message_id; /* else by id */
+	bool by_address, by_message_id, by_client; /* else by id */
 	size_t limit;
 	struct arena arena;
 	struct map ids; /* of stories */

@@ -366,25 +366,34 @@ static const struct stream_events events = {
 	.on_closed = on_closed,
 };
 
+bool
+client_rights(const struct client *c, const struct netaddr *at, struct session_peer *who)
+{
+	const struct conf_listener *block = c->door->policy.listener;
+	uint8_t bytes[16];
+
+	if (!netaddr_bytes(at, bytes))
+		return false;
+	who->trusted = conf_nets_match(&block->mynetworks, bytes);
+	who->xforward = conf_nets_match(&block->xforward_hosts, bytes);
+	who->etrn = conf_nets_match(&block->etrn_hosts, bytes);
+	who->xclient = conf_nets_match(&block->xclient_hosts, bytes);
+	return true;
+}
+
 /* Who it is, for the session. On a UNIX socket the kernel says which user. */
 static void
 identify(struct client *c, int fd, const struct netaddr *peer, struct session_peer *who, char address[NETADDR_TEXT],
     struct buf *literal)
 {
-	const struct conf_listener *block = c->door->policy.listener;
-	uint8_t bytes[16];
 	struct ucred user;
 	socklen_t len = sizeof(user);
 
 	netaddr_put_literal(literal, peer);
 	who->literal = buf_span(literal);
 	who->tls = signer_context(c->door->smtpd->signer, NULL) != NULL;
-	if (netaddr_bytes(peer, bytes)) {
+	if (client_rights(c, peer, who)) {
 		who->address = netaddr_text(peer, address);
-		who->trusted = conf_nets_match(&block->mynetworks, bytes);
-		who->xforward = conf_nets_match(&block->xforward_hosts, bytes);
-		who->etrn = conf_nets_match(&block->etrn_hosts, bytes);
-		who->xclient = conf_nets_match(&block->xclient_hosts, bytes);
 		return;
 	}
 	who->address = SPAN("local");

@@ -176,60 +176,120 @@ xclient_value(struct buf *out, struct span value)
 	return true;
 }
 
+/* Each NAME=VALUE of args, decoded. False: one is none, or was not taken. */
+static bool
+attributes(struct session *s, struct span args, bool (*take)(struct session *s, struct span name, struct span value))
+{
+	struct buf value;
+	struct span word;
+	bool good = true;
+
+	buf_init(&value, 1024);
+	while (good && (word = span_word(&args)).n) {
+		struct span name = span_cut(&word, '=');
+
+		good = word.p && xclient_value(&value, word) && take(s, name, buf_span(&value));
+	}
+	buf_free(&value);
+	return good;
+}
+
+static struct span
+address_of(struct span value)
+{
+	return span_casestarts(value, SPAN("IPV6:")) ? span_from(value, 5) : value;
+}
+
+/* Empty, where it is not known, is fine. */
+static bool
+is_address(struct session *s, struct span value)
+{
+	struct session_peer who;
+	struct buf literal;
+	bool good;
+
+	buf_init(&literal, 128);
+	good = !value.n || s->ports->client_at(s->owner, address_of(value), &who, &literal);
+	buf_free(&literal);
+	return good;
+}
+
+static bool
+xclient_good(struct session *s, struct span name, struct span value)
+{
+	static const char *const known[] = { "NAME", "LOGIN", "HELO", "PORT", "PROTO", "DESTADDR", "DESTPORT" };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (span_caseeq(name, span_str(known[i])))
+			return true;
+	return span_caseeq(name, SPAN("ADDR")) && is_address(s, value);
+}
+
+/* All rights are those of the new address, that to XCLIENT as well: behind a proxy that goes on to pass bytes a stranger speaks. */
+static bool
+move_to(struct session *s, struct span address)
+{
+	struct session_peer who = { .trusted = false };
+	struct buf literal;
+	bool good;
+
+	buf_init(&literal, 128);
+	(void)s->ports->client_at(s->owner, address, &who, &literal);
+	s->trusted = who.trusted;
+	s->may_xclient = who.xclient;
+	s->may_xforward = who.xforward;
+	s->may_etrn = who.etrn;
+	if (!s->named)
+		s->name = SPAN_NONE;
+	s->named = true;
+	good = session_set(s, &s->address, address.n ? address : SPAN("unknown")) && session_set(s, &s->literal, buf_span(&literal));
+	buf_free(&literal);
+	return good;
+}
+
 static bool
 xclient_take(struct session *s, struct span name, struct span value)
 {
-	struct span v = span_casestarts(value, SPAN("IPV6:")) ? span_from(value, 5) : value;
-
-	if (span_caseeq(name, SPAN("NAME")))
+	if (span_caseeq(name, SPAN("NAME"))) {
+		s->named = true;
 		return session_set(s, &s->name, value);
+	}
 	if (span_caseeq(name, SPAN("LOGIN")))
 		return session_set(s, &s->user, value);
-	if (span_caseeq(name, SPAN("ADDR"))) {
-		s->trusted = s->ports->trusted(s->owner, v);
-		return v.n <= B_NAME && session_set(s, &s->address, v);
-	}
-	/* HELO comes again behind the new greeting; the others change nothing here. */
-	return span_caseeq(name, SPAN("HELO")) || span_caseeq(name, SPAN("PORT")) || span_caseeq(name, SPAN("PROTO")) ||
-	    span_caseeq(name, SPAN("DESTADDR")) || span_caseeq(name, SPAN("DESTPORT"));
+	if (span_caseeq(name, SPAN("HELO")))
+		return session_set(s, &s->helo, value);
+	return !span_caseeq(name, SPAN("ADDR")) || move_to(s, address_of(value)); /* the others change nothing here */
 }
 
 /* A proxy that we trust says for whom it speaks; then all begins anew, as Postfix has it. */
 void
 cmd_xclient(struct session *s, struct span args)
 {
-	struct buf value;
-	struct span word;
-	bool good = true;
-
 	if (!s->may_xclient) {
 		reply_status(s, STATUS_DENIED, SPAN("XCLIENT is not for you"));
 		return;
 	}
-	buf_init(&value, 1024);
+	if (!attributes(s, args, xclient_good)) {
+		reply_status(s, STATUS_BAD_PARAMETER, SPAN_NONE);
+		return;
+	}
 	session_forget(s);
 	s->certificate = NULL; /* it is the proxy's */
-	while (good && (word = span_word(&args)).n) {
-		struct span name = span_cut(&word, '=');
-
-		good = word.p && xclient_value(&value, word) && xclient_take(s, name, buf_span(&value));
-	}
-	buf_free(&value);
-	if (!good)
-		reply_status(s, STATUS_BAD_PARAMETER, SPAN_NONE);
-	else
+	if (attributes(s, args, xclient_take))
 		session_greet(s);
+	else { /* half a client is none */
+		reply_status_code(s, STATUS_SYSTEM_LOCAL_TEMP, 421, SPAN_NONE);
+		reply_close(s);
+	}
 }
 
 static bool
 xforward_take(struct session *s, struct span name, struct span value)
 {
-	struct span v = span_casestarts(value, SPAN("IPV6:")) ? span_from(value, 5) : value;
-
 	if (span_caseeq(name, SPAN("NAME")))
 		return session_set(s, &s->forward.name, value);
 	if (span_caseeq(name, SPAN("ADDR")))
-		return v.n <= B_NAME && session_set(s, &s->forward.address, v);
+		return is_address(s, value) && session_set(s, &s->forward.address, address_of(value));
 	if (span_caseeq(name, SPAN("HELO")))
 		return session_set(s, &s->forward.helo, value);
 	if (span_caseeq(name, SPAN("PROTO")))
@@ -241,9 +301,7 @@ xforward_take(struct session *s, struct span name, struct span value)
 void
 cmd_xforward(struct session *s, struct span args)
 {
-	struct buf value;
-	struct span word;
-	bool good = true;
+	bool good;
 
 	if (!s->may_xforward) {
 		reply_status(s, STATUS_DENIED, SPAN("XFORWARD is not for you"));
@@ -251,13 +309,7 @@ cmd_xforward(struct session *s, struct span args)
 	}
 	if (!s->forward.set)
 		s->forward.name.n = s->forward.address.n = s->forward.helo.n = s->forward.protocol.n = 0;
-	buf_init(&value, 1024);
-	while (good && (word = span_word(&args)).n) {
-		struct span name = span_cut(&word, '=');
-
-		good = word.p && xclient_value(&value, word) && xforward_take(s, name, buf_span(&value));
-	}
-	buf_free(&value);
+	good = attributes(s, args, xforward_take);
 	s->forward.set = good;
 	if (good)
 		reply(s, REPLY_OK, SPAN_NONE);

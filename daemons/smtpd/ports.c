@@ -214,13 +214,15 @@ now(void *owner)
 }
 
 static bool
-trusted(void *owner, struct span address)
+client_at(void *owner, struct span address, struct session_peer *who, struct buf *literal)
 {
-	struct client *c = owner;
+	const struct client *c = owner;
 	struct netaddr a;
-	uint8_t bytes[16];
 
-	return netaddr_parse(address, 0, &a) && netaddr_bytes(&a, bytes) && conf_nets_match(&c->door->policy.listener->mynetworks, bytes);
+	if (!netaddr_parse(address, 0, &a))
+		return false;
+	netaddr_put_literal(literal, &a);
+	return client_rights(c, &a, who);
 }
 
 static void
@@ -300,6 +302,6 @@ const struct session_ports client_ports = {
 	.filter_full = filter_full,
 	.start_tls = start_tls,
 	.time = now,
-	.trusted = trusted,
+	.client_at = client_at,
 	.note = note,
 };

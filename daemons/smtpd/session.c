@@ -310,7 +310,7 @@ session_on_tls(struct session *s, struct span text, const struct tls_certificate
 void
 session_on_name(struct session *s, struct span name)
 {
-	if (name.n)
+	if (name.n && !s->named)
 		(void)session_set(s, &s->name, span_sub(name, 0, B_HOST));
 	s->naming = false;
 	if (s->wait == WAIT_NAME)

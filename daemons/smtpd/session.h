@@ -20,6 +20,7 @@
 #include "policy.h"
 
 struct session;
+struct session_peer;
 struct transaction; /* transaction.h */
 
 /* Things worth a log line; text is cleaned by the log. NOTE(name, meaning) */
@@ -66,7 +67,8 @@ struct session_ports {
 	bool (*filter_full)(void *owner);                          /* as intake_full */
 	void (*start_tls)(void *owner);   /* after the output so far; then session_on_tls() */
 	int64_t (*time)(void *owner);     /* Unix seconds */
-	bool (*trusted)(void *owner, struct span address); /* by the listener's mynetworks; for XCLIENT */
+	/* What the listener allows a client at that address, for XCLIENT; the literal is put. False: it is no address. */
+	bool (*client_at)(void *owner, struct span address, struct session_peer *who, struct buf *literal);
 	void (*note)(void *owner, enum session_note what, struct span text);
 };
 
@@ -125,6 +127,7 @@ struct session {
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
 	bool naming;         /* session_on_name() is still to come */
+	bool named;          /* by XCLIENT: what the DNS says is the proxy's name */
 	bool draining;       /* end when the transaction is over */
 	unsigned errors, junk, auth_failures;
 	unsigned begun;      /* transactions */

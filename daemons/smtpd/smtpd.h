@@ -103,6 +103,8 @@ void client_pump(struct client *c);
 /* The client whose question has this id; NULL if it has gone. */
 struct client *client_of_id(struct smtpd *d, uint64_t id);
 uint64_t client_new_id(struct client *c);
+/* What the listener allows a client at that address. False: it is none of a network. */
+bool client_rights(const struct client *c, const struct netaddr *at, struct session_peer *who);
 void clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg);
 extern const struct session_ports client_ports; /* ports.c */
 /* For the log: name[address] session=ID. */

@@ -8,6 +8,7 @@
 #include "daemons/smtpd/session.h"
 #include "daemons/smtpd/transaction.h"
 #include "mail/status.h"
+#include "net/netaddr.h"
 #include "filter_script.h"
 #include "scram_script.h"
 
@@ -289,11 +290,18 @@ port_start_tls(void *owner)
 	dialog_action(((struct script *)owner)->dialog, "starttls");
 }
 
+/* 10.0.0.0/8 is ours, and 10.0.0.1 the proxy. */
 static bool
-port_trusted(void *owner, struct span address)
+port_client_at(void *owner, struct span address, struct session_peer *who, struct buf *literal)
 {
+	struct netaddr a;
+
 	(void)owner;
-	return span_starts(address, SPAN("10."));
+	if (!netaddr_parse(address, 0, &a))
+		return false;
+	netaddr_put_literal(literal, &a);
+	*who = (struct session_peer){ .trusted = span_starts(address, SPAN("10.")), .xclient = span_eq(address, SPAN("10.0.0.1")) };
+	return true;
 }
 
 static void
@@ -357,7 +365,7 @@ static const struct session_ports ports = {
 	.filter_full = port_intake_full,
 	.start_tls = port_start_tls,
 	.time = port_time,
-	.trusted = port_trusted,
+	.client_at = port_client_at,
 	.note = port_note,
 };
 

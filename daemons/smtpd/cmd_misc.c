@@ -138,6 +138,20 @@ shown(const struct session *s, const struct command *c)
 	    !(c->flags & (s->policy->lmtp ? COMMAND_SMTP : COMMAND_LMTP));
 }
 
+/* RFC 2034 4: the code stands in each line. */
+static void
+say_help(struct session *s, bool more, struct span text)
+{
+	struct buf line;
+
+	buf_init(&line, 1024);
+	if (s->extended && s->policy->extensions & EXT(ENHANCEDSTATUSCODES))
+		buf_puts(&line, "2.0.0 ");
+	buf_put(&line, text);
+	reply_part(s, 214, more, buf_span(&line));
+	buf_free(&line);
+}
+
 void
 cmd_help(struct session *s, struct span args)
 {
@@ -149,15 +163,15 @@ cmd_help(struct session *s, struct span args)
 		if (!shown(s, &commands[i]))
 			continue;
 		if (topic.n && span_caseeq(commands[i].verb, topic)) {
-			reply_part(s, 214, false, span_str(commands[i].syntax));
+			say_help(s, false, span_str(commands[i].syntax));
 			buf_free(&line);
 			return;
 		}
 		buf_printf(&line, " %.*s", SPAN_ARG(commands[i].verb));
 	}
-	reply_part(s, 214, true, SPAN("Commands:"));
-	reply_part(s, 214, true, span_from(buf_span(&line), 1));
-	reply_part(s, 214, false, SPAN("HELP and a command shows how it is written"));
+	say_help(s, true, SPAN("Commands:"));
+	say_help(s, true, span_from(buf_span(&line), 1));
+	say_help(s, false, SPAN("HELP and a command shows how it is written"));
 	buf_free(&line);
 }
 

@@ -294,6 +294,15 @@ send_destination(struct destination *d, void *arg)
 }
 
 static void
+send_counts(const struct task *task)
+{
+	struct queue_stats n = queue_stats(task->t->q->queue);
+
+	(void)ipc_send_queue_admin_counts(task->t->c, &(struct ipc_queue_admin_counts){ .id = task->r.id, .delivered = n.delivered,
+		.deferred = n.deferred, .failed = n.failed, .maybe_twice = n.duplicates });
+}
+
+static void
 finish(struct task *task)
 {
 	struct tool *t = task->t;
@@ -301,6 +310,7 @@ finish(struct task *task)
 	if (task->r.kind == TASK_STATS) {
 		ages_send(task->ages, t, task->r.id);
 		queue_each_destination(t->q->queue, send_destination, task);
+		send_counts(task);
 	}
 	if (task->r.kind == TASK_ACT && !task->r.dry_run)
 		log_put(LOG_queue, "verb=%s filter=\"%s\" messages=%" PRIu64 " uid=%u", tool_verb(task->r.verb), task->text, task->count, t->uid);

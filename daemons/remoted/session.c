@@ -195,6 +195,16 @@ rest(struct session *s)
 	}
 }
 
+/* TLS is closed properly: OpenSSL lets no session be resumed whose connection just went. */
+static void
+leave(struct session *s)
+{
+	if (stream_is_tls(&s->stream) && (s->client.end == CLIENT_GOODBYE || s->client.end == CLIENT_REFUSED))
+		stream_finish(&s->stream);
+	else
+		session_free(s);
+}
+
 /* Moves the core as far as it goes; s may be gone afterwards. */
 static void
 pump(struct session *s)
@@ -224,7 +234,7 @@ pump(struct session *s)
 	if (s->client.end != CLIENT_GOING && s->job)
 		tell_job(s, SESSION_ENDED); /* a QUIT may still be on its way */
 	if (s->client.state == CLIENT_STATE_closed)
-		session_free(s);
+		leave(s);
 	else
 		set_timeout(s);
 }

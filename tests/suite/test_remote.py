@@ -6,6 +6,7 @@ connections, and remoted, dnsd and queued killed while mail flows."""
 import atexit
 import collections
 import email
+import json
 import os
 import random
 import re
@@ -27,6 +28,9 @@ ZONE = """
 plain.test MX 10 plain.peer.test
 grey.test MX 10 grey.peer.test
 grey.test MX 20 plain.peer.test
+dot.test MX 10 dot.peer.test
+dot.test MX 20 plain.peer.test
+dot.peer.test A 127.0.0.15
 seven.test MX 10 seven.peer.test
 plain.peer.test A 127.0.0.11
 grey.peer.test A 127.0.0.12
@@ -48,6 +52,7 @@ class Peer:
     def __init__(self, address, rcpt=b"250 ok", extensions=(b"PIPELINING", b"8BITMIME", b"SIZE 10000000"), tls=None, lmtp=False):
         self.rcpt, self.extensions, self.tls, self.lmtp = rcpt, extensions, tls, lmtp
         self.messages, self.connections, self.secure, self.sources = [], 0, 0, set()
+        self.hang_up = 0  # so many times behind the final dot, without a word
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(address)
@@ -107,6 +112,9 @@ class Peer:
                         return
                     text += line
                 self.messages.append((recipients, text))
+                if self.hang_up:
+                    self.hang_up -= 1
+                    return
                 c.sendall(b"250 2.0.0 taken\r\n" * (len(recipients) if self.lmtp else 1))
             elif word == b"QUIT":
                 c.sendall(b"221 bye\r\n")
@@ -155,10 +163,13 @@ suite.user_add("alice")
 
 server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 server_tls.load_cert_chain(suite.dir + "/tls/cert.pem", suite.dir + "/tls/key.pem")
+names = []
+server_tls.sni_callback = lambda sock, name, context: names.append(name)
 plain = Peer(("127.0.0.11", port))
 grey = Peer(("127.0.0.12", port), rcpt=b"450 4.7.1 greylisted")
 seven = Peer(("127.0.0.13", port), extensions=(b"PIPELINING",))
-secure = Peer(("127.0.0.14", port), tls=server_tls)
+secure = Peer(("127.0.0.14", port), extensions=(b"PIPELINING", b"8BITMIME", b"LIMITS MAILMAX=1"), tls=server_tls)  # a connection for each message
+dot = Peer(("127.0.0.15", port))
 store = Peer(work + "/lmtp", lmtp=True)
 
 
@@ -220,6 +231,35 @@ def test_tls_when_offered_and_verified_where_asked():
     send(["a@must.test"], subject="no tls there")
     has(suite.wait_log("delivery", "a@must.test"), "dsn=4.7.5 status=deferred")
     assert not [m for m in secure.messages + plain.messages if b"wrong name" in m[1] or b"no tls there" in m[1]]
+
+
+def test_the_name_of_the_host_is_asked_for():
+    send(["a@good.test"], subject="by name")
+    took(secure, "by name")
+    expect(set(names), {"mail.example.test", "other.peer.test"})  # the latter is what was refused above
+
+
+def test_sessions_are_resumed():
+    def resumed():
+        """There is a remoted for each processor, and each has its own sessions."""
+        number = len(secure.messages)
+        send(["a@good.test"], subject="again %d." % number)
+        took(secure, "again %d." % number)
+        return [line for line in suite.lines() if "to=<a@good.test>" in line and re.search(r'tls="TLSv1\.[23] [^"]* verified, resumed"', line)]
+    wait_for(resumed, 60, "a session that is resumed")
+
+
+def test_a_host_that_says_nothing_to_the_final_dot():
+    """It may have the message (RFC 1047): no other host gets it, and it is counted."""
+    dot.hang_up = 1
+    send(["a@dot.test"], subject="lost dot")
+    has(suite.wait_log("delivery", "a@dot.test", "status=deferred"), "connection lost while waiting for the reply to the end of data")
+    wait_for(lambda: len(dot.messages) == 2, 20, "the second time")
+    suite.wait_log("delivery", "a@dot.test", "status=sent")
+    assert not [m for m in plain.messages if b"Subject: lost dot" in m[1]]
+    counts, = [row for row in map(json.loads, suite.mailctl("queue", "stats", "--json").stdout.splitlines()) if "maybe_twice" in row]
+    expect(counts["maybe_twice"], 1)
+    has(suite.mailctl("queue", "stats").stdout, ", 1 maybe delivered twice")
 
 
 def test_dns_answers_that_are_none():

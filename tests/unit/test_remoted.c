@@ -324,6 +324,8 @@ on_dns_ask(struct channel *c, const struct ipc_dns_ask *m)
 	}
 	if (m->type == 0)
 		return ipc_send_dns_done(c, &(struct ipc_dns_done){ .id = m->id, .result = span_eq(m->name, SPAN("live.test")) ? 2 : 1 });
+	for (char n = 2; n < 6 && span_eq(m->name, SPAN("many.test")); n++)
+		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1, .data = span_of((char[]){ 127, 0, 0, n }, 4) }));
 	if (span_eq(m->name, SPAN("both.test")))
 		assert_true(ipc_send_dns_record(c, &(struct ipc_dns_record){ .id = m->id, .type = 1, .data = SPAN("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1") }));
 	if (span_eq(m->name, SPAN("slow.test")))
@@ -526,6 +528,67 @@ test_delivers_and_reuses(void **state)
 	assert_int_equal(p.quits, 1);
 	peer_close(&p);
 	stop();
+}
+
+/* smtp_connection_reuse_count_limit, smtp_connection_cache_on_demand; each connection ends with QUIT. */
+static void
+test_connections_end_after_so_many_messages(void **state)
+{
+	static const struct {
+		const char *conf;
+		unsigned connections;
+	} rows[] = { { "smtp_connection_reuse_count_limit = 3\n", 2 }, { "smtp_connection_cache_on_demand = no\n", 6 }, { "smtp_connection_reuse_time_limit = 0\n", 6 } };
+	struct peer p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		start(rows[i].conf);
+		peer_open(&p, NULL);
+		for (uint64_t id = 1; id <= 6; id++) {
+			give(id, hop_to(&p), 1, "x\r\n");
+			assert_int_equal(wait_for(id)->outcome[0], DELIVER_DELIVERED);
+		}
+		assert_int_equal(p.connections, rows[i].connections);
+		for (int turns = 0; turns < 50 && p.quits < p.connections; turns++)
+			(void)loop_turn(loop, 10);
+		assert_int_equal(p.quits, rows[i].connections);
+		peer_close(&p);
+		stop();
+	}
+}
+
+/* smtp_mx_session_limit: hosts that answer and put us off; smtp_mx_address_limit: addresses, whatever they do. */
+static void
+test_no_more_hosts_than_allowed_are_asked(void **state)
+{
+	static const struct {
+		const char *conf, *greeting;
+		unsigned connections;
+	} rows[] = {
+		{ "", "421 4.3.2 not now", 2 },
+		{ "smtp_mx_session_limit = 4\n", "421 4.3.2 not now", 4 },
+		{ "smtp_mx_session_limit = 0\n", "421 4.3.2 not now", 5 },
+		{ "smtp_mx_session_limit = 0\nsmtp_mx_address_limit = 3\n", "421 4.3.2 not now", 3 },
+	};
+	struct netaddr at;
+	struct fail why;
+	struct peer p;
+	char hop[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		start(rows[i].conf);
+		assert_true(netaddr_parse(SPAN("0.0.0.0"), 0, &at));
+		peer_listen(&p, listener_bind(&at, 64, &why));
+		p.greeting = rows[i].greeting;
+		(void)snprintf(hop, sizeof(hop), "[many.test]:%u", netaddr_port(&p.address));
+		give(1, hop, 1, "x\r\n");
+		assert_int_equal(wait_for(1)->outcome[0], DELIVER_DEFERRED);
+		assert_string_equal(got[1].code[0], "4.3.2");
+		assert_int_equal(p.connections, rows[i].connections);
+		peer_close(&p);
+		stop();
+	}
 }
 
 static void
@@ -1131,6 +1194,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_delivers_and_reuses),
 		cmocka_unit_test(test_8bit_content_is_converted_for_a_7bit_peer),
+		cmocka_unit_test(test_connections_end_after_so_many_messages),
+		cmocka_unit_test(test_no_more_hosts_than_allowed_are_asked),
 		cmocka_unit_test(test_stale_connection_is_no_failure),
 		cmocka_unit_test(test_partial_and_refusals),
 		cmocka_unit_test(test_by_mx),

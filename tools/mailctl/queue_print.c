@@ -2,6 +2,7 @@
  *
  * The rows of queued's answers, for people and as JSON (one object a line).
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,6 +267,24 @@ print_destination(struct answer *a, const struct ipc_queue_admin_destination *d)
 	buf_free(&line);
 }
 
+static void
+print_counts(const struct answer *a, const struct ipc_queue_admin_counts *n)
+{
+	struct buf line;
+
+	buf_init(&line, 200);
+	if (a->m->json)
+		buf_printf(&line, "{\"delivered\":%" PRIu64 ",\"deferred\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"maybe_twice\":%" PRIu64 "}",
+		    n->delivered, n->deferred, n->failed, n->maybe_twice);
+	else
+		buf_printf(&line, "since the start: %" PRIu64 " delivered, %" PRIu64 " times deferred, %" PRIu64 " failed, %" PRIu64 " maybe delivered twice",
+		    n->delivered, n->deferred, n->failed, n->maybe_twice);
+	if (!a->m->json)
+		(void)putchar('\n');
+	term_line(stdout, buf_span(&line), a->m->json ? 0 : a->width);
+	buf_free(&line);
+}
+
 bool
 answer_row(void *arg, unsigned type, const void *row)
 {
@@ -284,6 +303,9 @@ answer_row(void *arg, unsigned type, const void *row)
 		break;
 	case IPC_queue_admin_destination:
 		print_destination(a, row);
+		break;
+	case IPC_queue_admin_counts:
+		print_counts(a, row);
 		break;
 	case IPC_queue_admin_progress:
 		print_progress(a, row);

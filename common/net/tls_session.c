@@ -87,7 +87,7 @@ fresh(const SSL_SESSION *session)
 {
 	long age = (long)time(NULL) - SSL_SESSION_get_time(session);
 
-	return age >= 0 && age < LIFE_S && age < SSL_SESSION_get_timeout(session);
+	return age >= 0 && age < LIFE_S && age < SSL_SESSION_get_timeout(session) && SSL_SESSION_is_resumable(session);
 }
 
 /* RFC 8446 C.4: a ticket of TLS 1.3 is used once; one of TLS 1.2 stays until it is replaced. */

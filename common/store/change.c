@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -372,4 +373,49 @@ bool
 mailbox_remove(struct view *v, const struct uidset *uids, struct fail *why)
 {
 	return expunge(v, uids, true, why);
+}
+
+/* ---- durable ---- */
+
+struct confirming {
+	struct journal_ticket ticket;
+	struct mailbox *mailbox; /* used */
+	struct mailbox_op *op;
+};
+
+static void
+on_confirmed(struct journal_ticket *t, const struct fail *why)
+{
+	struct confirming *c = OWNER_OF(t, struct confirming, ticket);
+	struct mailbox_op *op = c->op;
+
+	op->ok = why == NULL;
+	if (why) {
+		op->why = *why;
+		(void)broken(c->mailbox, why);
+	}
+	mailbox_unuse(c->mailbox);
+	free(c);
+	op->on_done(op); /* may free the op */
+}
+
+void
+mailbox_confirm(struct view *v, struct mailbox_op *op)
+{
+	struct mailbox *mb = v->mailbox;
+	struct confirming *c;
+
+	op->ok = !mb->failed && journal_alive(mb->file.journal) && !journal_pending(mb->file.journal);
+	if (op->ok || !(c = calloc(1, sizeof(*c)))) {
+		(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
+		op->on_done(op);
+		return;
+	}
+	*c = (struct confirming){ .ticket.on_durable = on_confirmed, .mailbox = mb, .op = op };
+	mb->users++;
+	if (indexfile_told(&mb->file, &c->ticket, &op->why))
+		return;
+	mailbox_unuse(mb);
+	free(c);
+	op->on_done(op);
 }

@@ -261,12 +261,11 @@ frees(unsigned type)
 	return type == RECORD_expunge || type == RECORD_removed;
 }
 
-bool
-indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
+static bool
+put(struct indexfile *f, unsigned type, const union record *r, unsigned flags, struct journal_ticket *t, struct fail *why)
 {
 	const struct desc *d = record_table(type);
 	struct journal_record rec = { .type = (uint16_t)type, .desc = d, .from = r };
-	unsigned flags = (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0);
 	journal_pos pos = 0;
 	bool ok = journal_append(f->journal, &rec, flags, t, &pos, why);
 
@@ -277,6 +276,12 @@ indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct 
 	if (ok && !index_apply(&f->ix, type, r))
 		f->ix.failed = true;
 	return ok;
+}
+
+bool
+indexfile_put(struct indexfile *f, unsigned type, const union record *r, struct journal_ticket *t, struct fail *why)
+{
+	return put(f, type, r, (t || urgent(type) ? 0 : JOURNAL_LAZY) | (frees(type) ? JOURNAL_INTERNAL : 0), t, why);
 }
 
 bool
@@ -305,7 +310,7 @@ indexfile_told(struct indexfile *f, struct journal_ticket *t, struct fail *why)
 {
 	union record nothing_new = { .recent.uid = f->ix.recent_from };
 
-	return indexfile_put(f, RECORD_recent, &nothing_new, t, why);
+	return put(f, RECORD_recent, &nothing_new, JOURNAL_INTERNAL, t, why); /* it may be an expunge that is waited for */
 }
 
 bool

@@ -266,7 +266,7 @@ struct flag_change {
 bool mailbox_flags(struct view *v, const struct uidset *uids, const struct flag_change *change, struct uidset *modified,
     struct fail *why);
 /* Expunges those with \Deleted, within uids if not NULL.  v itself is told at
- * its next view_sync() as everybody is. */
+ * its next view_sync() as everybody is.  Durable soon, or when mailbox_confirm() says so. */
 bool mailbox_expunge(struct view *v, const struct uidset *uids, struct fail *why);
 /* Removes these whatever their flags (POP3's QUIT). */
 bool mailbox_remove(struct view *v, const struct uidset *uids, struct fail *why);
@@ -279,6 +279,10 @@ struct mailbox_op {
 	uint32_t uidvalidity;    /* of the folder that got messages */
 	struct uidset from, to;  /* COPYUID: the nth of one is the nth of the other; APPENDUID: to.  Freed by the store after on_done */
 };
+
+/* on_done when all that has been done to the view's folder until now is durable; at once, where it is already. The view
+ * may be closed meanwhile. */
+void mailbox_confirm(struct view *v, struct mailbox_op *op);
 
 /* Streams a message into a folder. */
 struct append;

@@ -137,9 +137,9 @@ carried_out(struct cmd *c, bool ok)
 			return cmd_failed(c, &why);
 		if (c->s->enabled & ENABLED_QRESYNC)
 			c->code = arena_printf(c->arena, "[HIGHESTMODSEQ %llu] ", (unsigned long long)mailbox_modseq(cmd_view(c)->mailbox));
-	} else {
-		c->code = code;
+		return cmd_durable(c);
 	}
+	c->code = code;
 	return cmd_completed(c);
 }
 

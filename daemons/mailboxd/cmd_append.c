@@ -278,7 +278,7 @@ replaced(struct cmd *c)
 	buf_put(cmd_out(c), c->code);
 	buf_put(cmd_out(c), SPAN("Replacement message is there.\r\n"));
 	c->code = SPAN_NONE;
-	return mailbox_remove(cmd_view(c), &uids, &why) ? cmd_completed(c) : cmd_failed(c, &why);
+	return mailbox_remove(cmd_view(c), &uids, &why) ? cmd_durable(c) : cmd_failed(c, &why);
 }
 
 static enum cmd_result

@@ -244,7 +244,7 @@ removed(struct cmd *c, bool any)
 {
 	if (any && (c->s->enabled & ENABLED_QRESYNC))
 		c->code = arena_printf(c->arena, "[HIGHESTMODSEQ %llu] ", (unsigned long long)mailbox_modseq(cmd_view(c)->mailbox));
-	return cmd_completed(c);
+	return cmd_durable(c);
 }
 
 /* CLOSE expunges silently, UNSELECT does not (RFC 3501 6.4.2, RFC 3691 2). */
@@ -252,16 +252,19 @@ enum cmd_result
 cmd_close(struct cmd *c)
 {
 	struct view *v = cmd_view(c);
+	bool expunges = span_caseeq(c->def->name, SPAN("CLOSE")) && !v->readonly && (c->s->rights & ACL_EXPUNGE);
 	uint64_t before = mailbox_modseq(v->mailbox);
+	enum cmd_result result;
 	struct fail why;
 
-	if (span_caseeq(c->def->name, SPAN("CLOSE")) && !v->readonly && (c->s->rights & ACL_EXPUNGE) && !mailbox_expunge(v, NULL, &why)) {
-		imap_unselect(c->s);
-		return cmd_failed(c, &why);
-	}
-	(void)removed(c, mailbox_modseq(v->mailbox) != before);
+	if (!expunges)
+		result = cmd_completed(c);
+	else if (mailbox_expunge(v, NULL, &why))
+		result = removed(c, mailbox_modseq(v->mailbox) != before);
+	else
+		result = cmd_failed(c, &why);
 	imap_unselect(c->s);
-	return CMD_DONE;
+	return result;
 }
 
 enum cmd_result

@@ -340,3 +340,32 @@ cmd_wake(struct cmd *c)
 	c->s->base.waiting = false;
 	session_wake(&c->s->base);
 }
+
+/* ---- what has been removed does not come back ---- */
+
+static void
+on_confirmed(struct mailbox_op *op)
+{
+	struct cmd *c = OWNER_OF(op, struct cmd, confirm);
+
+	c->confirmed = true;
+	cmd_wake(c);
+}
+
+static enum cmd_result
+confirmed(struct cmd *c)
+{
+	if (c->confirm.ok)
+		return cmd_completed(c);
+	c->code = SPAN_NONE;
+	return cmd_failed(c, &c->confirm.why);
+}
+
+enum cmd_result
+cmd_durable(struct cmd *c)
+{
+	c->confirmed = false;
+	c->confirm.on_done = on_confirmed;
+	mailbox_confirm(cmd_view(c), &c->confirm);
+	return c->confirmed ? confirmed(c) : cmd_wait(c, confirmed);
+}

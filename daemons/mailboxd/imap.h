@@ -67,6 +67,9 @@ struct cmd {
 	int64_t spoke_ms;                        /* when it last said how far it is; 0: never, or began */
 	bool detached;                           /* its text is no longer in the receive buffer */
 
+	struct mailbox_op confirm; /* cmd_durable() waits for it, */
+	bool confirmed;            /* and no longer */
+
 	enum cmd_status status;
 	struct span code;    /* "[...] " in front of the text, in the arena: of any length */
 	char text[CMD_TEXT]; /* of the tagged response */
@@ -132,6 +135,9 @@ enum cmd_result cmd_no(struct cmd *c, const char *fmt, ...) __attribute__((forma
 enum cmd_result cmd_bad(struct cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 enum cmd_result cmd_completed(struct cmd *c);                         /* OK NAME completed. */
 enum cmd_result cmd_failed(struct cmd *c, const struct fail *why);    /* NO with a code for the class */
+/* As cmd_completed(), once what has been done to the selected mailbox is durable; as cmd_failed() where it never will be.
+ * The mailbox may be left at once. */
+enum cmd_result cmd_durable(struct cmd *c);
 /* Fails the walk: a number where UIDONLY (RFC 9586 3) allows UIDs alone. */
 bool imap_uid_required(struct cmd *c);
 enum cmd_result cmd_syntax(struct cmd *c);                            /* BAD with what the parser expected */

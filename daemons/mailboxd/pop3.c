@@ -31,6 +31,7 @@ struct pop3 {
 	uint64_t lines;         /* TOP: body lines left; UINT64_MAX for RETR */
 	bool in_body;
 	bool dot;               /* the next octet begins a line */
+	struct mailbox_op removal; /* QUIT waits for it */
 };
 
 struct pop3_command {
@@ -364,25 +365,49 @@ pop3_lang(struct pop3 *s, const struct span *arg, unsigned n)
 		buf_put(out(s), SPAN("-ERR There are no texts in that language.\r\n"));
 }
 
-/* The UPDATE state (RFC 1939 6). */
 static void
-pop3_quit(struct pop3 *s, const struct span *arg, unsigned n)
+leave(struct pop3 *s, bool ok)
 {
-	struct uidset uids;
-	struct fail why;
-	bool ok;
-
-	(void)arg;
-	(void)n;
-	uidset_init(&uids);
-	ok = uidset_empty(&s->deleted) ||
-	     (view_uids(&s->view, &s->deleted, &uids) && mailbox_remove(&s->view, &uids, &why));
-	uidset_free(&uids);
 	if (ok)
 		say(s, "Logging out.", "POP3 server signing off");
 	else
 		buf_put(out(s), SPAN("-ERR [SYS/TEMP] Some deleted messages were not removed.\r\n"));
 	s->base.closing = true;
+}
+
+static void
+on_removed(struct mailbox_op *op)
+{
+	struct pop3 *s = OWNER_OF(op, struct pop3, removal);
+
+	s->base.waiting = false;
+	if (!s->base.closing) /* the server goes down, or the client has gone */
+		leave(s, op->ok);
+	session_wake(&s->base);
+}
+
+/* The UPDATE state (RFC 1939 6): what the client was told is gone does not come back. */
+static void
+pop3_quit(struct pop3 *s, const struct span *arg, unsigned n)
+{
+	struct uidset uids;
+	struct fail why;
+
+	(void)arg;
+	(void)n;
+	if (uidset_empty(&s->deleted)) {
+		leave(s, true);
+		return;
+	}
+	uidset_init(&uids);
+	if (view_uids(&s->view, &s->deleted, &uids) && mailbox_remove(&s->view, &uids, &why)) {
+		s->base.waiting = true;
+		s->removal.on_done = on_removed;
+		mailbox_confirm(&s->view, &s->removal);
+	} else {
+		leave(s, false);
+	}
+	uidset_free(&uids);
 }
 
 /* ---- commands ---- */
@@ -450,7 +475,7 @@ pop3_run(struct session *base)
 	struct pop3 *s = pop3_of(base);
 
 	for (unsigned n = 0; n < BOUND_SLICE; n++) {
-		if (base->closing || !outq_room(&base->out))
+		if (base->waiting || base->closing || !outq_room(&base->out))
 			return;
 		if (s->sending == SEND_MESSAGE)
 			send_message(s);
@@ -467,7 +492,7 @@ pop3_wants_input(const struct session *base)
 {
 	const struct pop3 *s = pop3_of(base);
 
-	return !s->sending && outq_room(&base->out) && buf_len(&base->in) <= BOUND_POP3_LINE;
+	return !base->waiting && !s->sending && outq_room(&base->out) && buf_len(&base->in) <= BOUND_POP3_LINE;
 }
 
 static void

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "mailbox_script.h"
 
+#include <errno.h>
 #include <ftw.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,6 +19,7 @@
 #include "far_script.h"
 #include "front/login.h"
 #include "scram_script.h"
+#include "store/state.h"
 
 enum { SESSIONS = 3, WAIT_MS = 10, PATIENCE = 500 };
 
@@ -37,6 +41,34 @@ struct script {
 	bool with_login, done, produced, mute;
 	unsigned mails;
 };
+
+/* ---- the disk ---- */
+
+static atomic_bool broken;
+
+/* In the place of libc's, for the store beneath the session. */
+int
+fdatasync(int fd)
+{
+	if (!broken)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
+
+/* From now on nothing becomes durable any more; what was done before is. */
+static bool
+break_disk(struct script *s)
+{
+	LIST_EACH(&s->user.store->mailboxes, it) {
+		const struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		for (unsigned i = 0; i < PATIENCE && journal_pending(mb->file.journal); i++)
+			(void)loop_turn(s->loop, WAIT_MS);
+	}
+	broken = true;
+	return true;
+}
 
 /* ---- the store ---- */
 
@@ -108,6 +140,7 @@ script_free(void *core)
 	struct script *s = core;
 
 	close_sessions(s);
+	broken = false;
 	if (s->login)
 		s->login->ops->free(s->login);
 	far_close(&s->far);
@@ -663,6 +696,8 @@ script_directive(void *core, struct span word, struct span rest)
 		store_set_quota(s->user.store, &limit);
 		return true;
 	}
+	if (span_eq(word, SPAN("disk")))
+		return span_eq(rest, SPAN("broken")) && break_disk(s);
 	if (span_eq(word, SPAN("facts"))) {
 		store_set_facts(s->user.store, &(struct store_facts){ text_make_facts });
 		return true;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC
  *
  * A mailbox on a disk that is full: what cannot be written is refused and
- * leaves everything as it was, and deleting still works.
+ * leaves everything as it was, and deleting still works.  On one that is slow, or fails:
+ * who waits for what was removed is told when it is durable, or that it never will be.
  */
 #include <fcntl.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +88,18 @@ append(struct fixture *f)
 	return w.op.ok;
 }
 
+static bool
+confirm(struct fixture *f, struct view *v)
+{
+	struct wait_op w = { .op.on_done = on_done };
+
+	mailbox_confirm(v, &w.op);
+	for (int i = 0; i < 1000 && !w.done; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_true(w.done);
+	return w.op.ok;
+}
+
 static int64_t
 no_space(struct vfs *v)
 {
@@ -137,6 +152,7 @@ a_full_disk_keeps_nobody_from_deleting(void **state)
 	assert_int_equal(view_count(&v), 3);
 	if (!mailbox_remove(&v, &uids, &why))
 		fail_msg("%s", why.text);
+	assert_true(confirm(f, &v));
 	view_sync(&v, &(struct view_events){ .on_exists = NULL }, true);
 	assert_int_equal(view_count(&v), 1);
 	v.mailbox->vfs->ops = real; /* there is room again */
@@ -146,11 +162,98 @@ a_full_disk_keeps_nobody_from_deleting(void **state)
 	view_close(&v);
 }
 
+static atomic_int gate; /* 0: a sync ends; 1: it waits; -1: it fails */
+static atomic_uint at_gate;
+static const struct vfs_ops *real_ops;
+
+static int
+gated_sync(struct vfs *v, int fd)
+{
+	at_gate++;
+	while (gate > 0)
+		(void)usleep(1000);
+	if (gate == 0)
+		return real_ops->sync(v, fd);
+	errno = EIO;
+	return -1;
+}
+
+/* Three messages, all durable; then each sync goes by the gate. */
+static struct vfs_ops
+enter_gated(struct fixture *f, struct view *v)
+{
+	struct vfs_ops gated;
+	struct fail why;
+
+	for (int i = 0; i < 3; i++)
+		assert_true(append(f));
+	assert_true(view_open(v, f->store, SPAN("INBOX"), false, &why));
+	assert_true(confirm(f, v));
+	real_ops = v->mailbox->vfs->ops;
+	gated = *real_ops;
+	gated.sync = gated_sync;
+	at_gate = 0;
+	return gated;
+}
+
+static void
+what_was_removed_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct view v = { .owner = NULL };
+	struct uid_range range = { 1, 2 };
+	struct uidset uids = { .ranges = &range, .n = 1 };
+	struct wait_op w = { .op.on_done = on_done }, again = { .op.on_done = on_done };
+	struct vfs_ops gated = enter_gated(f, &v);
+	struct vfs *vfs = v.mailbox->vfs;
+	struct fail why;
+
+	mailbox_confirm(&v, &again.op);
+	assert_true(again.done && again.op.ok); /* there is nothing to wait for */
+	vfs->ops = &gated;
+	gate = 1;
+	assert_true(mailbox_remove(&v, &uids, &why));
+	mailbox_confirm(&v, &w.op);
+	view_close(&v);
+	while (!at_gate)
+		(void)loop_turn(f->loop, 1);
+	for (int i = 0; i < 50; i++)
+		(void)loop_turn(f->loop, 1);
+	assert_false(w.done);
+	gate = 0;
+	for (int i = 0; i < 1000 && !w.done; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_true(w.done && w.op.ok);
+	vfs->ops = real_ops;
+}
+
+static void
+what_cannot_be_removed_for_good_is_said(void **state)
+{
+	struct fixture *f = *state;
+	struct view v = { .owner = NULL };
+	struct uid_range range = { 1, 2 };
+	struct uidset uids = { .ranges = &range, .n = 1 };
+	struct vfs_ops gated = enter_gated(f, &v);
+	struct fail why;
+
+	v.mailbox->vfs->ops = &gated;
+	gate = -1;
+	assert_true(mailbox_remove(&v, &uids, &why));
+	assert_false(confirm(f, &v));
+	assert_false(confirm(f, &v)); /* nor later */
+	gate = 0;
+	v.mailbox->vfs->ops = real_ops;
+	view_close(&v);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_full_disk_keeps_nobody_from_deleting, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_removed_is_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_removed_for_good_is_said, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,17 +69,29 @@ mail_refusal(const struct session *s, struct span *text)
 	return 0;
 }
 
-/* Whose mail it was is known even where it did not come to a transaction. */
+/* The record says whose mail it was, or for whom, even where nothing came of it: *whose is part of it. */
 static void
-refuse_mail(struct session *s, struct span args, unsigned status, struct span text)
+refuse(struct session *s, struct span *whose, struct span path, unsigned flags, struct span args, unsigned status, struct span text)
 {
 	struct address a;
 	struct span params;
 
-	if (take_path(args, SPAN("FROM:"), ADDRESS_NULL | ADDRESS_UTF8, &a, &params))
-		s->from = address_text(&a);
+	if (take_path(args, path, flags | ADDRESS_UTF8, &a, &params))
+		*whose = address_text(&a);
 	reply_status(s, status, text);
-	s->from = SPAN_NONE;
+	*whose = SPAN_NONE;
+}
+
+static void
+refuse_mail(struct session *s, struct span args, unsigned status, struct span text)
+{
+	refuse(s, &s->from, SPAN("FROM:"), ADDRESS_NULL, args, status, text);
+}
+
+static void
+refuse_rcpt(struct session *s, struct span args, unsigned status, struct span text)
+{
+	refuse(s, &s->about, SPAN("TO:"), ADDRESS_POSTMASTER, args, status, text);
 }
 
 void
@@ -128,18 +140,6 @@ cmd_mail(struct session *s, struct span args)
 		filter_mail(s); /* says it */
 	else
 		mail_taken(s);
-}
-
-static void
-refuse_rcpt(struct session *s, struct span args, unsigned status, struct span text)
-{
-	struct address a;
-	struct span params;
-
-	if (take_path(args, SPAN("TO:"), ADDRESS_POSTMASTER | ADDRESS_UTF8, &a, &params))
-		s->about = address_text(&a);
-	reply_status(s, status, text);
-	s->about = SPAN_NONE;
 }
 
 static unsigned

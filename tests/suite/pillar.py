@@ -290,6 +290,28 @@ class Dialogue:
     def close(self):
         self.sock.close()
 
+
+class ImapDialogue(Dialogue):
+    """An IMAP session of a user who is logged in."""
+
+    def __init__(self, suite, user):
+        super().__init__(("127.0.0.1", suite.port("IMAPS")), suite.context())
+        self.line()
+        self.ask("LOGIN %s@example.test %s" % (user, suite.password(user)))
+
+    def answer(self):
+        """Everything that is said to a command, to its tagged line."""
+        lines = [self.line()]
+        while not lines[-1].startswith("a "):
+            lines.append(self.line())
+        return lines
+
+    def ask(self, command):
+        self.say("a " + command)
+        lines = self.answer()
+        starts(lines[-1], "a OK")
+        return lines
+
     def at_end(self):
         return self.buffer == b"" and self.sock.recv(1) == b""
 

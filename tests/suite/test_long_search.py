@@ -7,31 +7,21 @@ import os
 import threading
 import time
 
-from pillar import Dialogue, Instance, expect, main, starts, wait_for
+from pillar import ImapDialogue, Instance, expect, main, wait_for
 
 COUNT, SEARCHES, SHARE = 10000, 4, 10
 suite = Instance(users=("alice",), extra="search_index_share = 0\n")
 
 
-class Session(Dialogue):
-    def __init__(self, folder):
-        super().__init__(("127.0.0.1", suite.port("IMAPS")), suite.context())
-        self.line()
-        self.ask("LOGIN alice@example.test " + suite.password("alice"))
-        self.ask("SELECT " + folder)
-
-    def ask(self, command):
-        self.say("a " + command)
-        lines = [self.line()]
-        while not lines[-1].startswith("a "):
-            lines.append(self.line())
-        starts(lines[-1], "a OK")
-        return lines
+def session(folder):
+    c = ImapDialogue(suite, "alice")
+    c.ask("SELECT " + folder)
+    return c
 
 
 def fill(folder):
     """Messages that a search has to read and decode to their ends."""
-    c = Session("INBOX")
+    c = session("INBOX")
     c.ask("CREATE " + folder)
     top = "%s/.%s" % (suite.maildir("alice"), folder)
     owner = os.stat(top)
@@ -66,7 +56,7 @@ class Searching(threading.Thread):
 
 def test_others_are_served_beside_it():
     fill("Large")
-    searcher, other = Session("Large"), Session("Large")
+    searcher, other = session("Large"), session("Large")
     other.ask("FETCH 1:* (FLAGS)")
     searching, asked = Searching(searcher), []
     searching.start()

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 
-from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
+from pillar import ImapDialogue, Instance, expect, main, starts, wait_for
 
 COUNT = 1500
 suite = Instance(users=("alice",))
@@ -15,21 +15,7 @@ PROMISE = TOP + "/pillarpost-promise"
 SENT = {b"Subject: number %d\r\n\r\n%s\r\n" % (n, b"x" * (n % 97)) for n in range(COUNT)}
 
 
-class Session(Dialogue):
-    def __init__(self):
-        super().__init__(("127.0.0.1", suite.port("IMAPS")), suite.context())
-        self.line()
-        self.ask("LOGIN alice@example.test " + suite.password("alice"))
-
-    def ask(self, command):
-        """Everything that is said to it; the last line is a good answer."""
-        self.say("a " + command)
-        lines = [self.line()]
-        while not lines[-1].startswith("a "):
-            lines.append(self.line())
-        starts(lines[-1], "a OK")
-        return lines
-
+class Session(ImapDialogue):
     def texts(self, folder):
         """{UID: message}"""
         self.ask("SELECT " + folder)
@@ -70,7 +56,7 @@ def numbers(text):
 
 
 def fill(folder):
-    c = Session()
+    c = Session(suite, "alice")
     c.ask("CREATE " + folder)
     c.ask("SELECT " + folder)
     owner = os.stat(TOP)
@@ -104,7 +90,7 @@ def kill_behind(c, command):
 
 def check(target, source, told, before):
     """What was told is so: each message once, byte for byte, beside what was there before."""
-    c = Session()
+    c = Session(suite, "alice")
     found = c.texts(target)
     expect(os.path.exists(PROMISE), False, "a promise that was kept")
     same(found, {told[uid]: source[uid] for uid in told} | before, "the target")

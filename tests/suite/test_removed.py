@@ -6,28 +6,25 @@ import os
 import re
 import signal
 
-from pillar import Dialogue, Instance, expect, main, starts, wait_for
+from pillar import Dialogue, ImapDialogue, Instance, expect, main, starts, wait_for
 
 COUNT, TIMES = 400, 12
 suite = Instance(users=("alice",), extra="mailbox_idle_time = 0\n")
 
 
-class Session(Dialogue):
+class Session(ImapDialogue):
     def __init__(self):
-        super().__init__(("127.0.0.1", suite.port("IMAPS")), suite.context())
-        self.line()
-        self.ask("LOGIN alice@example.test " + suite.password("alice"))
+        super().__init__(suite, "alice")
         self.ask("SELECT INBOX")
 
     def ask(self, command, kill=False):
-        """Everything that is said to it; the last line is a good answer, and what a kill is right behind."""
-        pid = suite.mailboxd("alice") if kill else None
+        """A kill is right behind the good answer."""
+        if not kill:
+            return super().ask(command)
+        pid = suite.mailboxd("alice")
         self.say("a " + command)
-        lines = [self.line()]
-        while not lines[-1].startswith("a "):
-            lines.append(self.line())
-        if kill:
-            die(self, pid)
+        lines = self.answer()
+        die(self, pid)
         starts(lines[-1], "a OK")
         return lines
 

@@ -62,6 +62,7 @@ auth_certificate_maps = file:%s/etc/certs, pcre:%s/etc/certs.pcre
 relay_clientcerts = file:%s/etc/relay
 auth_failure_delay = 50ms
 auth_attempt_limit = 10
+pop3_folder_delimiter = #
 mydomain = example.test
 myorigin = example.test
 daemon_processes = 2
@@ -152,6 +153,14 @@ def test_by_fingerprint_nobody_need_vouch():
     starts(login("own", "bob"), "+OK")
     starts(login("own", "carol@example.test"), "-ERR [AUTH]")
     has(suite.log(), "certificate=%s trusted=no subject=anything" % PRINTS["own"])
+
+
+def test_the_identity_may_name_a_folder():
+    starts(login("own", "bob#Trash@example.test"), "+OK")
+    logged(" ok ", "user=bob@example.test folder=Trash service=pop3")
+    starts(login("own", "bob@example.test#Sent"), "+OK")
+    logged(" ok ", "user=bob@example.test folder=Sent service=pop3")
+    starts(login("own", "carol#Trash@example.test"), "-ERR [AUTH]")
 
 
 def test_names_count_only_when_an_authority_vouches():

@@ -72,6 +72,7 @@ with open(suite.dir + "/etc/local.conf", "w") as f:
 auth_oauth2_introspection_url = https://localhost:%d/introspect
 auth_oauth2_CAfile = %s
 auth_oauth2_client_id = pillarpost
+pop3_folder_delimiter = #
 auth_oauth2_client_secret_file = %s/etc/secret
 auth_oauth2_username_attribute = email
 auth_oauth2_scope = mail
@@ -229,6 +230,14 @@ def test_a_token_opens_its_own_users_mailbox_alone():
     starts(login(bearer("good-alice", "bob@example.test"))[0], "-ERR [AUTH]")
     logged("failed", "the token is another user's")
     starts(login(xoauth2("good-alice", "bob@example.test"), "XOAUTH2")[0], "-ERR [AUTH]")
+
+
+def test_the_identity_may_name_a_folder():
+    starts(login(bearer("good-alice", "alice#Trash@example.test"))[0], "+OK")
+    logged("auth ok user=alice@example.test folder=Trash service=pop3", "mechanism=OAUTHBEARER")
+    starts(login(xoauth2("good-alice", "alice@example.test#Sent"), "XOAUTH2")[0], "+OK")
+    logged("auth ok user=alice@example.test folder=Sent service=pop3", "mechanism=XOAUTH2")
+    starts(login(bearer("good-alice", "bob#Trash@example.test"))[0], "-ERR [AUTH]")
 
 
 def test_any_character_of_a_token_and_any_length():

@@ -16,6 +16,7 @@
 enum {
 	NAMES_MAX = 1 << 30,
 	YOUNG_NS = 1000000000, /* a directory changed so lately may change again without its time telling */
+	DOOMED_FEW = 1000,     /* more are looked up in a table, which is made for a whole scan */
 };
 
 struct candidate {
@@ -136,13 +137,17 @@ scan_arrival(struct mailbox *mb, struct span file, bool in_new)
 	struct message *m;
 	struct fail why;
 
-	if (!maildir_name_parse(file, &name) || is_incoming(mb, name.base) || is_doomed(mb, name.base))
+	if (!maildir_name_parse(file, &name) || is_incoming(mb, name.base))
 		return true;
 	if (!have_names(mb))
 		return false;
-	if ((m = index_names_find(&mb->names, &mb->file.ix, name.base)))
+	if ((m = index_names_find(&mb->names, &mb->file.ix, name.base))) {
 		take_name(mb, m, &name, in_new);
-	else if (!arrive(mb, &name, in_new, &why))
+		return true;
+	}
+	if (mb->file.ix.ndoomed > DOOMED_FEW)
+		return false;
+	if (!is_doomed(mb, name.base) && !arrive(mb, &name, in_new, &why))
 		log_put(LOG_mailbox, "folder=%s a new file cannot be taken in: %s", mb->name, why.text);
 	return true;
 }

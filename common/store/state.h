@@ -151,7 +151,7 @@ int takeover_order(struct span a, struct span b);
 
 /* scan.c */
 bool scan_all(struct mailbox *mb, struct fail *why);     /* reads both directories whole */
-bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared */
+bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared; false: scan_all() has to tell what it is */
 void scan_stamp(struct mailbox *mb);                     /* before closing: what the directories' times are */
 bool scan_stale(struct mailbox *mb);                     /* the directories' times are not those of the stamps */
 

@@ -489,4 +489,5 @@ def main():
                                           for n, r in records.items() if not r.get("met", True)) or "none"))
 
 
-main()
+if __name__ == "__main__":
+    main()

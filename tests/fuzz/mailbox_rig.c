@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "mailbox_rig.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { INPUTS = 3000, PIECE = 700, TURNS = 2000 };
+enum { INPUTS = 3000, MESSAGES = 500, PIECE = 700, TURNS = 2000 };
 
 struct rig {
 	char dir[64];
@@ -107,13 +108,30 @@ anew(struct rig *r)
 	make_directory(r);
 }
 
+/* An input that copies a folder into itself doubles it, and so does the next that is made of it. */
+static bool
+piled_up(const struct rig *r)
+{
+	char path[80];
+	unsigned n = 0;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "%s/cur", r->dir);
+	if (!(d = opendir(path)))
+		return false;
+	while (n <= MESSAGES && readdir(d))
+		n++;
+	(void)closedir(d);
+	return n > MESSAGES;
+}
+
 struct user *
 rig_user(void)
 {
 	struct rig *r = the_rig();
 	struct fail why = { .text = "" };
 
-	if (r->inputs++ % INPUTS == 0) {
+	if (r->inputs++ % INPUTS == 0 || piled_up(r)) {
 		anew(r);
 		if (!set_up(r, &why) || !store_create(r->user.store, SPAN("work"), &why)) {
 			(void)fprintf(stderr, "rig: %s\n", why.text);

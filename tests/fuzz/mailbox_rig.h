@@ -9,7 +9,7 @@
 #include "daemons/mailboxd/user.h"
 #include "front/login.h"
 
-/* Made anew every few thousand inputs, so that what they leave does not pile up. */
+/* Made anew every few thousand inputs, and when messages pile up. */
 struct user *rig_user(void);
 /* One for this input alone, without those messages: fill puts into the empty directory what it likes. NULL: it cannot be opened. */
 struct user *rig_user_with(void (*fill)(void *arg, int dir), void *arg);

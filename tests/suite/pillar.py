@@ -290,6 +290,9 @@ class Dialogue:
     def close(self):
         self.sock.close()
 
+    def at_end(self):
+        return self.buffer == b"" and self.sock.recv(1) == b""
+
 
 class ImapDialogue(Dialogue):
     """An IMAP session of a user who is logged in."""
@@ -311,9 +314,6 @@ class ImapDialogue(Dialogue):
         lines = self.answer()
         starts(lines[-1], "a OK")
         return lines
-
-    def at_end(self):
-        return self.buffer == b"" and self.sock.recv(1) == b""
 
 
 def expect(got, wanted, what=""):

@@ -205,7 +205,6 @@ server_ctx(struct tls_server *server)
 		SSL_CTX_free(ssl);
 		return NULL;
 	}
-	(void)SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN); /* what the file holds is sent: else OpenSSL looks for issuers in each handshake */
 	(void)SSL_CTX_set_tlsext_servername_callback(ssl, on_server_name);
 	if (server->anchors)
 		SSL_CTX_set1_cert_store(ssl, server->anchors);

@@ -406,7 +406,11 @@ mailbox_confirm(struct view *v, struct mailbox_op *op)
 	struct confirming *c;
 
 	op->ok = !mb->failed && journal_alive(mb->file.journal) && !journal_pending(mb->file.journal);
-	if (op->ok || !(c = calloc(1, sizeof(*c)))) {
+	if (op->ok) {
+		op->on_done(op);
+		return;
+	}
+	if (!(c = calloc(1, sizeof(*c)))) {
 		(void)fail_set(&op->why, FAIL_TEMP, 0, "out of memory");
 		op->on_done(op);
 		return;

@@ -437,7 +437,7 @@ data_verdict(struct session *s, unsigned status, struct span text)
 	s->ports->note(s->owner, status == STATUS_OK ? SESSION_NOTE_ACCEPTED : SESSION_NOTE_REFUSED, id);
 	if (status == STATUS_OK) {
 		s->messages++;
-		s->errors = s->junk = 0;
+		s->errors = s->junk = s->put_off = 0;
 	}
 	if (!s->policy->lmtp)
 		say_verdict(s, status, text, id);

@@ -114,11 +114,14 @@ is_error(struct span line)
 	return line.n && line.p[0] == '5';
 }
 
-/* But somebody will ask about them, too. What ends a session has its own line in the log. */
+/* Somebody will ask about temporary refusals, too. What ends a session has its own line in the log; of those that no
+ * rule made, which nothing else bounds, the log takes as many as a session has junk commands. */
 static bool
-is_refusal(const struct session *s, struct span line)
+is_refusal(struct session *s, struct span line)
 {
-	return line.n && line.p[0] == '4' && (s->rule.n || !span_starts(line, SPAN("421")));
+	if (line.n == 0 || line.p[0] != '4')
+		return false;
+	return s->rule.n || (!span_starts(line, SPAN("421")) && s->put_off++ < s->policy->conf->smtpd_junk_command_limit);
 }
 
 /* RFC 5321 4.2.5 has no word against a slow 5xx; a client that collects them gets slow ones. */

@@ -130,6 +130,7 @@ struct session {
 	bool named;          /* by XCLIENT: what the DNS says is the proxy's name */
 	bool draining;       /* end when the transaction is over */
 	unsigned errors, junk, auth_failures;
+	unsigned put_off;    /* replies 4xx that no rule made; recorded up to a limit */
 	unsigned begun;      /* transactions */
 	unsigned messages;   /* accepted */
 	unsigned progress;   /* counts commands, pieces of content, answers: when it grows, a new wait begins */

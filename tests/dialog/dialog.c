@@ -184,6 +184,17 @@ expect_action(struct dialog *d, struct span pattern)
 }
 
 static void
+expect_no_action(struct dialog *d, struct span pattern)
+{
+	struct span rest, line;
+
+	deliver(d);
+	for (rest = buf_span(&d->actions); rest.n;)
+		if (dialog_match(pattern, line = span_cut(&rest, '\n')))
+			fail_at(d, "the core has done \"%.*s\"", SPAN_ARG(line));
+}
+
+static void
 expect_content_line(struct dialog *d, struct span pattern)
 {
 	struct span all = buf_span(&d->content);
@@ -291,6 +302,8 @@ do_line(struct dialog *d, struct span line)
 		expect_line(d, text, true);
 	else if (dialog_tag(line, SPAN("A: "), SPAN_NONE, &text))
 		expect_action(d, text);
+	else if (dialog_tag(line, SPAN("A! "), SPAN_NONE, &text))
+		expect_no_action(d, text);
 	else if (dialog_client_line(line, &d->packet, &times)) {
 		if (!buf_ok(&d->packet))
 			fail_at(d, "bad escape or too much input");

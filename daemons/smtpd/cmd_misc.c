@@ -228,21 +228,11 @@ is_address(struct session *s, struct span value)
 	return good;
 }
 
-static bool
-xclient_good(struct session *s, struct span name, struct span value)
-{
-	static const char *const known[] = { "NAME", "LOGIN", "HELO", "PORT", "PROTO", "DESTADDR", "DESTPORT" };
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (span_caseeq(name, span_str(known[i])))
-			return true;
-	return span_caseeq(name, SPAN("ADDR")) && is_address(s, value);
-}
-
 /* All rights are those of the new address, that to XCLIENT as well: behind a proxy that goes on to pass bytes a stranger speaks. */
 static bool
-move_to(struct session *s, struct span address)
+take_addr(struct session *s, struct span value)
 {
+	struct span address = address_of(value);
 	struct session_peer who = { .trusted = false };
 	struct buf literal;
 	bool good;
@@ -262,17 +252,50 @@ move_to(struct session *s, struct span address)
 }
 
 static bool
+take_name(struct session *s, struct span value)
+{
+	s->named = true;
+	return session_set(s, &s->name, value);
+}
+
+static bool take_login(struct session *s, struct span value) { return session_set(s, &s->user, value); }
+static bool take_helo(struct session *s, struct span value) { return session_set(s, &s->helo, value); }
+
+/* good: NULL where any value is. take: NULL where it changes nothing here. */
+static const struct {
+	const char *name;
+	bool (*good)(struct session *s, struct span value);
+	bool (*take)(struct session *s, struct span value);
+} xclient_names[] = {
+	{ "NAME", NULL, take_name }, { "ADDR", is_address, take_addr }, { "LOGIN", NULL, take_login }, { "HELO", NULL, take_helo },
+	{ "PORT", NULL, NULL }, { "PROTO", NULL, NULL }, { "DESTADDR", NULL, NULL }, { "DESTPORT", NULL, NULL },
+};
+enum { XCLIENT_NAMES = sizeof(xclient_names) / sizeof(xclient_names[0]) };
+
+static size_t
+xclient_row(struct span name)
+{
+	size_t i = 0;
+
+	while (i < XCLIENT_NAMES && !span_caseeq(name, span_str(xclient_names[i].name)))
+		i++;
+	return i;
+}
+
+static bool
+xclient_good(struct session *s, struct span name, struct span value)
+{
+	size_t i = xclient_row(name);
+
+	return i < XCLIENT_NAMES && (!xclient_names[i].good || xclient_names[i].good(s, value));
+}
+
+static bool
 xclient_take(struct session *s, struct span name, struct span value)
 {
-	if (span_caseeq(name, SPAN("NAME"))) {
-		s->named = true;
-		return session_set(s, &s->name, value);
-	}
-	if (span_caseeq(name, SPAN("LOGIN")))
-		return session_set(s, &s->user, value);
-	if (span_caseeq(name, SPAN("HELO")))
-		return session_set(s, &s->helo, value);
-	return !span_caseeq(name, SPAN("ADDR")) || move_to(s, address_of(value)); /* the others change nothing here */
+	size_t i = xclient_row(name);
+
+	return i < XCLIENT_NAMES && (!xclient_names[i].take || xclient_names[i].take(s, value));
 }
 
 /* A proxy that we trust says for whom it speaks; then all begins anew, as Postfix has it. */

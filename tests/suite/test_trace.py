@@ -49,6 +49,7 @@ def send(to, mid, sender="alice@example.test", body="hello"):
         s.mail(sender)
         for r in [to] if isinstance(to, str) else to:
             s.rcpt(r)
+        time.sleep(0.005)  # stamps have milliseconds: the order of what is in one is nobody's promise
         code, text = s.data("Message-ID: <%s@client.test>\r\nSubject: t\r\n\r\n%s\r\n" % (mid, body))
         if code != 250:
             raise smtplib.SMTPDataError(code, text)

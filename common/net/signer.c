@@ -456,8 +456,10 @@ signer_lend(struct signer *s, struct tls_client *client, struct span path, struc
 	LIST_EACH(&s->lendable, node) {
 		const struct lendable *l = OWNER_OF(node, struct lendable, node);
 
-		if (span_eq(span_str(l->path), path))
-			return tls_client_sign_by(client, signs(s, &by), why) && tls_client_put_chain(client, path, buf_span(&l->pem), why);
+		if (!span_eq(span_str(l->path), path))
+			continue;
+		tls_client_sign_by(client, signs(s, &by));
+		return tls_client_put_chain(client, path, buf_span(&l->pem), why);
 	}
 	return fail_set(why, FAIL_TEMP, 0, "keyd has no certificate with its key from %.*s", SPAN_ARG(span_sub(path, 0, 200)));
 }

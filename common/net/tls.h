@@ -120,7 +120,7 @@ void tls_client_only13(struct tls_client *client);
 void tls_client_unref(struct tls_client **client);
 
 /* Who signs for the certificates that this client shows; once is enough. */
-bool tls_client_sign_by(struct tls_client *client, const struct tls_signer *signer, struct fail *why);
+void tls_client_sign_by(struct tls_client *client, const struct tls_signer *signer);
 /* A PEM chain, leaf first, to be shown where struct tls_want names it, if the server asks; takes the place of
  * another of that name. */
 bool tls_client_put_chain(struct tls_client *client, struct span name, struct span pem, struct fail *why);

@@ -131,6 +131,16 @@ tls_bio_method(void)
 	return NULL;
 }
 
+/* Any provider that is named puts an end to the default one's coming by itself. */
+static bool
+load_providers(struct tls_context *context)
+{
+	OSSL_LIB_CTX *libctx = context->libctx;
+
+	return (context->fallback = OSSL_PROVIDER_load(libctx, "default")) && OSSL_PROVIDER_add_builtin(libctx, TLS_PROVIDER, tls_provider_init) &&
+	       (context->own = OSSL_PROVIDER_load(libctx, TLS_PROVIDER)) && EVP_set_default_properties(libctx, TLS_PREFER);
+}
+
 bool
 tls_context_init(struct tls_context *context, struct fail *why)
 {
@@ -139,7 +149,7 @@ tls_context_init(struct tls_context *context, struct fail *why)
 	(void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	context->libctx = OSSL_LIB_CTX_new();
 	context->bio = tls_bio_method();
-	if (!context->libctx || !context->bio)
+	if (!context->libctx || !context->bio || !load_providers(context))
 		return tls_failed(why, FAIL_TEMP, "making a TLS context");
 	return true;
 }
@@ -148,24 +158,11 @@ void
 tls_context_done(struct tls_context *context)
 {
 	BIO_meth_free(context->bio);
-	if (context->remote)
-		(void)OSSL_PROVIDER_unload(context->remote);
+	if (context->own)
+		(void)OSSL_PROVIDER_unload(context->own);
 	if (context->fallback)
 		(void)OSSL_PROVIDER_unload(context->fallback);
 	OSSL_LIB_CTX_free(context->libctx);
-}
-
-/* Any provider that is named puts an end to the default one's coming by itself. */
-bool
-tls_context_sign_by(struct tls_context *context, const struct tls_signer *signer, struct fail *why)
-{
-	OSSL_LIB_CTX *libctx = context->libctx;
-
-	context->signer = *signer;
-	if (!(context->fallback = OSSL_PROVIDER_load(libctx, "default")) || !OSSL_PROVIDER_add_builtin(libctx, TLS_PROVIDER, tls_provider_init) ||
-	    !(context->remote = OSSL_PROVIDER_load(libctx, TLS_PROVIDER)) || !EVP_set_default_properties(libctx, "?provider=default"))
-		return tls_failed(why, FAIL_TEMP, "making a TLS context");
-	return true;
 }
 
 static X509 *

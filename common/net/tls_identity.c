@@ -37,10 +37,17 @@ tls_identities_free(struct tls_client *client)
 	}
 }
 
-bool
-tls_client_sign_by(struct tls_client *client, const struct tls_signer *signer, struct fail *why)
+static bool
+has_signer(const struct tls_client *client)
 {
-	return client->base.remote || tls_context_sign_by(&client->base, signer, why);
+	return client->base.signer.sign || client->base.signer.begin;
+}
+
+void
+tls_client_sign_by(struct tls_client *client, const struct tls_signer *signer)
+{
+	if (!has_signer(client))
+		client->base.signer = *signer;
 }
 
 /* Connections that show the one before keep it. */
@@ -52,7 +59,7 @@ tls_client_put_chain(struct tls_client *client, struct span name, struct span pe
 
 	if (old && span_eq(buf_span(&old->pem), pem))
 		return true;
-	if (!client->base.remote)
+	if (!has_signer(client))
 		return fail_set(why, FAIL_PERM, 0, "nobody signs for this client");
 	one = calloc(1, sizeof(*one) + name.n + 1);
 	if (!one)

@@ -9,6 +9,7 @@
  * tls_server.c     server contexts: chains by name, session tickets
  * tls_peer.c       clients' certificates: asked for, judged, described
  * tls_provider.c   an OpenSSL provider whose keys sign by asking the signer
+ * tls_kdf.c        the provider's key schedule of TLS 1.3
  */
 #ifndef NET_TLS_PRIVATE_H
 #define NET_TLS_PRIVATE_H
@@ -24,8 +25,8 @@ struct tls_context {
 	OSSL_LIB_CTX *libctx; /* owned; no configuration file of the system is read */
 	BIO_METHOD *bio;      /* owned */
 	void (*destroy)(struct tls_context *context);
-	OSSL_PROVIDER *fallback, *remote; /* NULL: keys are of no use here */
-	struct tls_signer signer;
+	OSSL_PROVIDER *fallback, *own;
+	struct tls_signer signer; /* whom keys of tls_remote_key() ask; set before one is made */
 	struct tls_signature *shaking; /* of the connection that is in SSL_do_handshake() now */
 };
 
@@ -90,8 +91,6 @@ struct tls_server {
 
 bool tls_context_init(struct tls_context *context, struct fail *why);
 void tls_context_done(struct tls_context *context);
-/* Keys of tls_remote_key() sign by asking this signer. */
-bool tls_context_sign_by(struct tls_context *context, const struct tls_signer *signer, struct fail *why);
 /* A PEM chain, leaf first; both are the caller's to free, also after false. */
 bool tls_read_chain(OSSL_LIB_CTX *libctx, struct span text, X509 **leaf, STACK_OF(X509) *rest, struct fail *why);
 /* Sees to it that the connection shows that certificate. */
@@ -129,6 +128,12 @@ bool tls_wire_flush(struct tls_wire *wire);
 EVP_PKEY *tls_remote_key(struct tls_context *context, EVP_PKEY *public_key, struct fail *why);
 bool tls_key_id(EVP_PKEY *public_key, uint8_t id[TLS_KEY_ID]);
 OSSL_provider_init_fn tls_provider_init;
+extern const OSSL_ALGORITHM tls_kdf_algorithms[];
 #define TLS_PROVIDER "pillarpost"
+/* Remote keys are the last choice for anything, what is quick is the first. OpenSSL 3.0 takes no names of
+ * properties but its own few, so these stand for what they do not say. */
+#define TLS_REMOTE "provider=" TLS_PROVIDER
+#define TLS_QUICK "provider=" TLS_PROVIDER "-quick,version=quick"
+#define TLS_PREFER "?provider!=" TLS_PROVIDER ",?version=quick"
 
 #endif

@@ -2,10 +2,10 @@
  *
  * Keys that live elsewhere: a key here is a public key and a signer to ask.
  *
- * OpenSSL is told to prefer its default provider for everything, so that only
- * keys made by tls_remote_key() come here. Exporting such a key gives away
- * only its public half; OpenSSL then finds that no other provider can sign
- * with it and comes back to this one.
+ * OpenSSL is told to prefer anything to what is remote, so that only keys made by
+ * tls_remote_key() come here. Exporting such a key gives away only its public
+ * half; OpenSSL then finds that no other provider can sign with it and comes
+ * back to this one.
  */
 #include <openssl/async.h>
 #include <openssl/core_dispatch.h>
@@ -421,19 +421,17 @@ static const OSSL_DISPATCH signing[] = {
 	{ 0, NULL },
 };
 
-#define PROPERTIES "provider=" TLS_PROVIDER
-
 static const OSSL_ALGORITHM key_algorithms[] = {
-	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, keys_rsa, "remote RSA key" },
-	{ "EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, keys_ec, "remote EC key" },
-	{ "ED25519:1.3.101.112", PROPERTIES, keys_ed25519, "remote Ed25519 key" },
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", TLS_REMOTE, keys_rsa, "remote RSA key" },
+	{ "EC:id-ecPublicKey:1.2.840.10045.2.1", TLS_REMOTE, keys_ec, "remote EC key" },
+	{ "ED25519:1.3.101.112", TLS_REMOTE, keys_ed25519, "remote Ed25519 key" },
 	{ NULL, NULL, NULL, NULL },
 };
 
 static const OSSL_ALGORITHM sign_algorithms[] = {
-	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, signing, "remote RSA signature" },
-	{ "ECDSA", PROPERTIES, signing, "remote ECDSA signature" },
-	{ "ED25519:1.3.101.112", PROPERTIES, signing, "remote Ed25519 signature" },
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", TLS_REMOTE, signing, "remote RSA signature" },
+	{ "ECDSA", TLS_REMOTE, signing, "remote ECDSA signature" },
+	{ "ED25519:1.3.101.112", TLS_REMOTE, signing, "remote Ed25519 signature" },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -442,9 +440,12 @@ query(void *provctx, int operation, int *no_cache)
 {
 	(void)provctx;
 	*no_cache = 0;
-	if (operation == OSSL_OP_KEYMGMT)
-		return key_algorithms;
-	return operation == OSSL_OP_SIGNATURE ? sign_algorithms : NULL;
+	switch (operation) {
+	case OSSL_OP_KEYMGMT: return key_algorithms;
+	case OSSL_OP_SIGNATURE: return sign_algorithms;
+	case OSSL_OP_KDF: return tls_kdf_algorithms;
+	default: return NULL;
+	}
 }
 
 static const OSSL_DISPATCH provider_table[] = {
@@ -483,7 +484,7 @@ tls_remote_key(struct tls_context *context, EVP_PKEY *public_key, struct fail *w
 	params[0].data_size = sizeof(from);
 	if (!type)
 		(void)fail_set(why, FAIL_PERM, 0, "the certificate's key is neither RSA nor EC nor Ed25519");
-	else if (!tls_key_id(public_key, from.id) || !(ctx = EVP_PKEY_CTX_new_from_name(context->libctx, type, PROPERTIES)) ||
+	else if (!tls_key_id(public_key, from.id) || !(ctx = EVP_PKEY_CTX_new_from_name(context->libctx, type, TLS_REMOTE)) ||
 	         EVP_PKEY_fromdata_init(ctx) <= 0 || EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) <= 0)
 		(void)tls_failed(why, FAIL_TEMP, "making a remote key");
 	EVP_PKEY_CTX_free(ctx);

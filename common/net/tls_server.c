@@ -340,8 +340,9 @@ server_setup(struct tls_server *server, const struct tls_signer *signer, struct 
 	map_init(&server->names);
 	server->last = &server->chains;
 	server->base.destroy = server_destroy;
-	if (!tls_context_init(&server->base, why) || !tls_context_sign_by(&server->base, signer, why))
+	if (!tls_context_init(&server->base, why))
 		return false;
+	server->base.signer = *signer;
 	server->ticket_cipher = EVP_CIPHER_fetch(server->base.libctx, "AES-256-CBC", NULL);
 	return server->ticket_cipher || tls_failed(why, FAIL_TEMP, "making a TLS context");
 }

@@ -153,9 +153,18 @@ class Server:
         else:
             self.group = tempfile.mkdtemp(prefix="bench-group-", dir="/var/tmp")
         self.start()
-        if self.preload() and not all(has_loaded(pid, self.preload()) for pid in self.pids()):
+        if self.preload() and not self.all_loaded():
             self.stop()
             raise RuntimeError("%s: not all of its programs have loaded %s" % (self.name, self.preload()))
+
+    def all_loaded(self):
+        """A process between fork and exec, or not linked yet, is asked again."""
+        end = time.monotonic() + 5
+        while not all(has_loaded(pid, self.preload()) for pid in self.pids()):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
 
     @classmethod
     def version(cls):

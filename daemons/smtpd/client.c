@@ -105,7 +105,7 @@ client_free(struct client *c)
 	if (c->hands_over)
 		map_remove(&d->messages, &c->message);
 	if (c->in_crowd)
-		crowd_leave(d, c->crowd_key);
+		crowd_leave(d, c->key);
 	d->slots[c->slot] = NULL;
 	d->free_slots[d->nfree++] = c->slot;
 	list_remove(&c->node);
@@ -337,6 +337,8 @@ on_timeout(struct stream *s)
 		on_closed(s, STREAM_TIMEOUT);
 		return;
 	}
+	if (c->session.wait == WAIT_GREET)
+		patience_show(&c->door->smtpd->patience, c->key, loop_now_ms(c->door->smtpd->loop));
 	session_on_timeout(&c->session);
 	c->progress--; /* a new wait begins in any case */
 	client_pump(c);
@@ -386,14 +388,17 @@ static void
 identify(struct client *c, int fd, const struct netaddr *peer, struct session_peer *who, char address[NETADDR_TEXT],
     struct buf *literal)
 {
+	struct smtpd *d = c->door->smtpd;
 	struct ucred user;
 	socklen_t len = sizeof(user);
 
 	netaddr_put_literal(literal, peer);
 	who->literal = buf_span(literal);
-	who->tls = signer_context(c->door->smtpd->signer, NULL) != NULL;
+	who->tls = signer_context(d->signer, NULL) != NULL;
 	if (client_rights(c, peer, who)) {
 		who->address = netaddr_text(peer, address);
+		netaddr_network(peer, 32, 64, c->key);
+		who->patient = patience_shown(&d->patience, c->key, loop_now_ms(d->loop), c->door->policy.conf->smtpd_greet_ttl);
 		return;
 	}
 	who->address = SPAN("local");
@@ -443,8 +448,7 @@ too_many(struct client *c, const struct netaddr *peer, bool trusted)
 
 	if (netaddr_family(peer) == AF_UNIX)
 		return false;
-	netaddr_network(peer, 32, 64, c->crowd_key);
-	c->in_crowd = crowd_enter(d, c->crowd_key, limit);
+	c->in_crowd = crowd_enter(d, c->key, limit);
 	return !c->in_crowd;
 }
 

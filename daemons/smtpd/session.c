@@ -42,7 +42,7 @@ session_init(struct session *s, const struct policy *policy, const struct sessio
 {
 	*s = (struct session){
 		.ports = ports, .owner = owner, .policy = policy, .state = SESSION_START,
-		.trusted = peer->trusted, .may_xclient = peer->xclient, .may_xforward = peer->xforward, .may_etrn = peer->etrn, .may_tls = peer->tls,
+		.trusted = peer->trusted, .patient = peer->patient, .may_xclient = peer->xclient, .may_xforward = peer->xforward, .may_etrn = peer->etrn, .may_tls = peer->tls,
 	};
 	sasl_init(&s->sasl);
 	arena_init(&s->mem, SESSION_MEMORY);
@@ -64,7 +64,7 @@ session_greet(struct session *s)
 {
 	const struct policy *p = s->policy;
 
-	if (p->conf->smtpd_greet_wait > 0 && !s->trusted && !s->tls.n && !p->submission && !p->lmtp && !p->local)
+	if (p->conf->smtpd_greet_wait > 0 && !s->trusted && !s->patient && !s->tls.n && !p->submission && !p->lmtp && !p->local)
 		s->wait = WAIT_GREET;
 	else
 		greet_now(s);

@@ -110,6 +110,7 @@ struct session_peer {
 	bool xforward;       /* may use XFORWARD */
 	bool etrn;           /* may use ETRN */
 	bool tls;            /* there is a certificate to do TLS with */
+	bool patient;        /* it has waited for a greeting, not long ago */
 };
 
 enum session_peer_daemon { PEER_ROUTED = 1, PEER_QUEUED = 2, PEER_AUTHD = 4, PEER_VERIFYD = 8 };
@@ -122,7 +123,7 @@ struct session {
 	struct span address, literal, name, helo, user, tls;
 	const struct tls_certificate *certificate; /* that the client has shown; NULL: none */
 	uint8_t state, wait; /* enum session_state, session_wait */
-	bool trusted, may_xclient, may_xforward, may_etrn, may_tls;
+	bool trusted, patient, may_xclient, may_xforward, may_etrn, may_tls;
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */

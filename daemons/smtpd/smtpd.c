@@ -38,6 +38,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&d->arrivals);
 	map_init(&d->messages);
 	map_init(&d->crowd);
+	patience_init(&d->patience);
 	s->state = d;
 	return true;
 }
@@ -57,6 +58,7 @@ smtpd_free(struct smtpd **at)
 	signer_free(&d->signer);
 	map_free(&d->messages);
 	map_free(&d->crowd);
+	patience_free(&d->patience);
 	free(d->slots);
 	free(d->free_slots);
 	free(d);

@@ -652,6 +652,7 @@ do_peer(struct script *x, struct span rest)
 	x->peer.etrn = span_find(more, SPAN("etrn")) != SIZE_MAX;
 	x->peer.xforward = span_find(more, SPAN("xforward")) != SIZE_MAX;
 	x->peer.xclient = span_find(more, SPAN("xclient")) != SIZE_MAX;
+	x->peer.patient = span_find(more, SPAN("patient")) != SIZE_MAX;
 	return !x->started;
 }
 

@@ -15,10 +15,10 @@ def configure(ttl):
     with open(path + ".new", "w") as f:
         f.write("daemon_processes = 1\nmynetworks = 192.0.2.0/24\nsmtpd_proxy_hosts = 127.0.0.1\nsmtpd_greet_wait = 2s\nsmtpd_greet_ttl = %s\n" % ttl)
     os.rename(path + ".new", path)
+    suite.make()
 
 
 configure("1d")
-suite.make()
 suite.start()
 
 

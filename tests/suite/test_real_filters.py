@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Filters as Debian ships them: opendkim signs what local users send and verifies
-it when it comes back; rspamd (its proxy worker) marks and refuses."""
+it when it comes back; rspamd (its proxy worker) marks and refuses; clamav-milter
+refuses what clamd, which has a signature of ours, finds infected."""
 import atexit
 import email
 import os
@@ -15,9 +16,10 @@ import pillar
 from milter import free_port
 from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
 
-OPENDKIM, RSPAMD = shutil.which("opendkim", path="/usr/sbin:/usr/bin"), shutil.which("rspamd", path="/usr/sbin:/usr/bin")
-if not OPENDKIM or not RSPAMD:
-    print("1..0 # skip: needs opendkim and rspamd")
+PROGRAMS = [shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("opendkim", "rspamd", "clamd", "clamav-milter")]
+OPENDKIM, RSPAMD, CLAMD, CLAMAV_MILTER = PROGRAMS
+if not all(PROGRAMS):
+    print("1..0 # skip: needs opendkim, rspamd, clamd and clamav-milter")
     sys.exit(0)
 
 work = tempfile.mkdtemp(prefix="pp-filters-")
@@ -86,7 +88,37 @@ worker "rspamd_proxy" { bind_socket = "127.0.0.1:%(p)d"; milter = yes; timeout =
     return port
 
 
-suite = Instance("smtpd_milters = inet:127.0.0.1:%d, inet:localhost:%d\nmilter_command_timeout = 2m\nmilter_connect_timeout = 1m\n" % (start_rspamd(), start_opendkim()))
+VIRUS = "this harmless line is a virus to the test"
+
+
+def start_clamav():
+    port, clamd_port = free_port(), free_port()
+    os.mkdir(work + "/signatures")
+    with open(work + "/signatures/test.ndb", "w") as f:
+        f.write("Pillarpost.Test:0:*:%s\n" % VIRUS.encode().hex())
+    with open(work + "/clamd.conf", "w") as f:
+        f.write("""Foreground yes
+DatabaseDirectory %s/signatures
+TemporaryDirectory %s
+TCPSocket %d
+TCPAddr 127.0.0.1
+""" % (work, work, clamd_port))
+    with open(work + "/clamav-milter.conf", "w") as f:
+        f.write("""Foreground yes
+MilterSocket inet:%d@127.0.0.1
+ClamdSocket tcp:127.0.0.1:%d
+TemporaryDirectory %s
+OnInfected Reject
+RejectMsg Found %%v
+AddHeader Replace
+""" % (port, clamd_port, work))
+    run(clamd_port, CLAMD, "--config-file=" + work + "/clamd.conf")
+    run(port, CLAMAV_MILTER, "--config-file=" + work + "/clamav-milter.conf")
+    return port
+
+
+suite = Instance("smtpd_milters = inet:127.0.0.1:%d, inet:localhost:%d, inet:127.0.0.1:%d\nmilter_command_timeout = 2m\nmilter_connect_timeout = 1m\n" % (
+    start_rspamd(), start_opendkim(), start_clamav()))
 
 
 def send(raw, sender="x@else.test", to="alice@example.test"):
@@ -141,6 +173,15 @@ def test_rspamd_lets_pass_marks_and_refuses():
     expect(arrived("marked", "alice")[0]["X-Spam"], "Yes")
     starts(send(letter("refused", GTUBE % "XJS")), "554 5.7.1 Gtube pattern")
     has(suite.wait_log(" reject ", "content refused"), "rule=inet:127.0.0.1:")
+
+
+def test_clamav_refuses_what_is_infected():
+    starts(send(letter("healthy", "hello")), "250")
+    message, _ = arrived("healthy", "alice")
+    has(message["X-Virus-Scanned"], "clamav-milter")
+    expect(message["X-Virus-Status"], "Clean")
+    starts(send(letter("infected", "Look:\r\n" + VIRUS)), "550 5.7.1 Found Pillarpost.Test.UNOFFICIAL")
+    has(suite.wait_log(" reject ", "Pillarpost.Test"), "rule=inet:127.0.0.1:")
 
 
 main(globals())

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: ISC
 """Filters as Debian ships them: opendkim signs what local users send and verifies
 it when it comes back; rspamd (its proxy worker) marks and refuses; clamav-milter
-refuses what clamd, which has a signature of ours, finds infected."""
+refuses what clamd, which has a signature of ours, finds infected; postgrey, a policy
+service, puts strangers off."""
 import atexit
 import email
+import getpass
+import grp
 import os
 import shutil
 import socket
@@ -16,10 +19,10 @@ import pillar
 from milter import free_port
 from pillar import Dialogue, Instance, expect, has, main, starts, wait_for
 
-PROGRAMS = [shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("opendkim", "rspamd", "clamd", "clamav-milter")]
-OPENDKIM, RSPAMD, CLAMD, CLAMAV_MILTER = PROGRAMS
+PROGRAMS = [shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("opendkim", "rspamd", "clamd", "clamav-milter", "postgrey")]
+OPENDKIM, RSPAMD, CLAMD, CLAMAV_MILTER, POSTGREY = PROGRAMS
 if not all(PROGRAMS):
-    print("1..0 # skip: needs opendkim, rspamd, clamd and clamav-milter")
+    print("1..0 # skip: needs opendkim, rspamd, clamd, clamav-milter and postgrey")
     sys.exit(0)
 
 work = tempfile.mkdtemp(prefix="pp-filters-")
@@ -117,8 +120,23 @@ AddHeader Replace
     return port
 
 
-suite = Instance("smtpd_milters = inet:127.0.0.1:%d, inet:localhost:%d, inet:127.0.0.1:%d\nmilter_command_timeout = 2m\nmilter_connect_timeout = 1m\n" % (
-    start_rspamd(), start_opendkim(), start_clamav()))
+def start_postgrey():
+    """Alice and Bob are not greylisted: the other tests are theirs."""
+    port = free_port()
+    os.mkdir(work + "/postgrey")
+    with open(work + "/clients", "w"), open(work + "/recipients", "w") as f:
+        f.write("alice@example.test\nbob@example.test\n")
+    run(port, POSTGREY, "--inet=127.0.0.1:%d" % port, "--dbdir=" + work + "/postgrey", "--pidfile=" + work + "/postgrey.pid", "--delay=1",
+        "--user=" + getpass.getuser(), "--group=" + grp.getgrgid(os.getgid()).gr_name, "--whitelist-clients=" + work + "/clients",
+        "--whitelist-recipients=" + work + "/recipients")
+    return port
+
+
+suite = Instance("""smtpd_milters = inet:127.0.0.1:%d, inet:localhost:%d, inet:127.0.0.1:%d
+smtpd_recipient_policy_service = inet:127.0.0.1:%d
+milter_command_timeout = 2m
+milter_connect_timeout = 1m
+""" % (start_rspamd(), start_opendkim(), start_clamav(), start_postgrey()), users=("alice", "bob", "carol"))
 
 
 def send(raw, sender="x@else.test", to="alice@example.test"):
@@ -182,6 +200,22 @@ def test_clamav_refuses_what_is_infected():
     expect(message["X-Virus-Status"], "Clean")
     starts(send(letter("infected", "Look:\r\n" + VIRUS)), "550 5.7.1 Found Pillarpost.Test.UNOFFICIAL")
     has(suite.wait_log(" reject ", "Pillarpost.Test"), "rule=inet:127.0.0.1:")
+
+
+def test_postgrey_puts_off_who_comes_for_the_first_time():
+    d = Dialogue(("127.0.0.1", suite.port("SMTP")))
+    d.reply()
+    starts(d.ask("EHLO client.test"), "250")
+    starts(d.ask("MAIL FROM:<stranger@else.test>"), "250")
+    reply = d.ask("RCPT TO:<carol@example.test>")
+    starts(reply, "450 4.2.0")
+    has(reply, "Greylisted")
+    wait_for(lambda: d.ask("RCPT TO:<carol@example.test>").startswith("250"), 20, "the delay")
+    starts(d.ask("DATA"), "354")
+    d.raw(letter("greylisted", "hello") + b"\r\n.\r\n")
+    starts(d.reply(), "250")
+    d.close()
+    has(arrived("greylisted", "carol")[0]["X-Greylist"], "seconds by postgrey")
 
 
 main(globals())

@@ -6,7 +6,7 @@ BUILD_PACKAGES="gcc make libc6-dev autoconf automake pkg-config libevent-dev lib
 	libunbound-dev nettle-dev libcurl4-openssl-dev libpcre2-dev libidn2-dev libidn-dev libargon2-dev libjansson-dev libssl-dev libcrypt-dev zlib1g-dev"
 DEMO_PACKAGES="openssl curl ca-certificates dns-root-data"
 TEST_PACKAGES="clang llvm libclang-rt-14-dev libcmocka-dev python3 iproute2 procps swaks libnet-ssleay-perl msmtp isync gsasl
-	libsasl2-modules knot fetchmail offlineimap3 getmail6 mutt opendkim rspamd clamav-milter clamav-daemon"
+	libsasl2-modules knot fetchmail offlineimap3 getmail6 mutt opendkim rspamd clamav-milter clamav-daemon postgrey"
 ANALYZE_PACKAGES="cppcheck clang-tidy" # make analyze alone
 
 # missing_packages NAME...: those that are not installed, on one line

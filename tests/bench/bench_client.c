@@ -19,11 +19,12 @@
  */
 #include "client.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -251,85 +252,102 @@ pop3_line(struct conn *c, char *in, size_t size)
 	return in;
 }
 
-/* A multi-line answer, to its dot. */
-static uint64_t
-pop3_all(struct conn *c, char *in, size_t size)
+struct pop3 {
+	struct conn conn;
+	unsigned long at, of; /* the message that is asked for, messages */
+	uint64_t total, got;  /* octets: of all, of this answer */
+	char last[5];
+};
+
+static void
+pop3_enter(struct pop3 *p, const struct options *o, unsigned user)
 {
-	char last[5] = "";
-	uint64_t total = 0;
+	char in[HEAD_MAX * 2], name[HEAD_MAX], line[HEAD_MAX + 16];
 
-	for (bool first = true; total < 5 || memcmp(last, "\r\n.\r\n", 5) != 0; first = false) {
-		size_t got = conn_get(c, in, size), keep = got < 5 ? 5 - got : 0;
-
-		if (first && in[0] != '+')
-			die("RETR", "refused");
-		memmove(last, last + 5 - keep, keep);
-		memcpy(last + keep, in + got - (5 - keep), 5 - keep);
-		total += got;
-	}
-	return total;
-}
-
-static uint64_t
-pop3_session(const struct options *o, unsigned user)
-{
-	static char in[1 << 18];
-	char name[HEAD_MAX], line[HEAD_MAX + 16];
-	uint64_t total = 0;
-	unsigned long n;
-	struct conn c;
-
-	conn_dial(&c, o->port);
-	(void)pop3_line(&c, in, sizeof(in));
+	conn_dial(&p->conn, o->port);
+	(void)pop3_line(&p->conn, in, sizeof(in));
 	numbered(name, o->user, user);
 	(void)snprintf(line, sizeof(line), "USER %s", name);
-	conn_say(&c, line);
-	(void)pop3_line(&c, in, sizeof(in));
+	conn_say(&p->conn, line);
+	(void)pop3_line(&p->conn, in, sizeof(in));
 	(void)snprintf(line, sizeof(line), "PASS %s", o->password);
-	conn_say(&c, line);
-	(void)pop3_line(&c, in, sizeof(in));
-	conn_say(&c, "STAT");
-	n = strtoul(pop3_line(&c, in, sizeof(in)) + 4, NULL, 10);
-	if (n < o->count / 2)
+	conn_say(&p->conn, line);
+	(void)pop3_line(&p->conn, in, sizeof(in));
+	conn_say(&p->conn, "STAT");
+	p->of = strtoul(pop3_line(&p->conn, in, sizeof(in)) + 4, NULL, 10);
+	if (p->of < o->count / 2)
 		die("STAT: too few messages", in);
-	for (unsigned long i = 1; i <= n; i++) {
-		(void)snprintf(line, sizeof(line), "RETR %lu", i);
-		conn_say(&c, line);
-		total += pop3_all(&c, in, sizeof(in));
-	}
-	conn_say(&c, "QUIT");
-	(void)pop3_line(&c, in, sizeof(in));
-	conn_close(&c);
-	return total;
 }
 
+/* Asks for the next message; false: that was all. */
+static bool
+pop3_next(struct pop3 *p)
+{
+	char line[32];
+	int n = snprintf(line, sizeof(line), "RETR %lu\r\n", ++p->at);
+
+	if (p->at > p->of) {
+		conn_say(&p->conn, "QUIT");
+		(void)pop3_line(&p->conn, line, sizeof(line));
+		conn_close(&p->conn);
+		return false;
+	}
+	p->got = 0;
+	conn_put(&p->conn, line, (size_t)n);
+	return true;
+}
+
+/* Some of a multi-line answer; at its dot, the next.  False: that was all. */
+static bool
+pop3_some(struct pop3 *p)
+{
+	static char in[1 << 18];
+	size_t got = conn_get(&p->conn, in, sizeof(in)), keep = got < 5 ? 5 - got : 0;
+
+	if (p->got == 0 && in[0] != '+')
+		die("RETR", "refused");
+	memmove(p->last, p->last + 5 - keep, keep);
+	memcpy(p->last + keep, in + got - (5 - keep), 5 - keep);
+	p->got += got;
+	p->total += got;
+	return p->got < 5 || memcmp(p->last, "\r\n.\r\n", 5) != 0 || pop3_next(p);
+}
+
+/* One process for all: where several have something to say, nobody goes to sleep between two of them. */
 static void
 run_pop3(const struct options *o)
 {
+	struct pop3 *all = calloc(o->sessions, sizeof(*all));
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	unsigned left = o->sessions;
+	struct epoll_event ready[64];
 	double begun = now();
-	uint64_t total = 0, one;
-	int ends[2], status;
+	uint64_t total = 0;
 
-	if (pipe(ends) < 0)
-		die("pipe", "none");
+	if (!all || epoll < 0)
+		die("sessions", "no memory");
 	for (unsigned i = 0; i < o->sessions; i++) {
-		pid_t pid = fork();
+		struct epoll_event e = { .events = EPOLLIN, .data.ptr = &all[i] };
 
-		if (pid < 0)
-			die("fork", "failed");
-		if (pid == 0) {
-			one = pop3_session(o, i);
-			_exit(write(ends[1], &one, sizeof(one)) == (ssize_t)sizeof(one) ? 0 : 1);
-		}
+		pop3_enter(&all[i], o, i);
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].conn.fd, &e) < 0)
+			die("epoll", strerror(errno));
 	}
-	for (unsigned i = 0; i < o->sessions; i++) {
-		if (wait(&status) < 0 || status != 0)
-			die("a session", "failed");
-		if (read(ends[0], &one, sizeof(one)) != (ssize_t)sizeof(one))
-			die("a session", "said nothing");
-		total += one;
+	for (unsigned i = 0; i < o->sessions; i++)
+		left -= !pop3_next(&all[i]);
+	while (left == 1 && o->sessions == 1) /* nobody else to be heard meanwhile */
+		left -= !pop3_some(&all[0]);
+	while (left > 0) {
+		int n = epoll_wait(epoll, ready, 64, -1);
+
+		for (int i = 0; i < n; i++)
+			left -= !pop3_some(ready[i].data.ptr);
 	}
+	for (unsigned i = 0; i < o->sessions; i++)
+		total += all[i].total;
 	(void)printf("{\"bytes\": %llu, \"seconds\": %.4f}\n", (unsigned long long)total, now() - begun);
+	(void)close(epoll);
+	free(all);
 }
 
 int

@@ -163,6 +163,8 @@ pump(struct client *c)
 		set_timer(c);
 	if (!watch_want(&c->watch, wants))
 		drop(c);
+	else
+		session_ahead(s);
 }
 
 static void

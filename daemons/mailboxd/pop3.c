@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/pop3.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "mail/header.h"
+#include "daemons/mailboxd/popmail.h"
 #include "store/name.h"
 
 enum {
 	POP3_IN_CAP = 16 << 10,
-	CHUNK = 32 << 10, /* of a message, between two looks at the output */
 	POP3_ARGS = 2,
 };
 
@@ -26,11 +23,12 @@ struct pop3 {
 	unsigned bad;
 	enum sending sending;
 	uint32_t next;          /* SEND_LIST, SEND_UIDL: the number to go on with */
-	struct content content; /* SEND_MESSAGE */
-	uint64_t at;            /* of the content, already taken */
-	uint64_t lines;         /* TOP: body lines left; UINT64_MAX for RETR */
-	bool in_body;
-	bool dot;               /* the next octet begins a line */
+	struct popmail mail;    /* SEND_MESSAGE, or of what is ready */
+	uint32_t last;          /* the message that RETR named last, 0: none */
+	uint32_t expected;      /* the one that it will name next, 0: who knows */
+	uint32_t ready;         /* the one whose response, or its first part, lies in `response`; 0: none */
+	struct buf response;
+	enum popmail_state rest; /* of what is ready: MORE is still to come, or all was SENT there */
 	struct mailbox_op removal; /* QUIT waits for it */
 };
 
@@ -182,34 +180,93 @@ send_lines(struct pop3 *s)
 
 /* ---- messages ---- */
 
+/* How the response to RETR or TOP begins. */
+static bool
+open_message(struct pop3 *s, uint32_t number, uint64_t lines, struct buf *to)
+{
+	if (!popmail_open(&s->mail, s->view.mailbox, view_uid(&s->view, number), lines))
+		return false;
+	if (s->user->textbook_replies || lines != POPMAIL_ALL)
+		buf_put(to, SPAN("+OK\r\n"));
+	else
+		buf_printf(to, "+OK %llu octets\r\n", (unsigned long long)s->mail.content.size);
+	return true;
+}
+
+static void
+forget_ready(struct pop3 *s)
+{
+	if (s->ready && s->rest == POPMAIL_MORE)
+		popmail_close(&s->mail);
+	s->ready = 0;
+	buf_free(&s->response);
+}
+
+/* Who asks for two messages in a row will ask for the third: it is read while the client looks at the second. */
+static void
+pop3_ahead(struct session *base)
+{
+	struct pop3 *s = pop3_of(base);
+	uint32_t number = s->expected;
+
+	s->expected = 0;
+	if (!number || number > view_count(&s->view) || uidset_has(&s->deleted, number) || s->sending || s->ready)
+		return;
+	if (!open_message(s, number, POPMAIL_ALL, &s->response))
+		return;
+	s->ready = number;
+	s->rest = popmail_put(&s->mail, &s->response, OUTQ_HIGH);
+	if (s->rest != POPMAIL_MORE)
+		popmail_close(&s->mail);
+	if (s->rest == POPMAIL_BROKEN)
+		forget_ready(s);
+}
+
+/* False: another message is ready, or none. */
+static bool
+take_ready(struct pop3 *s, uint32_t number)
+{
+	struct buf before = *out(s);
+
+	if (s->ready != number)
+		return false;
+	if (buf_len(&before)) {
+		buf_put(out(s), buf_span(&s->response));
+		buf_free(&s->response);
+	} else {
+		*out(s) = s->response;
+		s->response = before;
+	}
+	s->ready = 0;
+	s->sending = s->rest == POPMAIL_MORE ? SEND_MESSAGE : SEND_NOTHING;
+	return true;
+}
+
 static void
 begin_message(struct pop3 *s, struct span arg, uint64_t lines)
 {
 	uint32_t number = number_of(s, arg);
-	struct fail why;
 
 	if (!number)
 		return;
-	if (!mailbox_content(s->view.mailbox, view_uid(&s->view, number), &s->content, &why)) {
-		err(s, "Message is no longer there.");
-		return;
+	if (lines == POPMAIL_ALL) {
+		s->expected = s->last && number == s->last + 1 ? number + 1 : 0;
+		s->last = number;
+		if (take_ready(s, number))
+			return;
 	}
-	if (s->user->textbook_replies || lines != UINT64_MAX)
-		buf_put(out(s), SPAN("+OK\r\n"));
+	forget_ready(s);
+	if (open_message(s, number, lines, out(s)))
+		s->sending = SEND_MESSAGE;
 	else
-		buf_printf(out(s), "+OK %llu octets\r\n", (unsigned long long)s->content.size);
-	s->sending = SEND_MESSAGE;
-	s->at = 0;
-	s->lines = lines;
-	s->in_body = false;
-	s->dot = true;
+		err(s, "Message is no longer there.");
 }
 
 static void
 pop3_retr(struct pop3 *s, const struct span *arg, unsigned n)
 {
 	(void)n;
-	begin_message(s, arg[0], UINT64_MAX);
+	begin_message(s, arg[0], POPMAIL_ALL);
 }
 
 static void
@@ -224,84 +281,16 @@ pop3_top(struct pop3 *s, const struct span *arg, unsigned n)
 		begin_message(s, arg[0], lines);
 }
 
-/* As stuff(), of all lines: most messages go out as they are. */
-static void
-stuff_all(struct pop3 *s, struct span in)
-{
-	size_t lf, at = 0;
-
-	if (s->dot && span_starts(in, SPAN(".")))
-		buf_putc(out(s), '.');
-	if (in.n)
-		s->dot = in.p[in.n - 1] == '\n';
-	while ((lf = span_chr(span_from(in, at), '\n')) != SIZE_MAX) {
-		at += lf + 1;
-		if (at == in.n || in.p[at] != '.')
-			continue;
-		buf_put(out(s), span_sub(in, 0, at));
-		buf_putc(out(s), '.');
-		in = span_from(in, at);
-		at = 0;
-	}
-	buf_put(out(s), in);
-}
-
-/* Lines with a dot in front get another one (RFC 1939 3).  False: TOP has all it wants. */
-static bool
-stuff(struct pop3 *s, struct span in)
-{
-	if (s->lines == UINT64_MAX) {
-		stuff_all(s, in);
-		return true;
-	}
-	while (in.n) {
-		size_t lf = span_chr(in, '\n');
-		size_t n = lf == SIZE_MAX ? in.n : lf + 1;
-		bool blank = s->dot && (in.p[0] == '\n' || (n >= 2 && in.p[0] == '\r' && in.p[1] == '\n'));
-
-		if (s->dot && s->in_body && s->lines-- == 0)
-			return false;
-		if (s->dot && in.p[0] == '.')
-			buf_putc(out(s), '.');
-		buf_put(out(s), span_sub(in, 0, n));
-		s->in_body = s->in_body || blank;
-		s->dot = lf != SIZE_MAX;
-		in = span_from(in, n);
-	}
-	return true;
-}
-
-static void
-end_message(struct pop3 *s)
-{
-	buf_put(out(s), s->dot ? SPAN(".\r\n") : SPAN("\r\n.\r\n"));
-	content_close(&s->content);
-	s->sending = SEND_NOTHING;
-}
-
 static void
 send_message(struct pop3 *s)
 {
-	char chunk[CHUNK];
+	enum popmail_state state = popmail_put(&s->mail, out(s), OUTQ_HIGH);
 
-	while (outq_room(&s->base.out)) {
-		uint64_t left = s->content.size - s->at;
-		ssize_t got = pread(s->content.fd, chunk, left < CHUNK ? (size_t)left : CHUNK, (off_t)s->at);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 || (got == 0 && left)) { /* there is no honest way to go on */
-			content_close(&s->content);
-			s->sending = SEND_NOTHING;
-			s->base.closing = true;
-			return;
-		}
-		s->at += (uint64_t)got;
-		if (!stuff(s, span_of(chunk, (size_t)got)) || s->at == s->content.size) {
-			end_message(s);
-			return;
-		}
-	}
+	if (state == POPMAIL_MORE)
+		return;
+	popmail_close(&s->mail);
+	s->sending = SEND_NOTHING;
+	s->base.closing = s->base.closing || state == POPMAIL_BROKEN;
 }
 
 /* ---- the rest ---- */
@@ -521,7 +510,8 @@ pop3_free(struct session *base)
 	struct pop3 *s = pop3_of(base);
 
 	if (s->sending == SEND_MESSAGE)
-		content_close(&s->content);
+		popmail_close(&s->mail);
+	forget_ready(s);
 	view_close(&s->view);
 	uidset_free(&s->deleted);
 	buf_free(&base->in);
@@ -536,6 +526,7 @@ static const struct session_ops ops = {
 	.eof = pop3_eof,
 	.idle = pop3_on_idle,
 	.shutdown = pop3_shutdown,
+	.ahead = pop3_ahead,
 	.free = pop3_free,
 };
 
@@ -589,6 +580,7 @@ pop3_new(struct user *user, struct span folder, struct fail *why)
 	}
 	buf_init(&s->base.in, POP3_IN_CAP);
 	outq_init(&s->base.out);
+	buf_init(&s->response, OUTQ_CAP);
 	uidset_init(&s->deleted);
 	for (uint32_t n = 1; n <= view_count(&s->view); n++)
 		s->total += size_of(s, n);

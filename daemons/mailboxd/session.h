@@ -27,6 +27,8 @@ struct session_ops {
 	/* Appends what a later process needs to go on with it; false: it is not idling, or has
 	 * something to say.  NULL: never. */
 	bool (*rest)(const struct session *s, struct buf *state);
+	/* All is said and sent, and nothing has come: time to prepare what will be asked for next.  NULL: nothing. */
+	void (*ahead)(struct session *s);
 	void (*free)(struct session *s);
 };
 
@@ -48,6 +50,12 @@ struct session {
 
 static inline void session_run(struct session *s) { s->more = false; s->ops->run(s); }
 static inline bool session_wants_input(const struct session *s) { return !s->closing && s->ops->wants_input(s); }
+static inline void
+session_ahead(struct session *s)
+{
+	if (s->ops->ahead && !s->closing && !s->waiting && !s->more && outq_empty(&s->out))
+		s->ops->ahead(s);
+}
 /* Something happened that the session may want to say or go on with. */
 static inline void session_wake(struct session *s) { if (s->on_wake) s->on_wake(s); }
 

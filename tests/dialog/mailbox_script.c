@@ -252,6 +252,7 @@ run(struct script *s, unsigned i)
 			again = true;
 		}
 	} while (again && patience > 0);
+	session_ahead(session);
 	if (i == 0 && session->closing)
 		s->done = true;
 	if (i == 0 && session->leaving)

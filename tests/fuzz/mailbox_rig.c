@@ -183,6 +183,7 @@ rig_session(struct user *user, struct session *s, struct span bytes)
 		}
 		session_run(s);
 		discard(s);
+		session_ahead(s);
 		if (s->waiting)
 			(void)loop_turn(user->loop, 5);
 		else if (!s->more && wants && !bytes.n)

@@ -19,6 +19,7 @@
 #include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/outq.h"
 #include "daemons/mailboxd/pattern.h"
+#include "daemons/mailboxd/popmail.h"
 #include "daemons/mailboxd/subject.h"
 #include "daemons/mailboxd/thread.h"
 #include "daemons/mailboxd/url.h"
@@ -183,6 +184,81 @@ a_truncated_file_ends_the_stream(void **state)
 	close(pair[0]);
 	close(pair[1]);
 	close(fd);
+}
+
+/* As RETR has it (RFC 1939 3), an octet after the other. */
+static void
+dotted_plainly(struct span in, struct buf *to)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		if (in.p[i] == '.' && (i == 0 || in.p[i - 1] == '\n'))
+			buf_putc(to, '.');
+		buf_putc(to, in.p[i]);
+	}
+	buf_put(to, in.n && in.p[in.n - 1] != '\n' ? SPAN("\r\n.\r\n") : SPAN(".\r\n"));
+}
+
+static void
+check_dots(struct span text, uint64_t lines)
+{
+	struct popmail m = { .content = { .fd = temp_file(0), .size = text.n }, .lines = lines, .fresh = true };
+	enum popmail_state state = POPMAIL_MORE;
+	struct buf got, want, part;
+
+	buf_init(&got, 1 << 20);
+	buf_init(&want, 1 << 20);
+	buf_init(&part, 1 << 20);
+	assert_int_equal(write(m.content.fd, text.p, text.n), text.n);
+	dotted_plainly(text, &want);
+	while (state == POPMAIL_MORE) {
+		state = popmail_put(&m, &part, 1000);
+		buf_put(&got, buf_span(&part));
+		buf_eat(&part, buf_len(&part));
+	}
+	assert_int_equal(state, POPMAIL_SENT);
+	assert_true(span_eq(buf_span(&got), buf_span(&want)));
+	popmail_close(&m);
+	buf_free(&got);
+	buf_free(&want);
+	buf_free(&part);
+}
+
+static void
+every_line_with_a_dot_gets_another(void **state)
+{
+	enum { N = 70000, CUTS = 4 };
+	static const size_t cuts[CUTS] = { 256, 32768, 65536, N }; /* of blocks and of what is read at once */
+	char *text = malloc(N);
+
+	(void)state;
+	for (size_t i = 0; i < CUTS; i++)
+		for (size_t at = cuts[i] - 5; at < cuts[i] + 5 && at < N; at++) {
+			memset(text, '.', N);
+			text[at - 2] = '\r';
+			text[at - 1] = '\n';
+			check_dots(span_of(text, N), POPMAIL_ALL);
+			text[0] = 'x';
+			check_dots(span_of(text, N), POPMAIL_ALL);
+			check_dots(span_of(text, N), UINT32_MAX); /* TOP, of them all */
+		}
+	for (size_t i = 0; i < N; i++)
+		text[i] = ".\n"[i % 2];
+	check_dots(span_of(text, N), POPMAIL_ALL);
+	check_dots(span_of(text, 0), POPMAIL_ALL);
+	free(text);
+}
+
+static void
+a_message_that_ends_too_soon_is_broken(void **state)
+{
+	struct popmail m = { .content = { .fd = temp_file(10), .size = 11 }, .lines = POPMAIL_ALL, .fresh = true };
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 1 << 16);
+	assert_int_equal(popmail_put(&m, &out, 1000), POPMAIL_BROKEN);
+	popmail_close(&m);
+	buf_free(&out);
 }
 
 static void
@@ -420,6 +496,8 @@ main(void)
 		cmocka_unit_test(folding),
 		cmocka_unit_test(output_is_bounded_and_in_order),
 		cmocka_unit_test(a_truncated_file_ends_the_stream),
+		cmocka_unit_test(every_line_with_a_dot_gets_another),
+		cmocka_unit_test(a_message_that_ends_too_soon_is_broken),
 		cmocka_unit_test(fetch_items),
 		cmocka_unit_test(base_subjects),
 		cmocka_unit_test(threads_of_any_depth),

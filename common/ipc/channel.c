@@ -247,11 +247,24 @@ channel_free(struct channel **at)
 	free(c);
 }
 
+/* What came may speak of others. Blocks that hold nothing stay shared. */
+static void
+wipe_input(char *in)
+{
+	static const char nothing[1024];
+
+	for (size_t at = 0; in && at < IPC_PACKET_MAX; at += sizeof(nothing))
+		if (memcmp(in + at, nothing, sizeof(nothing)) != 0)
+			explicit_bzero(in + at, sizeof(nothing));
+}
+
 void
 channel_forget(struct channel **c)
 {
 	watch_stop(&(*c)->watch);
 	(*c)->watch.fd = -1;
+	wipe_input((*c)->in);
+	(*c)->in = NULL;
 	channel_free(c);
 }
 

@@ -67,7 +67,9 @@ enum {
 struct channel *channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum channel_side side,
     const struct channel_ops *ops, void *owner);
 void channel_free(struct channel **c); /* what was not sent is dropped; allowed within its own handlers */
-void channel_forget(struct channel **c); /* frees it, but leaves its descriptor alone, which is another's by now */
+/* In a copy of the process: frees it, but leaves its descriptor alone, which is another's by now, and its input (wiped),
+ * lest the copy's own data fill a hole of that size among pages that it shares. */
+void channel_forget(struct channel **c);
 /* Frees a channel that has neither sent nor received yet, and gives its
  * descriptor back: for a channel_sync. -1: no descriptor to be had. */
 int channel_take_fd(struct channel **c);

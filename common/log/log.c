@@ -154,7 +154,8 @@ stamp(void)
 	if (now.tv_sec != logger.second) {
 		logger.second = now.tv_sec;
 		(void)gmtime_r(&now.tv_sec, &tm);
-		(void)strftime(logger.stamp, 20, "%Y-%m-%dT%H:%M:%S", &tm);
+		/* not strftime(): it sets the time zone, which nobody asks for here, and that is a page of its own in each of many processes */
+		(void)snprintf(logger.stamp, sizeof(logger.stamp), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 	}
 	logger.stamp[19] = '.';
 	for (long i = 22, ms = now.tv_nsec / 1000000; i > 19; i--, ms /= 10)

@@ -531,21 +531,18 @@ become_twin(struct skeleton *k)
 	return true;
 }
 
-int
-service_main(const struct service_ops *ops, int argc, char **argv)
-{
-	struct skeleton k = { .ops = ops, .service = { .name = ops->name } };
+struct start {
+	const struct service_ops *ops;
+	struct child_label label;
+};
 
-	if (argc > 1)
-		k.label = (struct child_label){ argv[1], strlen(argv[1]) + 1 };
-	if (!ctl_is_there()) {
-		(void)fprintf(stderr, "%s is a part of pillarpost and is started by maild; see mailctl(8)\n", ops->name);
-		return 64;
-	}
-	if (chdir("/") < 0) /* we were started in the programs' folder */
-		return 71;
-	(void)signal(SIGPIPE, SIG_IGN);
-	scheduling_of_daemon(ops->gathers);
+/* Its frame, and those of the loop above it, are what a copy of a template has of the stack. */
+static int
+serve(void *arg)
+{
+	const struct start *s = arg;
+	struct skeleton k = { .ops = s->ops, .service = { .name = s->ops->name }, .label = s->label };
+
 	if (!open_ctl(&k))
 		return 71;
 	for (;;) {
@@ -555,10 +552,28 @@ service_main(const struct service_ops *ops, int argc, char **argv)
 		if (twins_make(&k.twins, &k.label) && !become_twin(&k))
 			return 71;
 	}
-	if (ops->on_end)
-		ops->on_end(&k.service);
+	if (s->ops->on_end)
+		s->ops->on_end(&k.service);
 	(void)channel_drain(k.ctl, 100);
 	log_put(LOG_stop, "status=%d", k.status);
 	log_flush();
 	return k.status;
+}
+
+int
+service_main(const struct service_ops *ops, int argc, char **argv)
+{
+	struct start start = { ops };
+
+	if (argc > 1)
+		start.label = (struct child_label){ argv[1], strlen(argv[1]) + 1 };
+	if (!ctl_is_there()) {
+		(void)fprintf(stderr, "%s is a part of pillarpost and is started by maild; see mailctl(8)\n", ops->name);
+		return 64;
+	}
+	if (chdir("/") < 0) /* we were started in the programs' folder */
+		return 71;
+	(void)signal(SIGPIPE, SIG_IGN);
+	scheduling_of_daemon(ops->gathers);
+	return memory_on_page(serve, &start);
 }

@@ -8,7 +8,7 @@
 #include "store/mailbox.h"
 #include "store/name.h"
 
-enum { DEPTH_MAX = 4, PATH_SIZE = 1024 };
+enum { DEPTH_MAX = 4, PATH_SIZE = 1024, DUE_LOOKS = 64 };
 
 #define UNFINISHED "pillarpost-deleted-" /* what was being removed */
 
@@ -225,4 +225,43 @@ kept_purge(struct vfs *v, int64_t before)
 	(void)kept_each_folder(v, purge_one, &p, NULL);
 	(void)v->ops->list(v, "", purge_entry, &p);
 	return p.n;
+}
+
+struct due {
+	struct vfs *vfs;
+	int64_t before;
+	unsigned looks;
+	bool found;
+};
+
+static bool
+due_one(void *arg, const struct kept *k)
+{
+	struct due *d = arg;
+
+	d->found = d->found || k->since < d->before || d->looks++ == DUE_LOOKS;
+	return !d->found;
+}
+
+static bool
+due_entry(void *arg, const char *entry)
+{
+	struct due *d = arg;
+
+	d->found = d->found || span_starts(span_str(entry), SPAN(UNFINISHED)) || d->looks++ == DUE_LOOKS;
+	if (!d->found && entry[0] == '.' && name_valid(span_str(entry + 1)))
+		(void)kept_each(d->vfs, span_str(entry + 1), due_one, d, NULL);
+	return !d->found;
+}
+
+bool
+kept_due(struct vfs *v, int64_t before)
+{
+	struct due d = { .vfs = v, .before = before };
+
+	(void)kept_each(v, SPAN("INBOX"), due_one, &d, NULL);
+	(void)v->ops->list(v, "", due_entry, &d);
+	if (!d.found)
+		(void)kept_each_folder(v, due_one, &d, NULL);
+	return d.found;
 }

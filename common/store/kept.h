@@ -43,6 +43,8 @@ bool kept_restore_folder(struct vfs *v, const struct kept *k, struct fail *why);
 bool kept_remove(struct vfs *v, const struct kept *k);
 /* Removes what went before that time, of every folder; how many. */
 size_t kept_purge(struct vfs *v, int64_t before);
+/* False: kept_purge() would find nothing.  Looks at so little that a loop can wait for it; where there is more, the answer is true. */
+bool kept_due(struct vfs *v, int64_t before);
 /* A directory (up to four levels) with everything in it. */
 void kept_remove_tree(struct vfs *v, const char *path, unsigned depth);
 

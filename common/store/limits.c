@@ -137,13 +137,19 @@ static void
 on_purge(struct timer *t)
 {
 	struct store *store = OWNER_OF(t, struct store, purge);
-	struct purge_job *job = store->purging ? NULL : malloc(sizeof(*job));
+	int64_t before = (int64_t)time(NULL) - store->keep_s;
+	struct purge_job *job;
 
 	(void)timer_set(t, PURGE_MS);
-	if (!job)
+	if (store->purging)
 		return;
-	*job = (struct purge_job){ .work = { .run = run_purge, .done = purge_done }, .store = store, .vfs = store->vfs,
-		.before = (int64_t)time(NULL) - store->keep_s };
+	if (!kept_due(store->vfs, before)) { /* who only idles needs no thread, and none of the pages that it would leave behind */
+		worker_pool_stir(store->pool);
+		return;
+	}
+	if (!(job = malloc(sizeof(*job))))
+		return;
+	*job = (struct purge_job){ .work = { .run = run_purge, .done = purge_done }, .store = store, .vfs = store->vfs, .before = before };
 	store->purging = job;
 	worker_submit(store->pool, &job->work);
 }

@@ -103,7 +103,7 @@ become_twin(int ctl, const char *label, struct child_label *at, pid_t parent)
 pid_t
 child_twin(int ctl, const char *label, struct child_label *at, struct fail *why)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t parent = getpid(), pid = _Fork(); /* there are no threads: what fork() does for them would be four pages of each copy's own */
 
 	if (pid == 0)
 		become_twin(ctl, label, at, parent);

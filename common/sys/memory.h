@@ -19,6 +19,9 @@ void memory_join(void);
 /* Gives back to the kernel what is free in the heap; some ten microseconds and more: for who comes to rest. */
 void memory_trim(void);
 
+/* Calls f(arg), whose frame begins where a page of the stack does, wherever the kernel has put the stack: what
+ * that and some frames above it need is one page, in each of thousands of processes. */
+int memory_on_page(int (*f)(void *), void *arg);
 /* For a process a user: all threads share one heap. */
 void memory_compact(void);
 /* In a template, when all is made that its copies share: takes what is free between, so that what a

@@ -103,6 +103,13 @@ thread_main(void *arg)
 	return NULL;
 }
 
+void
+worker_pool_stir(struct worker_pool *pool)
+{
+	if (pool->linger_ms)
+		(void)timer_set(&pool->linger, pool->linger_ms);
+}
+
 /* One by one: until its completion runs an item can be waited for, also by another's completion. */
 static void
 finish(struct worker_pool *pool)
@@ -124,8 +131,7 @@ finish(struct worker_pool *pool)
 	(void)pthread_mutex_unlock(&pool->lock);
 	if (more && write(pool->wake.fd, &one, sizeof(one)) < 0)
 		abort(); /* bug: an eventfd that cannot count to one */
-	if (pool->linger_ms)
-		(void)timer_set(&pool->linger, pool->linger_ms);
+	worker_pool_stir(pool);
 }
 
 static void

@@ -21,6 +21,8 @@ struct work {
 struct worker_pool *worker_pool_new(struct loop *loop, unsigned threads);
 /* From now on threads end, until there is work again, when there has been none for so long; on_rest is told. */
 void worker_pool_linger(struct worker_pool *pool, int64_t linger_ms, void (*on_rest)(void *), void *arg);
+/* What the loop did itself is to be tidied up after, too: on_rest is told as if it had been an item. */
+void worker_pool_stir(struct worker_pool *pool);
 void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
 void worker_submit(struct worker_pool *pool, struct work *w);
 /* What is short, a few syncs at most, and worth less than handing it over where nobody else waits for

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sys/loop.h"
+#include "sys/memory.h"
 #include "sys/worker.h"
 
 static unsigned calls;
@@ -171,11 +172,36 @@ test_what_a_completion_submits_is_run_before_the_pool_is_gone(void **state)
 	}
 }
 
+static int
+where(void *arg)
+{
+	*(uintptr_t *)arg = (uintptr_t)__builtin_frame_address(0);
+	return 7;
+}
+
+/* Wherever the stack is. */
+static void
+test_a_frame_begins_where_a_page_does(void **state)
+{
+	(void)state;
+#ifndef SANITIZED
+	for (unsigned n = 0; n < 4096; n += 48) {
+		volatile char *shift = __builtin_alloca(n + 1);
+		uintptr_t at = 0;
+
+		shift[n] = 0;
+		assert_int_equal(memory_on_page(where, &at), 7);
+		assert_true(-at % 4096 < 128); /* the return address, and how the call is made */
+	}
+#endif
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody),
+		cmocka_unit_test(test_a_frame_begins_where_a_page_does),
 		cmocka_unit_test(test_a_watch_may_change_its_mind_within_a_turn),
 		cmocka_unit_test(test_short_work_is_done_at_once_where_nobody_else_waits),
 		cmocka_unit_test(test_what_a_completion_submits_is_run_before_the_pool_is_gone),

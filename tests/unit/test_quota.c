@@ -234,7 +234,10 @@ time_takes_what_was_kept(void **state)
 	put(".A/" KEPT_DIR "/300.2,1.b:2,", "", 0);
 	assert_int_equal(v->ops->mkdir(v, "pillarpost-deleted-1.M2"), 0);
 	put("pillarpost-deleted-1.M2/file", "", 0);
+	assert_true(kept_due(v, 50)); /* what was being removed */
 	assert_int_equal(kept_purge(v, 200), 1);
+	assert_false(kept_due(v, 300));
+	assert_true(kept_due(v, 301));
 	assert_true(kept_each(v, SPAN("A"), take_first, &k, &why));
 	assert_int_equal(k.uid, 2);
 	assert_int_equal(v->ops->stat(v, "pillarpost-deleted-1.M2", &(struct vfs_stat){ .size = 0 }), -1);
@@ -244,6 +247,8 @@ time_takes_what_was_kept(void **state)
 	assert_true(kept_each_folder(v, take_first, &k, &why));
 	assert_int_equal(k.uid, 0);
 	assert_int_equal(k.since, 150);
+	assert_false(kept_due(v, 150));
+	assert_true(kept_due(v, 151));
 	k.folder = SPAN("A");
 	assert_true(maildir_make(v, ".A", &why));
 	assert_false(kept_restore_folder(v, &k, &why));
@@ -252,6 +257,25 @@ time_takes_what_was_kept(void **state)
 	assert_int_equal(v->ops->rename(v, ".A", path), 0);
 	assert_int_equal(kept_purge(v, 151), 1);
 	assert_false(maildir_exists(v, ".A"));
+}
+
+/* Then a thread looks. */
+static void
+much_that_is_kept_is_not_looked_through(void **state)
+{
+	char name[64];
+
+	(void)state;
+	assert_false(kept_due(v, 50));
+	assert_int_equal(v->ops->mkdir(v, "pillarpost"), 0);
+	assert_int_equal(v->ops->mkdir(v, KEPT_DIR), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		if (i < 50)
+			assert_false(kept_due(v, 50));
+		(void)snprintf(name, sizeof(name), KEPT_DIR "/100.%u,1.a:2,", i + 1);
+		put(name, "", 0);
+	}
+	assert_true(kept_due(v, 50));
 }
 
 int
@@ -265,6 +289,7 @@ main(void)
 		T(limits_hold_without_overflow),
 		T(a_kept_file_comes_back_under_a_name_of_its_own),
 		T(time_takes_what_was_kept),
+		T(much_that_is_kept_is_not_looked_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -356,18 +356,20 @@ def idlers(server, sessions, users, options=()):
 
 def idle_memory(s, args, tls, options, hibernate):
     """KiB of an idling connection: (proportional set of all processes, what the whole machine has less)"""
-    server = STORES[s]("memory", users=args.idle, tls=tls, hibernate=hibernate)
+    server, process = STORES[s]("memory", users=args.idle, tls=tls, hibernate=hibernate), None
     try:
         idlers(server, 20, 20).communicate("")
         time.sleep(6)
         pss, free = server.pss(), available()
         process = idlers(server, args.idle, args.idle, options)
-        time.sleep(45 if hibernate and s == "pillarpost" else 8)
-        result = (server.pss() - pss) / args.idle, (free - available()) / args.idle
-        process.communicate("", timeout=120)
-        return result
+        if hibernate and s == "pillarpost":
+            server.all_rest()
+        time.sleep(8)
+        return (server.pss() - pss) / args.idle, (free - available()) / args.idle
     finally:
-        server.stop()
+        server.stop()  # before the clients: else each that rests would be woken to hear that its client has gone
+        if process:
+            process.communicate("", timeout=120)
 
 
 def measure_idle(words, servers, args, tls, records):

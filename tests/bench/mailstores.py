@@ -381,6 +381,9 @@ class Pillarpost(Store, peers.Pillarpost):
             os.kill(pid, signal.SIGTERM)
         pillar.wait_for(lambda: not self.named("mailboxd"), 10, "mailboxd to end")
 
+    def all_rest(self):
+        pillar.wait_for(lambda: not self.named("mailboxd"), 300, "the last client to rest")
+
     def named(self, name):
         found = []
         for pid in self.pids():

@@ -9,6 +9,7 @@
 
 #include "ipc/channel_sync.h"
 #include "ipc/messages.h"
+#include "log/log.h"
 
 enum {
 	SIGN_MS = 10000,     /* for one signature; only its own handshake waits */
@@ -244,7 +245,7 @@ on_closed(struct channel *c, const struct fail *why)
 {
 	struct signer *s = channel_owner(c);
 
-	(void)why;
+	log_put(LOG_channel, "keyd: %s", why->text);
 	if (s->sign == c)
 		s->sign = NULL;
 	channel_free(&c);

@@ -42,13 +42,14 @@ inquiry_cancel(struct inquiry *q)
 	q->inquirer = NULL;
 }
 
-struct inquiry *
-inquiry_find(struct channel *channel, uint64_t id)
+bool
+inquiry_find(struct channel *channel, uint64_t id, struct inquiry **q)
 {
 	struct inquirer *i = channel_owner(channel);
 	struct map_node *node = map_get_u64(&i->sent, id);
 
-	return node ? OWNER_OF(node, struct inquiry, by_id) : NULL;
+	*q = node ? OWNER_OF(node, struct inquiry, by_id) : NULL;
+	return id != 0 && id <= i->last_id;
 }
 
 static void

@@ -41,7 +41,8 @@ void inquirer_on_closed(struct channel *channel, const struct fail *why);
 
 void inquiry_start(struct inquirer *i, struct inquiry *q);
 void inquiry_cancel(struct inquiry *q);
-/* NULL: answered already, or cancelled. */
-struct inquiry *inquiry_find(struct channel *channel, uint64_t id);
+/* Whose answer that is. False: nothing was ever asked under this id, which is a violation.
+ * *q is NULL if it was answered already, or cancelled meanwhile. */
+bool inquiry_find(struct channel *channel, uint64_t id, struct inquiry **q);
 
 #endif

@@ -35,19 +35,23 @@ lookup_cancel(struct lookup *l)
 	inquiry_cancel(&l->inquiry);
 }
 
-static struct lookup *
-find(struct channel *channel, uint64_t id)
+static bool
+find(struct channel *channel, uint64_t id, struct lookup **l)
 {
-	struct inquiry *q = inquiry_find(channel, id);
+	struct inquiry *q;
+	bool asked = inquiry_find(channel, id, &q);
 
-	return q ? OWNER_OF(q, struct lookup, inquiry) : NULL;
+	*l = q ? OWNER_OF(q, struct lookup, inquiry) : NULL;
+	return asked;
 }
 
 static bool
 on_dns_record(struct channel *c, const struct ipc_dns_record *m)
 {
-	struct lookup *l = find(c, m->id);
+	struct lookup *l;
 
+	if (!find(c, m->id, &l))
+		return false;
 	if (l && l->type == m->type)
 		l->on_record(l, m);
 	return true;
@@ -56,8 +60,10 @@ on_dns_record(struct channel *c, const struct ipc_dns_record *m)
 static bool
 on_dns_done(struct channel *c, const struct ipc_dns_done *m)
 {
-	struct lookup *l = find(c, m->id);
+	struct lookup *l;
 
+	if (!find(c, m->id, &l))
+		return false;
 	if (l) {
 		lookup_cancel(l);
 		l->on_done(l, m);

@@ -122,13 +122,16 @@ static const struct inquiry_ops inquiry_ops = { "tokend", send_ask, NULL };
 static bool
 on_token_answer(struct channel *c, const struct ipc_token_answer *m)
 {
-	struct inquiry *q = inquiry_find(c, m->id);
-	struct bearer *b = q ? OWNER_OF(q, struct bearer, inquiry) : NULL;
+	struct inquiry *q;
+	struct bearer *b;
 	struct authd *a;
 	char why[80];
 
-	if (!b)
+	if (!inquiry_find(c, m->id, &q))
+		return false;
+	if (!q)
 		return true;
+	b = OWNER_OF(q, struct bearer, inquiry);
 	a = b->link->authd;
 	(void)span_cstr(span_sub(m->why, 0, sizeof(why) - 1), why, sizeof(why));
 	if (m->result == TOKEN_GOOD && m->user.n) {

@@ -104,7 +104,7 @@ on_closed(struct channel *c, const struct fail *why)
 {
 	struct asker *asker = channel_owner(c);
 
-	log_put(LOG_channel, "dns peer=%s: %s", asker->name, why->text);
+	log_put(LOG_channel, "%s: %s", asker->name, why->text);
 	asker_free(asker);
 }
 

@@ -89,8 +89,8 @@ on_boot(struct service *s, struct fail *why)
 	r->loop = s->loop;
 	r->conf = s->conf;
 	inquirer_init(&r->dns, &lookup_ops);
-	inquirer_init(&r->tables, &tlsask_ops);
-	inquirer_init(&r->sts, &tlsask_ops);
+	inquirer_init(&r->tables, &tlsask_routed);
+	inquirer_init(&r->sts, &tlsask_stsd);
 	pool_init(&r->pool);
 	list_init(&r->sessions);
 	list_init(&r->callouts);

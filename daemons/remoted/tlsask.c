@@ -9,7 +9,7 @@ send_ask(struct inquiry *q, struct channel *channel)
 	return ipc_send_tlspolicy_ask(channel, &(struct ipc_tlspolicy_ask){ .id = q->id, .name = span_str(a->name) });
 }
 
-const struct inquiry_ops tlsask_ops = { "tlspolicy", send_ask, NULL };
+const struct inquiry_ops tlsask_routed = { "routed", send_ask, NULL }, tlsask_stsd = { "stsd", send_ask, NULL };
 
 bool
 tlsask_start(struct inquirer *peer, struct tlsask *a, struct span name)
@@ -29,9 +29,12 @@ tlsask_cancel(struct tlsask *a)
 static bool
 on_tlspolicy_answer(struct channel *channel, const struct ipc_tlspolicy_answer *m)
 {
-	struct inquiry *q = inquiry_find(channel, m->id);
-	struct tlsask *a = q ? OWNER_OF(q, struct tlsask, inquiry) : NULL;
+	struct inquiry *q;
+	struct tlsask *a;
 
+	if (!inquiry_find(channel, m->id, &q))
+		return false;
+	a = q ? OWNER_OF(q, struct tlsask, inquiry) : NULL;
 	if (a) {
 		tlsask_cancel(a);
 		a->on_answer(a, m);

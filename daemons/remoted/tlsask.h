@@ -14,7 +14,7 @@ struct tlsask {
 	void (*on_answer)(struct tlsask *a, const struct ipc_tlspolicy_answer *m);
 };
 
-extern const struct inquiry_ops tlsask_ops; /* of the inquirer */
+extern const struct inquiry_ops tlsask_routed, tlsask_stsd; /* of the inquirer, by whom it asks */
 extern const struct channel_ops tlsask_channel_ops;
 
 /* False: the name does not fit. */

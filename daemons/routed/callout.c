@@ -242,8 +242,10 @@ static const struct inquiry_ops inquiry_ops = { "remoted", send_ask, on_again };
 static bool
 on_callout_answer(struct channel *channel, const struct ipc_callout_answer *m)
 {
-	struct inquiry *q = inquiry_find(channel, m->id);
+	struct inquiry *q;
 
+	if (!inquiry_find(channel, m->id, &q))
+		return false;
 	if (q)
 		finish(callouts_of(q->inquirer), OWNER_OF(q, struct callout, inquiry), m);
 	return true;

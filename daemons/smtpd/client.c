@@ -84,6 +84,12 @@ client_new_id(struct client *c)
 	return (uint64_t)c->slot << 32 | ++c->door->smtpd->serial;
 }
 
+bool
+client_id_given(const struct smtpd *d, uint64_t id)
+{
+	return id >> 32 < d->nslots && d->serial - (uint32_t)id <= INT32_MAX; /* numbers begin anew after 2^32 */
+}
+
 void
 clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg)
 {

@@ -8,6 +8,16 @@
 
 #include "smtpd.h"
 
+/* Whose question an answer is to. False: nothing was ever asked under this id; *c is NULL if it has gone meanwhile. */
+static bool
+asked(struct channel *ch, uint64_t id, struct client **c)
+{
+	struct smtpd *d = channel_owner(ch);
+
+	*c = client_of_id(d, id);
+	return client_id_given(d, id);
+}
+
 /* What a sibling's end means for every session. */
 struct loss {
 	enum session_peer_daemon who;
@@ -33,7 +43,7 @@ lost(struct channel *c, struct channel **at, enum session_peer_daemon who, const
 	struct loss loss = { who };
 
 	if (!d->service->stopping)
-		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
+		log_put(LOG_channel, "%s: %s", channel_type(c)->server, why->text);
 	if (*at == c)
 		*at = NULL;
 	channel_free(&c);
@@ -60,8 +70,10 @@ join(struct service *s, struct channel *c, struct channel **at, enum session_pee
 static bool
 on_rcpt_answer(struct channel *ch, const struct ipc_rcpt_answer *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	session_on_rcpt(&c->session, m);
@@ -87,8 +99,10 @@ on_rcpt_open(struct service *s, struct channel *c, struct span peer, unsigned in
 static bool
 on_auth_challenge(struct channel *ch, const struct ipc_auth_challenge *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	session_on_challenge(&c->session, m);
@@ -99,8 +113,10 @@ on_auth_challenge(struct channel *ch, const struct ipc_auth_challenge *m)
 static bool
 on_auth_answer(struct channel *ch, const struct ipc_auth_answer *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	session_on_auth(&c->session, m);
@@ -164,8 +180,10 @@ on_intake_refused(struct channel *ch, const struct ipc_intake_refused *m)
 static bool
 on_intake_flushed(struct channel *ch, const struct ipc_intake_flushed *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	session_on_flushed(&c->session, m);
@@ -207,8 +225,10 @@ on_intake_open(struct service *s, struct channel *c, struct span peer, unsigned 
 static bool
 on_filter_answer(struct channel *ch, const struct ipc_filter_answer *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (c) {
 		session_on_filter_answer(&c->session, m);
 		client_pump(c);
@@ -219,8 +239,10 @@ on_filter_answer(struct channel *ch, const struct ipc_filter_answer *m)
 static bool
 on_filter_sender(struct channel *ch, const struct ipc_filter_sender *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (c)
 		session_on_filter_sender(&c->session, m->id, m->address);
 	return true;
@@ -229,8 +251,10 @@ on_filter_sender(struct channel *ch, const struct ipc_filter_sender *m)
 static bool
 on_filter_add(struct channel *ch, const struct ipc_filter_add *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (c)
 		session_on_filter_add(&c->session, m->id, m->address);
 	return true;
@@ -239,8 +263,10 @@ on_filter_add(struct channel *ch, const struct ipc_filter_add *m)
 static bool
 on_filter_remove(struct channel *ch, const struct ipc_filter_remove *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (c)
 		session_on_filter_remove(&c->session, m->id, m->address);
 	return true;
@@ -249,8 +275,10 @@ on_filter_remove(struct channel *ch, const struct ipc_filter_remove *m)
 static bool
 on_filter_piece(struct channel *ch, const struct ipc_filter_piece *m)
 {
-	struct client *c = client_of_id(channel_owner(ch), m->id);
+	struct client *c;
 
+	if (!asked(ch, m->id, &c))
+		return false;
 	if (c) {
 		session_on_filter_piece(&c->session, m);
 		client_pump(c);
@@ -304,12 +332,14 @@ lookup_start(struct client *c, const struct netaddr *peer)
 	c->session.naming = c->lookup != NULL;
 }
 
-static struct client *
-looking_up(struct channel *ch, uint64_t id)
+static bool
+looking_up(struct channel *ch, uint64_t id, struct client **c)
 {
-	struct client *c = client_of_id(channel_owner(ch), id);
+	bool given = asked(ch, id, c);
 
-	return c && c->lookup && c->lookup->id == id ? c : NULL;
+	if (*c && (!(*c)->lookup || (*c)->lookup->id != id))
+		*c = NULL;
+	return given;
 }
 
 /* Whether an A or AAAA record is the client's address; the key of an IPv6 crowd is a /64 only. */
@@ -328,8 +358,10 @@ is_address(const struct client *c, struct span data)
 static bool
 on_dns_record(struct channel *ch, const struct ipc_dns_record *m)
 {
-	struct client *c = looking_up(ch, m->id);
+	struct client *c;
 
+	if (!looking_up(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	if (c->lookup->confirming)
@@ -342,8 +374,10 @@ on_dns_record(struct channel *ch, const struct ipc_dns_record *m)
 static bool
 on_dns_done(struct channel *ch, const struct ipc_dns_done *m)
 {
-	struct client *c = looking_up(ch, m->id);
+	struct client *c;
 
+	if (!looking_up(ch, m->id, &c))
+		return false;
 	if (!c)
 		return true;
 	if (!c->lookup->confirming && c->lookup->name[0]) {
@@ -373,7 +407,8 @@ on_dns_closed(struct channel *c, const struct fail *why)
 {
 	struct smtpd *d = channel_owner(c);
 
-	(void)why;
+	if (!d->service->stopping)
+		log_put(LOG_channel, "dnsd: %s", why->text);
 	if (d->dnsd == c)
 		d->dnsd = NULL;
 	channel_free(&c);

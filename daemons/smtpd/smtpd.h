@@ -114,6 +114,7 @@ void client_pump(struct client *c);
 /* The client whose question has this id; NULL if it has gone. */
 struct client *client_of_id(struct smtpd *d, uint64_t id);
 uint64_t client_new_id(struct client *c);
+bool client_id_given(const struct smtpd *d, uint64_t id); /* by client_new_id(), ever */
 /* What the listener allows a client at that address. False: it is none of a network. */
 bool client_rights(const struct client *c, const struct netaddr *at, struct session_peer *who);
 void clients_each(struct smtpd *d, void (*visit)(struct client *c, void *arg), void *arg);

@@ -90,7 +90,8 @@ on_front_closed(struct channel *c, const struct fail *why)
 {
 	struct front *f = front_of(userd_of(c), c);
 
-	(void)why;
+	if (!userd_of(c)->service->stopping)
+		log_put(LOG_channel, "login: %s", why->text);
 	if (f)
 		list_remove(&f->node);
 	free(f);
@@ -183,7 +184,8 @@ on_owner_closed(struct channel *c, const struct fail *why)
 {
 	struct userd *u = userd_of(c);
 
-	(void)why;
+	if (!u->service->stopping)
+		log_put(LOG_channel, "locald: %s", why->text);
 	LIST_EACH(&u->all, it)
 		LIST_EACH(&OWNER_OF(it, struct child, all)->asks, ask)
 			if (OWNER_OF(ask, struct pending, node)->c == c) {

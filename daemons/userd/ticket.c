@@ -115,7 +115,8 @@ on_authd_closed(struct channel *c, const struct fail *why)
 {
 	struct userd *u = userd_of(c);
 
-	(void)why;
+	if (!u->service->stopping)
+		log_put(LOG_channel, "authd: %s", why->text);
 	if (u->authd == c)
 		u->authd = NULL;
 	visit_unanswered(u);

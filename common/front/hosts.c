@@ -2,18 +2,23 @@
 #include "front/hosts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct host *
 hosts_enter(struct map *hosts, const struct netaddr *peer)
 {
-	char text[NETADDR_TEXT];
-	struct span key = netaddr_text(peer, text);
-	struct map_node *node = map_get(hosts, key);
-	struct host *h = node ? OWNER_OF(node, struct host, node) : calloc(1, sizeof *h);
+	uint8_t network[16];
+	struct map_node *node;
+	struct host *h;
 
+	netaddr_network(peer, 32, 64, network);
+	node = map_get(hosts, span_of((char *)network, sizeof network));
+	h = node ? OWNER_OF(node, struct host, node) : calloc(1, sizeof *h);
 	if (!h)
 		return NULL;
-	if (!node && (!span_cstr(key, h->addr, sizeof h->addr) || !map_put(hosts, &h->node, span_str(h->addr)))) {
+	if (!node)
+		memcpy(h->network, network, sizeof network);
+	if (!node && !map_put(hosts, &h->node, span_of((char *)h->network, sizeof h->network))) {
 		free(h);
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * hosts: how many connections each client address has that are not logged in,
- * so that one address cannot take all places before login.  Sessions behind
+ * hosts: how many connections each client address (IPv6: each /64, which is one client's to use
+ * up) has that are not logged in, so that one cannot take all places before login.  Sessions behind
  * login are bounded per user instead.
  */
 #ifndef FRONT_HOSTS_H
@@ -13,7 +13,7 @@
 struct host {
 	struct map_node node;
 	unsigned connections;
-	char addr[NETADDR_TEXT];
+	uint8_t network[16];
 };
 
 /* One more; NULL: no memory.  Loopback is not told apart here. */

@@ -30,7 +30,7 @@
 enum {
 	CHANGES_MAX = 64,         /* of users, at once */
 	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
-	CHECKS_PER_CLIENT = 64,   /* of one client address */
+	CHECKS_PER_CLIENT = 64,   /* of one client address, IPv6: of one /64 */
 	EXCHANGES_MAX = 4096,     /* SCRAM: clients that are to answer a challenge */
 	EXCHANGES_PER_CLIENT = 64,
 	SCRATCH_MAX = 64 * 1024,

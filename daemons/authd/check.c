@@ -323,10 +323,11 @@ canonical_name(struct span given, struct span domain, char name[USERDB_NAME + 1]
 static size_t
 same_client(const struct authd *a, struct span client)
 {
+	struct guard_client host = guard_client(client);
 	size_t n = 0;
 
 	LIST_EACH(&a->checks, node)
-		n += span_eq(span_str(OWNER_OF(node, struct check, node)->client), client);
+		n += guard_same_client(&OWNER_OF(node, struct check, node)->host, &host);
 	return n;
 }
 
@@ -345,6 +346,7 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	k->tls = ask->tls;
 	(void)span_cstr(ask->service, k->service, sizeof(k->service));
 	(void)span_cstr(ask->client_addr, k->client, sizeof(k->client));
+	k->host = guard_client(ask->client_addr);
 	(void)span_cstr(ask->mechanism, k->mechanism, sizeof(k->mechanism));
 	canonical_name(ask->user, a->service->conf->myorigin, k->name);
 	buf_init(&k->password, PASSWORD_MAX);

@@ -136,6 +136,27 @@ both_key(struct span account, struct span client, char key[KEY_MAX + 64])
 	return span_of(key, n + account.n);
 }
 
+struct guard_client
+guard_client(struct span client)
+{
+	struct guard_client c = { .bytes = "t" };
+	struct netaddr a;
+
+	if (netaddr_parse(client, 0, &a)) {
+		c.bytes[0] = 'a';
+		netaddr_network(&a, 32, 64, (uint8_t *)c.bytes + 1);
+	} else if (client.n) {
+		memcpy(c.bytes + 1, client.p, client.n < sizeof(c.bytes) - 1 ? client.n : sizeof(c.bytes) - 1);
+	}
+	return c;
+}
+
+bool
+guard_same_client(const struct guard_client *a, const struct guard_client *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
 void
 guard_init(struct guard *g, int64_t delay_ms)
 {

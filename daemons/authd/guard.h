@@ -35,4 +35,11 @@ int64_t guard_before(struct guard *g, struct span account, struct span client, i
 int64_t guard_failed(struct guard *g, struct span account, struct span client, int64_t now_ms);
 void guard_succeeded(struct guard *g, struct span account, struct span client, int64_t now_ms);
 
+/* What of a client's address is one client: all of IPv4, the /64 of IPv6; of what is no address, its text. */
+struct guard_client {
+	char bytes[65];
+};
+struct guard_client guard_client(struct span client);
+bool guard_same_client(const struct guard_client *a, const struct guard_client *b);
+
 #endif

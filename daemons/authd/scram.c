@@ -31,7 +31,7 @@ on_expired(struct timer *t)
 
 /* Room for one more exchange: unfinished ones cost a client nothing, so the oldest makes way. */
 static void
-make_way(struct authd *a, const char *client)
+make_way(struct authd *a, const struct guard_client *host)
 {
 	struct check *oldest = NULL;
 	size_t same = 0;
@@ -39,7 +39,7 @@ make_way(struct authd *a, const char *client)
 	LIST_EACH(&a->exchanges, node) {
 		struct check *k = OWNER_OF(node, struct check, node);
 
-		if (strcmp(k->client, client) != 0)
+		if (!guard_same_client(&k->host, host))
 			continue;
 		if (same++ == 0)
 			oldest = k;
@@ -93,7 +93,7 @@ challenge(struct check *k, const struct ipc_auth_scram *m)
 	buf_put(&k->message, m->bare);
 	buf_putc(&k->message, ',');
 	buf_put(&k->message, answer.message);
-	make_way(a, k->client);
+	make_way(a, &k->host);
 	check_move(k, true);
 	timer_init(&k->wait, a->service->loop, on_expired);
 	if (!ok || !buf_ok(&k->message) || !timer_set(&k->wait, CLIENT_MS) || !ipc_send_auth_challenge(k->link->channel, &answer))

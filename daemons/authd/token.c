@@ -24,6 +24,7 @@ struct bearer {
 	struct link *link; /* counted */
 	uint64_t id;
 	char service[B_NAME + 1], mechanism[B_NAME + 1], client[B_NAME + 1];
+	struct guard_client host; /* the client's */
 	char wanted[B_ADDRESS + 1]; /* whom the client wants to be; or "" */
 	struct buf token;           /* wiped */
 };
@@ -169,10 +170,11 @@ token_setup(struct authd *a)
 static size_t
 same_client(const struct authd *a, struct span client)
 {
+	struct guard_client host = guard_client(client);
 	size_t n = 0;
 
 	LIST_EACH(&a->tokens, node)
-		n += span_eq(span_str(OWNER_OF(node, struct bearer, node)->client), client);
+		n += guard_same_client(&OWNER_OF(node, struct bearer, node)->host, &host);
 	return n;
 }
 
@@ -190,6 +192,7 @@ bearer_new(struct link *l, const struct ipc_auth_token *m)
 	(void)span_cstr(m->service, b->service, sizeof(b->service));
 	(void)span_cstr(m->mechanism, b->mechanism, sizeof(b->mechanism));
 	(void)span_cstr(m->client_addr, b->client, sizeof(b->client));
+	b->host = guard_client(m->client_addr);
 	(void)span_cstr(m->user, b->wanted, sizeof(b->wanted));
 	buf_init(&b->token, B_TOKEN);
 	buf_put(&b->token, m->token);

@@ -583,6 +583,55 @@ test_one_client_cannot_take_all_the_room(void **state)
 	assert_true(w->a.nchecks <= CHECKS_PER_CLIENT);
 }
 
+/* A /64 is one client's; its neighbours have room of their own. */
+static void
+test_one_ipv6_network_cannot_take_all_the_room(void **state)
+{
+	struct world *w = *state;
+	struct ipc_auth_ask m = { .id = 1, .service = SPAN("smtp"), .user = SPAN("alice@example.test"), .password = SPAN("no") };
+	char address[64];
+
+	for (unsigned i = 0; i < CHECKS_PER_CLIENT + 10; i++) {
+		(void)snprintf(address, sizeof(address), "2001:db8::%x", i + 1);
+		m.client_addr = span_str(address);
+		assert_true(ipc_send_auth_ask(w->front, &m));
+	}
+	m.client_addr = SPAN("2001:db8:0:1::1");
+	assert_true(ipc_send_auth_ask(w->front, &m));
+	for (int i = 0; i < 20 && w->a.refused < 10; i++)
+		(void)loop_turn(w->service.loop, 5);
+	assert_int_equal(w->a.refused, 10);
+}
+
+/* An attack that goes on holds up strangers; who has logged in from there before is looked at at once. */
+static void
+test_an_owner_gets_in_while_others_guess(void **state)
+{
+	struct world *w = *state;
+	struct span carol = SPAN("carol@example.test");
+	struct ipc_auth_ask m = { .service = SPAN("smtp"), .user = carol, .password = SPAN("no") };
+	char address[64];
+
+	w->a.guard.delay_ms = 2000;
+	put_user(w, "carol@example.test", "pencil");
+	guard_succeeded(&w->a.guard, carol, SPAN("2001:db8:1::1"), loop_now_ms(w->service.loop));
+	for (unsigned i = 0; i < 500; i++)
+		(void)guard_failed(&w->a.guard, carol, SPAN("203.0.113.9"), loop_now_ms(w->service.loop));
+	for (unsigned i = 0; i < 20; i++) {
+		(void)snprintf(address, sizeof(address), "198.51.100.%u", i);
+		m.id = 100 + i;
+		m.client_addr = span_str(address);
+		assert_true(ipc_send_auth_ask(w->front, &m));
+	}
+	m = (struct ipc_auth_ask){ .id = 2, .service = SPAN("smtp"), .user = carol, .password = SPAN("pencil"), .client_addr = SPAN("2001:db8:1::2:1") };
+	assert_true(ipc_send_auth_ask(w->front, &m));
+	for (int i = 0; i < 500 && !w->answers; i++)
+		(void)loop_turn(w->service.loop, 20);
+	assert_int_equal(w->answers, 1);
+	assert_true(w->ok);
+	assert_int_equal(w->a.nchecks, 20); /* whoever guesses waits before the password is looked at */
+}
+
 /* The first round: what is asked of this name, in w->challenge. */
 static void
 begin_scram(struct world *w, uint64_t id, const char *user, const char *authzid)
@@ -938,6 +987,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_quotas_are_an_administrators, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crashes_are_kept_for_the_next_userd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_client_cannot_take_all_the_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_ipv6_network_cannot_take_all_the_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_owner_gets_in_while_others_guess, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,9 @@
 static void
 counts_connections_of_one_address(void **state)
 {
-	struct netaddr a, a2, b;
+	struct netaddr a, a2, b, b2, c;
 	struct map hosts;
-	struct host *one, *two, *other;
+	struct host *one, *two, *other, *neighbour, *stranger;
 
 	(void)state;
 	assert_true(netaddr_parse(SPAN("192.0.2.1"), 1000, &a));
@@ -24,6 +24,14 @@ counts_connections_of_one_address(void **state)
 	assert_ptr_equal(one, two);
 	assert_int_equal(one->connections, 2);
 	assert_int_equal(other->connections, 1);
+	assert_true(netaddr_parse(SPAN("2001:db8::ffff:1"), 1000, &b2));
+	assert_true(netaddr_parse(SPAN("2001:db8:0:1::1"), 1000, &c));
+	neighbour = hosts_enter(&hosts, &b2); /* a /64 is one client's */
+	stranger = hosts_enter(&hosts, &c);
+	assert_ptr_equal(neighbour, other);
+	assert_ptr_not_equal(stranger, other);
+	hosts_leave(&hosts, &neighbour);
+	hosts_leave(&hosts, &stranger);
 	hosts_leave(&hosts, &one);
 	assert_null(one);
 	assert_int_equal(two->connections, 1);

@@ -140,6 +140,7 @@ main(int argc, char **argv)
 	suite.cores = cores > 0 ? (unsigned)cores : 1;
 	suite.terminal = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 	list_init(&suite.peers);
+	list_init(&suite.crashes);
 	suite.loop = loop_new();
 	if (!suite.loop || chdir("/") < 0) /* we were started in the programs' folder */
 		return EXIT_FAILURE;

@@ -2,7 +2,7 @@
  *
  * peers: for whom a program worked when it crashed stands in its page (sys/box.h). userd
  * counts and keeps, as it does for mailboxes; what it makes of a peer all processes of the program
- * are told, those that come later, too.
+ * are told, those that come later, too.  A crash is kept until userd has counted it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,8 @@ userd_of(struct suite *s)
 	return NULL;
 }
 
+enum { CRASHES_MAX = 64 }; /* more of them while userd is away, and the oldest are forgotten */
+
 static void
 tell(struct process *p, struct box_name name, enum box_level level)
 {
@@ -29,6 +31,39 @@ tell(struct process *p, struct box_name name, enum box_level level)
 		(void)ipc_send_ctl_suspect(p->ctl, &(struct ipc_ctl_suspect){ .peer = box_name_text(name, text), .level = (uint8_t)level });
 }
 
+static void
+report(struct process *userd, const struct crash *c)
+{
+	char peer[BOX_TEXT];
+	struct ipc_ctl_crash m = { .id = c->id, .program = span_str(c->row->name), .peer = box_name_text(c->name, peer), .about = c->about,
+		.why = span_str(c->why), .input = buf_span(&c->input) };
+
+	if (userd && userd->ctl)
+		(void)ipc_send_ctl_crash(userd->ctl, &m);
+	else
+		log_put(LOG_quarantine, "userd is away: it will hear of %.*s when it comes", SPAN_ARG(m.peer));
+}
+
+static void
+crash_forget(struct suite *s, struct crash *c)
+{
+	list_remove(&c->node);
+	buf_free(&c->input);
+	free(c);
+	s->ncrashes--;
+}
+
+static void
+crash_counted(struct suite *s, uint64_t id)
+{
+	LIST_EACH(&s->crashes, it) {
+		struct crash *c = OWNER_OF(it, struct crash, node);
+
+		if (c->id == id)
+			crash_forget(s, c);
+	}
+}
+
 void
 peers_arm(struct process *p)
 {
@@ -36,6 +71,9 @@ peers_arm(struct process *p)
 	int fd;
 
 	box_drop(&p->box);
+	if (p == userd_of(s))
+		LIST_EACH(&s->crashes, it)
+			report(p, OWNER_OF(it, struct crash, node));
 	if (!p->row->peers)
 		return;
 	p->box = box_make(&fd);
@@ -51,13 +89,30 @@ peers_arm(struct process *p)
 	}
 }
 
+static struct crash *
+crash_new(struct process *p, const struct box_now *now, struct span why)
+{
+	struct suite *s = p->suite;
+	struct crash *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	*c = (struct crash){ .row = p->row, .name = now->name, .id = ++s->last_crash, .about = now->about };
+	(void)span_cstr(span_sub(why, 0, sizeof(c->why) - 1), c->why, sizeof(c->why));
+	buf_init(&c->input, BOX_INPUT);
+	list_push(&s->crashes, &c->node);
+	if (++s->ncrashes > CRASHES_MAX)
+		crash_forget(s, OWNER_OF(s->crashes.next, struct crash, node));
+	return c;
+}
+
 /* What a page says only a crash makes true: that it crashed is maild's word. */
 void
 peers_ended(struct process *p, bool crashed, struct span why)
 {
-	struct process *userd = userd_of(p->suite);
 	struct box_now now, nobody = { .about = 0 };
 	char peer[BOX_TEXT];
+	struct crash *c;
 	struct buf input;
 
 	if (!p->box)
@@ -66,12 +121,11 @@ peers_ended(struct process *p, bool crashed, struct span why)
 	now = box_read(p->box, &input);
 	box_drop(&p->box);
 	if (crashed && memcmp(&now.name, &nobody.name, sizeof(now.name)) != 0) {
-		struct ipc_ctl_crash m = { .program = span_str(p->row->name), .peer = box_name_text(now.name, peer), .about = now.about, .why = span_sub(why, 0, 63),
-			.input = buf_span(&input) };
-
-		log_put(LOG_quarantine, "%s %s crashed while it worked for %s", p->row->name, p->label, peer);
-		if (!userd || !userd->ctl || !ipc_send_ctl_crash(userd->ctl, &m))
-			log_put(LOG_failure, "userd is away: that it was %s is not counted", peer);
+		log_put(LOG_quarantine, "%s %s crashed while it worked for %.*s", p->row->name, p->label, SPAN_ARG(box_name_text(now.name, peer)));
+		if ((c = crash_new(p, &now, why))) {
+			buf_put(&c->input, buf_span(&input));
+			report(userd_of(p->suite), c);
+		}
 	}
 	buf_free(&input);
 }
@@ -120,6 +174,8 @@ on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m)
 			row = s->processes[i].row;
 	if (from != userd_of(s) || !row || !box_name_parse(m->peer, &name))
 		return false;
+	if (m->crash)
+		crash_counted(s, m->crash);
 	note(s, row, name, (enum box_level)m->level);
 	for (unsigned i = 0; i < s->nprocesses; i++)
 		if (s->processes[i].row == row)

@@ -60,6 +60,16 @@ struct peer {
 	enum box_level level;
 };
 
+/* A crash while a program worked for a peer, until userd says that it is counted: userd may be away, or end with it. */
+struct crash {
+	struct list node;
+	const struct process_row *row;
+	struct box_name name;
+	uint64_t id, about;
+	char why[64];
+	struct buf input;
+};
+
 /* A listening socket, kept open over restarts and reloads. */
 struct socket_row {
 	char name[B_NAME];
@@ -89,6 +99,9 @@ struct suite {
 	struct timer stop_limit, start_limit;
 	struct list peers; /* struct peer, in the order of their coming */
 	unsigned npeers;
+	struct list crashes; /* struct crash, the oldest first */
+	unsigned ncrashes;
+	uint64_t last_crash;
 	struct watch admin;            /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
 	struct {
@@ -129,7 +142,7 @@ void start_begin(struct suite *s); /* all have been started: who does not serve 
 bool start_lost(struct process *p, struct span how); /* it has ended; true: once too often, the start has failed */
 
 /* peers.c */
-void peers_arm(struct process *p); /* it begins: its page, and whom not to serve */
+void peers_arm(struct process *p); /* it begins: its page, and whom not to serve; userd: what it has to count */
 void peers_ended(struct process *p, bool crashed, struct span why);
 bool on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m);
 

@@ -24,6 +24,7 @@ struct poison {
 	uint64_t about; /* PEER: the message of the last crash */
 	struct buf input; /* box_each() */
 	unsigned crashes;
+	bool early; /* counted before authd has said what it had kept, which is to be added */
 	int64_t last_ms, last_wall_ms;
 };
 
@@ -47,11 +48,11 @@ keep(const struct userd *u, struct span key, const struct poison *p)
 		(void)ipc_send_ticket_crash(u->authd, &m);
 }
 
-/* What suited is to tell the program of it. */
+/* What suited is to tell the program of it; and which crash is counted by now. */
 static void
-blame(const struct userd *u, const struct poison *p, enum box_level level)
+blame(const struct userd *u, const struct poison *p, enum box_level level, uint64_t crash)
 {
-	struct ipc_ctl_blame m = { .peer = span_str(p->key), .level = (uint8_t)level };
+	struct ipc_ctl_blame m = { .peer = span_str(p->key), .level = (uint8_t)level, .crash = crash };
 
 	if (p->kind != POISON_PEER || !u->service->ruler)
 		return;
@@ -70,7 +71,7 @@ forget(struct userd *u, struct poison *p)
 {
 	if (p->kind != POISON_DELIVERY)
 		keep(u, span_str(p->key), NULL);
-	blame(u, p, BOX_CLEAR);
+	blame(u, p, BOX_CLEAR, 0);
 	buf_free(&p->input);
 	map_remove(&u->poison, &p->node);
 	list_remove(&p->order);
@@ -103,6 +104,8 @@ count(struct userd *u, struct span key, struct span how)
 		list_remove(&p->order);
 	else if (!(p = make(u, key)))
 		return NULL;
+	else
+		p->early = !u->recalled;
 	if (p->crashes && now - p->last_ms > FORGET_MS)
 		p->crashes = 0;
 	p->crashes++;
@@ -155,9 +158,19 @@ poison_peer(struct service *s, const struct ipc_ctl_crash *m)
 	buf_reset(&p->input);
 	buf_put(&p->input, m->input);
 	keep(u, span_str(p->key), p);
-	blame(u, p, level_of(p));
+	blame(u, p, level_of(p), m->id);
 	log_put(LOG_quarantine, "%s: crashed it (%s), %u times in a day%s", p->key, p->why, p->crashes, p->crashes >= TWICE ? ": not served until it is released" : "");
 	return true;
+}
+
+/* It has crashed in this userd's life before authd could say that it had crashed before. */
+static void
+add_earlier(struct userd *u, struct poison *p, unsigned crashes)
+{
+	p->early = false;
+	p->crashes += crashes < TWICE ? crashes : TWICE;
+	keep(u, span_str(p->key), p);
+	blame(u, p, level_of(p), 0);
 }
 
 /* Only userd's first hears of what it does not know: of what it has released meanwhile a later one is told to forget. */
@@ -172,8 +185,11 @@ poison_recall(struct userd *u, const struct ipc_ticket_crashed *m)
 		u->recalled = true;
 		return;
 	}
-	if (find(u, m->user))
-		return; /* it is told of, and knows better */
+	if ((p = find(u, m->user))) { /* it is told of, and knows better */
+		if (!u->recalled && p->early && !old)
+			add_earlier(u, p, m->count);
+		return;
+	}
 	if (u->recalled || old || m->count == 0 || u->poison.count >= POISON_MAX || !(p = make(u, m->user))) {
 		keep(u, m->user, NULL);
 		return;
@@ -189,7 +205,7 @@ poison_recall(struct userd *u, const struct ipc_ticket_crashed *m)
 		log_put(LOG_quarantine, "user=%s mailboxd crashed %u times before%s", p->key, p->crashes, p->crashes >= TWICE ? ": no logins until it is released" : "");
 	else
 		log_put(LOG_quarantine, "%s: crashed it %u times before%s", p->key, p->crashes, p->crashes >= TWICE ? ": not served until it is released" : "");
-	blame(u, p, level_of(p));
+	blame(u, p, level_of(p), 0);
 }
 
 void

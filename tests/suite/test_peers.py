@@ -52,6 +52,10 @@ for name in FRONTS: # the daemons have a clean environment: these get it by a sc
     with open(work + "/libexec/" + name, "w") as f:
         f.write('#!/bin/sh\nLD_PRELOAD=%s/shim.so exec %s/real/%s "$@"\n' % (work, work, name))
     os.chmod(work + "/libexec/" + name, 0o755)
+os.rename(work + "/libexec/userd", work + "/real/userd")
+with open(work + "/libexec/userd", "w") as f: # it does not come while the gate is shut
+    f.write('#!/bin/sh\n[ ! -e %s/gate ] || exit 1\nexec %s/real/userd "$@"\n' % (work, work))
+os.chmod(work + "/libexec/userd", 0o755)
 
 
 class Host(threading.Thread):
@@ -164,6 +168,38 @@ def test_clients_of_imapd_and_pop3d_too():
     assert "secret" not in suite.mailctl("quarantine", "show", "127.0.0.9").stdout
     suite.mailctl("quarantine", "release", "127.0.0.9")
     expect(rows(), [])
+
+
+def userds():
+    """How many have served; who asks one that is away waits for long."""
+    return sum(" userd[" in line and "]: start " in line for line in suite.lines())
+
+
+def crash_without_userd(program, address, port, *lines):
+    open(work + "/gate", "w").close()
+    try:
+        for name, pid in family(suite.maild()):
+            if name == "userd":
+                os.kill(pid, signal.SIGKILL)
+        suite.wait_log(" suited[", " userd 0 ", "ended: exit status 1") # and so on
+        served = userds()
+        ended = suite.log().count(program + " 0 crashed while it worked for " + address)
+        talk(address, port, *lines)
+        wait_for(lambda: suite.log().count(program + " 0 crashed while it worked for " + address) > ended, 20, "the crash")
+    finally:
+        os.unlink(work + "/gate")
+    wait_for(lambda: userds() > served, 60, "another userd")
+
+
+def test_crashes_while_userd_is_away_are_counted_when_it_comes():
+    crash_without_userd("smtpd", "127.0.0.11", 25, b"EHLO once\r\n", b"NOOP CRASHME\r\n")
+    wait_for(lambda: rows() == [("127.0.0.11", "smtpd", 1, False)], 60, "the first")
+    crash_without_userd("smtpd", "127.0.0.11", 25, b"EHLO twice\r\n", b"NOOP CRASHME\r\n")
+    wait_for(lambda: rows() == [("127.0.0.11", "smtpd", 2, True)], 60, "the second, by a userd that knows of the first from authd")
+    has(suite.mailctl("quarantine", "show", "127.0.0.11").stdout, "EHLO twice")
+    expect(talk("127.0.0.11", 25)[:10], b"421 4.7.0 ")
+    suite.mailctl("quarantine", "release", "127.0.0.11")
+    wait_for(lambda: rows() == [], 20, "the release")
 
 
 def submit(sender, to):

@@ -357,7 +357,7 @@ void
 job_impatient(struct job *j)
 {
 	if (j->base.conversation == CONV_WAIT)
-		withdraw_all(j, SPAN("no delivery process was to be had"));
+		withdraw_all(j, j->locald->userd ? SPAN("no delivery process was to be had") : SPAN("userd is away: no delivery process was to be had"));
 }
 
 static void

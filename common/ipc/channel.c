@@ -40,6 +40,8 @@ struct channel {
 	unsigned reading; /* calls of take_packets() */
 	bool slim;
 	struct fail why;
+	void (*on_violation)(struct channel *c, void *note);
+	void *note;
 	bool secret;    /* messages have SECRET fields: what has come and gone is wiped */
 	bool greeted;   /* the peer's hello has come */
 	bool closed;    /* no more reading or sending */
@@ -104,6 +106,14 @@ shut(struct channel *c)
 	turn_cancel(&c->flush);
 	drop_output(c);
 	turn_later(&c->closing, c->watch.loop);
+}
+
+static void
+shut_violated(struct channel *c)
+{
+	if (!c->closed && c->on_violation)
+		c->on_violation(c, c->note);
+	shut(c);
 }
 
 static void
@@ -244,6 +254,7 @@ channel_free(struct channel **at)
 	if (c->in)
 		explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
 	free(c->in);
+	free(c->note);
 	free(c);
 }
 
@@ -358,6 +369,13 @@ enqueue(struct channel *c, unsigned type, const void *m, int fd)
 	return true;
 }
 
+void
+channel_on_violation(struct channel *c, void (*tell)(struct channel *c, void *note), void *note)
+{
+	c->on_violation = tell;
+	c->note = note;
+}
+
 bool
 channel_send(struct channel *c, unsigned type, const void *m, int fd)
 {
@@ -433,7 +451,7 @@ take_packet(struct channel *c, struct span packet, const int *fds, unsigned nfds
 		return false;
 	c->freed = NULL;
 	if (!ok)
-		shut(c);
+		shut_violated(c);
 	return !c->closed;
 }
 
@@ -460,6 +478,8 @@ read_packets(struct channel *c, int most, size_t bytes)
 		if (n == 0 || truncated) {
 			close_fds(fds, nfds);
 			(void)fail_set(&c->why, FAIL_PEER, 0, "channel %s: %s", c->type->name, truncated ? "oversized packet" : "the peer is gone");
+			if (truncated)
+				shut_violated(c);
 			shut(c);
 			return false;
 		}

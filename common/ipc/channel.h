@@ -79,6 +79,10 @@ struct loop *channel_loop(const struct channel *c);
 const struct ipc_channel *channel_type(const struct channel *c);
 bool channel_is_open(const struct channel *c);
 
+/* The peer breaks the rules: called once, from within its message, before on_closed; the channel is still
+ * there and is not to be freed. Note is free()d with the channel. */
+void channel_on_violation(struct channel *c, void (*tell)(struct channel *c, void *note), void *note);
+
 /* Queues a message for the end of this turn.  Takes fd (closed even on failure).
  * False: the channel is closed, its backlog is at CHANNEL_MAX, or a field breaks its own bound. */
 bool channel_send(struct channel *c, unsigned type, const void *m, int fd);

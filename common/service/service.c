@@ -65,15 +65,46 @@ find_channel(const struct skeleton *k, struct span name, enum channel_side side)
 	return NULL;
 }
 
+/* A sibling at the other end of a channel: the parent gives both another when it breaks the rules. */
+struct sibling {
+	struct skeleton *skeleton;
+	bool client; /* we are */
+	unsigned instance;
+	char name[B_NAME + 1];
+};
+
 static void
-open_channel(struct skeleton *k, const struct service_channel *sc, int fd, struct span peer, unsigned instance)
+on_violation(struct channel *c, void *note)
+{
+	const struct sibling *s = note;
+
+	(void)ipc_send_ctl_broken(s->skeleton->ctl, &(struct ipc_ctl_broken){
+	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
+}
+
+static struct channel *
+open_channel(struct skeleton *k, const struct service_channel *sc, int fd)
 {
 	struct channel *c = channel_new(k->service.loop, fd, sc->type, sc->side, sc->ops, &k->service);
 
-	if (c)
-		sc->on_open(&k->service, c, peer, instance);
-	else
+	if (!c)
 		log_put(LOG_failure, "channel %s: no memory", sc->type->name);
+	return c;
+}
+
+static void
+open_sibling(struct skeleton *k, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m)
+{
+	struct channel *c = open_channel(k, sc, fd);
+	struct sibling *s = c ? calloc(1, sizeof(*s)) : NULL;
+
+	if (s) {
+		*s = (struct sibling){ .skeleton = k, .client = m->client, .instance = m->instance };
+		(void)span_cstr(m->name, s->name, sizeof(s->name));
+		channel_on_violation(c, on_violation, s);
+	}
+	if (c)
+		sc->on_open(&k->service, c, m->name, m->instance);
 }
 
 static void
@@ -82,6 +113,7 @@ on_control_ready(struct watch *w, unsigned ready)
 	struct control *control = OWNER_OF(w, struct control, watch);
 	struct ucred who = { .uid = (uid_t)-1 };
 	socklen_t len = sizeof(who);
+	struct channel *c;
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)ready;
@@ -91,7 +123,9 @@ on_control_ready(struct watch *w, unsigned ready)
 		(void)close(fd);
 		return;
 	}
-	open_channel(control->skeleton, control->channel, fd, SPAN("control"), who.uid);
+	c = open_channel(control->skeleton, control->channel, fd);
+	if (c)
+		control->channel->on_open(&control->skeleton->service, c, SPAN("control"), who.uid);
 }
 
 static void
@@ -237,7 +271,7 @@ on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 		return k->booted;
 	}
 	k->service.peer_crashed = m->crashed;
-	open_channel(k, sc, fd, m->name, m->instance);
+	open_sibling(k, sc, fd, m);
 	k->service.peer_crashed = false;
 	return true;
 }

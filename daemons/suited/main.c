@@ -146,6 +146,7 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	suite.since_wall_ms = loop_wall_ms(suite.loop);
 	log_open("suited", STDERR_FILENO, suite.loop);
+	mend_init(&suite);
 	suite.root = channel_new(suite.loop, CHILD_CTL, &ipc_channel_root, CHANNEL_CLIENT, &suite_root_ops, &suite);
 	if (!suite.root)
 		return EXIT_FAILURE;

@@ -159,8 +159,8 @@ wire_root(struct process *p)
 	(void)ipc_send_ctl_peer(p->ctl, &peer, fds[1]);
 }
 
-static void
-wire(struct process *client, struct process *server, const char *channel)
+void
+suite_wire(struct process *client, struct process *server, const char *channel)
 {
 	struct launch_end ends[] = {
 		{ client->ctl, client->row->name, client->instance, client->crashed },
@@ -170,6 +170,15 @@ wire(struct process *client, struct process *server, const char *channel)
 
 	if (client->ctl && server->ctl && !launch_wire(&ends[0], &ends[1], channel, &why))
 		log_put(LOG_channel, "%s", why.text);
+}
+
+const char *
+suite_channel(struct span channel, const struct process *client, const struct process *server)
+{
+	for (size_t w = 0; w < sizeof(wires) / sizeof(wires[0]); w++)
+		if (span_eq(channel, span_str(wires[w].channel)) && strcmp(client->row->name, wires[w].client) == 0 && strcmp(server->row->name, wires[w].server) == 0)
+			return wires[w].channel;
+	return NULL;
 }
 
 /* Every channel that a process has; `both` also those it has with processes before it. */
@@ -185,9 +194,9 @@ wire_process(struct process *p, bool both)
 			struct process *peer = &s->processes[i];
 
 			if (strcmp(p->row->name, wires[w].client) == 0 && strcmp(peer->row->name, wires[w].server) == 0)
-				wire(p, peer, wires[w].channel);
+				suite_wire(p, peer, wires[w].channel);
 			else if (both && strcmp(p->row->name, wires[w].server) == 0 && strcmp(peer->row->name, wires[w].client) == 0)
-				wire(peer, p, wires[w].channel);
+				suite_wire(peer, p, wires[w].channel);
 		}
 	}
 }

@@ -12,6 +12,7 @@
  *   limits.c  how far all their limits are used
  *   start.c  who ends before all serve
  *   peers.c  for whom a program worked when it crashed
+ *   mend.c   channels that were closed for what a sibling said
  */
 #ifndef SUITED_SUITE_H
 #define SUITED_SUITE_H
@@ -70,6 +71,13 @@ struct crash {
 	struct buf input;
 };
 
+/* A channel that one of both has closed, because the other broke its rules: they get another. */
+struct broken {
+	struct list node;
+	struct process *client, *server;
+	const char *channel;
+};
+
 /* A listening socket, kept open over restarts and reloads. */
 struct socket_row {
 	char name[B_NAME];
@@ -102,6 +110,8 @@ struct suite {
 	struct list crashes; /* struct crash, the oldest first */
 	unsigned ncrashes;
 	uint64_t last_crash;
+	struct list broken; /* struct broken */
+	struct timer mend;
 	struct watch admin;            /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
 	struct {
@@ -132,6 +142,9 @@ bool suite_start(struct suite *s, struct fail *why);
 bool suite_open_log(struct suite *s, struct fail *why);
 bool suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why);
 void suite_stop(struct suite *s);
+void suite_wire(struct process *client, struct process *server, const char *channel); /* if both are there */
+/* The name of that row of processes.def; NULL: there is none. */
+const char *suite_channel(struct span channel, const struct process *client, const struct process *server);
 /* The start has failed: says so where it was asked for, and ends. */
 void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
@@ -145,6 +158,10 @@ bool start_lost(struct process *p, struct span how); /* it has ended; true: once
 void peers_arm(struct process *p); /* it begins: its page, and whom not to serve; userd: what it has to count */
 void peers_ended(struct process *p, bool crashed, struct span why);
 bool on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m);
+
+/* mend.c */
+void mend_init(struct suite *s);
+bool on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m);
 
 /* limits.c. One asker at a time; rows go to the channel. False: a violation. */
 bool limits_ask(struct suite *s, struct admin_request *asker, uint64_t request);

@@ -34,6 +34,7 @@ REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)
 REFUSE(ctl, forked) /* it is no template */
 REFUSE(ctl, gone)
+IGNORE(ctl, broken) /* its channels are made again when they are needed */
 REFUSE(ctl, blame) /* it is told of peers by suited, and tells of them */
 
 #define DISPATCH_DEF "ipc/ctl.def"

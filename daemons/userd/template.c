@@ -84,6 +84,7 @@ on_ctl_gone(struct channel *c, const struct ipc_ctl_gone *m)
 
 IGNORE(ctl, ready)
 IGNORE(ctl, state)
+IGNORE(ctl, broken)
 REFUSE(ctl, blame)
 REFUSE(ctl, attempt)
 REFUSE(ctl, limit)

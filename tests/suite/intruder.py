@@ -13,6 +13,8 @@ import re
 import signal
 import struct
 
+from pillar import TOP
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 libc.ptrace.restype = ctypes.c_long
@@ -163,3 +165,43 @@ class Intruder:
         at = self.put(program)
         got = self.call("seccomp", 1, 1, self.put(struct.pack("HxxxxxxQ", len(program) // 8, at)))
         assert got == 0, got
+
+
+# ---- what it says to others: messages of common/ipc, as they are on the wire ----
+
+KINDS = {"U8": 1, "U16": 2, "U32": 4, "U64": 8, "BOOL": 1}
+
+
+def messages(channel):
+    """[(name, [(kind, field)])] in the order of their numbers."""
+    with open("%s/common/ipc/%s.def" % (TOP, channel)) as f:
+        text = f.read()
+    return [(name, re.findall(r"FIELD\(%s, %s, (\w+), (\w+)," % (channel, name), text)) for name in re.findall(r"^MESSAGE\(%s, (\w+)," % channel, text, re.M)]
+
+
+def frame(channel, message, fds, fields):
+    table = messages(channel)
+    number = [name for name, _ in table].index(message)
+    body = b""
+    for kind, field in table[number][1]:
+        value = fields.pop(field, 0 if kind in KINDS else b"")
+        value = value.encode() if isinstance(value, str) else value
+        body += int(value).to_bytes(KINDS[kind], "little") if kind in KINDS else struct.pack("<I", len(value)) + value
+    assert not fields, fields
+    return struct.pack("<HHI", number, fds, len(body)) + body
+
+
+def frames(channel, packet):
+    table = messages(channel)
+    while packet:
+        number, _, length = struct.unpack("<HHI", packet[:8])
+        body, packet = packet[8:8 + length], packet[8 + length:]
+        if number == 0xffff:
+            continue
+        fields = {}
+        for kind, field in table[number][1]:
+            size = KINDS.get(kind) or 4
+            fields[field], body = int.from_bytes(body[:size], "little"), body[size:]
+            if kind not in KINDS:
+                fields[field], body = body[:fields[field]], body[fields[field]:]
+        yield table[number][0], fields

@@ -17,7 +17,7 @@ import sys
 import time
 
 import intruder
-from intruder import AT_FDCWD, Intruder, Killed
+from intruder import AT_FDCWD, Intruder, Killed, frame, frames
 from pillar import ROOT, TOP, Instance, expect, family, has, main, wait_for
 
 LANDLOCK = intruder.libc.syscall(444, None, 0, 1) # its version
@@ -395,44 +395,6 @@ def test_the_drill_sees_a_hole():
 
 # ---- what it asks of others ----
 
-KINDS = {"U8": 1, "U16": 2, "U32": 4, "U64": 8, "BOOL": 1}
-
-
-def messages(channel):
-    """[(name, [(kind, field)])] in the order of their numbers."""
-    with open("%s/common/ipc/%s.def" % (TOP, channel)) as f:
-        text = f.read()
-    return [(name, re.findall(r"FIELD\(%s, %s, (\w+), (\w+)," % (channel, name), text)) for name in re.findall(r"^MESSAGE\(%s, (\w+)," % channel, text, re.M)]
-
-
-def frame(channel, message, fds, fields):
-    table = messages(channel)
-    number = [name for name, _ in table].index(message)
-    body = b""
-    for kind, field in table[number][1]:
-        value = fields.pop(field, 0 if kind in KINDS else b"")
-        value = value.encode() if isinstance(value, str) else value
-        body += int(value).to_bytes(KINDS[kind], "little") if kind in KINDS else struct.pack("<I", len(value)) + value
-    assert not fields, fields
-    return struct.pack("<HHI", number, fds, len(body)) + body
-
-
-def frames(channel, packet):
-    table = messages(channel)
-    while packet:
-        number, _, length = struct.unpack("<HHI", packet[:8])
-        body, packet = packet[8:8 + length], packet[8 + length:]
-        if number == 0xffff:
-            continue
-        fields = {}
-        for kind, field in table[number][1]:
-            size = KINDS.get(kind) or 4
-            fields[field], body = int.from_bytes(body[:size], "little"), body[size:]
-            if kind not in KINDS:
-                fields[field], body = body[:fields[field]], body[fields[field]:]
-        yield table[number][0], fields
-
-
 def channel_fd(program, peer):
     running = everybody()
     owners = {inode_of(target): name for name, pid in running.items() for _, target, _ in descriptors(pid) if inode_of(target)}
@@ -532,6 +494,36 @@ def test_userd_gives_a_taken_over_front_no_mailbox_and_locald_no_daemon():
         code.leave()
     line = suite.wait_log(" userd[", "may not belong to queued")
     has(line, "%d:%d" % (uid, gid))
+
+
+LIES = [("dnsd", "dns", "done", peer) for peer in ("smtpd", "verifyd", "routed", "remoted", "stsd", "tokend")] + [
+    ("verifyd", "filter", "answer", "smtpd"), ("stsd", "tlspolicy", "answer", "remoted"), ("tokend", "token", "answer", "authd")]
+
+
+def channel_to(program, peer):
+    """Its descriptor, and the socket that it is; None while there is none."""
+    try:
+        fd = channel_fd(program, peer)
+        return fd, os.readlink("/proc/%d/fd/%d" % (everybody()[program], fd))
+    except (IndexError, OSError):
+        return None
+
+
+def test_a_channel_that_a_taken_over_sibling_spoils_is_closed_and_replaced():
+    for liar, channel, message, peer in LIES:
+        fd, socket_before = wait_for(lambda: channel_to(liar, peer), 20, "a channel")
+        had = len(suite.log())
+        code = break_into(liar, everybody()[liar])
+        try:
+            code.sends(fd, frame(channel, message, 0, {"id": (1 << 64) - 1})) # to what nobody has asked
+        finally:
+            code.leave()
+        told = re.compile(r" %s\[\d+\]: channel %s: %s_%s was not allowed now" % (peer, liar, channel, message))
+        wait_for(lambda: told.search(suite.log()[had:]), 20, "%s to name %s" % (peer, liar))
+        wait_for(lambda: "channel %s between %s " % (channel, peer) in suite.log()[had:], 20, "suited to hear of it")
+        wait_for(lambda: (channel_to(liar, peer) or (0, socket_before))[1] != socket_before, 20, "another channel of %s with %s" % (peer, liar))
+    mail_arrives()
+    suite.imap("alice").logout()
 
 
 def holders(*secrets):

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * mend: a daemon has closed a channel because a sibling broke its rules.  Both live, so
+ * nobody would ever give them another; suited does, a moment later, so that a sibling which does it
+ * again and again costs little.  Who claims so falsely loses its own channel, and nothing else.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemons/suited/suite.h"
+#include "log/log.h"
+
+enum { MEND_MS = 1000 };
+
+static void
+on_mend(struct timer *t)
+{
+	struct suite *s = OWNER_OF(t, struct suite, mend);
+	struct list *node;
+
+	while ((node = list_shift(&s->broken))) {
+		struct broken *b = OWNER_OF(node, struct broken, node);
+
+		if (!s->stopping)
+			suite_wire(b->client, b->server, b->channel);
+		free(b);
+	}
+}
+
+void
+mend_init(struct suite *s)
+{
+	list_init(&s->broken);
+	timer_init(&s->mend, s->loop, on_mend);
+}
+
+static struct process *
+process_named(struct suite *s, struct span name, unsigned instance)
+{
+	for (unsigned i = 0; i < s->nprocesses; i++)
+		if (s->processes[i].instance == instance && span_eq(name, span_str(s->processes[i].row->name)))
+			return &s->processes[i];
+	return NULL;
+}
+
+/* At most one for each channel that there is. */
+static bool
+is_known(const struct suite *s, const struct broken *b)
+{
+	LIST_EACH(&s->broken, it) {
+		const struct broken *other = OWNER_OF(it, struct broken, node);
+
+		if (other->client == b->client && other->server == b->server && other->channel == b->channel)
+			return true;
+	}
+	return false;
+}
+
+bool
+on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m)
+{
+	struct process *p = channel_owner(c), *peer = process_named(p->suite, m->name, m->instance);
+	struct suite *s = p->suite;
+	struct broken b, *kept;
+
+	if (!peer)
+		return span_eq(m->name, SPAN("maild")); /* whose channel with userd ends userd */
+	b = (struct broken){ .client = m->client ? p : peer, .server = m->client ? peer : p };
+	b.channel = suite_channel(m->channel, b.client, b.server);
+	if (!b.channel)
+		return false;
+	if (s->stopping || is_known(s, &b) || !(kept = calloc(1, sizeof(*kept))))
+		return true;
+	log_put(LOG_channel, "%s between %s %s and %s %s: %s has closed it, both get another", b.channel, b.client->row->name, b.client->label,
+	    b.server->row->name, b.server->label, p->row->name);
+	*kept = b;
+	list_push(&s->broken, &kept->node);
+	if (!timer_running(&s->mend))
+		(void)timer_set(&s->mend, MEND_MS);
+	return true;
+}

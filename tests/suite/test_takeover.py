@@ -96,6 +96,13 @@ def documented():
     return rows
 
 
+def told_of():
+    """The programs of which doc/threats.md says what an attacker makes of them."""
+    with open(TOP + "/doc/threats.md") as f:
+        rows = f.read().partition("| taken over | can | cannot |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    return [name.strip() for row in rows for name in row.split("|")[1].split(",")]
+
+
 def as_row(program, found):
     return "| %s | %s |" % (program, " | ".join(", ".join(sorted(found[c])) or "-" for c in COLUMNS))
 
@@ -347,6 +354,7 @@ def test_what_each_program_reaches_is_what_the_table_says():
     running, table = everybody(), documented()
     expect(sorted(set(running) - {"another mailboxd"}), sorted(program_names() + ["maild", "template"]))
     expect(sorted(table), sorted(program_names() + ["maild", "template"]), "rows of the table in doc/threats.md")
+    expect(sorted(told_of()), sorted(table), "rows of what can be made of it")
     wrong = []
     for program in table:
         found = {c: set() for c in COLUMNS}

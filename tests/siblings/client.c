@@ -11,17 +11,21 @@
 
 #include "tests/siblings/siblings.h"
 
+enum { ABROAD = 0xC6336407 }; /* 198.51.100.7, which tests/siblings/run makes: whose name is looked up */
+
+/* Piece by piece, each when something has been said to the one before. */
 static const struct {
-	const char *target, *script;
+	const char *target, *script[PIECES];
 } scripts[] = {
-	{ "smtpd", "EHLO client.test\r\nMAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\nRCPT TO:<x@example.test>\r\n"
-	           "BDAT 17 LAST\r\nSubject: x\r\n\r\nx\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
-	           "VRFY bob\r\nRSET\r\nAUTH PLAIN AGJvYgB4\r\nQUIT\r\n" },
-	{ "imapd", "a CAPABILITY\r\nb LOGIN bob@example.test secret\r\nc AUTHENTICATE PLAIN AGJvYgB4\r\nd NOOP\r\n" },
-	{ "pop3d", "CAPA\r\nUSER bob@example.test\r\nPASS secret\r\nSTAT\r\nQUIT\r\n" },
+	{ "smtpd", { "EHLO client.test\r\n", "MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\nRCPT TO:<x@example.test>\r\n",
+	             "BDAT 17 LAST\r\nSubject: x\r\n\r\nx\r\n", "MAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n", "Subject: x\r\n\r\nx\r\n.\r\n",
+	             "VRFY bob\r\n", "MAIL FROM:<alice@example.test>\r\n", "RCPT TO:<bob@example.test>\r\n", "DATA\r\n", "Subject: x\r\n\r\nx\r\n.\r\n",
+	             "RSET\r\n", "AUTH PLAIN AGJvYgB4\r\n", "QUIT\r\n" } },
+	{ "imapd", { "a CAPABILITY\r\n", "b LOGIN bob@example.test secret\r\n", "c AUTHENTICATE PLAIN AGJvYgB4\r\n", "d NOOP\r\n" } },
+	{ "pop3d", { "CAPA\r\n", "USER bob@example.test\r\n", "PASS secret\r\n", "STAT\r\n", "QUIT\r\n" } },
 };
 
-static const char *
+static const char *const *
 script_of(const struct rig *r)
 {
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++)
@@ -74,34 +78,42 @@ serve(struct client *c, const char *bytes, ssize_t n)
 }
 
 static void
-turn(struct rig *r, struct client *c, const char *script)
+turn(struct rig *r, struct client *c, const char *const *script)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(r->client_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in abroad = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ABROAD) };
 	char bytes[4096];
+	bool said = false;
 	ssize_t n;
 
 	if (c->fd < 0 && script && !c->server) {
 		c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (c->fd >= 0 && rnd(r, 2))
+			(void)bind(c->fd, (struct sockaddr *)&abroad, sizeof(abroad));
 		if (c->fd >= 0)
 			(void)connect(c->fd, (struct sockaddr *)&at, sizeof(at));
+		c->piece = 0;
 	}
-	if (c->fd < 0 || rnd(r, 300) == 0) {
+	if (c->fd < 0 || rnd(r, 3000) == 0) {
 		hang_up(c);
 		return;
 	}
-	while ((n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+	for (; (n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0; said = true)
 		if (c->server)
 			serve(c, bytes, n);
-	if (n == 0)
-		hang_up(c);
-	else if (script && !c->server && rnd(r, 4) == 0 && send(c->fd, script, strlen(script), MSG_DONTWAIT | MSG_NOSIGNAL) == 0)
-		hang_up(c);
+	if (n == 0 || (script && !c->server && (c->piece == PIECES || !script[c->piece]))) {
+		if (n == 0 || said)
+			hang_up(c);
+	} else if (script && !c->server && (said || rnd(r, 1000) == 0)) { /* some do not wait */
+		(void)send(c->fd, script[c->piece], strlen(script[c->piece]), MSG_DONTWAIT | MSG_NOSIGNAL);
+		c->piece++;
+	}
 }
 
 void
 clients_turn(struct rig *r)
 {
-	const char *script = script_of(r);
+	const char *const *script = script_of(r);
 	size_t i = CLIENTS + rnd(r, CLIENTS);
 	int fd;
 
@@ -115,10 +127,16 @@ clients_turn(struct rig *r)
 }
 
 void
-clients_close(struct rig *r)
+clients_leave(struct rig *r)
 {
 	for (size_t i = 0; i < CLIENTS * 2; i++)
 		hang_up(&r->clients[i]);
+}
+
+void
+clients_close(struct rig *r)
+{
+	clients_leave(r);
 	(void)close(r->listener);
 	(void)close(r->sink);
 }

@@ -22,7 +22,7 @@
 #include "sys/priv.h"
 #include "tests/siblings/siblings.h"
 
-enum { ATTACKS_A_ROUND = 32, STARTS_MAX = 100000 };
+enum { ATTACKS_A_ROUND = 32, STARTS_MAX = 100000, SPEAK_MS = 120000, STOPPED_MS = 25000 };
 
 uint32_t
 rnd(struct rig *r, uint32_t below)
@@ -36,10 +36,16 @@ rnd(struct rig *r, uint32_t below)
 int64_t
 now_ms(void)
 {
+	static int64_t last, stopped;
 	struct timespec t;
+	int64_t now;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	now = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	if (last && now - last > STOPPED_MS) /* we were, and the daemon with us: that is no time for anybody to answer in */
+		stopped += now - last;
+	last = now;
+	return now - stopped;
 }
 
 bool
@@ -56,21 +62,21 @@ broke(struct rig *r, const char *fmt, ...)
 }
 
 static bool
-open_log(const struct rig *r, int *log)
+open_log(struct rig *r)
 {
 	char path[B_PATH];
 
 	(void)snprintf(path, sizeof(path), "%s/%s.log", r->dir, r->target->name);
-	*log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
-	return *log >= 0 && dup2(*log, STDERR_FILENO) >= 0;
+	r->log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+	return r->log >= 0 && dup2(r->log, STDERR_FILENO) >= 0;
 }
 
 static void
-show_log(int log)
+show_log(const struct rig *r)
 {
 	char bytes[6000];
-	off_t end = lseek(log, 0, SEEK_END), from = end > (off_t)sizeof(bytes) ? end - (off_t)sizeof(bytes) : 0;
-	ssize_t n = pread(log, bytes, sizeof(bytes), from);
+	off_t end = lseek(r->log, 0, SEEK_END), from = end > (off_t)sizeof(bytes) ? end - (off_t)sizeof(bytes) : 0;
+	ssize_t n = pread(r->log, bytes, sizeof(bytes), from);
 	const char *line = bytes;
 
 	for (ssize_t i = 0; i < n; i++)
@@ -88,6 +94,8 @@ attack(struct rig *r)
 
 		if (e->type == &ipc_channel_certs && e->side == CHANNEL_SERVER && rnd(r, 500))
 			continue; /* whoever asks there waits for the answer: that would be all that happens */
+		if (tally_leads(r, e->tally))
+			continue;
 		if (e->kind == END_WIRE || e->kind == END_CONTROL || e->kind == END_GIVEN)
 			end_attack(r, e);
 	}
@@ -103,16 +111,29 @@ watch_size(struct rig *r, uint64_t done, uint64_t share, size_t peak[3])
 		*at = rss;
 }
 
+/* Until its share is done or its time is over, and longer where a channel was too silent to show anything. */
+static bool
+goes_on(struct rig *r, uint64_t done, uint64_t share, int64_t until_ms, int64_t began_ms)
+{
+	if (r->wrong[0])
+		return false;
+	return (done < share && now_ms() < until_ms) || (now_ms() < began_ms + SPEAK_MS && !tally_enough(r, false));
+}
+
 static bool
 run(struct rig *r, uint64_t share, int64_t until_ms)
 {
 	uint64_t begun = r->sent;
+	int64_t began_ms = now_ms();
 	size_t peak[3] = { 0 };
-	bool up = target_start(r);
+	bool tickets = strcmp(r->target->name, "userd") == 0, up;
 
-	if (up && strcmp(r->target->name, "userd") == 0 && tickets_tried(r))
+	r->polite = tickets;
+	up = target_start(r);
+	if (up && tickets && tickets_tried(r))
 		(void)printf("ok - replayed and forged tickets let nobody in\n");
-	for (unsigned round = 0; !r->wrong[0] && r->sent - begun < share && now_ms() < until_ms; round++) {
+	r->polite = false;
+	for (unsigned round = 0; goes_on(r, r->sent - begun, share, until_ms, began_ms); round++) {
 		if (!up || !target_healthy(r)) {
 			if (!r->wrong[0]) { /* it was its right */
 				while (r->nends)
@@ -127,17 +148,15 @@ run(struct rig *r, uint64_t share, int64_t until_ms)
 		if (round % 64 == 0 && r->started == 1)
 			watch_size(r, r->sent - begun, share, peak);
 	}
+	(void)tally_enough(r, true);
 	if (!r->wrong[0] && peak[0] && peak[2] > peak[0] + r->target->may_grow)
 		(void)broke(r, "it grows: %zu MiB at first, %zu MiB later", peak[0] >> 20, peak[2] >> 20);
 	if (r->wrong[0]) {
-		(void)kill(r->pid, r->pid ? SIGKILL : 0);
-		r->pid = 0;
-		while (r->nends)
-			end_free(r, r->ends[0]);
-		target_leave(r);
+		target_kill(r);
 		return false;
 	}
-	(void)printf("# %s: %llu MiB at most\n", r->target->name, (unsigned long long)((peak[2] > peak[0] ? peak[2] : peak[0]) >> 20));
+	(void)printf("# %s: %zu MiB in the first third, %zu MiB in the last\n", r->target->name, peak[0] >> 20, peak[2] >> 20);
+	clients_leave(r);
 	return target_stop(r);
 }
 
@@ -146,7 +165,6 @@ attack_target(struct rig *r, const struct target *t, uint64_t share, int64_t sec
 {
 	uint64_t sent = r->sent, closed = r->closed, received = r->received;
 	int64_t began = now_ms();
-	int log;
 	bool ok;
 
 	r->target = t;
@@ -154,18 +172,20 @@ attack_target(struct rig *r, const struct target *t, uint64_t share, int64_t sec
 	r->nlast = 0;
 	r->started = 0;
 	r->nwords = 0;
-	ok = open_log(r, &log) && clients_open(r) && run(r, share, seconds ? began + seconds * 1000 : INT64_MAX);
+	r->ntallies = 0;
+	ok = open_log(r) && clients_open(r) && (!target_is_wired(r) || blame_tried(r)) && run(r, share, seconds ? now_ms() + seconds * 1000 : INT64_MAX);
 	clients_close(r);
 	(void)printf("%sok - %s among hostile siblings: %llu messages, %llu answers, %llu channels closed, %lld ms\n", ok ? "" : "not ", t->name,
 	    (unsigned long long)(r->sent - sent), (unsigned long long)(r->received - received), (unsigned long long)(r->closed - closed), (long long)(now_ms() - began));
+	tally_print(r);
 	if (!ok) {
 		(void)printf("# %s\n", r->wrong);
 		for (size_t i = r->nlast > LAST ? r->nlast - LAST : 0; i < r->nlast; i++)
 			(void)printf("# > %s\n", r->last[i % LAST]);
-		show_log(log);
+		show_log(r);
 	}
 	(void)fflush(stdout);
-	(void)close(log);
+	(void)close(r->log);
 	return ok;
 }
 
@@ -188,13 +208,15 @@ become_nobody(bool stay, struct fail *why)
 static bool
 load(struct rig *r, bool stay, struct arena *arena)
 {
-	char path[B_PATH];
+	char path[B_PATH], loud[B_PATH];
 	struct fail why = { .text = "" };
 
 	(void)snprintf(path, sizeof(path), "%s/etc/pillarpost.conf", r->dir);
-	arena_init(arena, CONF_ARENA_MAX);
+	(void)snprintf(loud, sizeof(loud), "%s/etc/loud.conf", r->dir);
+	arena_init(arena, 2 * CONF_ARENA_MAX);
 	r->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (r->null >= 0 && chdir(r->build) == 0 && conf_load(path, arena, &r->conf, NULL, &why) && become_nobody(stay, &why))
+	if (r->null >= 0 && chdir(r->build) == 0 && conf_load(path, arena, &r->conf, NULL, &why) && conf_load(loud, arena, &r->loud, NULL, &why) &&
+	    become_nobody(stay, &why))
 		return true;
 	(void)fprintf(stderr, "siblings: %s: %s\n", path, why.text);
 	return false;
@@ -237,12 +259,13 @@ main(int argc, char **argv)
 		n += chosen(&targets[i], only, stay);
 	left = messages;
 	for (size_t i = 0; i < ntargets; i++) {
-		uint64_t before = rig.sent;
+		uint64_t before = rig.sent, share;
 
 		if (!chosen(&targets[i], only, stay))
 			continue;
-		failed += !attack_target(&rig, &targets[i], left / n--, seconds);
-		left -= rig.sent - before < left ? rig.sent - before : left;
+		share = left / n--;
+		failed += !attack_target(&rig, &targets[i], share, seconds);
+		left -= rig.sent - before < share ? rig.sent - before : share; /* more than its share is at nobody's cost */
 	}
 	(void)printf("# %llu messages in all\n", (unsigned long long)rig.sent);
 	arena_free(&arena);

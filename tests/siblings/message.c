@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mail/status.h"
 #include "tests/siblings/siblings.h"
 
 /* What a field of that name may well be; the others get words of any of them. */
@@ -38,6 +39,7 @@ static const struct {
 	{ "owner", { "bob@example.test", "alice@example.test", "nobody@example.test", "anyone", "" } },
 	{ "guest", { "", "alice@example.test", "bob@example.test", "anyone", "x" } },
 	{ "domain", { "example.test", "remote.test" } },
+	{ "text", { "enforce mail.example.test *.example.test", "testing *.example.test", "none ", "may", "encrypt", "dane-only", "secure match=nexthop", "x", "" } },
 };
 
 static const char *
@@ -99,12 +101,24 @@ number(struct rig *r, struct end *e, const struct desc_field *f, const struct co
 
 	if (strcmp(f->name, "id") == 0 && c && rnd(r, 24))
 		return c->id;
+	if (strcmp(f->name, "question") == 0 && c && c->question && rnd(r, 8))
+		return c->question;
+	if (strcmp(f->name, "index") == 0 && c && rnd(r, 16)) /* the next one, or one of those that the daemon has told of */
+		return e->side == CHANNEL_CLIENT ? c->indexes : rnd(r, c->indexes);
+	if (strcmp(f->name, "size") == 0 && c && c->state & (CONV_OPEN | CONV_BODY) && rnd(r, 16))
+		return c->bytes;
+	if (strcmp(f->name, "release_ms") == 0 && rnd(r, 4))
+		return 0;
+	if (strcmp(f->name, "type") == 0 && c && c->question && rnd(r, 8))
+		return c->type;
 	if (f->bound)
 		return rnd(r, 4) ? (f->bound < UINT32_MAX ? rnd(r, (uint32_t)f->bound + 1) : rnd(r, 1000)) : f->bound;
 	if (f->kind == DESC_U64 && e->nseen && rnd(r, 4) == 0)
 		return e->seen[rnd(r, (uint32_t)(e->nseen < SEEN ? e->nseen : SEEN))];
 	if (strcmp(f->name, "uid") == 0 || strcmp(f->name, "gid") == 0)
 		return rnd(r, 8) ? 0 : rnd(r, 100);
+	if (strcmp(f->name, "status") == 0 && rnd(r, 3) == 0)
+		return STATUS_OK;
 	if (strcmp(f->name, "status") == 0 || strcmp(f->name, "index") == 0)
 		return rnd(r, 16) ? rnd(r, 40) : odd[rnd(r, sizeof(odd) / sizeof(odd[0]))];
 	return rnd(r, 3) ? rnd(r, 4096) : odd[rnd(r, sizeof(odd) / sizeof(odd[0]))];
@@ -132,6 +146,24 @@ bytes(struct rig *r, struct buf *room, size_t n, bool line)
 	return span_of(p, n);
 }
 
+/* Of a dns answer: an address here, where no harm is done, or what the other types have. */
+static struct span
+record(struct rig *r)
+{
+	static const unsigned char here[16] = { [15] = 1 }, tlsa[35] = { 3, 1, 1 };
+
+	switch (rnd(r, 6)) {
+	case 0:
+		return span_of((const char *)here, 16);
+	case 1:
+		return SPAN("v=STSv1; id=20261122;");
+	case 2:
+		return span_of((const char *)tlsa, sizeof(tlsa));
+	default:
+		return SPAN("\x7f\0\0\1");
+	}
+}
+
 static struct span
 text(struct rig *r, struct buf *room, const struct desc_field *f)
 {
@@ -144,10 +176,15 @@ text(struct rig *r, struct buf *room, const struct desc_field *f)
 		buf_printf(room, "[127.0.0.1]:%u", r->sink_port);
 		return s.p ? span_of(s.p, (size_t)(room->mem + room->end - s.p)) : SPAN_NONE;
 	}
-	if (strcmp(f->name, "data") == 0 && f->bound == 4096) { /* an address of a dns answer: here, where no harm is done */
-		static const unsigned char here[16] = { [15] = 1 };
-
-		return rnd(r, 3) ? SPAN("\x7f\0\0\1") : span_of((const char *)here, 16);
+	if (strcmp(f->name, "data") == 0 && f->bound == 4096)
+		return record(r);
+	if (((strcmp(f->name, "name") == 0 && f->bound >= B_HOST) || strcmp(f->name, "client_addr") == 0) && rnd(r, 4) == 0) { /* one that nobody remembers */
+		s = span_of(buf_room(room, 32), 0);
+		if (f->name[0] == 'n')
+			buf_printf(room, "h%u.example.test", rnd(r, UINT32_MAX));
+		else
+			buf_printf(room, "198.18.%u.%u", rnd(r, 256), rnd(r, 256));
+		return s.p ? span_of(s.p, (size_t)(room->mem + room->end - s.p)) : SPAN_NONE;
 	}
 	if (f->bound == B_TICKET && f->kind == DESC_SECRET) {
 		static const char tickets[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -191,6 +228,21 @@ fill(struct rig *r, struct end *e, const struct ipc_message *msg, const struct c
 		default: /* little-endian: the low bytes come first */
 			n = number(r, e, f, c);
 			memcpy(to, &n, f->kind == DESC_U8 ? 1 : f->kind == DESC_U16 ? 2 : f->kind == DESC_U32 ? 4 : 8);
+		}
+	}
+}
+
+/* What the rest of its conversation must agree with. */
+static void
+remember(struct conv *c, const struct ipc_message *msg, const union frame_message *m)
+{
+	for (size_t i = 0; i < msg->desc.nfields; i++) {
+		struct span s;
+
+		c->indexes += msg->from & CONV_OPEN && strcmp(msg->desc.fields[i].name, "index") == 0;
+		if (msg->desc.fields[i].kind == DESC_BYTES && strcmp(msg->desc.fields[i].name, "bytes") == 0) {
+			memcpy(&s, (const char *)m + msg->desc.fields[i].offset, sizeof(s));
+			c->bytes += s.n;
 		}
 	}
 }
@@ -262,12 +314,12 @@ message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *r
 	enum ipc_direction ours = e->side == CHANNEL_CLIENT ? TO_SERVER : TO_CLIENT;
 	uint32_t first = rnd(r, CONVS);
 	struct conv *c = &e->convs[first];
-	bool any = rnd(r, r->target->calm ? 20000 : 200) == 0;
+	bool any = rnd(r, r->target->calm ? 20000 : 2000) == 0;
 	const struct ipc_message *found = choose(r, e, ours, c, any);
 
 	for (uint32_t i = 1; !found && i < CONVS; i++) /* who answers has few conversations open */
 		found = choose(r, e, ours, c = &e->convs[(first + i) % CONVS], false);
-	if (!found && !r->target->calm && rnd(r, 8) == 0)
+	if (!found && !r->target->calm && rnd(r, 1000) == 0) /* which closes the channel: oftener, and nothing else would come to pass */
 		found = choose(r, e, ours, c, any = true);
 	if (!found)
 		return NULL;
@@ -275,10 +327,13 @@ message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *r
 	*fd = found->fds ? descriptor(r) : -1;
 	if (found->fds && *fd < 0)
 		return NULL;
+	if (e->tally && !(found->from & c->state))
+		e->tally->wrong++;
 	if (!any) {
+		remember(c, found, m);
 		c->state = (uint8_t)found->next;
-		if (c->state == CONV_NONE && rnd(r, 8))
-			c->id = ++e->next_id;
+		if (c->state == CONV_NONE)
+			*c = (struct conv){ .id = rnd(r, 8) ? ++e->next_id : c->id, .state = CONV_NONE };
 	}
 	return found;
 }

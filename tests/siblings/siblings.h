@@ -14,6 +14,8 @@
  *   target.c   starting the daemon, its wiring, its health
  *   stand_in.c what maild starts as suited: it hands its channel to the rig
  *   ticket.c   replayed and forged tickets
+ *   tally.c    what each channel has carried, and whether that was enough
+ *   blame.c    one violation at a time: the channel is closed, the log says whose it was
  *   client.c   network clients, so that fronts have something to ask
  *   main.c     the targets, one after the other; TAP
  */
@@ -25,6 +27,7 @@
 #include "conf/conf.h"
 #include "ipc/frame.h"
 #include "ipc/messages.h"
+#include "tests/siblings/tally.h"
 
 enum {
 	CONVS = 24,
@@ -33,12 +36,16 @@ enum {
 	WORD_MAX = 320,
 	ENDS = 512,
 	CLIENTS = 6,
+	PIECES = 16,
 	LAST = 48, /* messages that are told when something breaks */
 };
 
 struct conv {
-	uint64_t id;
-	uint8_t state; /* enum ipc_state */
+	uint64_t id, question; /* question: the last one in it that the daemon numbered */
+	uint8_t state;         /* enum ipc_state */
+	uint8_t type;          /* of record that was asked for */
+	uint32_t indexes;      /* recipients that have been told of in it */
+	uint64_t bytes;        /* of content, by us */
 };
 
 enum end_kind {
@@ -59,6 +66,8 @@ struct end {
 	int fd;
 	uint64_t child;     /* a ctl end that suited or userd made: its id on root */
 	struct end *parent; /* that root end */
+	struct tally *tally; /* of a wire; else NULL */
+	bool left;           /* we did, not the daemon */
 	unsigned deaf;      /* so many rounds more it does not read */
 	struct conv convs[CONVS];
 	uint64_t next_id, seen[SEEN];
@@ -79,7 +88,7 @@ struct target {
 
 struct rig {
 	const struct target *target;
-	const struct conf *conf;
+	const struct conf *conf, *loud; /* loud: the same, with warnings in the log */
 	const char *dir, *build;
 	uint64_t random;
 	struct end *ends[ENDS];
@@ -87,19 +96,24 @@ struct rig {
 	struct end *ctl;
 	pid_t pid;
 	int null, listener, sink; /* sink: a listening socket for the daemon to connect to */
+	int log;      /* the daemon's, to be read */
 	int stand_in; /* maild's suited ends with it; or -1 */
 	uint16_t sink_port, client_port;
 	struct client {
 		int fd;
 		bool server;
+		unsigned piece; /* of its script: the next one */
 	} clients[CLIENTS * 2];
 	struct {
 		char text[WORD_MAX];
 		size_t n;
 	} words[WORDS];
 	size_t nwords;
-	uint64_t sent, received, closed, started;
-	bool ready;
+	struct buf room; /* of texts of messages that are being made */
+	uint64_t sent, received, closed, started, broken; /* broken: channels that it has said a sibling's are */
+	bool ready, polite; /* polite: each end begins as it should */
+	struct tally tallies[TALLIES];
+	size_t ntallies;
 	uint64_t asked, answered;
 	int64_t asked_ms;
 	uint64_t logins, login_id; /* of the last answer of userd */
@@ -129,7 +143,11 @@ struct end *end_new(struct rig *r, enum end_kind kind, const struct ipc_channel 
 void end_free(struct rig *r, struct end *e);
 void end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd); /* honestly, and soon */
 void end_attack(struct rig *r, struct end *e);
+bool end_push(struct end *e); /* what is pending, waiting for room; false: it is gone, or is not read */
 void ends_read(struct rig *r, int timeout_ms);
+
+/* blame.c */
+bool blame_tried(struct rig *r);
 
 /* target.c */
 extern const struct target targets[];
@@ -138,6 +156,8 @@ bool target_start(struct rig *r);
 bool target_healthy(struct rig *r); /* asks, and looks whether it lives; *r says what is wrong */
 bool target_stop(struct rig *r);
 void target_leave(struct rig *r); /* of what outlives its ends */
+void target_kill(struct rig *r);  /* something is wrong */
+bool target_is_wired(const struct rig *r); /* by rows of processes.def, with siblings whom it outlives */
 size_t target_rss(const struct rig *r);
 void target_rewire(struct rig *r, struct end *e); /* after e has gone */
 bool target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigned type, const void *m, int fd); /* honest reactions; true: fd is taken */
@@ -148,6 +168,7 @@ bool tickets_tried(struct rig *r);
 /* client.c */
 bool clients_open(struct rig *r);
 void clients_turn(struct rig *r);
+void clients_leave(struct rig *r); /* a daemon may wait for them before it stops */
 void clients_close(struct rig *r);
 
 #endif

@@ -39,6 +39,7 @@ static const struct wire_row {
 	{ "mailbox", "locald", "deliverd" },
 	{ "root", "suited", "maild" }, /* lent */
 };
+enum { MADE_ELSEWHERE = 3 }; /* the last ones: nobody gives them to their clients */
 
 static const struct {
 	const char *channel, *server;
@@ -101,7 +102,7 @@ wire_all(struct rig *r)
 
 		if (is(r, wires[i].server))
 			wire(r, type, true, wires[i].client, 0);
-		else if (is(r, wires[i].client))
+		else if (is(r, wires[i].client) && i < sizeof(wires) / sizeof(wires[0]) - MADE_ELSEWHERE)
 			wire(r, type, false, wires[i].server, 0);
 	}
 }
@@ -159,6 +160,8 @@ target_rewire(struct rig *r, struct end *e)
 	const char *peer = e->peer;
 	uint64_t child = e->child;
 	unsigned instance = e->instance;
+	struct tally *tally = e->tally;
+	bool left = e->left;
 
 	for (size_t i = 0; i < r->nends; i++) /* a ctl channel takes with it what was given over it */
 		if (r->ends[i]->parent == e)
@@ -169,6 +172,8 @@ target_rewire(struct rig *r, struct end *e)
 		return;
 	}
 	r->closed++;
+	if (!left)
+		tally_closed(tally);
 	if (kind == END_WIRE && r->ctl)
 		wire(r, type, client, peer, instance);
 	else if (kind == END_CONTROL || kind == END_TOOL)
@@ -243,6 +248,9 @@ told_by_ctl(struct rig *r, struct end *e, unsigned type, const void *m, int fd)
 		return false;
 	case IPC_ctl_state:
 		r->answered = ((const struct ipc_ctl_state *)m)->id;
+		return false;
+	case IPC_ctl_broken:
+		r->broken++;
 		return false;
 	case IPC_ctl_start: /* we are a daemon now */
 		end_say(r, e, IPC_ctl_ready, &(struct ipc_ctl_ready){ .walls = SPAN("landlock=0") }, -1);
@@ -483,6 +491,21 @@ free_ends(struct rig *r)
 	while (r->nends)
 		end_free(r, r->ends[0]);
 	r->ctl = NULL;
+}
+
+bool
+target_is_wired(const struct rig *r)
+{
+	return !is(r, "maild") && !is(r, "suited") && !r->target->mortal;
+}
+
+void
+target_kill(struct rig *r)
+{
+	(void)kill(r->pid, r->pid ? SIGKILL : 0);
+	r->pid = 0;
+	free_ends(r);
+	target_leave(r);
 }
 
 void

@@ -25,7 +25,9 @@ end_new(struct rig *r, enum end_kind kind, const struct ipc_channel *type, enum 
 	for (size_t i = 0; i < CONVS; i++)
 		e->convs[i] = (struct conv){ .id = ++e->next_id, .state = type == &ipc_channel_ctl ? CONV_OPEN : CONV_NONE };
 	buf_init(&e->pending, 2 * ROOM);
-	if (kind == END_CTL || kind == END_TOOL || rnd(r, 400))
+	if (kind == END_WIRE && (e->tally = tally_of(r, type, peer)))
+		e->tally->serves = side == CHANNEL_SERVER;
+	if (kind == END_CTL || kind == END_TOOL || r->polite || rnd(r, 400))
 		frame_put_hello(&e->pending); /* the others come without a word */
 	r->ends[r->nends++] = e;
 	return e;
@@ -64,8 +66,8 @@ push(struct end *e)
 	return true;
 }
 
-static bool
-push_soon(struct end *e)
+bool
+end_push(struct end *e)
 {
 	struct pollfd p = { .fd = e->fd, .events = POLLOUT };
 
@@ -82,7 +84,7 @@ end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd)
 {
 	bool full;
 
-	if (!push_soon(e)) {
+	if (!end_push(e)) {
 		if (fd >= 0)
 			(void)close(fd);
 		if (!e->gone)
@@ -92,7 +94,7 @@ end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd)
 	(void)frame_put(&e->pending, e->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full);
 	if (fd >= 0)
 		e->fds[e->nfds++] = fd;
-	(void)push_soon(e);
+	(void)end_push(e);
 }
 
 static void
@@ -111,21 +113,23 @@ remember(struct rig *r, const struct end *e, const struct ipc_message *msg, cons
 void
 end_attack(struct rig *r, struct end *e)
 {
-	struct buf room;
 	uint32_t many = rnd(r, 64) ? 1 + rnd(r, 24) : FLOOD, made = 0;
 	bool flood = many == FLOOD && rnd(r, 2);
 
 	if (e->gone || !push(e))
 		return;
-	buf_init(&room, ROOM);
-	(void)buf_room(&room, ROOM); /* what was said stays where it is */
+	if (!r->room.mem) {
+		buf_init(&r->room, ROOM);
+		(void)buf_room(&r->room, ROOM); /* what was said stays where it is */
+	}
+	buf_cut(&r->room, 0);
 	for (uint32_t i = 0; i < many; i++) {
 		const struct ipc_message *msg;
 		union frame_message m;
 		bool full, put;
 		int fd = -1;
 
-		if (e->nfds == FRAME_FDS || !(msg = message_make(r, e, &m, &room, &fd)))
+		if (e->nfds == FRAME_FDS || !(msg = message_make(r, e, &m, &r->room, &fd)))
 			break;
 		do { /* a flood is one message over and over */
 			put = frame_put(&e->pending, e->type, (unsigned)(msg - e->type->messages), &m, msg->fds, IPC_PACKET_MAX, &full);
@@ -140,17 +144,39 @@ end_attack(struct rig *r, struct end *e)
 		if (!put || buf_len(&e->pending) > IPC_PACKET_MAX / 2)
 			break;
 	}
-	buf_free(&room);
-	if (rnd(r, wildness(r)) == 0) {
+	if (rnd(r, wildness(r)) == 0 && (made || rnd(r, 100) == 0)) { /* who has nothing to say would do nothing else */
 		message_spoil(r, e, &e->pending, &e->nfds);
+		if (e->tally)
+			e->tally->spoilt++;
 		(void)snprintf(r->last[r->nlast++ % LAST], sizeof(r->last[0]), "%s as %s: the packet is broken", e->type->name, e->peer);
 	}
 	r->sent += made;
+	if (e->tally)
+		e->tally->sent += made;
 	(void)push(e);
-	if (rnd(r, 40 * wildness(r)) == 0)
-		e->gone = true; /* in the middle of everything */
+	if (rnd(r, 40 * wildness(r)) == 0 && (made || rnd(r, 100) == 0))
+		e->gone = e->left = true; /* in the middle of everything */
 	if (rnd(r, 500) == 0)
 		e->deaf = rnd(r, 3000);
+}
+
+static void
+conv_heard(struct conv *c, uint64_t id, const struct ipc_message *msg, const void *m)
+{
+	if (c->id != id)
+		*c = (struct conv){ .id = id };
+	c->state = (uint8_t)msg->next;
+	for (size_t i = 0; i < msg->desc.nfields; i++) {
+		const struct desc_field *f = &msg->desc.fields[i];
+
+		if (strcmp(f->name, "question") == 0)
+			memcpy(&c->question, (const char *)m + f->offset, sizeof(c->question));
+		c->indexes += strcmp(f->name, "index") == 0;
+		if (strcmp(f->name, "type") == 0 && f->kind == DESC_U8) {
+			memcpy(&c->type, (const char *)m + f->offset, 1);
+			c->question = id;
+		}
+	}
 }
 
 static void
@@ -175,6 +201,7 @@ hear(struct rig *r, struct end *e, struct span packet, int *fds, unsigned nfds)
 			break;
 		}
 		r->received++;
+		tally_heard(e->tally);
 		words_learn(r, msg, &m);
 		id = message_id_of(msg, &m);
 		if (id)
@@ -183,7 +210,7 @@ hear(struct rig *r, struct end *e, struct span packet, int *fds, unsigned nfds)
 		if (!conv && id)
 			conv = &e->convs[rnd(r, CONVS)];
 		if (conv && (conv->id != id || msg->from & conv->state))
-			*conv = (struct conv){ .id = id, .state = (uint8_t)msg->next };
+			conv_heard(conv, id, msg, &m);
 		if (!target_told(r, e, msg, f.type, &m, f.fds ? fds[used] : -1) && f.fds)
 			(void)close(fds[used]);
 		used += f.fds;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "store/state.h"
+#include "store/stock.h"
 
 struct append {
 	struct store *store;
@@ -11,6 +12,7 @@ struct append {
 	struct delivery delivery;
 	struct incoming incoming;
 	struct commit *commit;
+	bool stocked; /* its file is of the stock, and has not been accounted for */
 	uint8_t flags;
 	uint64_t keywords;
 	int64_t date;
@@ -53,7 +55,9 @@ append_begin(struct store *store, const struct append_to *to, struct fail *why)
 
 		a->keywords |= bit >= 0 ? 1ull << bit : 0; /* RFC 3501 6.3.11 lets flags be dropped */
 	}
-	maildir_unique(deliverer_namer(store->deliverer), unique);
+	if ((a->stocked = stock_take(a->mailbox, &a->delivery.temp)))
+		return a;
+	memcpy(unique, a->delivery.temp.unique, sizeof(unique));
 	if (!temp_create(&a->delivery.temp, a->mailbox->vfs, unique, why))
 		append_abort(&a);
 	return a;
@@ -69,6 +73,8 @@ static void
 append_free(struct append *a)
 {
 	list_remove(&a->incoming.node);
+	if (a->stocked)
+		stock_back(a->mailbox);
 	mailbox_unuse(a->mailbox);
 	free(a);
 }
@@ -85,6 +91,13 @@ append_abort(struct append **a)
 
 /* ---- commit ---- */
 
+/* RFC822.SIZE */
+static uint32_t
+size_of(const struct append *a)
+{
+	return (uint32_t)(a->delivery.temp.size + a->delivery.temp.bare);
+}
+
 static void
 finish(struct commit *c)
 {
@@ -97,6 +110,19 @@ finish(struct commit *c)
 	free(c);
 	op->on_done(op); /* may free the op */
 	uidset_free(&to);
+}
+
+/* All or none (RFC 3502 3): what was named goes again. */
+static void
+remove_files(struct commit *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct delivery *d = &c->all[i]->delivery;
+		char path[MAILDIR_NAME_MAX + 5];
+
+		if (d->ok && maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, false))
+			(void)d->vfs->ops->unlink(d->vfs, path);
+	}
 }
 
 static void
@@ -123,7 +149,7 @@ give_uids(struct commit *c)
 			.keywords = a->keywords,
 			.letters = d->letters,
 			.base = span_str(d->base),
-			.size = (uint32_t)(d->temp.size + d->temp.bare),
+			.size = size_of(a),
 			.bits = MESSAGE_SIZED | (d->temp.bare ? MESSAGE_BARE : 0),
 			.date = a->date > 0 && a->date <= UINT32_MAX ? (uint32_t)a->date : 0,
 		};
@@ -138,17 +164,10 @@ give_uids(struct commit *c)
 	return true;
 }
 
-/* All or none (RFC 3502 3): what was named goes again when another could not be. */
 static void
 take_back(struct commit *c)
 {
-	for (size_t i = 0; i < c->n; i++) {
-		struct delivery *d = &c->all[i]->delivery;
-		char path[MAILDIR_NAME_MAX + 5];
-
-		if (d->ok && maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, false))
-			(void)d->vfs->ops->unlink(d->vfs, path);
-	}
+	remove_files(c);
 	finish(c);
 }
 
@@ -160,6 +179,10 @@ on_file(struct delivery *d)
 
 	if (!d->ok)
 		c->op->why = d->why;
+	else if (a->stocked) {
+		stock_named(c->mailbox, d->temp.unique);
+		a->stocked = false;
+	}
 	if (--c->waiting)
 		return;
 	for (size_t i = 0; i < c->n; i++)
@@ -185,6 +208,7 @@ submit(struct append *a, struct commit *c)
 	delivery_init(d, a->mailbox->vfs, on_file);
 	d->temp = temp;
 	d->in_cur = true;
+	d->lasting = a->stocked;
 	d->letters = a->flags | (uint32_t)a->keywords << LETTER_KEYWORD_SHIFT;
 	d->date = a->date;
 	if (!a->date)

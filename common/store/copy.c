@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "store/state.h"
+#include "store/stock.h"
 
 enum { PATHS_MAX = 1 << 30, TRIES_MAX = 8, RETRY_MS = 5 };
 
@@ -37,7 +38,8 @@ struct copy {
 	bool move, ok;
 	unsigned tries;
 	struct timer retry;
-	char target_dir[STORE_NAME_MAX + 8];
+	bool unsettled;        /* names in source_dir are not durable */
+	char source_dir[STORE_NAME_MAX + 8], target_dir[STORE_NAME_MAX + 8];
 	int err;
 };
 
@@ -63,11 +65,12 @@ promise(struct work *w)
 {
 	struct copy *c = OWNER_OF(w, struct copy, work);
 	struct promise *p = &c->linking->promise;
+	struct vfs *v = c->store->vfs;
 
-	c->ok = true;
+	c->ok = !c->unsettled || v->ops->sync_dir(v, c->source_dir) == 0; /* it is found there after a crash */
 	for (size_t i = 0; c->ok && i < c->n; i++)
 		c->ok = promise_add(p, path_at(c, c->items[i].from), path_at(c, c->items[i].to));
-	c->ok = c->ok && promise_write(p, c->store->vfs);
+	c->ok = c->ok && promise_write(p, v);
 }
 
 static void
@@ -340,6 +343,7 @@ start(struct copy *c)
 		link_now(c);
 		return;
 	}
+	c->unsettled = stock_unsettled(c->source);
 	c->work = (struct work){ .run = promise, .done = promised };
 	worker_submit(c->store->pool, &c->work);
 }
@@ -392,6 +396,7 @@ prepare(struct copy *c)
 
 	folder_dir(span_str(c->source->name), from_dir);
 	folder_dir(span_str(c->target->name), to_dir);
+	(void)snprintf(c->source_dir, sizeof(c->source_dir), "%s%scur", from_dir, *from_dir ? "/" : "");
 	(void)snprintf(c->target_dir, sizeof(c->target_dir), "%s%scur", to_dir, *to_dir ? "/" : "");
 	maildir_unique(deliverer_namer(c->store->deliverer), base);
 	/* "<time>.<unique>_" begins them all: a scan leaves them alone until they have UIDs. */

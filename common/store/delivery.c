@@ -184,13 +184,14 @@ name_one(struct delivery *d)
 	temp_path(&d->temp, temp);
 	if (!maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, !d->in_cur))
 		return fail_set(&d->why, FAIL_PERM, 0, "file name too long");
-	if (d->vfs->ops->rename(d->vfs, temp, path) < 0)
+	/* A name that is durable stays until the other one is; where there are no links the rename does as well. */
+	if ((!d->lasting || d->vfs->ops->link(d->vfs, temp, path) < 0) && d->vfs->ops->rename(d->vfs, temp, path) < 0)
 		return fail_errno(&d->why, 0, "cannot rename %s to %s", temp, path);
 	temp_close(&d->temp); /* from here on it is the message, not to be abandoned */
 	return true;
 }
 
-/* Makes the names of all that share d's directory durable. */
+/* Makes the names of all that share d's directory durable, of those that have no others. */
 static void
 sync_names(struct list *all, struct delivery *d)
 {
@@ -202,7 +203,7 @@ sync_names(struct list *all, struct delivery *d)
 		struct delivery *other = OWNER_OF(it, struct delivery, node);
 		char path[MAILDIR_NAME_MAX + 5];
 
-		if (!other->ok || other->vfs != d->vfs || other->in_cur != d->in_cur)
+		if (!other->ok || other->lasting || other->vfs != d->vfs || other->in_cur != d->in_cur)
 			continue;
 		other->synced = synced;
 		if (synced)
@@ -235,7 +236,7 @@ name_all(struct list *all)
 	LIST_EACH(all, it) {
 		struct delivery *d = OWNER_OF(it, struct delivery, node);
 
-		if (d->ok && !d->synced)
+		if (d->ok && !d->synced && !d->lasting)
 			sync_names(all, d);
 	}
 }

@@ -37,6 +37,7 @@ struct delivery {
 	uint64_t body_at, body_n;
 	bool in_cur;              /* into cur/ with letters, else into new/ */
 	uint32_t letters;
+	bool lasting;             /* temp's name is durable: that in cur/ need not be before it is told (stock.h) */
 	int64_t date;             /* Unix time for the file, 0: now */
 	char base[MAILDIR_BASE_MAX]; /* its name: unique when handed in, with sizes when done */
 	/* Result */

@@ -241,6 +241,8 @@ apply_message(struct index *ix, const struct record_message *r)
 		return false;
 	ix->messages[ix->n++] = m;
 	count(ix, &m, 1);
+	if (!(m.bits & MESSAGE_NEW))
+		ix->stamp_cur = 0; /* its name may not have come over a crash (stock.h), and the directory's time be the old one */
 	if (r->uid >= ix->uidnext)
 		ix->uidnext = r->uid + 1;
 	reach(ix, r->modseq);

@@ -11,6 +11,7 @@
 
 #include "store/name.h"
 #include "store/state.h"
+#include "store/stock.h"
 
 /* ---- folders ---- */
 
@@ -124,6 +125,7 @@ compare(int base, const char *dir, struct vfs *v, const struct index *ix, struct
 {
 	struct comparing c = { .out = out, .ix = ix, .seen = calloc(ix->n + 1, 1) };
 	bool ok = c.seen && index_names_build(&c.live, ix, false) && index_names_build(&c.doomed, ix, true);
+	char in_tmp[MAILDIR_BASE_MAX + 5];
 
 	if (!ok)
 		(void)fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
@@ -134,7 +136,7 @@ compare(int base, const char *dir, struct vfs *v, const struct index *ix, struct
 	out->incomplete |= ok && v->ops->list(v, "cur", each_file, &c) < 0;
 	out->incomplete |= !maildir_exists(v, "");
 	for (size_t i = 0; ok && i < ix->n; i++)
-		out->missing += !c.seen[i];
+		out->missing += !c.seen[i] && !stock_find(v, index_base(ix, &ix->messages[i]), in_tmp);
 	free(c.seen);
 	index_names_free(&c.live);
 	index_names_free(&c.doomed);

@@ -310,7 +310,7 @@ store_rest(struct store *store)
 	LIST_EACH(&store->mailboxes, it) {
 		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
 
-		if (mb->failed || mb->dirty || mb->watch_new < 0 || mb->syncing || mb->lag_lo || mb->file.ix.ndoomed || follow_busy(mb) ||
+		if (mb->failed || mb->dirty || mb->watch_new < 0 || mb->syncing || mb->stock || mb->lag_lo || mb->file.ix.ndoomed || follow_busy(mb) ||
 		    indexfile_busy(&mb->file) || journal_pending(mb->file.journal))
 			return -1;
 	}

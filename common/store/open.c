@@ -11,6 +11,7 @@
 #include "log/log.h"
 #include "store/name.h"
 #include "store/state.h"
+#include "store/stock.h"
 
 enum {
 	LINGER_MS = 30 * 1000, /* a folder stays open after its last session: the next one finds it warm */
@@ -89,6 +90,7 @@ static void
 close_mailbox(struct mailbox *mb)
 {
 	signing_stop(mb);
+	stock_stop(mb);
 	if (!mb->failed && !mb->file.ix.failed)
 		scan_stamp(mb);
 	making_stop(mb);
@@ -181,6 +183,7 @@ static bool
 load(struct mailbox *mb, struct fail *why)
 {
 	enum indexfile_found found;
+	bool ok;
 
 	mb->file.on_event = on_event;
 	mb->file.arg = mb;
@@ -196,7 +199,10 @@ load(struct mailbox *mb, struct fail *why)
 	give_objectid(mb);
 	if (!scan_stale(mb))
 		return true;
-	if (!scan_all(mb, why))
+	mb->opening = true;
+	ok = scan_all(mb, why);
+	mb->opening = false;
+	if (!ok)
 		return false;
 	/* In a large folder they are half of what it takes, and arrivals may be long in coming. */
 	index_names_free(&mb->names);

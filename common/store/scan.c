@@ -12,6 +12,7 @@
 
 #include "log/log.h"
 #include "store/state.h"
+#include "store/stock.h"
 
 enum {
 	NAMES_MAX = 1 << 30,
@@ -218,11 +219,21 @@ all_seen(const struct scan *s)
 	return s->nseen == 0 || !memchr(s->seen, 0, s->nseen);
 }
 
+/* Its name in cur/ was not durable at the end without notice: that in tmp/ is there. */
+static bool
+put_back(struct mailbox *mb, const struct message *m)
+{
+	char path[MAILDIR_NAME_MAX + 5];
+
+	return index_path(&mb->file.ix, m, path) && stock_restore(mb->vfs, index_base(&mb->file.ix, m), path);
+}
+
 static bool
 expunge_missing(struct scan *s, struct fail *why)
 {
 	struct mailbox *mb = s->mb;
 	struct uidset missing;
+	size_t restored = 0;
 
 	if (all_seen(s))
 		return true;
@@ -237,7 +248,9 @@ expunge_missing(struct scan *s, struct fail *why)
 
 		if (s->seen[i])
 			continue;
-		if (linking_from(mb, uid))
+		if (mb->opening && put_back(mb, &mb->file.ix.messages[i]))
+			restored++;
+		else if (linking_from(mb, uid))
 			mb->store->linking->missed = true;
 		else if (follow_renaming(mb, uid, target))
 			mb->dirty = true; /* missed between two names, or gone: once ours is done, one sees */
@@ -246,7 +259,10 @@ expunge_missing(struct scan *s, struct fail *why)
 	}
 	(void)change_expunge(mb, &missing, NULL);
 	uidset_free(&missing);
-	return true;
+	if (!restored)
+		return true;
+	log_put(LOG_mailbox, "folder=%s messages=%zu of APPEND were put in their places after an end without notice", mb->name, restored);
+	return mb->vfs->ops->sync_dir(mb->vfs, "cur") == 0 || fail_errno(why, 0, "cannot sync directory cur");
 }
 
 struct ordered {
@@ -299,7 +315,7 @@ bool
 scan_all(struct mailbox *mb, struct fail *why)
 {
 	struct scan s = { .mb = mb, .nseen = mb->file.ix.n };
-	union record stamps = { .stamps = { stamp_of(mb, "new"), stamp_of(mb, "cur") } };
+	union record stamps = { .stamps = { stamp_of(mb, "new"), stock_unsettled(mb) ? 0 : stamp_of(mb, "cur") } };
 	bool ok;
 
 	buf_init(&s.names, NAMES_MAX);
@@ -308,6 +324,8 @@ scan_all(struct mailbox *mb, struct fail *why)
 	ok = (s.seen && have_names(mb) && index_names_build(&s.doomed, &mb->file.ix, true)) ||
 	    fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
 	ok = ok && list_both(&s, why) && expunge_missing(&s, why) && take_candidates(&s, why);
+	if (ok && mb->opening)
+		stock_sweep(mb->vfs);
 	ok = ok && change_put(mb, RECORD_stamps, &stamps, why);
 	mb->dirty |= !ok;
 	free(s.seen);

@@ -8,6 +8,7 @@
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   notice.c  hearing of it at once    follow.c  file names after the flags
  *   append.c, copy.c, content.c  limits.c  the quota     linking.c  COPY after its answer
+ *   stock.c   names for appends, made ahead
  *   signing.c  the search index       making.c  facts on threads
  */
 #ifndef STORE_STATE_H
@@ -105,9 +106,12 @@ struct mailbox {
 	bool dirty;           /* to be scanned */
 	struct timer follow;
 	struct follow_job *job; /* files being renamed and removed */
+	struct stock *stock;  /* owned; NULL: nothing is appended in a row */
+	int64_t appended_ms;  /* when an append began last */
 	unsigned holds;         /* who needs the names to stay: no new job while > 0 */
 	struct mailbox_memo *memo; /* owned */
 	uint32_t lag_lo, lag_hi; /* where names may lag; lo 0: nowhere */
+	bool opening;           /* nobody has named a file since it was opened: one that is missing may be where a crash left it */
 	bool failed;
 };
 

@@ -10,6 +10,7 @@
 #include "store/kept.h"
 #include "store/name.h"
 #include "store/state.h"
+#include "store/stock.h"
 #include "store/uidlist.h"
 
 enum { BLOCK = 256 * 1024, TRIES = 5, PATH_SIZE = 1024, SETTLE_TRIES = 500, SETTLE_MS = 20 };
@@ -147,11 +148,13 @@ copy_messages(struct copying *c, bool *all)
 
 	*all = true;
 	for (size_t i = 0; i < ix->n; i++) {
-		char to[MAILDIR_NAME_MAX + 5];
+		char to[MAILDIR_NAME_MAX + 5], in_tmp[MAILDIR_BASE_MAX + 5];
 		bool in_new;
 
 		if (c->dates[i] || !target_path(ix, &ix->messages[i], to, &in_new))
 			continue;
+		if (!c->files[i] && stock_find(c->from, index_base(ix, &ix->messages[i]), in_tmp)) /* a crash left it there */
+			c->files[i] = strdup(in_tmp);
 		if (c->files[i] && copy_message(c, c->files[i], to, &c->dates[i])) {
 			c->dates[i] = c->dates[i] ? c->dates[i] : 1;
 			continue;

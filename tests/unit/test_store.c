@@ -295,6 +295,26 @@ test_index_records(void **state)
 	index_free(&ix);
 }
 
+/* After a crash a file may be missing though its directory has the time it had before. */
+static void
+test_arrivals_outdate_the_stamps(void **state)
+{
+	union record r = { .stamps = { .new_ns = 5, .cur_ns = 7 } };
+	struct index ix;
+
+	(void)state;
+	fill_index(&ix, 1);
+	assert_true(index_apply(&ix, RECORD_stamps, &r));
+	r.message = (struct record_message){ .uid = 3, .base = SPAN("a"), .bits = MESSAGE_NEW };
+	assert_true(index_apply(&ix, RECORD_message, &r)); /* in new/: durable before it had a record */
+	assert_int_equal(ix.stamp_cur, 7);
+	r.message = (struct record_message){ .uid = 4, .base = SPAN("b") };
+	assert_true(index_apply(&ix, RECORD_message, &r));
+	assert_int_equal(ix.stamp_cur, 0);
+	assert_int_equal(ix.stamp_new, 5);
+	index_free(&ix);
+}
+
 static void
 assert_same(const struct index *a, const struct index *b)
 {
@@ -379,6 +399,7 @@ main(void)
 		cmocka_unit_test(test_unique_names_differ),
 		cmocka_unit_test(test_uidlist),
 		cmocka_unit_test(test_index_records),
+		cmocka_unit_test(test_arrivals_outdate_the_stamps),
 		cmocka_unit_test(test_snapshot_round_trip),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

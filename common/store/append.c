@@ -131,8 +131,12 @@ on_visible(struct waiter *w, const struct fail *why)
 	struct commit *c = OWNER_OF(w, struct commit, waiter);
 
 	c->op->ok = why == NULL;
-	if (why)
+	if (why) { /* nobody has been told of them, so they shall not turn up by themselves */
 		c->op->why = *why;
+		remove_files(c);
+		for (size_t i = 0; i < c->n; i++)
+			store_added(c->mailbox->store, -(int64_t)size_of(c->all[i]), -1);
+	}
 	finish(c);
 }
 
@@ -168,6 +172,8 @@ static void
 take_back(struct commit *c)
 {
 	remove_files(c);
+	notice_read(c->mailbox->store); /* that they came, while they are known as incoming: nobody else's message */
+	(void)timer_set(&c->mailbox->store->poll, 1); /* and what else was read */
 	finish(c);
 }
 

@@ -465,6 +465,60 @@ make_old(struct fixture *f)
 	}
 }
 
+static bool
+refused(struct fixture *f, struct mailbox *mb, const char *what, bool in_a_row)
+{
+	uint32_t uid;
+
+	if (!in_a_row)
+		until_settled(f, mb);
+	failing = what;
+	uid = append(f, 0);
+	failing = NULL;
+	return !uid;
+}
+
+/* Nor is it counted, nor does it take a UID that another would have had; but one that may have come to be in the index does. */
+static void
+a_failing_disk_leaves_nothing(void **state)
+{
+	static const char *const kinds[] = { "file", "rename", "cur", "index" };
+	struct fixture *f = *state;
+	struct quota limit = { .size = 1 << 20 }, before, after;
+	uint32_t n = 0;
+
+	store_set_quota(f->store, &limit);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds) * 2; i++) {
+		const char *what = kinds[i / 2];
+		bool in_a_row = i % 2, index = strcmp(what, "index") == 0;
+		struct view v;
+
+		if (in_a_row && strcmp(what, "cur") == 0)
+			continue; /* that is told to nobody */
+		enter(f, &v);
+		for (unsigned k = 0; k < 3; k++, n++)
+			assert_true(append(f, n + 1) >= n + 1);
+		assert_true(store_used(f->store, &before, NULL));
+		assert_true(refused(f, v.mailbox, what, in_a_row));
+		assert_int_equal(count_files(f->dir, "cur"), n);
+		assert_true(store_used(f->store, &after, NULL));
+		assert_int_equal(after.size, before.size);
+		assert_int_equal(after.messages, before.messages);
+		if (!index)
+			assert_int_equal(append(f, n + 1), n + 1), n++;
+		view_close(&v);
+		store_free(&f->store);
+		assert_int_equal(count_files(f->dir, "tmp"), 0);
+		open_store(f);
+		store_set_quota(f->store, &limit);
+		if (!index)
+			has_numbers(f, n, 0);
+		enter(f, &v);
+		assert_int_equal(view_count(&v), n);
+		view_close(&v);
+	}
+}
+
 /* The first waits for its own name, which the others need not. */
 static void
 all_of_them_or_none(void **state)
@@ -612,6 +666,7 @@ main(void)
 		T(what_a_crash_left_in_tmp_is_copied),
 		T(what_is_gone_stays_away),
 		T(what_was_killed_is_swept_up),
+		T(a_failing_disk_leaves_nothing),
 		T(all_of_them_or_none),
 		T(a_directory_that_cannot_be_synced_ends_it),
 		T(an_undurable_name_has_no_stamp),

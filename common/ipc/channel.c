@@ -478,9 +478,7 @@ read_packets(struct channel *c, int most, size_t bytes)
 		if (n == 0 || truncated) {
 			close_fds(fds, nfds);
 			(void)fail_set(&c->why, FAIL_PEER, 0, "channel %s: %s", c->type->name, truncated ? "oversized packet" : "the peer is gone");
-			if (truncated)
-				shut_violated(c);
-			shut(c);
+			(truncated ? shut_violated : shut)(c);
 			return false;
 		}
 		taken += (size_t)n;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "service/service.h"
 #include "sys/box.h"
 #include "sys/limits.h"
 
@@ -57,4 +58,33 @@ handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m)
 	if (!box || !box_set(box, name, (enum box_level)m->level))
 		log_put(LOG_failure, "no room for the peer %.*s", SPAN_ARG(m->peer));
 	return true;
+}
+
+/* The sibling at the other end of a channel. */
+struct sibling {
+	const struct service *service;
+	bool client; /* we are */
+	unsigned instance;
+	char name[B_NAME + 1];
+};
+
+static void
+on_violation(struct channel *c, void *note)
+{
+	const struct sibling *s = note;
+
+	(void)ipc_send_ctl_broken(s->service->ruler, &(struct ipc_ctl_broken){
+	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
+}
+
+void
+handed_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
+{
+	struct sibling *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return;
+	*s = (struct sibling){ .service = service, .client = m->client, .instance = m->instance };
+	(void)span_cstr(m->name, s->name, sizeof(s->name));
+	channel_on_violation(c, on_violation, s);
 }

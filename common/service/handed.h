@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * handed: what of the ctl channel concerns the loop alone: how far its limits are used, and
- * what is to be thought of which peer (sys/box.h).
+ * what is to be thought of which peer (sys/box.h); and who the sibling at the end of a channel is.
  */
 #ifndef SERVICE_HANDED_H
 #define SERVICE_HANDED_H
@@ -11,5 +11,9 @@
 bool handed_limits(struct channel *c, const struct ipc_ctl_limits *m); /* answers; false: the channel is closed */
 void handed_box(struct loop *loop, int fd); /* takes fd, the page */
 bool handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m); /* false: a violation */
+
+/* The parent hears of it when the sibling breaks the rules of c, and gives both another. */
+struct service;
+void handed_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m);
 
 #endif

@@ -65,23 +65,6 @@ find_channel(const struct skeleton *k, struct span name, enum channel_side side)
 	return NULL;
 }
 
-/* A sibling at the other end of a channel: the parent gives both another when it breaks the rules. */
-struct sibling {
-	struct skeleton *skeleton;
-	bool client; /* we are */
-	unsigned instance;
-	char name[B_NAME + 1];
-};
-
-static void
-on_violation(struct channel *c, void *note)
-{
-	const struct sibling *s = note;
-
-	(void)ipc_send_ctl_broken(s->skeleton->ctl, &(struct ipc_ctl_broken){
-	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
-}
-
 static struct channel *
 open_channel(struct skeleton *k, const struct service_channel *sc, int fd)
 {
@@ -96,15 +79,11 @@ static void
 open_sibling(struct skeleton *k, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m)
 {
 	struct channel *c = open_channel(k, sc, fd);
-	struct sibling *s = c ? calloc(1, sizeof(*s)) : NULL;
 
-	if (s) {
-		*s = (struct sibling){ .skeleton = k, .client = m->client, .instance = m->instance };
-		(void)span_cstr(m->name, s->name, sizeof(s->name));
-		channel_on_violation(c, on_violation, s);
-	}
-	if (c)
-		sc->on_open(&k->service, c, m->name, m->instance);
+	if (!c)
+		return;
+	handed_sibling(&k->service, c, m);
+	sc->on_open(&k->service, c, m->name, m->instance);
 }
 
 static void

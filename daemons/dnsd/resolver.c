@@ -13,18 +13,32 @@
 #include "daemons/dnsd/hosts.h"
 #include "log/log.h"
 
-enum { PARTS = 2, KEY = 300, ANSWER_ARENA = 1024 * 1024 };
+enum {
+	PARTS = 2,
+	KEY = 300,
+	ANSWER_ARENA = 1024 * 1024,
+	FLIGHTS_MAX = 2 * PARTS * RESOLVER_QUESTIONS, /* some KiB each, of libunbound's */
+};
 
 /* The types of the wire; RFC 1035, RFC 3596, RFC 6698. */
 enum { RR_A = 1, RR_CNAME = 5, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
 
 struct question;
 
+/* A query that libunbound works on: as long as it likes, which may be minutes where name servers are silent,
+ * also when nobody waits for it any more. So it is these that are counted. */
+struct flight {
+	struct list node;   /* resolver.flights */
+	struct resolver *resolver;
+	struct ub_ctx *ctx; /* whose it is */
+	struct part *part;  /* NULL: nobody waits for it */
+};
+
 /* One query of the wire; ADDR makes two. */
 struct part {
 	struct question *question;
+	struct flight *flight; /* NULL: it has ended, or could not begin */
 	int rrtype;
-	int async_id;
 	bool asked, done;
 	enum dns_result result;
 	bool secure;
@@ -54,6 +68,8 @@ struct resolver {
 	struct timer timer;
 	struct map questions;
 	struct list aging; /* oldest first; all have the same time */
+	struct list flights;
+	size_t nflights, flights_max; /* of them, those of ctx */
 	struct hosts hosts;
 	struct context_servers servers;
 	int64_t timeout_ms;
@@ -174,18 +190,62 @@ join_parts(struct question *q)
 }
 
 static void
+flight_end(struct flight *f)
+{
+	f->resolver->nflights -= f->ctx == f->resolver->ctx;
+	list_remove(&f->node);
+	free(f);
+}
+
+static void
 on_result(void *arg, int err, struct ub_result *result)
 {
-	struct part *p = arg;
-	struct question *q = p->question;
+	struct flight *f = arg;
+	struct part *p = f->part;
 
-	p->done = true;
-	take_result(p, err, result);
-	ub_resolve_free(result);
-	if (--q->pending == 0) {
-		join_parts(q);
-		answer_and_free(q);
+	flight_end(f);
+	if (p) {
+		p->flight = NULL;
+		p->done = true;
+		take_result(p, err, result);
 	}
+	ub_resolve_free(result);
+	if (p && --p->question->pending == 0) {
+		join_parts(p->question);
+		answer_and_free(p->question);
+	}
+}
+
+/* Nobody waits for it any more. */
+static void
+leave(struct part *p)
+{
+	if (p->flight)
+		p->flight->part = NULL;
+	p->flight = NULL;
+}
+
+/* NULL, or why it cannot begin. */
+static const char *
+fly(struct resolver *r, struct part *p)
+{
+	struct flight *f;
+	int err;
+
+	if (r->nflights >= r->flights_max)
+		return "too many questions are without an answer";
+	if (!(f = calloc(1, sizeof(*f))))
+		return "no memory";
+	*f = (struct flight){ .resolver = r, .ctx = r->ctx, .part = p };
+	err = ub_resolve_async(r->ctx, p->question->wire_name, p->rrtype, CLASS_IN, f, on_result, NULL);
+	if (err) {
+		free(f);
+		return ub_strerror(err);
+	}
+	list_push(&r->flights, &f->node);
+	r->nflights++;
+	p->flight = f;
+	return NULL;
 }
 
 static void
@@ -201,8 +261,7 @@ static void
 expire(struct question *q)
 {
 	for (size_t i = 0; i < PARTS; i++)
-		if (q->parts[i].asked && !q->parts[i].done)
-			(void)ub_cancel(q->resolver->ctx, q->parts[i].async_id);
+		leave(&q->parts[i]);
 	if (q->answer.nrecords) { /* one family of two came in time */
 		q->answer.result = DNS_OK;
 	} else {
@@ -297,15 +356,16 @@ static void
 ask_part(struct question *q, size_t i, int rrtype)
 {
 	struct part *p = &q->parts[i];
-	int err;
+	const char *why;
 
 	*p = (struct part){ .question = q, .rrtype = rrtype, .asked = true };
 	q->pending++;
-	err = ub_resolve_async(q->resolver->ctx, q->wire_name, rrtype, CLASS_IN, p, on_result, &p->async_id);
-	if (err != 0) {
+	why = fly(q->resolver, p);
+	if (why) {
 		p->done = true;
 		q->pending--;
-		take_result(p, err, NULL);
+		p->result = DNS_LATER;
+		explain(q, why);
 	}
 }
 
@@ -404,6 +464,8 @@ resolver_new(struct loop *loop, const struct resolver_settings *settings, struct
 	r->v6 = settings->v6;
 	map_init(&r->questions);
 	list_init(&r->aging);
+	list_init(&r->flights);
+	r->flights_max = settings->flights_max ? settings->flights_max : FLIGHTS_MAX;
 	timer_init(&r->timer, loop, on_timer);
 	buf_init(&text, HOSTS_FILE_MAX);
 	(void)context_read(settings->hosts, &text);
@@ -433,6 +495,8 @@ watch_context(struct resolver *r, struct fail *why)
 static void
 move_questions(struct resolver *r, struct ub_ctx *to)
 {
+	r->ctx = to;
+	r->nflights = 0;
 	LIST_EACH(&r->aging, node) {
 		struct question *q = OWNER_OF(node, struct question, by_age);
 
@@ -441,12 +505,10 @@ move_questions(struct resolver *r, struct ub_ctx *to)
 
 			if (!p->asked || p->done)
 				continue;
-			(void)ub_cancel(r->ctx, p->async_id);
-			p->async_id = 0; /* if it cannot be asked its time runs out */
-			(void)ub_resolve_async(to, q->wire_name, p->rrtype, CLASS_IN, p, on_result, &p->async_id);
+			leave(p);
+			(void)fly(r, p); /* if it cannot be asked its time runs out */
 		}
 	}
-	r->ctx = to;
 }
 
 /* Many a forwarder strips signatures: then validation would turn every answer
@@ -509,11 +571,19 @@ resolver_free(struct resolver **at)
 	timer_stop(&r->timer);
 	if (r->ctx)
 		ub_ctx_delete(r->ctx);
+	while (!list_empty(&r->flights))
+		flight_end(OWNER_OF(r->flights.next, struct flight, node));
 	map_each(&r->questions, forget, NULL);
 	map_free(&r->questions);
 	hosts_free(&r->hosts);
 	free(r);
 	*at = NULL;
+}
+
+size_t
+resolver_flights(const struct resolver *r)
+{
+	return r->nflights;
 }
 
 size_t

@@ -3,7 +3,8 @@
  * resolver: questions to libunbound, whose thread does the network's part and
  * whose cache all questions share; answers arrive on the loop.
  *
- * Equal questions in flight are one; each is bounded in time.  The hosts file
+ * Equal questions in flight are one; each is bounded in time, and they are bounded in number, also those that were given up here
+ * and that libunbound still works on: beyond that the answer is LATER at once.  The hosts file
  * answers first for ADDR and PTR.
  */
 #ifndef DNSD_RESOLVER_H
@@ -24,6 +25,7 @@ struct resolver_settings {
 	size_t cache_size;
 	int64_t timeout_ms;
 	bool v4, v6;                /* addresses of which family are asked for */
+	size_t flights_max;         /* queries that libunbound works on; 0: 16,384 */
 };
 
 struct answer {
@@ -52,6 +54,7 @@ void resolver_free(struct resolver **r); /* waiters are forgotten */
 void resolver_ask(struct resolver *r, enum dns_type type, struct span name, struct resolver_waiter *w);
 void resolver_cancel(struct resolver_waiter *w);
 size_t resolver_pending(const struct resolver *r);
+size_t resolver_flights(const struct resolver *r); /* queries that libunbound works on, also for nobody */
 bool resolver_validates(const struct resolver *r);
 
 #endif

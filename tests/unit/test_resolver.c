@@ -34,6 +34,8 @@ static const char zone[] =
     "9.2.0.192.in-addr.arpa PTR host.test\n"
     "_25._tcp.mx1.a.test TLSA 3 1 1 00ff\n";
 
+enum { FLIGHTS_MAX = 256, SILENT = FLIGHTS_MAX / 2 + 1 }; /* an address is asked for twice */
+
 struct ask {
 	struct resolver_waiter waiter;
 	bool done;
@@ -94,12 +96,14 @@ setup(void **state)
 	char script[1024], line[64] = "", address[64];
 	int out[2], fd = mkstemp(zone_path);
 	struct span servers;
-	struct resolver_settings settings = { .servers = &servers, .nservers = 1, .cache_size = 1 << 20, .timeout_ms = 1500, .v4 = true, .v6 = true };
+	struct resolver_settings settings = { .servers = &servers, .nservers = 1, .cache_size = 1 << 20, .timeout_ms = 1500, .v4 = true, .v6 = true, .flights_max = FLIGHTS_MAX };
 	struct fail why;
 
 	(void)state;
 	(void)snprintf(script, sizeof(script), "%s/tests/suite/dnsserver.py", top && *top ? top : ".");
 	assert_int_equal(write(fd, zone, sizeof(zone) - 1), sizeof(zone) - 1);
+	for (int i = 0; i < SILENT; i++)
+		assert_true(dprintf(fd, "s%d.test SILENT\n", i) > 0);
 	(void)close(fd);
 	assert_int_equal(pipe(out), 0);
 	server = fork();
@@ -228,6 +232,32 @@ test_cancel(void **state)
 	assert_false(gone.done);
 }
 
+/* libunbound goes on with what nobody waits for any more, and that counts. */
+static void
+test_what_libunbound_works_on_is_bounded(void **state)
+{
+	static struct ask all[SILENT];
+	char name[64];
+
+	(void)state;
+	for (int i = 0; i < 400 && resolver_flights(resolver); i++) /* what earlier tests have given up */
+		(void)loop_turn(loop, 50);
+	assert_int_equal(resolver_flights(resolver), 0);
+	for (int i = 0; i < SILENT; i++) {
+		(void)snprintf(name, sizeof(name), "s%d.test", i);
+		all[i] = (struct ask){ .waiter = { .on_answer = on_answer } };
+		resolver_ask(resolver, DNS_ADDR, span_str(name), &all[i].waiter);
+		assert_int_equal(all[i].done, i == SILENT - 1);
+	}
+	assert_int_equal(all[SILENT - 1].result, DNS_LATER);
+	for (int i = 0; i < SILENT; i++) {
+		wait_for(&all[i]);
+		assert_int_equal(all[i].result, DNS_LATER);
+	}
+	assert_int_equal(resolver_pending(resolver), 0);
+	assert_true(resolver_flights(resolver) > 0);
+}
+
 int
 main(void)
 {
@@ -238,6 +268,7 @@ main(void)
 		cmocka_unit_test(test_other_types),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_what_libunbound_works_on_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,7 +9,7 @@
  * tls_server.c     server contexts: chains by name, session tickets
  * tls_peer.c       clients' certificates: asked for, judged, described
  * tls_provider.c   an OpenSSL provider whose keys sign by asking the signer
- * tls_kdf.c        the provider's key schedule of TLS 1.3
+ * tls_hash.c       the provider's HMAC and key schedule of TLS 1.3
  */
 #ifndef NET_TLS_PRIVATE_H
 #define NET_TLS_PRIVATE_H
@@ -128,7 +128,7 @@ bool tls_wire_flush(struct tls_wire *wire);
 EVP_PKEY *tls_remote_key(struct tls_context *context, EVP_PKEY *public_key, struct fail *why);
 bool tls_key_id(EVP_PKEY *public_key, uint8_t id[TLS_KEY_ID]);
 OSSL_provider_init_fn tls_provider_init;
-extern const OSSL_ALGORITHM tls_kdf_algorithms[];
+extern const OSSL_ALGORITHM tls_kdf_algorithms[], tls_mac_algorithms[];
 #define TLS_PROVIDER "pillarpost"
 /* Remote keys are the last choice for anything, what is quick is the first. OpenSSL 3.0 takes no names of
  * properties but its own few, so these stand for what they do not say. */

@@ -444,6 +444,7 @@ query(void *provctx, int operation, int *no_cache)
 	case OSSL_OP_KEYMGMT: return key_algorithms;
 	case OSSL_OP_SIGNATURE: return sign_algorithms;
 	case OSSL_OP_KDF: return tls_kdf_algorithms;
+	case OSSL_OP_MAC: return tls_mac_algorithms;
 	default: return NULL;
 	}
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC
  *
- * The steps of the key schedule, beside those of OpenSSL's own provider, and which of the two a handshake gets.
+ * HMAC and the steps of the key schedule, beside those of OpenSSL's own provider, and which of the two a handshake gets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -154,6 +155,116 @@ test_a_parameter_ahead_of_its_step_is_refused(void **state)
 	EVP_KDF_free(kdf);
 }
 
+static EVP_MAC_CTX *
+mac_open(OSSL_LIB_CTX *libctx, const char *properties, const char *digest)
+{
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string("digest", (char *)(uintptr_t)digest, 0), OSSL_PARAM_construct_end() };
+	EVP_MAC *mac = EVP_MAC_fetch(libctx, "HMAC", properties);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+
+	EVP_MAC_free(mac);
+	assert_non_null(ctx);
+	assert_int_equal(EVP_MAC_CTX_set_params(ctx, params), 1);
+	return ctx;
+}
+
+/* In two pieces, with a copy between them that is ended, too; then once more with the same key. */
+static size_t
+mac_twice(EVP_MAC_CTX *ctx, struct span key, struct span data, uint8_t out[3][64])
+{
+	const unsigned char *p = (const unsigned char *)data.p;
+	size_t half = data.n / 2, n = 0;
+	EVP_MAC_CTX *copy;
+
+	assert_int_equal(EVP_MAC_init(ctx, (const unsigned char *)key.p, key.n, NULL), 1);
+	assert_int_equal(EVP_MAC_update(ctx, p, half), 1);
+	assert_non_null(copy = EVP_MAC_CTX_dup(ctx));
+	assert_int_equal(EVP_MAC_update(ctx, p + half, data.n - half), 1);
+	assert_int_equal(EVP_MAC_final(ctx, out[0], &n, 64), 1);
+	assert_int_equal(n, EVP_MAC_CTX_get_mac_size(ctx));
+	assert_int_equal(EVP_MAC_final(copy, out[1], &n, 64), 1);
+	EVP_MAC_CTX_free(copy);
+	assert_int_equal(EVP_MAC_init(ctx, NULL, 0, NULL), 1);
+	assert_int_equal(EVP_MAC_update(ctx, p, data.n), 1);
+	assert_int_equal(EVP_MAC_init(ctx, NULL, 0, NULL), 1); /* what was said is forgotten */
+	assert_int_equal(EVP_MAC_update(ctx, p, data.n), 1);
+	assert_int_equal(EVP_MAC_final(ctx, out[2], &n, 64), 1);
+	assert_memory_equal(out[0], out[2], n);
+	return n;
+}
+
+static void
+test_hmac_is_openssls(void **state)
+{
+	static const size_t keys[] = { 1, 20, 32, 48, 64, 65, 128, 129, 200 }, data[] = { 0, 1, 63, 64, 65, 300 };
+	static const char *const digests[] = { "SHA256", "SHA2-256", "SHA384", "SHA2-384" };
+	struct tls_context *context = *state;
+	uint8_t bytes[700], ours[3][64], theirs[3][64];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 131 + i / 256);
+	for (size_t d = 0; d < sizeof(digests) / sizeof(digests[0]); d++)
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			for (size_t j = 0; j < sizeof(data) / sizeof(data[0]); j++) {
+				EVP_MAC_CTX *one = mac_open(context->libctx, TLS_QUICK, digests[d]), *other = mac_open(context->libctx, "provider=default", digests[d]);
+				struct span key = span_of(bytes, keys[i]), text = span_of(bytes + 300, data[j]);
+				size_t n = mac_twice(one, key, text, ours);
+
+				assert_int_equal(mac_twice(other, key, text, theirs), n);
+				assert_int_equal(EVP_MAC_CTX_get_block_size(one), EVP_MAC_CTX_get_block_size(other));
+				assert_memory_equal(ours[0], theirs[0], n);
+				assert_memory_equal(ours[1], theirs[1], n);
+				EVP_MAC_CTX_free(one);
+				EVP_MAC_CTX_free(other);
+			}
+}
+
+/* The way that tickets and OpenSSL's own PRF of TLS 1.2 take. */
+static void
+test_hmac_by_its_parameters(void **state)
+{
+	static const unsigned char key[] = "key", text[] = "The quick brown fox jumps over the lazy dog";
+	static const uint8_t want[] = { 0xf7, 0xbc, 0x83, 0xf4, 0x30, 0x53, 0x84, 0x24 };
+	struct tls_context *context = *state;
+	EVP_MAC *mac = EVP_MAC_fetch(context->libctx, "HMAC", NULL);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string("key", (void *)(uintptr_t)key, 3),
+		                OSSL_PARAM_construct_utf8_string("digest", (char[]){ "SHA256" }, 0), OSSL_PARAM_construct_end() };
+	uint8_t out[64];
+	size_t n = 0;
+
+	assert_int_equal(EVP_MAC_CTX_set_params(ctx, params), 1);
+	assert_int_equal(EVP_MAC_update(ctx, text, sizeof(text) - 1), 1);
+	assert_int_equal(EVP_MAC_final(ctx, out, &n, sizeof(out)), 1);
+	assert_int_equal(n, 32);
+	assert_memory_equal(out, want, sizeof(want));
+	EVP_MAC_CTX_free(ctx);
+	assert_non_null(EVP_Q_mac(context->libctx, "HMAC", NULL, "SHA256", NULL, key, 3, text, sizeof(text) - 1, out, sizeof(out), &n));
+	assert_memory_equal(out, want, sizeof(want));
+	EVP_MAC_free(mac);
+}
+
+static void
+test_hmac_without_key_or_hash_is_refused(void **state)
+{
+	struct tls_context *context = *state;
+	EVP_MAC *mac = EVP_MAC_fetch(context->libctx, "HMAC", TLS_QUICK);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+	OSSL_PARAM sha1[] = { OSSL_PARAM_construct_utf8_string("digest", (char[]){ "SHA1" }, 0), OSSL_PARAM_construct_end() };
+	OSSL_PARAM sha256[] = { OSSL_PARAM_construct_utf8_string("digest", (char[]){ "SHA256" }, 0), OSSL_PARAM_construct_end() };
+	unsigned char out[64] = "x";
+	size_t n = 0;
+
+	assert_int_equal(EVP_MAC_init(ctx, out, 1, NULL), 0);
+	assert_int_equal(EVP_MAC_CTX_set_params(ctx, sha1), 0);
+	assert_int_equal(EVP_MAC_CTX_set_params(ctx, sha256), 1);
+	assert_int_equal(EVP_MAC_init(ctx, NULL, 0, NULL), 0);
+	assert_int_equal(EVP_MAC_update(ctx, out, 1), 0);
+	assert_int_equal(EVP_MAC_final(ctx, out, &n, sizeof(out)), 0);
+	EVP_MAC_CTX_free(ctx);
+	EVP_MAC_free(mac);
+}
+
 /* Ours where it is quick, never where it is remote. */
 static void
 test_which_provider_is_taken(void **state)
@@ -163,11 +274,14 @@ test_which_provider_is_taken(void **state)
 	EVP_KEYMGMT *keys = EVP_KEYMGMT_fetch(context->libctx, "RSA", NULL);
 	EVP_SIGNATURE *signature = EVP_SIGNATURE_fetch(context->libctx, "ECDSA", NULL);
 	EVP_MD *md = EVP_MD_fetch(context->libctx, "SHA256", NULL);
+	EVP_MAC *mac = EVP_MAC_fetch(context->libctx, "HMAC", NULL);
 
 	assert_string_equal(OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(kdf)), TLS_PROVIDER);
 	assert_string_equal(OSSL_PROVIDER_get0_name(EVP_KEYMGMT_get0_provider(keys)), "default");
 	assert_string_equal(OSSL_PROVIDER_get0_name(EVP_SIGNATURE_get0_provider(signature)), "default");
 	assert_string_equal(OSSL_PROVIDER_get0_name(EVP_MD_get0_provider(md)), "default");
+	assert_string_equal(OSSL_PROVIDER_get0_name(EVP_MAC_get0_provider(mac)), TLS_PROVIDER);
+	EVP_MAC_free(mac);
 	EVP_KDF_free(kdf);
 	EVP_KEYMGMT_free(keys);
 	EVP_SIGNATURE_free(signature);
@@ -202,6 +316,9 @@ main(void)
 		cmocka_unit_test(test_the_early_secret),
 		cmocka_unit_test(test_what_is_no_step_is_refused),
 		cmocka_unit_test(test_a_parameter_ahead_of_its_step_is_refused),
+		cmocka_unit_test(test_hmac_is_openssls),
+		cmocka_unit_test(test_hmac_by_its_parameters),
+		cmocka_unit_test(test_hmac_without_key_or_hash_is_refused),
 		cmocka_unit_test(test_which_provider_is_taken),
 	};
 

@@ -49,7 +49,7 @@ route(void *arg, uint64_t ask, struct span address, struct span sender)
 	p = calloc(1, sizeof(*p) + address.n + 1);
 	p->ask = ask;
 	p->at_ms = s->now;
-	memcpy(p + 1, address.p, address.n);
+	(void)span_cstr(address, (char *)(p + 1), address.n + 1);
 	later(s, p);
 	return true;
 }

@@ -39,7 +39,7 @@ int
 memory_on_page(int (*f)(void *), void *arg)
 {
 	enum { PAGE = 4096 };
-	volatile char *here = __builtin_alloca(16), *gap = __builtin_alloca((uintptr_t)here & (PAGE - 1));
+	volatile char *here = __builtin_alloca(16), *gap = __builtin_alloca(((uintptr_t)here & (PAGE - 1)) + 1);
 
 	*here = *gap = 0;
 	return f(arg) + *here + *gap; /* they stand below */

@@ -119,6 +119,24 @@ def test_a_session_is_resumed_by_every_process_of_the_kind():
     expect(handshakes("IMAPS", session, context, 3)[0], [True] * 3, "after a reload")
 
 
+def test_every_suite_carries_data_both_ways():
+    said = b"a NOOP\r\n" * 3000
+    for hashes, version in (("AES128-GCM-SHA256", 2), ("AES256-GCM-SHA384", 2), ("CHACHA20-POLY1305", 2), ("AES128-SHA256", 2), ("", 3)):
+        context = suite.context()
+        if version == 2:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers("ECDHE-RSA-%s:ECDHE-ECDSA-%s" % (hashes, hashes))
+        with context.wrap_socket(connect("IMAPS"), server_hostname="one.test") as s:
+            expect(s.version(), "TLSv1.%d" % version)
+            expect(s.cipher()[0].endswith(hashes), True, s.cipher())
+            s.sendall(said + b"b LOGOUT\r\n")
+            heard = b""
+            while piece := s.recv(65536):
+                heard += piece
+            expect(heard.count(b"a OK "), 3000, hashes)
+            expect(b"b OK " in heard, True, hashes)
+
+
 def reloaded(generation):
     suite.mailctl("reload")
     wait_for(lambda: suite.log().count("keyd[") and len([l for l in suite.log().splitlines() if " keyd[" in l and " reload " in l]) >= generation, 20, "keyd to reload")

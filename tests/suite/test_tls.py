@@ -158,6 +158,16 @@ def taken_up(door, before):
             row = 0
 
 
+def names_of(door, before):
+    """Serial numbers by name once one.test's is new; a process may answer twelve times in a row, and another one then."""
+    for _ in range(20):
+        taken_up(door, before["one.test"])
+        now = {name: peer_names(door, name)[1] for name in before}
+        if now["one.test"] != before["one.test"]:
+            return now
+    raise AssertionError(door + ": a process has the old certificate still")
+
+
 def test_a_changed_certificate_is_taken_up_and_a_bad_one_harms_nobody():
     before = {name: peer_names("IMAPS", name)[1] for name in ("one.test", "x.two.test", "three.test", None)}
     under_way = suite.imap()
@@ -166,9 +176,7 @@ def test_a_changed_certificate_is_taken_up_and_a_bad_one_harms_nobody():
         f.write("-----BEGIN PRIVATE KEY-----\nthis is none\n-----END PRIVATE KEY-----\n")
     reloaded(reloads() + 1)
     for door in DOORS:
-        taken_up(door, before["one.test"])
-        now = {name: peer_names(door, name)[1] for name in before}
-        assert now["one.test"] != before["one.test"], door + ": the old certificate still"
+        now = names_of(door, before)
         expect({n: now[n] for n in now if n != "one.test"}, {n: before[n] for n in before if n != "one.test"}, door)
     expect(under_way.noop()[0], "OK", "a session under way")
     under_way.logout()

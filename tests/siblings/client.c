@@ -11,7 +11,7 @@
 
 #include "tests/siblings/siblings.h"
 
-enum { ABROAD = 0xC6336407 }; /* 198.51.100.7, which tests/siblings/run makes: whose name is looked up */
+static const in_addr_t ABROAD = 0xC6336407; /* 198.51.100.7, which tests/siblings/run makes: whose name is looked up */
 
 /* Piece by piece, each when something has been said to the one before. */
 static const struct {

@@ -183,6 +183,7 @@ static bool
 load(struct mailbox *mb, struct fail *why)
 {
 	enum indexfile_found found;
+	size_t kept;
 	bool ok;
 
 	mb->file.on_event = on_event;
@@ -193,6 +194,9 @@ load(struct mailbox *mb, struct fail *why)
 	if (found != INDEXFILE_GOOD) {
 		if (found == INDEXFILE_LOST)
 			log_put(LOG_mailbox, "folder=%s the index is lost or damaged and is rebuilt", mb->name);
+		kept = stock_keep(mb->vfs);
+		if (kept)
+			log_put(LOG_mailbox, "folder=%s files=%zu in tmp/ may be messages that were appended just before a crash, and stay there", mb->name, kept);
 		return takeover(mb, found, why);
 	}
 	mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;

@@ -131,6 +131,32 @@ stock_sweep(struct vfs *v)
 	buf_free(&names);
 }
 
+size_t
+stock_keep(struct vfs *v)
+{
+	struct buf names;
+	struct span all;
+	size_t kept = 0;
+
+	buf_init(&names, NAMES_MAX);
+	(void)v->ops->list(v, "tmp", each_in_tmp, &names);
+	all = buf_span(&names);
+	for (size_t at = 0; at < all.n; at += strlen(all.p + at) + 1) {
+		char from[MAILDIR_NAME_MAX + 5], to[MAILDIR_NAME_MAX + 5];
+		struct vfs_stat st;
+
+		(void)snprintf(from, sizeof(from), "tmp/%s", all.p + at);
+		(void)snprintf(to, sizeof(to), "%s", from);
+		to[strcspn(to, "K")] = 'Q';
+		if (v->ops->stat(v, from, &st) == 0 && st.size > 0)
+			kept += v->ops->rename(v, from, to) == 0;
+	}
+	if (kept)
+		(void)v->ops->sync_dir(v, "tmp");
+	buf_free(&names);
+	return kept;
+}
+
 static void
 run(struct work *w)
 {

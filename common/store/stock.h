@@ -35,6 +35,9 @@ bool stock_make(struct vfs *v, struct temp *temps, size_t n);
 bool stock_find(struct vfs *v, struct span base, char path[MAILDIR_BASE_MAX + 5]);
 /* Removes from tmp/ what a process that was killed left there and stock_restore() did not want. */
 void stock_sweep(struct vfs *v);
+/* Where there is no index any more to say which of them are whole messages: what is not empty gets a name in tmp/ that nobody
+ * sweeps away.  How many. */
+size_t stock_keep(struct vfs *v);
 /* Renames it to `to`, a path in cur/ that is to be synced then.  False: it is not there. */
 bool stock_restore(struct vfs *v, struct span base, const char *to);
 

@@ -423,15 +423,26 @@ what_is_gone_stays_away(void **state)
 	assert_int_equal(remove(dir), 0);
 }
 
+static void
+make_file(const char *dir, const char *name, const char *text)
+{
+	char path[400];
+	FILE *out;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	assert_non_null(out = fopen(path, "w"));
+	assert_true(fputs(text, out) >= 0);
+	assert_int_equal(fclose(out), 0);
+}
+
 /* A process that was killed leaves names in tmp/ that have done their duty, and some that nobody needed; another
  * program's are its own. */
 static void
 what_was_killed_is_swept_up(void **state)
 {
 	struct fixture *f = *state;
-	char dir[100], path[400];
+	char dir[100];
 	struct view v;
-	FILE *out;
 
 	(void)snprintf(dir, sizeof(dir), "%s.crashed", f->dir);
 	enter(f, &v);
@@ -442,12 +453,48 @@ what_was_killed_is_swept_up(void **state)
 	v.mailbox->vfs->ops = real;
 	view_close(&v);
 	store_free(&f->store);
-	(void)snprintf(path, sizeof(path), "%s/tmp/1700000000.M1P77Rdeadbeef.Kiel.test", dir);
-	assert_non_null(out = fopen(path, "w"));
-	assert_int_equal(fclose(out), 0);
+	make_file(dir, "tmp/1700000000.M1P77Rdeadbeef.Kiel.test", "");
 	open_instead(f, dir);
 	has_numbers(f, 4, 0);
 	assert_int_equal(count_files(f->dir, "tmp"), 1);
+	copy_dir("/dev/null", dir);
+	assert_int_equal(remove(dir), 0);
+}
+
+static void
+has_count(struct fixture *f, size_t n)
+{
+	struct fail why = { .text = "" };
+	struct view v = { .owner = NULL };
+
+	assert_true(view_open(&v, f->store, SPAN("INBOX"), false, &why));
+	assert_int_equal(view_count(&v), n);
+	view_close(&v);
+}
+
+/* Without an index nobody can say what of tmp/ is whole and what was expunged: nothing of it is lost, then or later. */
+static void
+what_a_crash_left_in_tmp_outlives_the_index(void **state)
+{
+	struct fixture *f = *state;
+	char dir[100], index[120];
+	unsigned had;
+
+	(void)snprintf(dir, sizeof(dir), "%s.crashed", f->dir);
+	(void)snprintf(index, sizeof(index), "%s/pillarpost", dir);
+	leave_crashed(f, dir);
+	store_free(&f->store);
+	had = count_files(dir, "tmp");
+	assert_true(had >= 3);
+	copy_dir("/dev/null", index);
+	assert_int_equal(remove(index), 0);
+	open_instead(f, dir);
+	has_count(f, 2);
+	store_free(&f->store);
+	make_file(f->dir, "new/1700000000.M1P77Rdeadbeef.Quito.test", "x\n"); /* so that it is looked at */
+	open_store(f);
+	has_count(f, 3);
+	assert_true(count_files(f->dir, "tmp") >= 3 && count_files(f->dir, "tmp") <= had);
 	copy_dir("/dev/null", dir);
 	assert_int_equal(remove(dir), 0);
 }
@@ -666,6 +713,7 @@ main(void)
 		T(what_a_crash_left_in_tmp_is_copied),
 		T(what_is_gone_stays_away),
 		T(what_was_killed_is_swept_up),
+		T(what_a_crash_left_in_tmp_outlives_the_index),
 		T(a_failing_disk_leaves_nothing),
 		T(all_of_them_or_none),
 		T(a_directory_that_cannot_be_synced_ends_it),

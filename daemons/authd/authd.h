@@ -16,10 +16,10 @@
 #ifndef AUTHD_AUTHD_H
 #define AUTHD_AUTHD_H
 
+#include "base/recent.h"
 #include "daemons/authd/cache.h"
 #include "daemons/authd/certmap.h"
 #include "daemons/authd/guard.h"
-#include "daemons/authd/recent.h"
 #include "daemons/authd/tokencache.h"
 #include "service/inquiry.h"
 #include "service/service.h"
@@ -28,6 +28,7 @@
 #include "table/useradmin.h"
 
 enum {
+	RECENT_MAX = 50000,       /* POP3 logins of which the time is known */
 	CHANGES_MAX = 64,         /* of users, at once */
 	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
 	CHECKS_PER_CLIENT = 64,   /* of one client address, IPv6: of one /64 */
@@ -49,7 +50,7 @@ struct authd {
 	size_t ntokens;
 	struct arena paths;       /* of its files */
 	struct guard guard;
-	struct recent recent;
+	struct recent recent;     /* logins to POP3 mailboxes, for pop3_login_delay (RFC 2449 6.5) */
 	struct channel *ticket;   /* to userd; owned; NULL while it is away */
 	struct list links;        /* struct link: channels of auth, users and user_admin */
 	struct list checks;       /* struct check */

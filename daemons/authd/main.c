@@ -228,7 +228,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&a->checks);
 	list_init(&a->exchanges);
 	guard_init(&a->guard, s->conf->auth_failure_delay);
-	recent_init(&a->recent);
+	recent_init(&a->recent, RECENT_MAX);
 	arena_init(&a->paths, 64 * 1024);
 	s->state = a;
 	if (!certmap_open(&a->certmap, &s->conf->auth_certificate_maps, on_table_event))

@@ -344,7 +344,7 @@ on_timeout(struct stream *s)
 		return;
 	}
 	if (c->session.wait == WAIT_GREET)
-		patience_show(&c->door->smtpd->patience, c->key, loop_now_ms(c->door->smtpd->loop));
+		recent_note(&c->door->smtpd->patient, span_of(c->key, sizeof(c->key)), loop_now_ms(c->door->smtpd->loop));
 	session_on_timeout(&c->session);
 	c->progress--; /* a new wait begins in any case */
 	client_pump(c);
@@ -404,7 +404,7 @@ identify(struct client *c, int fd, const struct netaddr *peer, struct session_pe
 	if (client_rights(c, peer, who)) {
 		who->address = netaddr_text(peer, address);
 		netaddr_network(peer, 32, 64, c->key);
-		who->patient = patience_shown(&d->patience, c->key, loop_now_ms(d->loop), c->door->policy.conf->smtpd_greet_ttl);
+		who->patient = recent_within(&d->patient, span_of(c->key, sizeof(c->key)), c->door->policy.conf->smtpd_greet_ttl, loop_now_ms(d->loop));
 		return;
 	}
 	who->address = SPAN("local");

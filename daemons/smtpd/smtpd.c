@@ -4,7 +4,10 @@
 
 #include "smtpd.h"
 
-enum { OTHER_FILES = 64 }; /* channels, listeners, log */
+enum {
+	OTHER_FILES = 64,   /* channels, listeners, log */
+	PATIENT_MAX = 4096, /* who have waited for the greeting, known at once */
+};
 
 /* A descriptor a session: more sessions than these would leave none for a restarted sibling. */
 static size_t
@@ -38,7 +41,7 @@ on_boot(struct service *s, struct fail *why)
 	list_init(&d->arrivals);
 	map_init(&d->messages);
 	map_init(&d->crowd);
-	patience_init(&d->patience);
+	recent_init(&d->patient, PATIENT_MAX);
 	s->state = d;
 	return true;
 }
@@ -58,7 +61,7 @@ smtpd_free(struct smtpd **at)
 	signer_free(&d->signer);
 	map_free(&d->messages);
 	map_free(&d->crowd);
-	patience_free(&d->patience);
+	recent_free(&d->patient);
 	free(d->slots);
 	free(d->free_slots);
 	free(d);

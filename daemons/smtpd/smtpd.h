@@ -7,22 +7,13 @@
 #define SMTPD_SMTPD_H
 
 #include "base/map.h"
+#include "base/recent.h"
 #include "net/listener.h"
 #include "net/signer.h"
 #include "net/stream.h"
 #include "policy.h"
 #include "service/service.h"
 #include "session.h"
-
-/* patience.c: client addresses that have waited for the greeting (smtpd_greet_wait) lately. Bounded; of this process alone. */
-struct patience {
-	struct map by_key;
-	struct list by_wait; /* longest ago first */
-};
-void patience_init(struct patience *p);
-void patience_free(struct patience *p);
-bool patience_shown(const struct patience *p, const uint8_t key[16], int64_t now_ms, int64_t ttl_ms); /* within ttl_ms */
-void patience_show(struct patience *p, const uint8_t key[16], int64_t now_ms);
 
 struct smtpd {
 	struct service *service;
@@ -34,7 +25,7 @@ struct smtpd {
 	struct list arrivals;    /* of struct arrival: whose connection it is is not known yet */
 	struct map messages;     /* clients by the queue id of the message they hand over */
 	struct map crowd;        /* struct crowd by address */
-	struct patience patience;
+	struct recent patient;   /* addresses that have waited for the greeting (smtpd_greet_wait) */
 	struct client **slots;   /* clients by number: what the ids of questions begin with */
 	uint32_t *free_slots;    /* a stack */
 	size_t nslots, nfree;
@@ -95,7 +86,7 @@ struct client {
 	struct buf replies;      /* of a group of commands, until the last of it is answered */
 	struct lookup *lookup;   /* owned; NULL when none is under way */
 	uint64_t id;             /* of the session, as queue ids are made; joins its log lines */
-	uint8_t key[16];         /* its address, of IPv6 the /64: what it is known by in crowd and patience */
+	uint8_t key[16];         /* its address, of IPv6 the /64: what it is known by in crowd and patient */
 	uint32_t slot;
 	int64_t patience_ms;     /* how much longer the client is waited for in this transaction */
 	int64_t since_ms;        /* it is waited for; 0: it is not */

@@ -305,7 +305,7 @@ setup(void **state)
 	list_init(&w->a.checks);
 	list_init(&w->a.exchanges);
 	guard_init(&w->a.guard, w->service.conf->auth_failure_delay);
-	recent_init(&w->a.recent);
+	recent_init(&w->a.recent, RECENT_MAX);
 	assert_true(cache_init(&w->a.cache));
 	assert_true(userdb_open(w->dir, &w->a.db, &why));
 	buf_init(&w->a.dummy, PASSWORD_HASH_MAX);

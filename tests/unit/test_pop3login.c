@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/recent.h"
 #include "daemons/authd/folder.h"
-#include "daemons/authd/recent.h"
 
 static void
 parts(const char *login, const char *delimiters, const char *user, const char *folder)
@@ -57,6 +57,8 @@ test_without_a_delimiter_there_is_no_folder(void **state)
 	buf_free(&got);
 }
 
+enum { MOST = 50000 };
+
 static const struct span alice = SPAN_INIT("alice"), bob = SPAN_INIT("bob");
 
 static void
@@ -65,7 +67,7 @@ test_a_login_too_soon_does_not_begin_the_time_anew(void **state)
 	struct recent r;
 
 	(void)state;
-	recent_init(&r);
+	recent_init(&r, MOST);
 	assert_true(recent_admits(&r, alice, 1000, 5000));
 	assert_false(recent_admits(&r, alice, 1000, 5000));
 	assert_true(recent_admits(&r, bob, 1000, 5500));
@@ -89,13 +91,13 @@ test_it_is_bounded(void **state)
 	char name[32];
 
 	(void)state;
-	recent_init(&r);
-	for (int i = 0; i <= RECENT_ENTRIES; i++) {
+	recent_init(&r, MOST);
+	for (int i = 0; i <= MOST; i++) {
 		int n = snprintf(name, sizeof(name), "user%d", i);
 
 		assert_true(recent_admits(&r, span_of(name, (size_t)n), 1000, 1));
 	}
-	assert_int_equal(r.map.count, RECENT_ENTRIES);
+	assert_int_equal(r.map.count, MOST);
 	assert_false(recent_admits(&r, SPAN("user1"), 1000, 1));
 	assert_true(recent_admits(&r, SPAN("user0"), 1000, 1)); /* forgotten */
 	recent_free(&r);

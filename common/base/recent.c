@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/authd/recent.h"
+#include "base/recent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,9 @@ struct entry {
 };
 
 void
-recent_init(struct recent *r)
+recent_init(struct recent *r, size_t most)
 {
+	r->most = most;
 	map_init(&r->map);
 	list_init(&r->order);
 }
@@ -41,7 +42,7 @@ recent_free(struct recent *r)
 }
 
 static struct entry *
-find(struct recent *r, struct span who)
+find(const struct recent *r, struct span who)
 {
 	struct map_node *node = map_get(&r->map, who);
 
@@ -57,12 +58,13 @@ recent_forget(struct recent *r, struct span who)
 		drop(r, e);
 }
 
-static void
-note(struct recent *r, struct span who, int64_t now_ms)
+void
+recent_note(struct recent *r, struct span who, int64_t now_ms)
 {
 	struct entry *e;
 
-	if (r->map.count >= RECENT_ENTRIES)
+	recent_forget(r, who);
+	if (r->map.count >= r->most)
 		drop(r, oldest(r));
 	e = calloc(1, sizeof(*e) + who.n);
 	if (!e)
@@ -77,16 +79,23 @@ note(struct recent *r, struct span who, int64_t now_ms)
 }
 
 bool
+recent_within(const struct recent *r, struct span who, int64_t ms, int64_t now_ms)
+{
+	const struct entry *e = find(r, who);
+
+	return e && now_ms - e->at_ms < ms;
+}
+
+bool
 recent_admits(struct recent *r, struct span who, int64_t delay_ms, int64_t now_ms)
 {
 	struct entry *e;
 
 	while ((e = oldest(r)) && now_ms - e->at_ms >= delay_ms)
 		drop(r, e);
-	if (delay_ms <= 0)
-		return true;
 	if (find(r, who))
 		return false;
-	note(r, who, now_ms);
+	if (delay_ms > 0)
+		recent_note(r, who, now_ms);
 	return true;
 }

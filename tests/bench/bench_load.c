@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * bench_load: a cheap load client, the same for every server: all sessions in
- * one epoll loop, no thread, no copy of the content.
+ * one epoll loop, no thread, no copy of the content. Each message has its own Message-ID,
+ * for there are servers that drop the second of two.
  *
  *   bench_load PROTOCOL -p PORT [-s SESSIONS] [-m COUNT] [-c PER_CONNECTION] [-l SIZE]
  *              [-f FROM] [-t TO] [-u USERS] [-w PASSWORD] [-D DIALS] [-P] [-T]
@@ -16,6 +17,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STEPS = 16, LINE = 1024 };
+enum { STEPS = 16, LINE = 1024, ID = 46 };
 
 enum expect { REPLY, GREETING, TAGGED, PLUS, MULTI };
 
@@ -35,7 +37,7 @@ struct step {
 	size_t n;
 	enum expect expect;
 	unsigned replies;
-	bool counts, tls;
+	bool counts, tls, message; /* a line with its id goes before a message */
 };
 
 struct script {
@@ -51,8 +53,8 @@ struct session {
 	unsigned done, replies, user, wants;
 	bool handshake, in_multi;
 	double sent_at, born;
-	const char *out;
-	size_t nout;
+	const char *out, *next; /* what is sent, what behind it */
+	size_t nout, nnext;
 	char text[LINE], head[8];
 };
 
@@ -61,7 +63,7 @@ struct load {
 	SSL_CTX *tls;
 	struct script script;
 	struct sockaddr_in to;
-	unsigned long want, begun, finished;
+	unsigned long want, begun, finished, run, ids;
 	unsigned per_connection, users, next_user, open, dials, dialing;
 	struct session **waiting; /* to dial */
 	unsigned nwaiting;
@@ -104,7 +106,7 @@ static void
 flush_out(struct load *l, struct session *s)
 {
 	while (s->nout > 0) {
-		ssize_t n = s->ssl ? SSL_write(s->ssl, s->out, (int)s->nout) : send(s->fd, s->out, s->nout, MSG_NOSIGNAL);
+		ssize_t n = s->ssl ? SSL_write(s->ssl, s->out, (int)s->nout) : send(s->fd, s->out, s->nout, s->nnext ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
 
 		if (n <= 0) {
 			if (!s->ssl && errno != EAGAIN)
@@ -114,6 +116,11 @@ flush_out(struct load *l, struct session *s)
 		}
 		s->out += n;
 		s->nout -= (size_t)n;
+		if (s->nout == 0) {
+			s->out = s->next;
+			s->nout = s->nnext;
+			s->nnext = 0;
+		}
 	}
 	watch(l, s, EPOLLIN);
 }
@@ -145,7 +152,13 @@ say(struct load *l, struct session *s)
 	s->replies = step->replies;
 	s->out = step->text;
 	s->nout = step->n;
-	if (step->n < LINE && memchr(step->text, '%', step->n)) {
+	if (step->message) {
+		(void)snprintf(s->text, sizeof(s->text), "Message-ID: <%08lx.%010lu@bench.test>\r\n", l->run & 0xffffffff, l->ids++);
+		s->out = s->text;
+		s->nout = ID;
+		s->next = step->text;
+		s->nnext = step->n;
+	} else if (step->n < LINE && memchr(step->text, '%', step->n)) {
 		for (size_t i = 0; i < step->n && n + 12 < LINE; i++) {
 			if (step->text[i] == '%')
 				n += (size_t)sprintf(s->text + n, "%u", s->user);
@@ -275,7 +288,7 @@ shake(struct load *l, struct session *s)
 		return;
 	}
 	if (SSL_get_error(s->ssl, rc) != SSL_ERROR_WANT_READ)
-		die("TLS", "the handshake failed");
+		die("TLS handshake", ERR_reason_error_string(ERR_peek_error()) ? ERR_reason_error_string(ERR_peek_error()) : "the server hung up");
 	watch(l, s, EPOLLIN);
 }
 
@@ -369,14 +382,14 @@ static char *
 content(size_t size, bool dot)
 {
 	static const char head[] = "From: <sender@bench.test>\r\nTo: <rcpt@bench.test>\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n"
-	                           "Message-ID: <1@bench.test>\r\nSubject: bench\r\n\r\n";
+	                           "Subject: bench\r\n\r\n";
 	char *p = malloc(size + sizeof(head) + 8);
 	size_t n = sizeof(head) - 1;
 
 	if (!p)
 		die("content", "no memory");
 	memcpy(p, head, n);
-	for (size_t column = 0; n + 2 < size; n++) {
+	for (size_t column = 0; n + ID + 2 < size; n++) {
 		p[n] = "The quick brown fox jumps over the lazy dog, again and again. "[column % 62];
 		if (++column == 76) {
 			memcpy(p + n, "\r\n", 2);
@@ -388,6 +401,14 @@ content(size_t size, bool dot)
 	n += 2;
 	memcpy(p + n, dot ? ".\r\n" : "\r\n", dot ? 4 : 3);
 	return p;
+}
+
+static void
+add_message(struct script *s, enum expect expect)
+{
+	struct step *step = add(s, expect, 1, s->message);
+
+	step->counts = step->message = true;
 }
 
 static void
@@ -414,7 +435,7 @@ script_smtp(struct script *s, const char *hello, const char *from, const char *t
 		add(s, REPLY, 1, "DATA\r\n");
 	}
 	s->message = content(size, true);
-	add(s, REPLY, 1, s->message)->counts = true;
+	add_message(s, REPLY);
 	s->tail = s->n;
 	add(s, REPLY, 0, "QUIT\r\n"); /* as Postfix does by default: nobody waits for the answer */
 }
@@ -444,11 +465,11 @@ script_imap(struct script *s, const char *user, const char *password, size_t siz
 	if (tls)
 		add(s, TAGGED, 1, "a STARTTLS\r\n")->tls = true;
 	if (append) {
-		(void)snprintf(put, sizeof(put), "a APPEND INBOX {%zu}\r\n", strlen(s->message) - 2);
+		(void)snprintf(put, sizeof(put), "a APPEND INBOX {%zu}\r\n", ID + strlen(s->message) - 2);
 		add(s, TAGGED, 1, login);
 		s->loop = s->n;
 		add(s, PLUS, 1, put);
-		add(s, TAGGED, 1, s->message)->counts = true;
+		add_message(s, TAGGED);
 	} else {
 		s->loop = s->n;
 		add(s, TAGGED, 1, login);
@@ -529,7 +550,7 @@ never_mind(X509_STORE_CTX *ctx, void *arg)
 int
 main(int argc, char **argv)
 {
-	struct load l = { .want = 1000, .per_connection = 1, .users = 1, .dials = 1000, .to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
+	struct load l = { .want = 1000, .run = (unsigned long)time(NULL) ^ (unsigned long)getpid() << 16, .per_connection = 1, .users = 1, .dials = 1000, .to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
 	const char *protocol = argc > 1 ? argv[1] : "", *from = "sender@bench.test", *to = "rcpt@bench.test", *password = "secret";
 	unsigned sessions = 1;
 	size_t size = 4096;

@@ -13,6 +13,7 @@ against dovecot on Maildir where it says so.  Ratios above 1 are in our favour. 
 what is common.  ROW: a name of RATES or FOLDER below, or one of the words rates, folder, texts, notice, memory.
 """
 import argparse
+import imaplib
 import json
 import os
 import statistics
@@ -137,6 +138,17 @@ def run_load(server, row, count, tls):
     return json.loads(r.stdout)
 
 
+def kept(server, users):
+    """How many messages are in their INBOXes."""
+    total = 0
+    for i in range(users):
+        imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"])
+        imap.login("user%d" % i + server.login_domain, server.password)
+        total += int(imap.status("INBOX", "(MESSAGES)")[1][0].split()[-1].rstrip(b")"))
+        imap.logout()
+    return total
+
+
 def run_rate(server, name, row, count):
     """(rate, what the client told)"""
     if row[0] == "mixed":
@@ -149,7 +161,9 @@ def run_rate(server, name, row, count):
     answer = run_load(server, row, count, name == "login-tls")
     if row[0] == "lmtp":
         server.settled(there + count)
-        return count / (time.monotonic() - begun), answer
+        answer["seconds"] = time.monotonic() - begun
+    if row[0] in ("lmtp", "imap-append"):
+        server.brought += count
     return count / answer["seconds"], answer
 
 
@@ -185,6 +199,8 @@ def measure_rates(names, servers, args, tls, records):
                         rates[name][s].append(measure_rate(server, name, RATES[name], args))
                     except (Missing, subprocess.TimeoutExpired) as e:
                         print("  %s: %s" % (name, e), flush=True)
+                if kept(server, USERS) != server.brought:
+                    raise SystemExit("mailbox.py: %s: of %d messages it kept %d" % (s, server.brought, kept(server, USERS)))
             finally:
                 server.stop()
     for name in names:

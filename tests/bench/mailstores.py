@@ -59,6 +59,7 @@ class Store(peers.Server):
         if kind == "mailboxes":  # those of the rows pop3-read and mixed have messages of their own
             self.names += ["pop%d" % i for i in range(POP)] + ["mix%d" % i for i in range(MIXED)]
         self.hibernate = hibernate
+        self.brought = 0  # messages that user0 and the others were sent
         super().__init__(kind, tls=tls)
 
     def run(self, command, etc_upper=None, **kw):
@@ -253,6 +254,7 @@ sasl_sasldb_path: {d}/cyrus/sasldb2
 sasl_mech_list: PLAIN
 tls_server_cert: {t}/cert.pem
 tls_server_key: {t}/key.pem
+tls_eccurve: auto
 idlesocket: {d}/cyrus/socket/idle
 lmtpsocket: {d}/cyrus/socket/lmtp
 popminpoll: 0

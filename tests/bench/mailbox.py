@@ -121,10 +121,13 @@ class Asker:
 
 def append(server, name, users, each, size):
     """Each of the users gets so many messages."""
-    r = subprocess.run([TOOLS + "/bench_load", "imap-append", "-p", str(server.ports["imap"]), "-s", str(users), "-m", str(users * each), "-c", str(each), "-u", str(users), "-l", str(size),
-                        "-t", name + server.login_domain, "-w", server.password], capture_output=True, text=True, timeout=900)
-    if r.returncode:
-        raise Missing("%s: %s" % (server.name, r.stderr.strip()))
+    fillers = [subprocess.Popen([TOOLS + "/bench_load", "imap-append", "-p", str(server.ports["imap"]), "-m", str(each), "-c", str(each), "-l", str(size),
+                                 "-t", name.replace("%", str(i)) + server.login_domain, "-w", server.password], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for i in range(users)]
+    said = [f.communicate(timeout=900)[1] for f in fillers]
+    for f, err in zip(fillers, said):
+        if f.returncode:
+            raise Missing("%s: %s" % (server.name, err.strip()))
 
 
 def run_load(server, row, count, tls):

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "service/early.h"
 #include "service/handed.h"
 #include "service/probe.h"
 #include "service/twins.h"
@@ -34,7 +35,7 @@ struct skeleton {
 	const struct service_ops *ops;
 	struct channel *ctl;
 	struct arena arena; /* of service.conf */
-	struct list controls;
+	struct list controls, early; /* early: struct early, until it is open */
 	struct sandbox_report sandbox;
 	struct twins twins; /* of a template */
 	struct child_label label; /* argv[1] */
@@ -43,7 +44,7 @@ struct skeleton {
 	struct walls walls; /* from the parent */
 	struct syscalls_filter filter; /* of a template, for its copies */
 	void *filling; /* of a template: memory_fill() */
-	bool booted, started, twin; /* twin: a copy of a template */
+	bool booted, open, started, twin; /* open: its siblings are heard; twin: a copy of a template */
 	int status; /* exit status */
 };
 
@@ -249,6 +250,8 @@ on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 		(void)close(fd);
 		return k->booted;
 	}
+	if (!k->open)
+		return early_peer(&k->early, m, fd);
 	k->service.peer_crashed = m->crashed;
 	open_sibling(k, sc, fd, m);
 	k->service.peer_crashed = false;
@@ -260,6 +263,8 @@ on_ctl_listener(struct channel *c, const struct ipc_ctl_listener *m, int fd)
 {
 	struct skeleton *k = channel_owner(c);
 
+	if (!k->open)
+		return early_listener(&k->early, m, fd);
 	if (m->control) {
 		const struct service_channel *sc = find_channel(k, m->name, CHANNEL_SERVER);
 
@@ -379,6 +384,8 @@ on_ctl_start(struct channel *c, const struct ipc_ctl_start *m)
 	if (!k->started && !enter_sandbox(k, &why))
 		return give_up(k, &why);
 	k->service.generation = m->generation;
+	k->open = true;
+	early_hand_on(&k->early, c, on_ctl_peer, on_ctl_listener);
 	if (k->ops->on_start && !k->ops->on_start(&k->service, &why))
 		return give_up(k, &why);
 	log_put(k->started ? LOG_reload : LOG_start, "instance=%u generation=%u", k->service.instance, m->generation);
@@ -517,6 +524,7 @@ open_ctl(struct skeleton *k)
 	(void)fcntl(CHILD_CTL, F_SETFD, FD_CLOEXEC);
 	(void)ioctl(CHILD_CTL, FIONBIO, &(int){ 1 });
 	list_init(&k->controls);
+	list_init(&k->early);
 	k->service.loop = loop_new();
 	if (!k->service.loop)
 		return false;

@@ -17,13 +17,21 @@ front_of(struct channel *c)
 
 /* ---- peers ---- */
 
+/* Whether anything was ever asked under this id; its asker may have gone. */
+static bool
+given(struct channel *ch, uint64_t id)
+{
+	return id > 0 && id <= front_of(ch)->last_id;
+}
+
 static bool
 on_auth_challenge(struct channel *ch, const struct ipc_auth_challenge *m)
 {
 	struct conn *c = conn_asked(front_of(ch), m->id);
 
-	if (c)
-		conn_challenged(c, m);
+	if (!c)
+		return given(ch, m->id);
+	conn_challenged(c, m);
 	return true;
 }
 
@@ -32,8 +40,9 @@ on_auth_answer(struct channel *ch, const struct ipc_auth_answer *m)
 {
 	struct conn *c = conn_asked(front_of(ch), m->id);
 
-	if (c)
-		conn_checked(c, m);
+	if (!c)
+		return given(ch, m->id);
+	conn_checked(c, m);
 	return true;
 }
 
@@ -42,8 +51,9 @@ on_login_result(struct channel *ch, const struct ipc_login_result *m)
 {
 	struct conn *c = conn_asked(front_of(ch), m->id);
 
-	if (c)
-		conn_entered(c, m);
+	if (!c)
+		return given(ch, m->id);
+	conn_entered(c, m);
 	return true;
 }
 
@@ -78,7 +88,7 @@ on_auth_closed(struct channel *c, const struct fail *why)
 {
 	struct front *f = front_of(c);
 
-	log_put(LOG_channel, "auth: %s", why->text);
+	log_put(LOG_channel, "authd: %s", why->text);
 	if (f->auth == c)
 		f->auth = NULL;
 	channel_free(&c);
@@ -90,7 +100,7 @@ on_login_closed(struct channel *c, const struct fail *why)
 {
 	struct front *f = front_of(c);
 
-	log_put(LOG_channel, "login: %s", why->text);
+	log_put(LOG_channel, "userd: %s", why->text);
 	if (f->login == c)
 		f->login = NULL;
 	channel_free(&c);

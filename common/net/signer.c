@@ -177,12 +177,20 @@ forget(void *ctx, struct tls_signature *to)
 	list_remove(&to->node);
 }
 
-/* An answer that nobody waits for any more is passed over. */
+static bool
+given(const struct signer *s, uint64_t id)
+{
+	return id > 0 && id <= s->last_id;
+}
+
+/* An answer that nobody waits for any more is passed over; one that nobody ever asked for is none. */
 static bool
 on_sign_answer(struct channel *c, const struct ipc_sign_answer *m)
 {
 	struct signer *s = channel_owner(c);
 
+	if (!given(s, m->id))
+		return false;
 	if (m->generation != s->generation)
 		s->stale = true;
 	LIST_EACH(&s->pending, it) {
@@ -212,6 +220,8 @@ on_sign_ticket_keys(struct channel *c, const struct ipc_sign_ticket_keys *m)
 {
 	struct signer *s = channel_owner(c);
 
+	if (!given(s, m->id))
+		return false;
 	if (m->current.n != sizeof(s->tickets[0]) || m->before.n != sizeof(s->tickets[1]))
 		return m->current.n == 0;
 	memcpy(&s->tickets[0], m->current.p, m->current.n);

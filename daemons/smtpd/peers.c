@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/queueid.h"
 #include "smtpd.h"
 
 /* Whose question an answer is to. False: nothing was ever asked under this id; *c is NULL if it has gone meanwhile. */
@@ -153,15 +154,22 @@ handing_over(struct channel *ch, uint64_t id)
 	return c;
 }
 
+/* By new_queue_id(), ever. */
+static bool
+is_ours(const struct smtpd *d, uint64_t id)
+{
+	return id && id <= d->last_queue_id && id % QUEUEID_INSTANCES == d->service->instance % QUEUEID_INSTANCES;
+}
+
 static bool
 on_intake_accepted(struct channel *ch, const struct ipc_intake_accepted *m)
 {
 	struct client *c = handing_over(ch, m->id);
 
-	if (c) {
-		session_on_accepted(&c->session, m->id);
-		client_pump(c);
-	}
+	if (!c)
+		return is_ours(channel_owner(ch), m->id);
+	session_on_accepted(&c->session, m->id);
+	client_pump(c);
 	return true;
 }
 
@@ -170,10 +178,10 @@ on_intake_refused(struct channel *ch, const struct ipc_intake_refused *m)
 {
 	struct client *c = handing_over(ch, m->id);
 
-	if (c) {
-		session_on_refused(&c->session, m);
-		client_pump(c);
-	}
+	if (!c)
+		return is_ours(channel_owner(ch), m->id);
+	session_on_refused(&c->session, m);
+	client_pump(c);
 	return true;
 }
 

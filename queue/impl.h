@@ -79,6 +79,7 @@ struct queue {
 	size_t suspects; /* jobs of suspect messages */
 	struct words words;
 	uint64_t next_job, next_ask, last_id;
+	uint64_t first_ask; /* what next_ask began with */
 	int64_t now, next_age_ms;
 	int64_t letter_ms, list_due; /* when something else than a long list came; when the next of one may be routed */
 	bool recovering, running;

@@ -38,7 +38,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->remains);
 	words_init(&q->words);
 	q->now = ports->now_ms(ports->arg);
-	q->next_job = q->next_ask = (uint64_t)q->now << 20; /* not used by a former process */
+	q->next_job = q->next_ask = q->first_ask = (uint64_t)q->now << 20; /* not used by a former process */
 	return q;
 }
 

@@ -127,6 +127,7 @@ struct content *content_new(size_t max);
 /* Answers of routing. */
 bool queue_target(struct queue *q, uint64_t ask, const struct queue_target *t); /* false: no such question */
 bool queue_routed(struct queue *q, uint64_t ask, struct span why); /* why: which rules decided */
+bool queue_has_asked(const struct queue *q, uint64_t ask); /* it was, ever; it may be given up */
 void queue_routing_lost(struct queue *q); /* every open question is void */
 /* Answers of agents. False: no such job or recipient. */
 bool queue_job_result(struct queue *q, uint64_t job, uint32_t index, const struct queue_result *r);

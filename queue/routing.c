@@ -144,6 +144,12 @@ find_ask(const struct queue *q, uint64_t id)
 	return node ? OWNER_OF(node, struct ask, by_id) : NULL;
 }
 
+bool
+queue_has_asked(const struct queue *q, uint64_t id)
+{
+	return id > q->first_ask && id <= q->next_ask;
+}
+
 static bool
 add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 {

@@ -276,7 +276,7 @@ on_closed(struct channel *c, const struct fail *why)
 	struct queued *q = a->q;
 
 	if (why)
-		log_put(LOG_channel, "deliver: %s", why->text);
+		log_put(LOG_channel, "%s: %s", program_of(a->kind), why->text);
 	list_remove(&a->node);
 	if (q->queue) {
 		keep_doubts(q, a);

@@ -405,7 +405,7 @@ on_closed(struct channel *c, const struct fail *why)
 	struct intake *in = channel_owner(c);
 
 	if (why)
-		log_put(LOG_channel, "intake: %s", why->text);
+		log_put(LOG_channel, "smtpd: %s", why->text);
 	queued_etrn_closed(in->q, c);
 	map_each(&in->transactions, abort_one, NULL);
 	in->c = NULL;

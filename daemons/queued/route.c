@@ -22,7 +22,7 @@ on_route_target(struct channel *c, const struct ipc_route_target *m)
 	struct queue_target t = { .agent = m->agent, .nexthop = m->nexthop, .address = m->address, .home = m->home,
 		.sender = m->sender, .login = m->login, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages, .status = m->status, .text = m->text };
 
-	return queue_target(q->queue, m->id, &t) || true; /* a question given up meanwhile is no violation */
+	return queue_target(q->queue, m->id, &t) || queue_has_asked(q->queue, m->id); /* a question given up meanwhile is no violation */
 }
 
 static bool
@@ -30,8 +30,7 @@ on_route_done(struct channel *c, const struct ipc_route_done *m)
 {
 	struct queued *q = channel_owner(c);
 
-	(void)queue_routed(q->queue, m->id, m->why);
-	return true;
+	return queue_routed(q->queue, m->id, m->why) || queue_has_asked(q->queue, m->id);
 }
 
 #define DISPATCH_DEF "ipc/route.def"
@@ -50,7 +49,7 @@ let_go(struct queued *q)
 static void
 on_closed(struct channel *c, const struct fail *why)
 {
-	log_put(LOG_channel, "route: %s", why->text);
+	log_put(LOG_channel, "routed: %s", why->text);
 	let_go(channel_owner(c));
 }
 

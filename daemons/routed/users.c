@@ -137,7 +137,7 @@ on_users_closed(struct channel *c, const struct fail *why)
 	struct users *u = channel_owner(c);
 
 	if (why->class == FAIL_PEER && why->text[0])
-		log_put(LOG_channel, "users: %s", why->text);
+		log_put(LOG_channel, "authd: %s", why->text);
 	if (u->channel == c)
 		u->channel = NULL;
 	forget_all(u); /* changes meanwhile would not be heard of */

@@ -22,7 +22,7 @@
 #include "sys/priv.h"
 #include "tests/siblings/siblings.h"
 
-enum { ATTACKS_A_ROUND = 32, STARTS_MAX = 100000, SPEAK_MS = 120000, STOPPED_MS = 25000 };
+enum { ATTACKS_A_ROUND = 32, WILD_ROUNDS = 300, HONEST_ROUNDS = 3000, STARTS_MAX = 100000, SPEAK_MS = 120000, STOPPED_MS = 25000 };
 
 uint32_t
 rnd(struct rig *r, uint32_t below)
@@ -89,6 +89,8 @@ show_log(const struct rig *r)
 static void
 attack(struct rig *r)
 {
+	if (rnd(r, r->honest ? HONEST_ROUNDS : WILD_ROUNDS) == 0)
+		r->honest = !r->honest;
 	for (int i = 0; i < ATTACKS_A_ROUND && r->nends; i++) {
 		struct end *e = r->ends[rnd(r, (uint32_t)r->nends)];
 
@@ -96,6 +98,10 @@ attack(struct rig *r)
 			continue; /* whoever asks there waits for the answer: that would be all that happens */
 		if (tally_leads(r, e->tally))
 			continue;
+		if (honest_for_now(r, e)) {
+			honest_begin(r, e);
+			continue;
+		}
 		if (e->kind == END_WIRE || e->kind == END_CONTROL || e->kind == END_GIVEN)
 			end_attack(r, e);
 	}
@@ -173,6 +179,7 @@ attack_target(struct rig *r, const struct target *t, uint64_t share, int64_t sec
 	r->started = 0;
 	r->nwords = 0;
 	r->ntallies = 0;
+	r->honest = true;
 	ok = open_log(r) && clients_open(r) && (!target_is_wired(r) || blame_tried(r)) && run(r, share, seconds ? now_ms() + seconds * 1000 : INT64_MAX);
 	clients_close(r);
 	(void)printf("%sok - %s among hostile siblings: %llu messages, %llu answers, %llu channels closed, %lld ms\n", ok ? "" : "not ", t->name,

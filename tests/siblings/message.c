@@ -204,32 +204,43 @@ text(struct rig *r, struct buf *room, const struct desc_field *f)
 }
 
 static void
+fill_field(struct rig *r, struct end *e, const struct desc_field *f, const struct conv *c, union frame_message *m, struct buf *room)
+{
+	char *to = (char *)m + f->offset;
+	uint64_t n;
+	struct span s;
+	bool yes;
+
+	switch (f->kind) {
+	case DESC_TEXT:
+	case DESC_BYTES:
+	case DESC_SECRET:
+		s = text(r, room, f);
+		memcpy(to, &s, sizeof(s));
+		break;
+	case DESC_BOOL:
+		yes = rnd(r, 2);
+		memcpy(to, &yes, sizeof(yes));
+		break;
+	default: /* little-endian: the low bytes come first */
+		n = number(r, e, f, c);
+		memcpy(to, &n, f->kind == DESC_U8 ? 1 : f->kind == DESC_U16 ? 2 : f->kind == DESC_U32 ? 4 : 8);
+	}
+}
+
+static void
 fill(struct rig *r, struct end *e, const struct ipc_message *msg, const struct conv *c, union frame_message *m, struct buf *room)
 {
 	memset(m, 0, sizeof(*m));
-	for (size_t i = 0; i < msg->desc.nfields; i++) {
-		const struct desc_field *f = &msg->desc.fields[i];
-		char *to = (char *)m + f->offset;
-		uint64_t n;
-		struct span s;
-		bool yes;
+	for (size_t i = 0; i < msg->desc.nfields; i++)
+		fill_field(r, e, &msg->desc.fields[i], c, m, room);
+}
 
-		switch (f->kind) {
-		case DESC_TEXT:
-		case DESC_BYTES:
-		case DESC_SECRET:
-			s = text(r, room, f);
-			memcpy(to, &s, sizeof(s));
-			break;
-		case DESC_BOOL:
-			yes = rnd(r, 2);
-			memcpy(to, &yes, sizeof(yes));
-			break;
-		default: /* little-endian: the low bytes come first */
-			n = number(r, e, f, c);
-			memcpy(to, &n, f->kind == DESC_U8 ? 1 : f->kind == DESC_U16 ? 2 : f->kind == DESC_U32 ? 4 : 8);
-		}
-	}
+void
+message_vary(struct rig *r, struct end *e, const struct ipc_message *msg, const struct conv *c, union frame_message *m, struct buf *room)
+{
+	if (msg->desc.nfields)
+		fill_field(r, e, &msg->desc.fields[rnd(r, (uint32_t)msg->desc.nfields)], c, m, room);
 }
 
 /* What the rest of its conversation must agree with. */
@@ -245,6 +256,15 @@ remember(struct conv *c, const struct ipc_message *msg, const union frame_messag
 			c->bytes += s.n;
 		}
 	}
+}
+
+void
+conv_said(struct rig *r, struct end *e, struct conv *c, const struct ipc_message *msg, const union frame_message *m)
+{
+	remember(c, msg, m);
+	c->state = (uint8_t)msg->next;
+	if (c->state == CONV_NONE)
+		*c = (struct conv){ .id = rnd(r, 8) ? ++e->next_id : c->id, .state = CONV_NONE };
 }
 
 /* A descriptor where one belongs: seldom the right one. */
@@ -329,12 +349,8 @@ message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *r
 		return NULL;
 	if (e->tally && !(found->from & c->state))
 		e->tally->wrong++;
-	if (!any) {
-		remember(c, found, m);
-		c->state = (uint8_t)found->next;
-		if (c->state == CONV_NONE)
-			*c = (struct conv){ .id = rnd(r, 8) ? ++e->next_id : c->id, .state = CONV_NONE };
-	}
+	if (!any)
+		conv_said(r, e, c, found, m);
 	return found;
 }
 

@@ -16,7 +16,9 @@
  *   ticket.c   replayed and forged tickets
  *   tally.c    what each channel has carried, and whether that was enough
  *   blame.c    one violation at a time: the channel is closed, the log says whose it was
- *   client.c   network clients, so that fronts have something to ask
+ *   honest.c   what siblings that keep to the rules say, in part: so that daemons get where nothing else leads
+ *   client.c   network clients, so that fronts have something to ask, and a mail host
+ *   crypt.c    TLS of those, and keyd's key
  *   main.c     the targets, one after the other; TAP
  */
 #ifndef TESTS_SIBLINGS_H
@@ -36,6 +38,7 @@ enum {
 	WORD_MAX = 320,
 	ENDS = 512,
 	CLIENTS = 6,
+	SERVED = 64, /* connections of the daemon to a mail host */
 	PIECES = 16,
 	LAST = 48, /* messages that are told when something breaks */
 };
@@ -101,9 +104,11 @@ struct rig {
 	uint16_t sink_port, client_port;
 	struct client {
 		int fd;
-		bool server;
-		unsigned piece; /* of its script: the next one */
-	} clients[CLIENTS * 2];
+		struct crypt *crypt; /* owned; NULL: no TLS (yet) */
+		const char *const *script;
+		bool server, content; /* content: what comes is the message's */
+		unsigned piece;       /* of its script: the next one */
+	} clients[CLIENTS + SERVED];
 	struct {
 		char text[WORD_MAX];
 		size_t n;
@@ -112,6 +117,9 @@ struct rig {
 	struct buf room; /* of texts of messages that are being made */
 	uint64_t sent, received, closed, started, broken; /* broken: channels that it has said a sibling's are */
 	bool ready, polite; /* polite: each end begins as it should */
+	bool honest;        /* questions are answered as they should be, mostly, for a while */
+	uint64_t serial;    /* of conversations that we begin honestly */
+	struct crypts *crypts;
 	struct tally tallies[TALLIES];
 	size_t ntallies;
 	uint64_t asked, answered;
@@ -134,6 +142,9 @@ bool broke(struct rig *r, const char *fmt, ...) __attribute__((format(printf, 2,
 void words_learn(struct rig *r, const struct ipc_message *msg, const void *m);
 /* Fills *m with a message this end may or may not send now; buf holds its texts. *fd is a new descriptor, or -1. */
 const struct ipc_message *message_make(struct rig *r, struct end *e, union frame_message *m, struct buf *room, int *fd);
+/* One of its fields is something else. */
+void message_vary(struct rig *r, struct end *e, const struct ipc_message *msg, const struct conv *c, union frame_message *m, struct buf *room);
+void conv_said(struct rig *r, struct end *e, struct conv *c, const struct ipc_message *msg, const union frame_message *m); /* where it stands now */
 void message_spoil(struct rig *r, struct end *e, struct buf *packet, unsigned *nfds);
 struct conv *conv_find(struct end *e, uint64_t id);
 uint64_t message_id_of(const struct ipc_message *msg, const void *m); /* 0: it has none */
@@ -143,8 +154,17 @@ struct end *end_new(struct rig *r, enum end_kind kind, const struct ipc_channel 
 void end_free(struct rig *r, struct end *e);
 void end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd); /* honestly, and soon */
 void end_attack(struct rig *r, struct end *e);
+/* Behind what it could not send yet, without waiting; false: not said. fd is taken. */
+bool end_add(struct end *e, unsigned type, const void *m, int fd);
+struct buf *rig_room(struct rig *r); /* empty: texts of what is being made, until the next */
+void rig_remember(struct rig *r, const struct end *e, const struct ipc_message *msg, const union frame_message *m);
 bool end_push(struct end *e); /* what is pending, waiting for room; false: it is gone, or is not read */
 void ends_read(struct rig *r, int timeout_ms);
+
+/* honest.c */
+bool honest_for_now(struct rig *r, const struct end *e); /* chance is to leave that end alone, this time */
+void honest_told(struct rig *r, struct end *e, unsigned type, const void *m); /* the daemon has asked */
+void honest_begin(struct rig *r, struct end *e); /* a conversation of ours, as it should be */
 
 /* blame.c */
 bool blame_tried(struct rig *r);
@@ -164,6 +184,15 @@ bool target_told(struct rig *r, struct end *e, const struct ipc_message *msg, un
 
 /* ticket.c: with a userd that has been started. */
 bool tickets_tried(struct rig *r);
+
+/* crypt.c */
+bool crypts_open(struct rig *r);
+struct crypt *crypt_new(const struct rig *r, int fd, bool server); /* NULL: no memory */
+void crypt_free(struct crypt **c);
+ssize_t crypt_recv(struct crypt *c, char *bytes, size_t n); /* as recv() */
+void crypt_send(struct crypt *c, const char *bytes, size_t n);
+/* What keyd would sign; false: there is no such key, or it signs nothing of that kind. */
+bool crypt_sign(const struct rig *r, const struct ipc_sign_ask *ask, struct buf *signature);
 
 /* client.c */
 bool clients_open(struct rig *r);

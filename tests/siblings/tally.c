@@ -10,23 +10,44 @@
 
 enum { SENT = 20, HEARD = 10, AHEAD = 2000 };
 
-/* What only a daemon that asks can be answered to: it must have asked; where it asks much, it must have closed
- * the channel on a violation, too, and have gone on to ask whom it was given instead. */
+/* What only a daemon that asks can be answered to: it must have asked, and have been answered as it should be; where it asks
+ * much, it must have closed the channel on a violation, too, and have gone on to ask whom it was given instead. */
 static const struct ask_row {
 	const char *daemon, *channel, *peer;
 	unsigned heard;
 } asks[] = {
+	{ "smtpd", "auth", "authd", HEARD },
+	{ "smtpd", "intake", "queued", HEARD },
+	{ "smtpd", "rcpt", "routed", HEARD },
+	{ "smtpd", "sign", "keyd", HEARD },
+	{ "smtpd", "certs", "keyd", 2 }, /* when it is told that there are others */
 	{ "smtpd", "dns", "dnsd", HEARD },
-	{ "verifyd", "dns", "dnsd", 4 }, /* a name is asked for every 5 seconds at most */
-	{ "routed", "dns", "dnsd", 2 }, /* for clients of whom it has not asked, when all else is good */
-	{ "remoted", "dns", "dnsd", HEARD },
-	{ "stsd", "dns", "dnsd", HEARD },
-	{ "tokend", "dns", "dnsd", HEARD },
 	{ "smtpd", "filter", "verifyd", HEARD },
+	{ "imapd", "auth", "authd", HEARD },
+	{ "imapd", "sign", "keyd", HEARD },
+	{ "imapd", "certs", "keyd", 1 },
+	{ "imapd", "login", "userd", HEARD },
+	{ "pop3d", "auth", "authd", HEARD },
+	{ "pop3d", "sign", "keyd", HEARD },
+	{ "pop3d", "certs", "keyd", 1 },
+	{ "pop3d", "login", "userd", HEARD },
+	{ "queued", "intake", "smtpd", HEARD }, /* what it answers to messages handed over */
+	{ "queued", "route", "routed", HEARD },
+	{ "queued", "deliver", "remoted", HEARD },
+	{ "queued", "deliver", "locald", HEARD },
+	{ "locald", "owner", "userd", HEARD },
+	{ "locald", "mailbox", "deliverd", HEARD },
+	{ "remoted", "sign", "keyd", HEARD },
+	{ "remoted", "certs", "keyd", 1 },
+	{ "remoted", "dns", "dnsd", HEARD },
 	{ "remoted", "tlspolicy", "stsd", HEARD },
 	{ "remoted", "tlspolicy", "routed", HEARD },
+	{ "verifyd", "dns", "dnsd", 4 }, /* a name is asked for every 5 seconds at most */
+	{ "routed", "dns", "dnsd", 2 }, /* for clients of whom it has not asked, when all else is good */
+	{ "routed", "users", "authd", HEARD },
+	{ "stsd", "dns", "dnsd", HEARD },
+	{ "tokend", "dns", "dnsd", HEARD },
 	{ "authd", "token", "tokend", HEARD },
-	{ "locald", "owner", "userd", 2 },
 };
 
 struct tally *
@@ -92,7 +113,9 @@ enough(const struct rig *r, const struct tally *t)
 
 	if (t->serves && !row) /* what it asks there is up to it */
 		return true;
-	return t->sent >= (row ? row->heard : SENT) && (!row || (t->heard >= row->heard && (row->heard < HEARD || (t->closed && t->resumed))));
+	if (!row)
+		return t->sent >= SENT;
+	return t->heard >= row->heard && t->kept >= row->heard && (row->heard < HEARD || (t->closed && t->resumed));
 }
 
 bool
@@ -104,8 +127,8 @@ tally_enough(struct rig *r, bool tell)
 		if (enough(r, t))
 			continue;
 		if (tell)
-			(void)broke(r, "channel %s with %s carried too little: %llu sent, %llu heard, %llu times closed, gone on after %llu", t->type->name, t->peer,
-			    (unsigned long long)t->sent, (unsigned long long)t->heard, (unsigned long long)t->closed, (unsigned long long)t->resumed);
+			(void)broke(r, "channel %s with %s carried too little: %llu sent, %llu as it should be, %llu heard, %llu times closed, gone on after %llu", t->type->name, t->peer,
+			    (unsigned long long)t->sent, (unsigned long long)t->kept, (unsigned long long)t->heard, (unsigned long long)t->closed, (unsigned long long)t->resumed);
 		return false;
 	}
 	return true;
@@ -117,8 +140,8 @@ tally_print(const struct rig *r)
 	for (size_t i = 0; i < r->ntallies; i++) {
 		const struct tally *t = &r->tallies[i];
 
-		(void)printf("#   %s as %s: %llu sent, %llu of them out of state, %llu packets broken; %llu heard; %llu times closed, gone on after %llu\n",
-		    t->type->name, t->peer, (unsigned long long)t->sent, (unsigned long long)t->wrong, (unsigned long long)t->spoilt,
+		(void)printf("#   %s as %s: %llu sent, %llu of them as it should be, %llu out of state, %llu packets broken; %llu heard; %llu times closed, gone on after %llu\n",
+		    t->type->name, t->peer, (unsigned long long)t->sent, (unsigned long long)t->kept, (unsigned long long)t->wrong, (unsigned long long)t->spoilt,
 		    (unsigned long long)t->heard, (unsigned long long)t->closed, (unsigned long long)t->resumed);
 	}
 }

@@ -17,6 +17,7 @@ struct tally {
 	const struct ipc_channel *type;
 	const char *peer;      /* whom we play */
 	uint64_t sent, heard;  /* messages, by us and by the daemon */
+	uint64_t kept;         /* of those sent: as a sibling that keeps to the rules would have */
 	uint64_t wrong;        /* of those sent: in a state that does not allow them */
 	uint64_t spoilt;       /* packets */
 	uint64_t closed;       /* ends, by the daemon */

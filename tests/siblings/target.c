@@ -19,7 +19,7 @@
 #include "sys/syscalls.h"
 #include "tests/siblings/siblings.h"
 
-enum { MIB = 1 << 20, SLOW_MS = 60000, START_MS = 60000 };
+enum { MIB = 1 << 20, SLOW_MS = 60000, START_MS = 60000, EARLY = 8 };
 
 /* The rows of processes.def, with what the rig must know besides. */
 const struct target targets[] = {
@@ -279,8 +279,6 @@ target_told(struct rig *r, struct end *e, const struct ipc_message *msg, unsigne
 		r->answered = ((const struct ipc_root_given *)m)->id;
 	if (e->type == &ipc_channel_ctl)
 		return told_by_ctl(r, e, type, m, fd);
-	if (e->type == &ipc_channel_certs && type == IPC_certs_fetch && rnd(r, 64)) /* fronts wait for it, some seconds */
-		end_say(r, e, IPC_certs_chains, &(struct ipc_certs_chains){ .id = ((const struct ipc_certs_fetch *)m)->id, .generation = 1 + rnd(r, 3) }, -1);
 	if (e->type == &ipc_channel_login && type == IPC_login_result) {
 		r->login_id = ((const struct ipc_login_result *)m)->id;
 		r->login_ok = ((const struct ipc_login_result *)m)->ok;
@@ -328,6 +326,58 @@ hand_file(struct rig *r, const char *purpose, const char *name)
 	end_say(r, r->ctl, IPC_ctl_file, &m, open(path, O_RDONLY | O_CLOEXEC));
 }
 
+static bool
+alive(struct rig *r)
+{
+	int status;
+
+	if (!r->pid || waitpid(r->pid, &status, WNOHANG) == 0)
+		return r->pid != 0;
+	r->pid = 0;
+	if (!(r->target->mortal && WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+		char text[80];
+
+		child_status_text(status, text, sizeof(text));
+		(void)broke(r, "it ended: %s", text);
+	}
+	return false;
+}
+
+static void
+ask(struct rig *r)
+{
+	if (r->asked != r->answered)
+		return;
+	r->asked++;
+	r->asked_ms = now_ms();
+	if (r->ctl && r->ctl->type == &ipc_channel_ctl)
+		end_say(r, r->ctl, IPC_ctl_ask, &(struct ipc_ctl_ask){ .id = r->asked }, -1);
+	if (r->ctl && is(r, "maild"))
+		end_say(r, r->ctl, IPC_root_open, &(struct ipc_root_open){ .id = r->asked, .path = SPAN("/dev/null") }, -1);
+	for (size_t i = 0; i < r->nends; i++)
+		if (r->ends[i]->kind == END_TOOL)
+			end_say(r, r->ends[i], IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = r->asked }, -1);
+}
+
+/* A sibling need not wait until the daemon has been told to start; it has nothing yet that it could answer with. */
+static void
+speak_early(struct rig *r)
+{
+	int64_t began = now_ms();
+
+	if (r->polite)
+		return;
+	for (size_t i = 0; i < r->nends; i++)
+		for (int n = 0; n < EARLY && r->ends[i]->kind == END_WIRE; n++)
+			end_attack(r, r->ends[i]);
+	ask(r);
+	while (r->asked != r->answered && alive(r) && !r->wrong[0]) {
+		ends_read(r, 20);
+		if (now_ms() - began > START_MS)
+			(void)broke(r, "it does not answer before it is told to start");
+	}
+}
+
 static void
 hand_over(struct rig *r)
 {
@@ -352,7 +402,9 @@ hand_over(struct rig *r)
 		hand_file(r, "cert", "cert.pem");
 		hand_file(r, "key", "key.pem");
 	}
-	end_say(r, r->ctl, IPC_ctl_start, &(struct ipc_ctl_start){ .generation = 0 }, -1);
+	speak_early(r);
+	if (r->ctl)
+		end_say(r, r->ctl, IPC_ctl_start, &(struct ipc_ctl_start){ .generation = 0 }, -1);
 }
 
 /* suited has no ctl channel but a root channel, and maild's word that it may begin. */
@@ -408,23 +460,6 @@ start_maild(struct rig *r)
 	return r->ready = true;
 }
 
-static bool
-alive(struct rig *r)
-{
-	int status;
-
-	if (!r->pid || waitpid(r->pid, &status, WNOHANG) == 0)
-		return r->pid != 0;
-	r->pid = 0;
-	if (!(r->target->mortal && WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
-		char text[80];
-
-		child_status_text(status, text, sizeof(text));
-		(void)broke(r, "it ended: %s", text);
-	}
-	return false;
-}
-
 bool
 target_start(struct rig *r)
 {
@@ -456,22 +491,6 @@ target_start(struct rig *r)
 	if (suite)
 		control_connect(r, "suite_admin", END_TOOL);
 	return r->ready && !r->wrong[0];
-}
-
-static void
-ask(struct rig *r)
-{
-	if (r->asked != r->answered)
-		return;
-	r->asked++;
-	r->asked_ms = now_ms();
-	if (r->ctl && r->ctl->type == &ipc_channel_ctl)
-		end_say(r, r->ctl, IPC_ctl_ask, &(struct ipc_ctl_ask){ .id = r->asked }, -1);
-	if (r->ctl && is(r, "maild"))
-		end_say(r, r->ctl, IPC_root_open, &(struct ipc_root_open){ .id = r->asked, .path = SPAN("/dev/null") }, -1);
-	for (size_t i = 0; i < r->nends; i++)
-		if (r->ends[i]->kind == END_TOOL)
-			end_say(r, r->ends[i], IPC_suite_admin_status, &(struct ipc_suite_admin_status){ .id = r->asked }, -1);
 }
 
 bool

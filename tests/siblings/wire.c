@@ -97,8 +97,31 @@ end_say(struct rig *r, struct end *e, unsigned type, const void *m, int fd)
 	(void)end_push(e);
 }
 
-static void
-remember(struct rig *r, const struct end *e, const struct ipc_message *msg, const union frame_message *m)
+bool
+end_add(struct end *e, unsigned type, const void *m, int fd)
+{
+	bool full, put = !e->gone && e->nfds < FRAME_FDS && frame_put(&e->pending, e->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full);
+
+	if (put && fd >= 0)
+		e->fds[e->nfds++] = fd;
+	else if (fd >= 0)
+		(void)close(fd);
+	return put;
+}
+
+struct buf *
+rig_room(struct rig *r)
+{
+	if (!r->room.mem) {
+		buf_init(&r->room, ROOM);
+		(void)buf_room(&r->room, ROOM); /* what was said stays where it is */
+	}
+	buf_cut(&r->room, 0);
+	return &r->room;
+}
+
+void
+rig_remember(struct rig *r, const struct end *e, const struct ipc_message *msg, const union frame_message *m)
 {
 	struct buf line;
 
@@ -118,11 +141,7 @@ end_attack(struct rig *r, struct end *e)
 
 	if (e->gone || !push(e))
 		return;
-	if (!r->room.mem) {
-		buf_init(&r->room, ROOM);
-		(void)buf_room(&r->room, ROOM); /* what was said stays where it is */
-	}
-	buf_cut(&r->room, 0);
+	(void)rig_room(r);
 	for (uint32_t i = 0; i < many; i++) {
 		const struct ipc_message *msg;
 		union frame_message m;
@@ -140,7 +159,7 @@ end_attack(struct rig *r, struct end *e)
 		else if (fd >= 0)
 			(void)close(fd);
 		if (i == 0 || rnd(r, 8) == 0) /* all would take longer than what is said */
-			remember(r, e, msg, &m);
+			rig_remember(r, e, msg, &m);
 		if (!put || buf_len(&e->pending) > IPC_PACKET_MAX / 2)
 			break;
 	}
@@ -214,6 +233,7 @@ hear(struct rig *r, struct end *e, struct span packet, int *fds, unsigned nfds)
 		if (!target_told(r, e, msg, f.type, &m, f.fds ? fds[used] : -1) && f.fds)
 			(void)close(fds[used]);
 		used += f.fds;
+		honest_told(r, e, f.type, &m);
 	}
 	while (used < nfds)
 		(void)close(fds[used++]);

@@ -346,7 +346,7 @@ manners_of(const struct end *e)
 bool
 honest_for_now(struct rig *r, const struct end *e)
 {
-	return r->honest && manners_of(e) && rnd(r, ALONE);
+	return r->honest && (manners_of(e) || e->kind == END_CONTROL) && rnd(r, ALONE); /* a tool's flood would be all there is */
 }
 
 void

@@ -284,7 +284,10 @@ begin_deliver(struct talk *t)
 
 	if (!begin(t))
 		return;
-	(void)snprintf(sink, sizeof(sink), "[127.0.0.1]:%u", t->r->sink_port);
+	if (rnd(t->r, 4))
+		(void)snprintf(sink, sizeof(sink), "[127.0.0.1]:%u", t->r->sink_port);
+	else /* a domain, whose policy is asked for */
+		(void)snprintf(sink, sizeof(sink), "h%u.remote.test", rnd(t->r, 100000));
 	SAY(t, deliver_job, .message = t->id, .nexthop = span_str(sink), .sender = SPAN("alice@example.test"), .size = content.n);
 	for (uint32_t i = 0, n = 1 + rnd(t->r, 2); i < n; i++)
 		SAY(t, deliver_rcpt, .index = i, .address = SPAN("bob@example.test"), .home = SPAN("example.test/bob"), .uid = rnd(t->r, OWNERS));

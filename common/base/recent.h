@@ -21,7 +21,8 @@ void recent_free(struct recent *r);
 /* Whether it did within ms. */
 bool recent_within(const struct recent *r, struct span who, int64_t ms, int64_t now_ms);
 void recent_note(struct recent *r, struct span who, int64_t now_ms); /* it happens now, to nobody later than that */
-/* Whether it did not, within delay_ms; if so, it happens now. What happened before that is forgotten. delay_ms 0: it never did, and nothing is kept. */
+/* Whether it did not, within delay_ms; if so, it happens now. What happened before that is forgotten.
+ * delay_ms 0: it never did, and nothing is kept. */
 bool recent_admits(struct recent *r, struct span who, int64_t delay_ms, int64_t now_ms);
 void recent_forget(struct recent *r, struct span who);
 

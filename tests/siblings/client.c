@@ -111,6 +111,7 @@ serve_line(struct rig *r, struct client *c, struct span line)
 		c->content = !span_eq(line, SPAN(".\r\n"));
 		if (!c->content)
 			tell(c, "250 2.0.0 taken\r\n");
+		c->over = !c->content && rnd(r, 4) == 0; /* else the next handshake is long in coming */
 	} else if (rnd(r, 100) == 0) {
 		tell(c, rnd(r, 2) ? "451 4.3.0 not now\r\n" : "nonsense\r\n");
 	} else if (span_caseeq(span_sub(line, 0, 4), SPAN("EHLO"))) {
@@ -184,8 +185,8 @@ turn(struct rig *r, struct client *c)
 		if (c->server)
 			serve(r, c, span_of(bytes, (size_t)n));
 	}
-	if (n == 0 || (!c->server && (c->piece == PIECES || !c->script[c->piece]))) {
-		if (n == 0 || said)
+	if (c->over || n == 0 || (!c->server && (c->piece == PIECES || !c->script[c->piece]))) {
+		if (c->over || n == 0 || said)
 			hang_up(c);
 	} else if (!c->server && (said || rnd(r, 1000) == 0)) { /* some do not wait */
 		go_on(r, c, yes);

@@ -41,6 +41,8 @@ context(const struct rig *r, const SSL_METHOD *method)
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, accept_anyone);
 	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	(void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET); /* who resumes a session shows no certificate, and asks for no signature */
+	(void)SSL_CTX_set_num_tickets(ctx, 0);
 	return ctx;
 }
 

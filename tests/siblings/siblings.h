@@ -106,7 +106,7 @@ struct rig {
 		int fd;
 		struct crypt *crypt; /* owned; NULL: no TLS (yet) */
 		const char *const *script;
-		bool server, content; /* content: what comes is the message's */
+		bool server, content, over; /* content: what comes is the message's; over: it is hung up on */
 		unsigned piece;       /* of its script: the next one */
 	} clients[CLIENTS + SERVED];
 	struct {

@@ -37,7 +37,7 @@ static const struct ask_row {
 	{ "queued", "deliver", "locald", HEARD },
 	{ "locald", "owner", "userd", HEARD },
 	{ "locald", "mailbox", "deliverd", HEARD },
-	{ "remoted", "sign", "keyd", HEARD },
+	{ "remoted", "sign", "keyd", 1 }, /* while its keyd is away, it shows no certificate and takes no TLS where it need not */
 	{ "remoted", "certs", "keyd", 1 },
 	{ "remoted", "dns", "dnsd", HEARD },
 	{ "remoted", "tlspolicy", "stsd", HEARD },

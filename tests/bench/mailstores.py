@@ -379,9 +379,15 @@ class Pillarpost(Store, peers.Pillarpost):
         time.sleep(1.2)  # its index begins a second after the search
 
     def end_sessions(self):
-        for pid in self.named("mailboxd"):
+        """A login before userd has heard of their ends would go to one that is no more."""
+        gone = self.named("mailboxd")
+        for pid in gone:
             os.kill(pid, signal.SIGTERM)
-        pillar.wait_for(lambda: not self.named("mailboxd"), 10, "mailboxd to end")
+        pillar.wait_for(lambda: not self.named("mailboxd") and all(self.logged("pid=%d ended" % pid) for pid in gone), 10, "mailboxd to end")
+
+    def logged(self, words):
+        with open(self.dir + "/log") as f:
+            return any(words in line for line in f)
 
     def all_rest(self):
         pillar.wait_for(lambda: not self.named("mailboxd"), 300, "the last client to rest")

@@ -20,11 +20,13 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -102,11 +104,21 @@ watch(struct load *l, struct session *s, unsigned wants)
 
 /* ---- bytes ---- */
 
+/* Both parts in one call where the system does that. */
+static ssize_t
+put(const struct session *s)
+{
+	struct iovec parts[] = { { (void *)(uintptr_t)s->out, s->nout }, { (void *)(uintptr_t)s->next, s->nnext } };
+	const struct msghdr m = { .msg_iov = parts, .msg_iovlen = s->nnext ? 2 : 1 };
+
+	return s->ssl ? SSL_write(s->ssl, s->out, (int)s->nout) : sendmsg(s->fd, &m, MSG_NOSIGNAL);
+}
+
 static void
 flush_out(struct load *l, struct session *s)
 {
 	while (s->nout > 0) {
-		ssize_t n = s->ssl ? SSL_write(s->ssl, s->out, (int)s->nout) : send(s->fd, s->out, s->nout, s->nnext ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
+		ssize_t n = put(s);
 
 		if (n <= 0) {
 			if (!s->ssl && errno != EAGAIN)
@@ -114,13 +126,14 @@ flush_out(struct load *l, struct session *s)
 			watch(l, s, EPOLLIN | EPOLLOUT);
 			return;
 		}
-		s->out += n;
-		s->nout -= (size_t)n;
-		if (s->nout == 0) {
+		if (s->nnext && (size_t)n >= s->nout) {
+			n -= (ssize_t)s->nout;
 			s->out = s->next;
 			s->nout = s->nnext;
 			s->nnext = 0;
 		}
+		s->out += n;
+		s->nout -= (size_t)n;
 	}
 	watch(l, s, EPOLLIN);
 }

@@ -191,7 +191,7 @@ def measure_rates(names, servers, args, tls, records):
     rates = {n: {s: [] for s in servers} for n in names}
     for _ in range(args.runs if names else 0):
         for s in servers:
-            server = STORES[s]("mailboxes", users=USERS, tls=tls)
+            server, whole = STORES[s]("mailboxes", users=USERS, tls=tls), True
             try:
                 if any(n.startswith("pop3-read") for n in names):
                     append(server, "pop%", mailstores.POP, POP_MESSAGES, POP_SIZE)
@@ -202,8 +202,10 @@ def measure_rates(names, servers, args, tls, records):
                         rates[name][s].append(measure_rate(server, name, RATES[name], args))
                     except (Missing, subprocess.TimeoutExpired) as e:
                         print("  %s: %s" % (name, e), flush=True)
-                if kept(server, USERS) != server.brought:
-                    raise SystemExit("mailbox.py: %s: of %d messages it kept %d" % (s, server.brought, kept(server, USERS)))
+                        whole = False  # who knows how much came
+                there = kept(server, USERS) if whole else server.brought
+                if there != server.brought:
+                    raise SystemExit("mailbox.py: %s: of %d messages it kept %d" % (s, server.brought, there))
             finally:
                 server.stop()
     for name in names:

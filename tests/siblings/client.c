@@ -185,12 +185,14 @@ turn(struct rig *r, struct client *c)
 		if (c->server)
 			serve(r, c, span_of(bytes, (size_t)n));
 	}
-	if (c->over || n == 0 || (!c->server && (c->piece == PIECES || !c->script[c->piece]))) {
-		if (c->over || n == 0 || said)
-			hang_up(c);
-	} else if (!c->server && (said || rnd(r, 1000) == 0)) { /* some do not wait */
+	if (c->over || n == 0)
+		hang_up(c);
+	else if (c->server || (!said && rnd(r, 1000))) /* some do not wait */
+		return;
+	else if (c->piece < PIECES && c->script[c->piece])
 		go_on(r, c, yes);
-	}
+	else if (said)
+		hang_up(c);
 }
 
 void

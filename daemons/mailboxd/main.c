@@ -34,6 +34,8 @@ struct mailboxd {
 	struct link link;
 	struct timer idle, hibernate;
 	int events;  /* to be left behind while resting; -1 */
+	int left;    /* what a mailboxd before this one left behind, until it is closed; -1 */
+	struct work unwatch;
 	bool resting; /* userd was asked to keep the sessions */
 	struct charset_warm charsets; /* loaded before the walls are up, by the template if there is one */
 	bool warm;
@@ -317,6 +319,35 @@ on_session_resume(struct channel *c, const struct ipc_session_resume *m, int fd)
 	return true;
 }
 
+static void
+run_unwatch(struct work *w)
+{
+	(void)close(OWNER_OF(w, struct mailboxd, unwatch)->left);
+}
+
+static void
+on_unwatched(struct work *w)
+{
+	OWNER_OF(w, struct mailboxd, unwatch)->left = -1;
+}
+
+/* Closing what watches directories waits for a grace period of the kernel, 10 ms and more: not in the loop. */
+static bool
+on_session_unwatch(struct channel *c, const struct ipc_session_unwatch *m, int fd)
+{
+	struct mailboxd *d = mailboxd_of(c);
+
+	(void)m;
+	if (d->left >= 0 || !d->pool) {
+		(void)close(fd);
+		return d->left < 0;
+	}
+	d->left = fd;
+	d->unwatch = (struct work){ .run = run_unwatch, .done = on_unwatched };
+	worker_submit(d->pool, &d->unwatch);
+	return true;
+}
+
 static bool
 on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 {
@@ -495,7 +526,7 @@ on_boot(struct service *s, struct fail *why)
 	timer_init(&d->idle, s->loop, on_idle);
 	timer_init(&d->hibernate, s->loop, on_hibernate);
 	timer_init(&d->user.quiet, s->loop, on_quiet);
-	d->events = -1;
+	d->events = d->left = -1;
 	s->state = d;
 	take_settings(d);
 	return true;

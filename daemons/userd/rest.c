@@ -78,17 +78,28 @@ dismiss(struct rested *s, struct span text)
 	free(s);
 }
 
+static int
+take_events(struct rest *r)
+{
+	int fd = r->events.fd;
+
+	if (fd >= 0)
+		watch_stop(&r->events);
+	r->events.fd = -1;
+	return fd;
+}
+
 static void
 rest_free(struct rest *r)
 {
+	int fd = take_events(r);
+
 	while (!list_empty(&r->sessions))
 		dismiss(OWNER_OF(r->sessions.next, struct rested, node), SPAN("* BYE [UNAVAILABLE] Log in again.\r\n"));
 	map_remove(&r->userd->rests, &r->node);
 	list_remove(&r->order);
-	if (r->events.fd >= 0) {
-		watch_stop(&r->events);
-		(void)close(r->events.fd);
-	}
+	if (fd >= 0)
+		(void)close(fd);
 	free(r->home);
 	free(r);
 }
@@ -106,6 +117,8 @@ rest_end(struct userd *u)
 static void
 resume_into(struct rest *r, struct child *child)
 {
+	struct ipc_session_unwatch last = { .resumed = r->n };
+	int events = take_events(r);
 	int64_t elapsed = loop_now_ms(r->userd->service->loop) - r->since_ms;
 
 	child->quotas = r->quotas;
@@ -118,6 +131,8 @@ resume_into(struct rest *r, struct child *child)
 		(void)ipc_send_session_resume(child->session, &m, fd);
 		free(s);
 	}
+	if (events >= 0)
+		(void)ipc_send_session_unwatch(child->session, &last, events);
 }
 
 void

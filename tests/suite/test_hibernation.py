@@ -81,6 +81,21 @@ def woken(user="bob"):
     return suite.mailboxd(user) is not None
 
 
+def userd():
+    return next(pid for name, _, pid in suite.processes() if name == "userd")
+
+
+def watching(pid):
+    """How many descriptors that watch directories a process has."""
+    n = 0
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            n += "inotify" in os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        except OSError:  # it has just been closed
+            continue
+    return n
+
+
 def deliver(user, folder="", subject="other"):
     """As another program does."""
     deliver.n += 1
@@ -121,10 +136,14 @@ def test_new_mail_reaches_all_who_rest():
 
 
 def test_a_word_of_the_client_brings_it_back():
+    before = watching(userd())
     c = Idler()
     rested()
+    expect(watching(userd()), before + 1)
     c.done()
     expect(c.command("NOOP"), [])
+    expect(watching(userd()), before)
+    wait_for(lambda: watching(suite.mailboxd("bob")) == 1, 5, "the end of what the last one watched with")
     c.idle("again")
     rested()
     c.done("again")
@@ -406,7 +425,7 @@ def test_userd_is_killed_and_all_who_rest_log_in_again():
     rested("erin")
     rested("bob")
     had = len(suite.mailbox_files("erin"))
-    os.kill(next(pid for name, _, pid in suite.processes() if name == "userd"), signal.SIGKILL)
+    os.kill(userd(), signal.SIGKILL)
     for c in clients:
         c.ended()
 

@@ -61,6 +61,13 @@ on_session_resume(struct channel *c, const struct ipc_session_resume *m, int fd)
 }
 
 static bool
+on_session_unwatch(struct channel *c, const struct ipc_session_unwatch *m, int fd)
+{
+	(void)c, (void)m, (void)close(fd);
+	return true;
+}
+
+static bool
 on_session_stop(struct channel *c, const struct ipc_session_stop *m)
 {
 	(void)m;

@@ -111,8 +111,11 @@ start_tls(struct session *s)
 	want.certificate = plan->certificate;
 	if (want.certificate.n && !signer_lend(s->remoted->signer, s->policy->tls, want.certificate, &why)) {
 		log_put(LOG_failure, "%s", why.text);
-		client_tls_done(&s->client, false, false, fail_text(&why));
-		return;
+		if (s->settings.tls >= CLIENT_TLS_ENCRYPT) { /* the mail can wait for it */
+			client_tls_done(&s->client, false, false, fail_text(&why));
+			return;
+		}
+		want.certificate = SPAN_NONE; /* hidden by TLS without one, rather than seen by all */
 	}
 	if (!netaddr_parse(plan->sni, 0, &literal))
 		want.sni = plan->sni;

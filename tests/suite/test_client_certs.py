@@ -46,6 +46,7 @@ def certificate(name, kind):
 
 
 PRINTS = {"all": certificate("all", "EC"), "one": certificate("one", "RSA")}
+certificate("gone", "EC")
 with open(TLS + "one.pem", "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
     f.write(open(TLS + "one.key").read() + open(TLS + "one.crt").read())
 
@@ -59,7 +60,7 @@ class Postfix(peers.Postfix):
 
     def settings(self):
         os.chown(self.dir + "/mail/box", self.users["box"], self.users["box"])
-        return """virtual_mailbox_domains = all.test, one.test, none.test, wrong.test
+        return """virtual_mailbox_domains = all.test, one.test, none.test, wrong.test, may.test, must.test
 virtual_mailbox_base = {d}/mail
 virtual_mailbox_maps = static:box/
 virtual_uid_maps = static:{u}
@@ -81,7 +82,8 @@ smtpd_relay_restrictions = reject_unauth_destination
 
     def services(self):
         return ("127.0.0.1:%d inet n - n - 20 smtpd %s" % (self.base + 465, self.only("all")),
-                "127.0.0.1:%d inet n - n - 20 smtpd %s" % (self.base + 587, self.only("one")))
+                "127.0.0.1:%d inet n - n - 20 smtpd %s" % (self.base + 587, self.only("one")),
+                "127.0.0.1:%d inet n - n - 20 smtpd -o smtpd_tls_security_level=may -o smtpd_tls_req_ccert=no" % (self.base + 26))
 
     def log(self):
         with open(self.dir + "/log", errors="replace") as f:
@@ -97,21 +99,23 @@ with open(suite.dir + "/etc/local.conf", "w") as f:
 smtp_tls_CAfile = {tls}ca.pem
 smtp_tls_cert_file = {tls}all.crt
 smtp_tls_key_file = {tls}all.key
-relay_domains = all.test, one.test, none.test, wrong.test
-transport_maps = inline:{{all.test=smtp:[localhost]:{a}, one.test=smtp:[localhost]:{o}, none.test=smtp:[127.0.0.1]:{p}, wrong.test=smtp:[127.0.0.1]:{o}}}
+relay_domains = all.test, one.test, none.test, wrong.test, may.test, must.test
+transport_maps = inline:{{all.test=smtp:[localhost]:{a}, one.test=smtp:[localhost]:{o}, none.test=smtp:[127.0.0.1]:{p}, wrong.test=smtp:[127.0.0.1]:{o}, may.test=smtp:[localhost]:{m}, must.test=smtp:[127.0.0.1]:{m}}}
 minimal_backoff_time = 1h
 route one.test {{ nexthop = "[localhost]:{o}"; tls = verify; cert_file = "{tls}one.pem"; }}
 route none.test {{ nexthop = "[127.0.0.1]:{p}"; cert_file = ""; }}
-""".format(tls=TLS, p=postfix.port, a=postfix.base + 465, o=postfix.base + 587))
+route may.test {{ nexthop = "[localhost]:{m}"; tls = may; cert_file = "{tls}gone.crt"; key_file = "{tls}gone.key"; }}
+route must.test {{ nexthop = "[127.0.0.1]:{m}"; tls = encrypt; cert_file = "{tls}gone.crt"; key_file = "{tls}gone.key"; }}
+""".format(tls=TLS, p=postfix.port, m=postfix.base + 26, a=postfix.base + 465, o=postfix.base + 587))
 suite.make()
 suite.start()
 suite.user_add("bob")
 
 
-def send(domain):
+def send(domain, user="bob"):
     with suite.smtp() as s:
-        s.sendmail("alice@example.test", ["bob@" + domain], "Subject: to %s\r\n\r\nhello\r\n" % domain)
-    return suite.wait_log("delivery", "bob@" + domain, "status=")
+        s.sendmail("alice@example.test", [user + "@" + domain], "Subject: to %s\r\n\r\nhello\r\n" % domain)
+    return suite.wait_log("delivery", user + "@" + domain, "status=")
 
 
 def test_the_certificate_of_all_routes():
@@ -160,6 +164,22 @@ def test_the_keys_are_nobodys_but_keyds():
         for process, _, pid in suite.processes():
             if process == "remoted":
                 expect(secret in memory(pid), False, "a private key in remoted")
+
+
+def test_without_a_readable_one_mail_is_hidden_or_waits():
+    for domain in "may.test", "must.test":
+        has(send(domain), "status=sent")
+    postfix.wait_log("subject_CN=gone")
+    suite.stop()
+    with open(TLS + "gone.key", "w") as f:
+        f.write("no key\n")
+    suite.start()
+    line = send("may.test", "carol")
+    has(line, "status=sent")
+    has(line, 'tls="TLS')
+    line = send("must.test", "carol")
+    has(line, "status=deferred")
+    has(line, "keyd has no certificate")
 
 
 def memory(pid):

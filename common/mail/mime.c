@@ -29,6 +29,7 @@ struct parse {
 	struct open_boundary open[LIMIT_MIME_DEPTH];
 	unsigned nopen;
 	unsigned parts;
+	bool bare;              /* no envelopes */
 	bool full;              /* no more parts: the limit or the arena is reached */
 };
 
@@ -276,7 +277,7 @@ new_part(struct parse *p, struct mime_part *parent, bool message)
 
 	if (p->full || p->parts >= LIMIT_MIME_PARTS || !(part = ARENA_NEW(p->arena, struct mime_part)))
 		return NULL;
-	if (message && !(part->envelope = ARENA_NEW(p->arena, struct envelope)))
+	if (message && !p->bare && !(part->envelope = ARENA_NEW(p->arena, struct envelope)))
 		return NULL;
 	p->parts++;
 	part->parent = parent;
@@ -388,10 +389,10 @@ fill_all(struct mime_part *root, struct arena *arena)
 	}
 }
 
-struct mime_part *
-mime_parse(struct span message, struct arena *arena)
+static struct mime_part *
+parse(struct span message, struct arena *arena, bool bare)
 {
-	struct parse p = { .in = message, .arena = arena };
+	struct parse p = { .in = message, .arena = arena, .bare = bare };
 	struct mime_part *root = new_part(&p, NULL, true);
 
 	if (!root)
@@ -427,6 +428,18 @@ mime_parse(struct span message, struct arena *arena)
 	leave(&p, NULL, &p.here);
 	fill_all(root, arena);
 	return root;
+}
+
+struct mime_part *
+mime_parse(struct span message, struct arena *arena)
+{
+	return parse(message, arena, false);
+}
+
+struct mime_part *
+mime_parse_bare(struct span message, struct arena *arena)
+{
+	return parse(message, arena, true);
 }
 
 const struct mime_part *

@@ -52,6 +52,8 @@ struct mime_part {
 /* The root part; NULL only when the arena has no room for even that: where it runs out later, the rest belongs to the
  * last part, as behind LIMIT_MIME_PARTS. Spans point into message or the arena. A multipart never has no children. */
 struct mime_part *mime_parse(struct span message, struct arena *arena);
+/* The same without the envelopes, for who wants the parts alone. */
+struct mime_part *mime_parse_bare(struct span message, struct arena *arena);
 
 /* The part that IMAP's section path names (RFC 3501 6.4.5): "2.1" is { 2, 1 }, n == 0 the root. NULL if there is none.
  * HEADER and TEXT of a part are those of its message: the child's header and body where kind is MIME_MESSAGE. */

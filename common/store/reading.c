@@ -15,6 +15,7 @@ struct read_file {
 	uint64_t size, bare; /* of the file; LF without CR in it */
 	int64_t mtime;
 	size_t at, n; /* what was said */
+	bool known;          /* size and date are in the index: reading tells whether it is still that */
 	bool read, ok;
 };
 
@@ -64,17 +65,31 @@ open_file(const struct reading_batch *b, const struct read_file *f)
 	return fd;
 }
 
+/* By one call that finds the end where it should be; NULL: it is not. */
+static char *
+load_known(struct reading_batch *b, struct read_file *f, int fd)
+{
+	char *mem = f->known ? malloc((size_t)f->size + 1) : NULL;
+
+	f->read = mem && b->vfs->ops->pread(b->vfs, fd, mem, (size_t)f->size + 1, 0) == (ssize_t)f->size;
+	if (f->read)
+		return mem;
+	free(mem);
+	return NULL;
+}
+
 /* The file's octets; NULL: not to be had. */
 static char *
 load(struct reading_batch *b, struct read_file *f)
 {
 	int fd = open_file(b, f);
 	struct stat st;
-	char *mem = NULL;
+	char *mem;
 
 	if (fd < 0)
 		return NULL;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= READING_MESSAGE_MAX) {
+	mem = load_known(b, f, fd);
+	if (!mem && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= READING_MESSAGE_MAX) {
 		f->size = (uint64_t)st.st_size;
 		f->mtime = st.st_mtime;
 		mem = malloc((size_t)f->size);
@@ -134,6 +149,14 @@ batch_free(struct reading_batch *b)
 
 static void done(struct work *w);
 
+static size_t
+behind(const struct index *ix, uint32_t uid)
+{
+	size_t at = index_place(ix, uid);
+
+	return at + (at < ix->n && ix->messages[at].uid == uid);
+}
+
 /* The next messages that are wanted go to a thread.  False: there are none. */
 static bool
 begin(struct reading *r, struct reading_batch **place)
@@ -141,6 +164,8 @@ begin(struct reading *r, struct reading_batch **place)
 	const struct index *ix = mailbox_index(r->mailbox);
 	struct reading_batch *b = malloc(sizeof(*b));
 	size_t at = index_place(ix, r->next);
+	uint64_t size = 0;
+	uint32_t uid;
 
 	if (!b)
 		return false;
@@ -151,18 +176,22 @@ begin(struct reading *r, struct reading_batch **place)
 	b->n = 0;
 	b->lo = r->next;
 	b->hi = r->hi;
-	for (; at < ix->n && ix->messages[at].uid <= r->hi && b->n < READING_BATCH; at++) {
+	for (; at < ix->n && ix->messages[at].uid <= r->hi && b->n < READING_BATCH && size < READING_BATCH_SIZE; at = behind(ix, uid)) {
 		struct read_file *f = &b->files[b->n];
 		const struct message *m = &ix->messages[at];
 
-		if (!r->use.wants(r->use.arg, m) || !index_path(ix, m, f->path))
+		uid = m->uid;
+		if (!r->use.wants(r->use.arg, m) || !(m = index_find(ix, uid)) || !index_path(ix, m, f->path))
 			continue;
+		size += m->size;
 		f->read = f->ok = false;
-		f->size = 0;
+		f->size = m->size;
+		f->mtime = 0;
+		f->known = (m->bits & MESSAGE_SIZED) && !(m->bits & MESSAGE_BARE) && m->date && m->size && m->size <= READING_MESSAGE_MAX;
 		f->source = linking_from(r->mailbox, m->uid) ? strdup(linking_from(r->mailbox, m->uid)) : NULL;
 		b->told[b->n++] = (struct read_message){ .uid = b->hi = m->uid };
 	}
-	r->next = b->n == READING_BATCH ? b->hi + 1 : r->hi + 1;
+	r->next = b->n == READING_BATCH || size >= READING_BATCH_SIZE ? b->hi + 1 : r->hi + 1;
 	if (b->n == 0) {
 		free(b);
 		return false;
@@ -170,7 +199,7 @@ begin(struct reading *r, struct reading_batch **place)
 	buf_init(&b->out, OUT_MAX);
 	b->work = (struct work){ .run = run, .done = done };
 	*place = b;
-	worker_submit(r->mailbox->store->pool, &b->work);
+	worker_submit_later(r->mailbox->store->pool, &b->work);
 	return true;
 }
 
@@ -236,6 +265,15 @@ reading_ask(struct reading *r, uint32_t uid, uint32_t hi)
 	r->hi = hi;
 	begin_all(r);
 	return reading_under_way(r, uid);
+}
+
+void
+reading_extend(struct reading *r, uint32_t hi)
+{
+	if (!r->hi || hi <= r->hi)
+		return;
+	r->hi = hi;
+	begin_all(r);
 }
 
 void

@@ -15,6 +15,7 @@
 
 enum {
 	READING_BATCH = 64,
+	READING_BATCH_SIZE = 128 << 10, /* octets: a batch ends with the message that reaches it, so that no sync waits for a thread for long */
 	READING_BATCHES = 8,          /* under way: more than threads, so that none of them waits for the loop */
 	READING_MESSAGE_MAX = 1 << 20, /* octets: larger ones are not read this way */
 };
@@ -29,7 +30,7 @@ struct read_message {
 };
 
 struct reading_use {
-	bool (*wants)(void *arg, const struct message *m); /* on the loop: this one, too */
+	bool (*wants)(void *arg, const struct message *m); /* on the loop: this one, too; may let the index move */
 	/* On a thread, with CRLF throughout: appends what it has to say. False: nothing. arg is shared by the threads. */
 	bool (*look)(const void *arg, struct span message, struct arena *arena, struct buf *out);
 	void (*on_batch)(void *arg, const struct read_message *all, size_t n); /* on the loop; what was asked for may be there */
@@ -48,6 +49,7 @@ void reading_init(struct reading *r, struct mailbox *mb, const struct reading_us
  * False: that cannot be.  True: it is under way, on_batch() will tell.  Not to be asked again for what
  * on_batch() told nothing of. */
 bool reading_ask(struct reading *r, uint32_t uid, uint32_t hi);
+void reading_extend(struct reading *r, uint32_t hi); /* what was asked for, goes on up to there */
 bool reading_under_way(const struct reading *r, uint32_t uid); /* still */
 /* Waits for the threads, tells nothing; before the folder or the arg goes, and not in a completion of the pool's. */
 void reading_stop(struct reading *r);

@@ -161,7 +161,7 @@ submit(struct sign_job *job, void (*run)(struct work *), void (*done)(struct wor
 {
 	job->work = (struct work){ .run = run, .done = done };
 	job->running = true;
-	worker_submit(job->mailbox->store->pool, &job->work);
+	worker_submit_later(job->mailbox->store->pool, &job->work);
 }
 
 static bool

@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum { LATER_TURN = 8 }; /* one in so many is of what can wait, so that it does not for ever */
+
 struct queue {
 	struct work *head, **tail;
 };
@@ -14,10 +16,11 @@ struct worker_pool {
 	struct watch wake;
 	pthread_mutex_t lock;
 	pthread_cond_t more, ran;
-	struct queue todo, finished; /* under lock */
+	struct queue todo, later, finished; /* under lock */
 	bool closing, waiting;       /* under lock */
 	bool alone;                  /* the loop's */
-	unsigned idle, ntodo;        /* under lock: threads that wait for work; items in todo */
+	unsigned ntaken;             /* under lock */
+	unsigned idle, ntodo;        /* under lock: threads that wait for work; items in todo and later */
 	unsigned nthreads, most;
 	struct timer linger;
 	int64_t linger_ms; /* 0: threads stay */
@@ -66,6 +69,27 @@ queue_remove(struct queue *q, struct work *w)
 	return true;
 }
 
+static struct work *
+take_work(struct worker_pool *pool)
+{
+	bool turn = ++pool->ntaken % LATER_TURN == 0;
+	struct work *w = queue_take(turn ? &pool->later : &pool->todo);
+
+	if (!w)
+		w = queue_take(turn ? &pool->todo : &pool->later);
+	pool->ntodo -= w != NULL;
+	return w;
+}
+
+static bool
+remove_work(struct worker_pool *pool, struct work *w)
+{
+	bool found = queue_remove(&pool->todo, w) || queue_remove(&pool->later, w);
+
+	pool->ntodo -= found;
+	return found;
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -73,7 +97,7 @@ thread_main(void *arg)
 
 	(void)pthread_mutex_lock(&pool->lock);
 	for (;;) {
-		struct work *w = queue_take(&pool->todo);
+		struct work *w = take_work(pool);
 		uint64_t one = 1;
 		bool first;
 
@@ -85,7 +109,6 @@ thread_main(void *arg)
 			pool->idle--;
 			continue;
 		}
-		pool->ntodo--;
 		(void)pthread_mutex_unlock(&pool->lock);
 		w->run(w);
 		(void)pthread_mutex_lock(&pool->lock);
@@ -166,7 +189,7 @@ on_linger(struct timer *t)
 	bool idle;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	idle = pool->idle == pool->nthreads && !pool->todo.head && !pool->finished.head;
+	idle = pool->idle == pool->nthreads && !pool->ntodo && !pool->finished.head;
 	(void)pthread_mutex_unlock(&pool->lock);
 	if (!idle) /* its completion comes here again */
 		return;
@@ -199,6 +222,7 @@ worker_pool_new(struct loop *loop, unsigned threads)
 	(void)pthread_cond_init(&pool->more, NULL);
 	(void)pthread_cond_init(&pool->ran, NULL);
 	queue_init(&pool->todo);
+	queue_init(&pool->later);
 	queue_init(&pool->finished);
 	pool->most = threads;
 	timer_init(&pool->linger, loop, on_linger);
@@ -232,23 +256,22 @@ worker_pool_free(struct worker_pool **at)
 static void
 run_here(struct worker_pool *pool)
 {
-	struct work *w = queue_take(&pool->todo);
+	struct work *w = take_work(pool);
 	uint64_t one = 1;
 
-	pool->ntodo--;
 	w->run(w);
 	queue_put(&pool->finished, w);
 	if (write(pool->wake.fd, &one, sizeof(one)) < 0)
 		abort(); /* bug: an eventfd that cannot count to one */
 }
 
-void
-worker_submit(struct worker_pool *pool, struct work *w)
+static void
+submit(struct worker_pool *pool, struct queue *to, struct work *w)
 {
 	bool start;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	queue_put(&pool->todo, w);
+	queue_put(to, w);
 	start = ++pool->ntodo > pool->idle && pool->nthreads < pool->most;
 	(void)pthread_mutex_unlock(&pool->lock);
 	if (start && pthread_create(&pool->threads[pool->nthreads], NULL, thread_main, pool) == 0)
@@ -257,6 +280,18 @@ worker_submit(struct worker_pool *pool, struct work *w)
 		(void)pthread_cond_signal(&pool->more);
 	if (!pool->nthreads) /* there are none to be had */
 		run_here(pool);
+}
+
+void
+worker_submit(struct worker_pool *pool, struct work *w)
+{
+	submit(pool, &pool->todo, w);
+}
+
+void
+worker_submit_later(struct worker_pool *pool, struct work *w)
+{
+	submit(pool, &pool->later, w);
 }
 
 void
@@ -282,8 +317,7 @@ worker_wait(struct worker_pool *pool, struct work *w)
 	bool mine;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	mine = queue_remove(&pool->todo, w);
-	pool->ntodo -= mine;
+	mine = remove_work(pool, w);
 	pool->waiting = true;
 	while (!mine && !queue_remove(&pool->finished, w))
 		(void)pthread_cond_wait(&pool->ran, &pool->lock);
@@ -299,8 +333,7 @@ worker_withdraw(struct worker_pool *pool, struct work *w)
 	bool mine;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	mine = queue_remove(&pool->todo, w);
-	pool->ntodo -= mine;
+	mine = remove_work(pool, w);
 	(void)pthread_mutex_unlock(&pool->lock);
 	return mine;
 }

@@ -25,6 +25,7 @@ void worker_pool_linger(struct worker_pool *pool, int64_t linger_ms, void (*on_r
 void worker_pool_stir(struct worker_pool *pool);
 void worker_pool_free(struct worker_pool **pool); /* waits for all work and runs its completions */
 void worker_submit(struct worker_pool *pool, struct work *w);
+void worker_submit_later(struct worker_pool *pool, struct work *w); /* when nothing else is to be done, or a few others have been */
 /* What is short, a few syncs at most, and worth less than handing it over where nobody else waits for
  * this loop: then, once the pool was told so, it is run at once and here, and so is its completion. */
 void worker_pool_alone(struct worker_pool *pool, bool alone);

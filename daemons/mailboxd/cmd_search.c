@@ -9,6 +9,8 @@
 /* How much work a slice may do, in tests of the index. */
 enum { SLICE_WORK = 20000, SPARED_WORK = 20, OCTETS_OF_WORK = 64 };
 
+enum { READ_HERE = 128, READ_ONE = 4 }; /* when so many were read, others taken off, threads are worth it: 32 in a row */
+
 unsigned
 searching_work(const struct search *s)
 {
@@ -32,6 +34,7 @@ searching_init(struct searching *s, struct cmd *c)
 void
 searching_release(struct searching *s)
 {
+	ahead_stop(s->ahead);
 	search_free(&s->search);
 	text_free(&s->text);
 	uidset_free(&s->hits);
@@ -55,19 +58,45 @@ searching_again(struct searching *s, struct view *view)
 	uidset_clear(&s->hits);
 	s->view = view;
 	s->seq = 1;
+	s->nread = 0;
 	s->modseq = 0;
 }
 
 /* What the last test did: the kept facts, or the index of texts, may have spared it the message. */
 static unsigned
-work_done(const struct searching *s, uint32_t uid)
+work_done(struct searching *s, uint32_t uid)
 {
 	bool was_read = s->text.uid == uid && s->text.open;
 	unsigned most = searching_work(&s->search);
 
 	if (was_read)
+		s->nread += READ_ONE;
+	else if (s->nread)
+		s->nread--;
+	if (was_read)
 		return most + (unsigned)(s->text.content.size / OCTETS_OF_WORK);
 	return most < SPARED_WORK ? most : SPARED_WORK;
+}
+
+/* Threads read the message: it is waited for. */
+static bool
+looked_ahead(struct cmd *c, uint32_t uid)
+{
+	struct searching *s = c->state;
+
+	if (!s->ahead || !s->ahead->runs) {
+		if (s->nread < READ_HERE || !search_may_look(&s->search))
+			return false;
+		if (!s->ahead && !(s->ahead = ARENA_NEW(c->arena, struct ahead)))
+			return false;
+		ahead_start(s->ahead, c, &s->search, s->view, &s->text);
+		s->nread = 0;
+	}
+	if (ahead_waits(s->ahead, s->seq, uid))
+		return true;
+	if (s->ahead->sparse)
+		ahead_stop(s->ahead);
+	return false;
 }
 
 /* The command's state begins with the search. */
@@ -88,11 +117,15 @@ search_step(struct cmd *c)
 			cmd_progress(c, s->seq, view_count(v));
 			return CMD_MORE;
 		}
+		uid = view_uid(v, s->seq);
+		if (looked_ahead(c, uid)) {
+			cmd_progress(c, s->seq, view_count(v));
+			return cmd_wait(c, search_step);
+		}
 		m = view_message(v, s->seq);
 		if (!m)
 			continue;
 		modseq = m->modseq;
-		uid = m->uid;
 		fits = search_fits(&s->search, v, s->seq, m, &s->text);
 		work += work_done(s, uid);
 		if (!fits)
@@ -103,6 +136,7 @@ search_step(struct cmd *c)
 		if (s->search.modseq && modseq > s->modseq)
 			s->modseq = modseq;
 	}
+	ahead_stop(s->ahead);
 	return s->hits.failed ? cmd_no(c, "[LIMIT] Too many results.") : cmd_go(c, s->found);
 }
 

@@ -123,7 +123,7 @@ pieces_sign(struct content *c, struct signature_maker *into)
 	t.content = *c;
 	t.open = true;
 	pieces_init(&p, sign, into);
-	ok = text_all(&t, &all) && text_header(&t, &header) && text_root(&t, &root);
+	ok = text_all(&t, &all) && text_header(&t, &header) && (root = mime_parse_bare(all, &t.arena));
 	if (ok) {
 		(void)pieces_header(&p, header);
 		(void)pieces_body(&p, all, root);

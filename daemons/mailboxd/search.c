@@ -193,7 +193,7 @@ header_fits(struct subject *x, const struct search_key *k)
 static bool
 has_needle(void *arg, struct span piece)
 {
-	return span_find(piece, ((struct search *)arg)->needle) != SIZE_MAX;
+	return span_find(piece, *(const struct span *)arg) != SIZE_MAX;
 }
 
 void
@@ -202,7 +202,7 @@ search_init(struct search *s)
 	*s = (struct search){ .root = NULL };
 	buf_init(&s->scratch, PIECE_MAX);
 	buf_init(&s->folded, PIECE_MAX);
-	pieces_init(&s->pieces, has_needle, s);
+	pieces_init(&s->pieces, has_needle, &s->needle);
 }
 
 void
@@ -227,22 +227,57 @@ body_has(struct subject *x, const struct search_key *k)
 }
 
 static bool
-body_fits(struct subject *x, const struct search_key *k)
+header_has(struct subject *x, const struct search_key *k)
 {
-	return !k->text.n || (worth_reading(x, k) && body_has(x, k));
+	struct span header;
+
+	x->s->needle = k->text;
+	return text_header(opened(x), &header) && pieces_header(&x->s->pieces, header);
 }
 
 static bool
 text_fits(struct subject *x, const struct search_key *k)
 {
-	struct span header;
-
 	if (!k->text.n)
 		return true;
 	if (!worth_reading(x, k))
 		return false;
-	x->s->needle = k->text;
-	return (text_header(opened(x), &header) && pieces_header(&x->s->pieces, header)) || body_has(x, k);
+	if (x->s->said & SEARCH_READ)
+		return x->s->said & k->bit;
+	if (x->s->asking) {
+		x->s->unread = true;
+		return false;
+	}
+	return (k->kind == SEARCH_TEXT && header_has(x, k)) || body_has(x, k);
+}
+
+bool
+search_may_look(const struct search *s)
+{
+	return s->ntexts && s->ntexts <= SEARCH_TEXTS && !s->headers;
+}
+
+bool
+search_look(const struct search *s, struct span message, struct arena *arena, struct buf *out)
+{
+	const struct mime_part *root = mime_parse_bare(message, arena);
+	struct span header = span_sub(message, 0, header_size(message, NULL)), needle;
+	uint8_t said = SEARCH_READ;
+	struct pieces p;
+
+	if (!root)
+		return false;
+	pieces_init(&p, has_needle, &needle);
+	for (unsigned i = 0; i < s->ntexts; i++) {
+		const struct search_key *k = s->texts[i];
+
+		needle = k->text;
+		if ((k->kind == SEARCH_TEXT && pieces_header(&p, header)) || pieces_body(&p, message, root))
+			said |= k->bit;
+	}
+	pieces_free(&p);
+	buf_putc(out, (char)said);
+	return true;
 }
 
 /* ---- the tree ---- */
@@ -295,7 +330,7 @@ test(struct subject *x, const struct search_key *k)
 	case SEARCH_SUBJECT: return subject_fits(x, k);
 	case SEARCH_ADDRESS: return address_fits(x, k);
 	case SEARCH_HEADER: return header_fits(x, k);
-	case SEARCH_BODY: return body_fits(x, k);
+	case SEARCH_BODY:
 	case SEARCH_TEXT: return text_fits(x, k);
 	}
 	return false;
@@ -329,4 +364,14 @@ search_fits(struct search *s, struct view *v, uint32_t seq, const struct message
 	yes = fits(&x, s->root);
 	s->score = x.scored ? x.score / x.scored : SCORE_WHOLE;
 	return yes;
+}
+
+bool
+search_must_read(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t)
+{
+	s->asking = true;
+	s->unread = false;
+	(void)search_fits(s, v, seq, m, t);
+	s->asking = false;
+	return s->unread;
 }

@@ -19,6 +19,8 @@ enum search_kind {
 	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
 };
 
+enum { SEARCH_TEXTS = 7, SEARCH_READ = 1 << SEARCH_TEXTS };
+
 struct search_key {
 	struct search_key *next;     /* of an AND */
 	struct search_key *children; /* AND, OR, NOT, FUZZY */
@@ -30,6 +32,7 @@ struct search_key {
 	uint64_t number;             /* flag, keyword bit, size, list of addresses */
 	int64_t day;
 	const struct signature_query *narrow; /* BODY, TEXT, HEADER */
+	uint8_t bit;                 /* BODY, TEXT: in search.said */
 	struct uidset set;
 	struct search_key *with_set; /* the search's keys that own a set */
 };
@@ -50,6 +53,11 @@ struct search {
 	struct pieces pieces;
 	struct span needle;      /* what the pieces are searched for */
 	unsigned keys;
+	const struct search_key *texts[SEARCH_TEXTS]; /* BODY, TEXT */
+	unsigned ntexts;         /* of them, or more */
+	bool headers;            /* some key wants a header or a digest, which takes reading, too */
+	uint8_t said;            /* of the message at test: SEARCH_READ and the bits of the texts it has; 0: not known. Set by the caller */
+	bool asking, unread;     /* search_must_read() */
 };
 
 void search_init(struct search *s);
@@ -64,5 +72,14 @@ bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const 
  * order, with a lower score; everything else fits as ever (RFC 6203 5).
  * t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
+
+/* ---- texts looked for ahead of the test, on threads ---- */
+
+/* Whether search_look() says all that its messages would be read for. */
+bool search_may_look(const struct search *s);
+/* What search_fits() does, without reading: whether it would have to. */
+bool search_must_read(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
+/* On any thread: appends what is to be search.said (reading.h). */
+bool search_look(const struct search *s, struct span message, struct arena *arena, struct buf *out);
 
 #endif

@@ -38,6 +38,16 @@ fail(struct ctx *x, const char *what)
 	return NULL;
 }
 
+static void
+note_text(struct search *s, struct search_key *k)
+{
+	if (s->ntexts < SEARCH_TEXTS) {
+		k->bit = (uint8_t)(1 << s->ntexts);
+		s->texts[s->ntexts] = k;
+	}
+	s->ntexts++;
+}
+
 static struct search_key *
 new_key(struct ctx *x, enum search_kind kind, unsigned cost)
 {
@@ -47,6 +57,9 @@ new_key(struct ctx *x, enum search_kind kind, unsigned cost)
 		return fail(x, "Too many search keys");
 	k->kind = kind;
 	k->cost = cost;
+	if (kind == SEARCH_BODY || kind == SEARCH_TEXT)
+		note_text(x->s, k);
+	x->s->headers = x->s->headers || kind == SEARCH_HEADER || kind == SEARCH_EMAILID || kind == SEARCH_THREADID;
 	return k;
 }
 

@@ -6,6 +6,7 @@
 #ifndef MAILBOXD_SEARCHING_H
 #define MAILBOXD_SEARCHING_H
 
+#include "daemons/mailboxd/ahead.h"
 #include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/returns.h"
 #include "daemons/mailboxd/search.h"
@@ -22,6 +23,8 @@ struct searching {
 	uint64_t began;     /* of the mailbox when it began */
 	struct imap_parse program; /* the keys */
 	uint32_t seq;
+	uint32_t nread;      /* grows with messages that were read here, shrinks with others */
+	struct ahead *ahead; /* they are read on threads, if it runs; NULL: none ever did */
 	enum cmd_result (*found)(struct cmd *c); /* the hits are there */
 };
 

@@ -4,6 +4,7 @@
 a large folder, the slowest hundredth of another session's NOOPs and FETCHes takes a small part of the search's time."""
 import base64
 import os
+import random
 import threading
 import time
 
@@ -76,6 +77,82 @@ def test_others_are_served_beside_it():
     expect(len(beside) >= 100 and slow * SHARE < lasted, True, "the slowest hundredth took %.1f ms beside a search of %.0f ms, %d commands" % (slow * 1000, lasted * 1000, len(beside)))
     other.close()
     searcher.close()
+
+
+WORDS = ("alpha", "beta", "gamma", "delta", "omega", "hay", "stack", "\u00c4rger")
+PROGRAMS = (  # and what fits, by a message's subject and words
+    ("BODY gamma", lambda s, w: "gamma" in w),
+    ("NOT BODY gamma", lambda s, w: "gamma" not in w),
+    ("TEXT alpha", lambda s, w: "alpha" in w or s == "alpha"),
+    ("OR BODY beta TEXT omega", lambda s, w: "beta" in w or "omega" in w or s == "omega"),
+    ("SUBJECT delta NOT BODY hay BODY stack", lambda s, w: s == "delta" and "hay" not in w and "stack" in w),
+    ("FUZZY BODY \"hay omega\"", lambda s, w: "hay" in w and "omega" in w),
+    ("BODY {6+}\r\n\u00e4rger", lambda s, w: "\u00c4rger" in w),
+)
+
+
+def write_message(top, owner, n, words):
+    """By subject of one word; a third has bare LF, another third is in Latin-1 and quoted-printable."""
+    text, kind, encoding = "\r\n".join(words) + "\r\n", "utf-8", "8bit"
+    if n % 3 == 1:
+        text, kind, encoding = text.replace("\u00c4", "=C4"), "iso-8859-1", "quoted-printable"
+    raw = "Subject: %s\r\nContent-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n%s" % (WORDS[n % len(WORDS)], kind, encoding, text)
+    path = "%s/cur/1234.%06d.other:2," % (top, n)
+    with open(path, "wb") as f:
+        f.write((raw.replace("\r\n", "\n") if n % 3 == 0 else raw).encode())
+    os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def test_what_is_found_while_another_program_renames_and_removes():
+    seed = random.randrange(1 << 30)
+    print("# seed %d" % seed)
+    count, gone, rng = 2000, set(), random.Random(seed)
+    c = session("INBOX")
+    c.ask("CREATE Changing")
+    top = suite.maildir("alice") + "/.Changing"
+    words = [rng.sample(WORDS, rng.randrange(1, 5)) for _ in range(count)]
+    for n in range(count):
+        write_message(top, os.stat(top), n, words[n])
+    c.ask("SELECT Changing")
+    uids = {}
+    for line in c.ask("FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[:-1]:
+        if " FETCH " in line:
+            uids[int(line.split("UID ")[1].split()[0])] = None
+    expect(len(uids), count)
+    numbers = sorted(uids)  # taken in by name, so in order
+    stop = threading.Event()
+
+    def change():
+        """Flags by name, and some messages are taken away."""
+        while not stop.is_set():
+            n = rng.randrange(count)
+            for name in ("1234.%06d.other:2,", "1234.%06d.other:2,F"):
+                try:
+                    path = "%s/cur/%s" % (top, name % n)
+                    if n % 7 == 0:
+                        gone.add(n)
+                        os.unlink(path)
+                    else:
+                        os.rename(path, path[:-1] if path.endswith("F") else path + "F")
+                    break
+                except FileNotFoundError:
+                    continue
+            time.sleep(0.0005)
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for program, fits in PROGRAMS * 2:
+            lines = c.ask("UID SEARCH CHARSET UTF-8 " + program)
+            found = next(set(map(int, line.split()[2:])) for line in lines if line.startswith("* SEARCH"))
+            wanted = {numbers[n] for n in range(count) if fits(WORDS[n % len(WORDS)], words[n])}
+            unsure = {numbers[n] for n in gone}
+            expect((found ^ wanted) - unsure, set(), program)
+            assert len(wanted - unsure) > 20, program
+    finally:
+        stop.set()
+        changer.join()
+    assert len(gone) > 5, gone
+    c.close()
 
 
 main(globals())

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,6 +136,68 @@ test_short_work_is_done_at_once_where_nobody_else_waits(void **state)
 	loop_free(&loop);
 }
 
+struct ordered {
+	struct work work;
+	struct ordered **end; /* of those that have run */
+	struct ordered *next;
+	pthread_mutex_t *gate;
+};
+
+static void
+on_turn(struct work *w)
+{
+	struct ordered *t = OWNER_OF(w, struct ordered, work);
+
+	if (t->gate) {
+		(void)pthread_mutex_lock(t->gate);
+		(void)pthread_mutex_unlock(t->gate);
+		return;
+	}
+	while (*t->end)
+		t->end = &(*t->end)->next;
+	*t->end = t;
+}
+
+static void
+on_turned(struct work *w)
+{
+	(void)w;
+}
+
+/* One thread: what can wait does, but not for ever. */
+static void
+test_later_work_lets_others_go_first(void **state)
+{
+	enum { N = 20, LATER = 2 };
+	struct loop *loop = loop_new();
+	struct worker_pool *pool = worker_pool_new(loop, 1);
+	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+	struct ordered *order = NULL, first = { .work = { .run = on_turn, .done = on_turned }, .gate = &gate }, all[N];
+	unsigned n = 0, places[LATER];
+
+	(void)state;
+	assert_non_null(pool);
+	(void)pthread_mutex_lock(&gate);
+	worker_submit(pool, &first.work);
+	for (unsigned i = 0; i < N; i++) {
+		all[i] = (struct ordered){ .work = { .run = on_turn, .done = on_turned }, .end = &order };
+		if (i < LATER)
+			worker_submit_later(pool, &all[i].work);
+		else
+			worker_submit(pool, &all[i].work);
+	}
+	assert_true(worker_withdraw(pool, &all[N - 1].work));
+	(void)pthread_mutex_unlock(&gate);
+	worker_pool_free(&pool);
+	for (struct ordered *t = order; t; t = t->next, n++)
+		if (t < all + LATER)
+			places[t - all] = n;
+	assert_int_equal(n, N - 1);
+	assert_in_range(places[0], 5, N - 4); /* others were first, and were last */
+	assert_in_range(places[1], places[0] + 5, N - 2);
+	loop_free(&loop);
+}
+
 struct chain {
 	struct work work;
 	struct worker_pool *pool;
@@ -204,6 +267,7 @@ main(void)
 		cmocka_unit_test(test_a_frame_begins_where_a_page_does),
 		cmocka_unit_test(test_a_watch_may_change_its_mind_within_a_turn),
 		cmocka_unit_test(test_short_work_is_done_at_once_where_nobody_else_waits),
+		cmocka_unit_test(test_later_work_lets_others_go_first),
 		cmocka_unit_test(test_what_a_completion_submits_is_run_before_the_pool_is_gone),
 	};
 

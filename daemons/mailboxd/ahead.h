@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * ahead: a search for texts has its messages read, and looked into, on the
+ * worker threads, somewhat ahead of where it is.
+ */
+#ifndef MAILBOXD_AHEAD_H
+#define MAILBOXD_AHEAD_H
+
+#include "daemons/mailboxd/imap.h"
+#include "daemons/mailboxd/search.h"
+#include "store/reading.h"
+
+enum { AHEAD_MESSAGES = 1024 }; /* at most; a power of two */
+
+struct told {
+	uint32_t uid;
+	uint8_t said; /* 0: it could not be read */
+};
+
+struct ahead {
+	struct reading reading;
+	struct search *search;
+	struct view *view;
+	struct text *text;
+	struct cmd *cmd;
+	bool runs;
+	uint32_t waits;  /* the UID that the command waits for, 0: none */
+	uint32_t asked;  /* the UID that was asked for last, 0: none; */
+	uint32_t from, ntold; /* its sequence number, how many have been told of since */
+	bool sparse;     /* few messages are to be read: it is better stopped */
+	struct told told[AHEAD_MESSAGES]; /* by sequence number */
+};
+
+/* What is given has to outlive it, until ahead_stop(). */
+void ahead_start(struct ahead *a, struct cmd *c, struct search *search, struct view *view, struct text *text);
+/* What is known of message uid is put into search.said.  True: it will be known; c is woken then.  The index may move. */
+bool ahead_waits(struct ahead *a, uint32_t seq, uint32_t uid);
+void ahead_stop(struct ahead *a); /* may be NULL */
+
+#endif

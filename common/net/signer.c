@@ -14,8 +14,9 @@
 enum {
 	SIGN_MS = 10000,     /* for one signature; only its own handshake waits */
 	LOOK_MS = 2000,      /* how often that is looked at */
-	FETCH_MS = 2000,     /* for each message of the chains, */
-	FETCH_ALL_MS = 5000, /* and for all: who waits cannot serve, and a hostile keyd never ends */
+	FETCH_MS = 3000,     /* for all chains: who waits cannot serve, and a hostile keyd never ends; */
+	SLOW_MS = 500,       /* when it took longer, */
+	SLOW_TIMES = 8,      /* nothing is asked for so many times as long, whatever channel it would come by */
 	RETRY_MS = 1000,     /* after keyd did not answer, */
 	FETCHES_MAX = 8,     /* or as often as this in so long: no more, whatever keyd says */
 	CHAINS_MAX = 1000,
@@ -34,7 +35,8 @@ struct signer {
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
 	uint64_t last_id;
-	int64_t retry_ms;    /* not before this */
+	int64_t retry_ms;    /* not before this, */
+	int64_t slow_ms;     /* in no case before this */
 	int64_t fetched_ms;  /* the first of these */
 	unsigned fetches;
 	size_t chains;
@@ -287,7 +289,7 @@ signer_attach_certs(struct signer *s, struct channel *c)
 	channel_sync_free(&s->certs);
 	s->certs = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_certs, CHANNEL_CLIENT, &why);
 	s->stale = true;
-	s->retry_ms = 0;
+	s->retry_ms = s->slow_ms;
 }
 
 /* chains */
@@ -295,10 +297,12 @@ signer_attach_certs(struct signer *s, struct channel *c)
 /* What comes too late belongs to an id that is asked for no more; only a channel that
  * broke is given up. */
 static bool
-receive(struct signer *s, unsigned *type, const void **m, struct fail *why)
+receive(struct signer *s, unsigned *type, const void **m, int64_t until, struct fail *why)
 {
+	int64_t left = until - now_ms();
+
 	errno = 0;
-	if (channel_sync_recv(s->certs, type, m, NULL, FETCH_MS, why))
+	if (channel_sync_recv(s->certs, type, m, NULL, left > 0 ? (int)left : 0, why))
 		return true;
 	if (errno != ETIMEDOUT)
 		channel_sync_free(&s->certs);
@@ -364,7 +368,7 @@ take(struct signer *s, struct harvest *h, unsigned type, const void *m)
 static bool
 gather(struct signer *s, struct harvest *h, struct fail *why)
 {
-	int64_t until = now_ms() + FETCH_ALL_MS;
+	int64_t until = now_ms() + FETCH_MS;
 	const void *m;
 	unsigned type;
 
@@ -373,7 +377,7 @@ gather(struct signer *s, struct harvest *h, struct fail *why)
 			channel_sync_free(&s->certs);
 			return fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
 		}
-		if (!receive(s, &type, &m, why))
+		if (!receive(s, &type, &m, until, why))
 			return false;
 	} while (!take(s, h, type, m));
 	/* 0: it has just been started and has no keys yet */
@@ -405,7 +409,7 @@ refresh(struct signer *s, struct fail *why)
 	bool ok = s->certs != NULL || fail_set(why, FAIL_TEMP, 0, "keyd is away");
 
 	list_init(&h.lendable);
-	if (ok && !channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, FETCH_MS, why)) {
+	if (ok && !channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, SLOW_MS, why)) {
 		channel_sync_free(&s->certs);
 		ok = false;
 	}
@@ -423,17 +427,23 @@ refresh(struct signer *s, struct fail *why)
 static bool
 refresh_if_due(struct signer *s, struct fail *why)
 {
+	int64_t begun = now_ms(), took;
 	bool ok;
 
-	if (!s->stale || now_ms() < s->retry_ms)
+	if (!s->stale || begun < s->retry_ms)
 		return true;
 	ok = refresh(s, why);
+	took = now_ms() - begun;
+	if (took > SLOW_MS)
+		s->slow_ms = now_ms() + (took < FETCH_MS ? took : FETCH_MS) * SLOW_TIMES;
 	if (now_ms() - s->fetched_ms > RETRY_MS) {
 		s->fetched_ms = now_ms();
 		s->fetches = 0;
 	}
 	if (++s->fetches >= FETCHES_MAX || s->stale)
 		s->retry_ms = now_ms() + RETRY_MS;
+	if (s->retry_ms < s->slow_ms)
+		s->retry_ms = s->slow_ms;
 	return ok;
 }
 
@@ -453,7 +463,7 @@ void
 signer_reload(struct signer *s)
 {
 	s->stale = true;
-	s->retry_ms = 0;
+	s->retry_ms = s->slow_ms;
 }
 
 bool

@@ -156,6 +156,7 @@ struct server_side {
 	struct keys set;
 	uint32_t generation;
 	int fetches, tickets, asked;
+	bool silent;             /* chains are asked for in vain */
 	struct channel *sign;    /* served by the loop of the test */
 	bool slow;               /* answers wait in: */
 	struct ipc_sign_ask held[4];
@@ -175,7 +176,9 @@ serve_certs(void *arg)
 	while (channel_sync_recv(c, &type, &m, NULL, 5000, &why)) {
 		uint64_t id = ((const struct ipc_certs_fetch *)m)->id;
 
-		side->fetches++;
+		__atomic_fetch_add(&side->fetches, 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&side->silent, __ATOMIC_SEQ_CST))
+			continue;
 		for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&side->set, chain));)
 			(void)channel_sync_send(c, IPC_certs_chain,
 			    &(struct ipc_certs_chain){ .id = id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) }, -1, 1000, &why);
@@ -419,6 +422,29 @@ test_a_slow_keyd_delays_handshakes_alone(void **state)
 	front_close(&t);
 }
 
+/* What is not answered is not asked for again and again: the front has others to serve. */
+static void
+test_a_silent_keyd_does_not_keep_a_front_waiting(void **state)
+{
+	struct tls_server *before;
+	struct fail why = { 0 };
+	struct front t;
+	int fetches;
+
+	(void)state;
+	front_open(&t);
+	before = signer_context(t.signer, &why);
+	assert_non_null(before);
+	fetches = __atomic_load_n(&t.side.fetches, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&t.side.silent, true, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 1000; i++) {
+		signer_reload(t.signer);
+		assert_ptr_equal(signer_context(t.signer, &why), before); /* which goes on with what it has */
+	}
+	assert_int_equal(__atomic_load_n(&t.side.fetches, __ATOMIC_SEQ_CST), fetches + 1);
+	front_close(&t);
+}
+
 static void
 test_a_keyd_that_dies_fails_what_it_was_asked(void **state)
 {
@@ -477,6 +503,7 @@ main(void)
 		cmocka_unit_test(test_only_what_the_table_allows_is_signed),
 		cmocka_unit_test(test_a_front_shakes_hands_through_keyd),
 		cmocka_unit_test(test_a_slow_keyd_delays_handshakes_alone),
+		cmocka_unit_test(test_a_silent_keyd_does_not_keep_a_front_waiting),
 		cmocka_unit_test(test_a_keyd_that_dies_fails_what_it_was_asked),
 		cmocka_unit_test(test_tickets_keys_go_by_kind_and_period),
 	};

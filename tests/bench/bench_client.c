@@ -10,7 +10,8 @@
  *               fetches N whole messages, chosen by chance of the first OF, one after the other
  *       mixed   SESSIONS sessions, one a user, COUNT commands of all kinds; latencies of each kind
  *       idle    SESSIONS sessions of USERS users select the INBOX and idle; prints a line when all do,
- *               and stays until standard input ends; USERS 0: they log in as USER and stay in INBOX without IDLE
+ *               and stays until standard input ends; "wake" there ends each IDLE, and prints how long all of
+ *               that took; USERS 0: they log in as USER and stay in INBOX without IDLE
  *       notice  one session idles, COUNT messages are delivered by LMTP to TO: how long until it hears of each, from
  *               the final dot ("whole") and from the server's answer to it
  *       pop3    SESSIONS sessions, one a user, each retrieves all its messages: octets and seconds
@@ -100,6 +101,22 @@ run_ask(const struct options *o)
 
 /* ---- idle ---- */
 
+/* All at once, as after an interruption of the network. */
+static void
+wake(struct conn *all, unsigned n)
+{
+	double begun = now();
+	struct answer a;
+
+	for (unsigned i = 0; i < n; i++)
+		conn_say(&all[i], "DONE");
+	for (unsigned i = 0; i < n; i++)
+		if (!imap_answer(&all[i], &a))
+			die("DONE", a.last);
+	(void)printf("{\"ms\": %.3f}\n", (now() - begun) * 1e3);
+	(void)fflush(stdout);
+}
+
 static void
 run_idle(const struct options *o)
 {
@@ -119,7 +136,8 @@ run_idle(const struct options *o)
 	(void)printf("{\"idle\": %u}\n", o->sessions);
 	(void)fflush(stdout);
 	while (fgets(end, sizeof(end), stdin))
-		;
+		if (strcmp(end, "wake\n") == 0)
+			wake(all, o->sessions);
 	for (unsigned i = 0; i < o->sessions; i++)
 		conn_close(&all[i]);
 	free(all);

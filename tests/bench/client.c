@@ -183,17 +183,11 @@ on_line(void *arg, const char *head)
 }
 
 bool
-imap_ask(struct conn *c, const char *command, struct answer *a)
+imap_answer(struct conn *c, struct answer *a)
 {
 	static char in[READ_MAX];
-	char *line;
-	int n = asprintf(&line, "x %s\r\n", command);
 
-	if (n < 0)
-		die("send", "no memory");
 	*a = (struct answer){ .bytes = 0 };
-	conn_put(c, line, (size_t)n);
-	free(line);
 	while (!a->done) {
 		size_t got = conn_get(c, in, sizeof(in));
 
@@ -201,6 +195,19 @@ imap_ask(struct conn *c, const char *command, struct answer *a)
 		scan_feed(&a->scan, in, got, on_line, a);
 	}
 	return a->ok;
+}
+
+bool
+imap_ask(struct conn *c, const char *command, struct answer *a)
+{
+	char *line;
+	int n = asprintf(&line, "x %s\r\n", command);
+
+	if (n < 0)
+		die("send", "no memory");
+	conn_put(c, line, (size_t)n);
+	free(line);
+	return imap_answer(c, a);
 }
 
 void

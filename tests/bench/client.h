@@ -60,6 +60,7 @@ struct answer {
 	char untagged[HEAD_MAX], last[HEAD_MAX];
 };
 bool imap_ask(struct conn *c, const char *command, struct answer *a);
+bool imap_answer(struct conn *c, struct answer *a); /* of a command that was sent */
 
 /* Percentiles of n times in seconds (sorted in place) as members of a JSON object, in microseconds. */
 void put_times(double *times, size_t n);

@@ -67,6 +67,7 @@ FOLDER = (
     ("expunge", "EXPUNGE", False, 1, "best", "EXPUNGE of half"),
 )
 FIRST = {"fetch-headers": HEADERS, "sort": "SORT (DATE) UTF-8 ALL", "thread": "THREAD REFERENCES UTF-8 ALL"}  # not counted: the second time is
+WAKE = 300  # users
 NOTICE_GOAL_MS, IDLE_GOAL_KIB, HIBERNATED_GOAL_KIB, SESSION_GOAL_KIB, OPEN_GOAL_KIB = 3.7, 577 / 5, 14, 64, 8192
 
 
@@ -413,6 +414,38 @@ def measure_idle(words, servers, args, tls, records):
         print("  %-40s KiB, %d users: %s; goal %.0f: %s" % (what, args.idle, ", ".join("%s %.1f (machine %.1f)" % (s, v[0], v[1]) for s, v in values.items()), goal, "met" if ours <= goal else "MISSED"), flush=True)
 
 
+def measure_wake(servers, args, tls, records):
+    """How long hibernated users wait when all of them speak at once; also with how many more."""
+    values = {}
+    for s in servers:
+        if s in ("mdbox", "cyrus"):
+            continue
+        values[s] = {}
+        for users in (WAKE, WAKE * 4):
+            server, process = STORES[s]("memory", users=users, tls=tls, hibernate=True), None
+            try:
+                process = idlers(server, users, users)
+                if s == "pillarpost":
+                    server.all_rest()
+                time.sleep(8)
+                process.stdin.write("wake\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+                if not line:
+                    raise Missing(process.stderr.read().strip())
+                values[s][users] = json.loads(line)["ms"]
+            except Missing as e:
+                print("  wake: %s, %d users: %s" % (s, users, e), flush=True)
+            finally:
+                server.stop()
+                if process:
+                    process.communicate("", timeout=120)
+    records["wake"] = {"values": values}
+    for users in (WAKE, WAKE * 4):
+        print("  %d hibernated users speak at once: until all are answered, ms: %s" % (
+            users, ", ".join("%s %.0f" % (s, v[users]) for s, v in values.items() if users in v)), flush=True)
+
+
 def measure_sessions(args, tls, records):
     """Further sessions of one user, and a large folder, in our process."""
     server = STORES["pillarpost"]("memory", users=20, tls=tls)
@@ -505,6 +538,8 @@ def main():
     if "notice" in words:
         measure_notice(servers, args, tls, records)
     measure_idle(words, servers, args, tls, records)
+    if "memory" in words or "wake" in words:
+        measure_wake(servers, args, tls, records)
     if "memory" in words or "session" in words:
         measure_sessions(args, tls, records)
     if args.json:

@@ -229,6 +229,19 @@ def lets_in(user):
         return False
 
 
+def test_who_asks_a_program_that_does_not_answer_hears_so():
+    userd = pid_of("userd")
+    os.kill(userd, signal.SIGSTOP)
+    later = threading.Timer(4, os.kill, (userd, signal.SIGCONT))
+    later.start()
+    try:
+        said = suite.mailctl("quarantine", "list").stderr
+    finally:
+        later.join()
+    has(said, "channel mailbox_admin: no answer")
+    has(said, "waiting for up to 58 s more")
+
+
 def test_the_count_of_a_mailbox_outlives_userd_and_the_suite():
     expect(mailboxes(), [])
     crash_mailboxd()

@@ -12,7 +12,7 @@
 #include "ipc/messages.h"
 
 enum { EX_OK_ = 0, EX_FAILED = 1, EX_USAGE_ = 64, EX_UNAVAILABLE_ = 69, EX_CONFIG_ = 78 };
-enum { ANSWER_MS = 60000 };
+enum { ANSWER_MS = 60000, PATIENT_MS = 2000 /* silently */ };
 
 struct mailctl {
 	const char *program, *config_path;

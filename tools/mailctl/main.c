@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,15 @@ mailctl_recv(struct channel_sync *c, unsigned *type, const void **m)
 {
 	struct fail why = { .text = "" };
 
-	return channel_sync_recv(c, type, m, NULL, ANSWER_MS, &why) || mailctl_fail(0, "%s", why.text);
+	errno = 0;
+	if (channel_sync_recv(c, type, m, NULL, PATIENT_MS, &why))
+		return true;
+	if (errno == ETIMEDOUT) {
+		(void)mailctl_fail(0, "%s; waiting for up to %d s more", why.text, (ANSWER_MS - PATIENT_MS) / 1000);
+		if (channel_sync_recv(c, type, m, NULL, ANSWER_MS - PATIENT_MS, &why))
+			return true;
+	}
+	return mailctl_fail(0, "%s", why.text);
 }
 
 static int

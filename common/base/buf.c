@@ -121,7 +121,12 @@ buf_put(struct buf *b, struct span s)
 void
 buf_putc(struct buf *b, char c)
 {
-	buf_put(b, span_of(&c, 1));
+	char *to = buf_room(b, 1);
+
+	if (!to)
+		return;
+	*to = c;
+	b->end++;
 }
 
 void

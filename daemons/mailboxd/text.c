@@ -21,6 +21,7 @@ enum {
 	MAP_MIN = 256 << 10,    /* shorter ones are read: cheaper, and safe against truncation by others */
 	PARSE_CAP = 64 << 20,   /* memory of one message's structure */
 	FACTS_CAP = 2 << 20,
+	MOST_FACTS = 1024,      /* octets: room for those of most messages at once */
 	REFERENCES_MAX = 200,
 };
 
@@ -207,6 +208,7 @@ more_facts(struct text *t, const struct mime_part *root)
 	bool ok;
 
 	buf_init(&b, 1 << 16);
+	(void)buf_room(&b, MOST_FACTS);
 	f->reply = subject_base(root->envelope->subject, &b);
 	f->subject = arena_dup(&t->arena, buf_span(&b));
 	ok = buf_ok(&b);
@@ -255,6 +257,7 @@ build_facts(struct text *t, struct buf *packed)
 	if (!text_root(t, &root) || !root->envelope)
 		return false;
 	buf_init(&text, FACTS_CAP);
+	(void)buf_room(&text, MOST_FACTS);
 	t->facts = (struct facts){ .version = FACTS_VERSION, .header_n = (uint32_t)root->header.n };
 	sent_date(&t->facts, root->envelope);
 	structure_envelope(&text, root->envelope);
@@ -292,6 +295,7 @@ text_make_facts(struct span message, struct arena *arena, struct buf *out)
 	bool ok;
 
 	buf_init(&packed, FACTS_CAP);
+	(void)buf_room(&packed, MOST_FACTS);
 	ok = build_facts(&t, &packed) && buf_len(&packed);
 	*arena = t.arena;
 	buf_put(out, buf_span(&packed));

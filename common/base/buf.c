@@ -121,12 +121,7 @@ buf_put(struct buf *b, struct span s)
 void
 buf_putc(struct buf *b, char c)
 {
-	char *to = buf_room(b, 1);
-
-	if (!to)
-		return;
-	*to = c;
-	b->end++;
+	buf_put(b, span_of(&c, 1));
 }
 
 void

@@ -344,7 +344,7 @@ on_session_unwatch(struct channel *c, const struct ipc_session_unwatch *m, int f
 	}
 	d->left = fd;
 	d->unwatch = (struct work){ .run = run_unwatch, .done = on_unwatched };
-	worker_submit(d->pool, &d->unwatch);
+	worker_submit_later(d->pool, &d->unwatch);
 	return true;
 }
 
@@ -391,12 +391,14 @@ on_session_enter(struct channel *c, const struct ipc_session_enter *m, int fd)
 }
 
 static void
-stop(struct mailboxd *d)
+on_stop(struct service *s)
 {
+	struct mailboxd *d = s->state;
+
 	if (d->resting)
 		leave_sessions(d);
 	if (d->user.nsessions == 0)
-		service_exit(d->service);
+		service_exit(s);
 	else
 		clients_shutdown(&d->user);
 }
@@ -408,7 +410,7 @@ on_session_stop(struct channel *c, const struct ipc_session_stop *m)
 
 	(void)m;
 	d->service->stopping = true;
-	stop(d);
+	on_stop(d->service);
 	return true;
 }
 
@@ -570,12 +572,6 @@ on_reload(struct service *s, const struct conf *old)
 {
 	(void)old;
 	take_settings(s->state);
-}
-
-static void
-on_stop(struct service *s)
-{
-	stop(s->state);
 }
 
 static void

@@ -77,9 +77,11 @@ squeeze(struct span s, bool html, struct buf *out)
 		}
 		line = first == '\n';
 		s = span_from(s, c.n);
-		if (first <= ' ' || first == 0x7f)
+		if (first <= ' ' || first == 0x7f) {
 			gap = chars > 0;
-		if (!n || first <= ' ' || first == 0x7f)
+			continue;
+		}
+		if (!n)
 			continue;
 		if (gap && ++chars < PREVIEW_CHARS)
 			text[to++] = ' ';

@@ -427,10 +427,10 @@ refresh(struct signer *s, struct fail *why)
 static bool
 refresh_if_due(struct signer *s, struct fail *why)
 {
-	int64_t begun = now_ms(), took;
+	int64_t begun, took;
 	bool ok;
 
-	if (!s->stale || begun < s->retry_ms)
+	if (!s->stale || (begun = now_ms()) < s->retry_ms)
 		return true;
 	ok = refresh(s, why);
 	took = now_ms() - begun;

@@ -11,29 +11,21 @@
 #include <time.h>
 
 #include "log/log.h"
+#include "store/found.h"
 #include "store/state.h"
 #include "store/stock.h"
 
 enum {
-	NAMES_MAX = 1 << 30,
 	YOUNG_NS = 1000000000, /* a directory changed so lately may change again without its time telling */
 	DOOMED_FEW = 1000,     /* more are looked up in a table, which is made for a whole scan */
-};
-
-struct candidate {
-	size_t at;
-	uint8_t n;
-	bool in_new;
 };
 
 struct scan {
 	struct mailbox *mb;
 	struct index_names doomed;
-	uint8_t *seen;                /* by place; owned */
+	uint8_t *seen; /* by place; owned */
 	size_t nseen;
-	struct buf names;             /* of candidates */
-	struct candidate *candidates; /* owned */
-	size_t n, size;
+	struct found candidates;
 	bool in_new, failed, only_look;
 };
 
@@ -156,23 +148,6 @@ scan_arrival(struct mailbox *mb, struct span file, bool in_new)
 /* ---- all files ---- */
 
 static bool
-keep_candidate(struct scan *s, struct span name)
-{
-	if (s->n == s->size) {
-		size_t size = s->size ? s->size * 2 : 64;
-		struct candidate *more = realloc(s->candidates, size * sizeof(*more));
-
-		if (!more)
-			return false;
-		s->candidates = more;
-		s->size = size;
-	}
-	s->candidates[s->n++] = (struct candidate){ buf_len(&s->names), (uint8_t)name.n, s->in_new };
-	buf_put(&s->names, name);
-	return buf_ok(&s->names);
-}
-
-static bool
 each_file(void *arg, const char *file)
 {
 	struct scan *s = arg;
@@ -194,7 +169,7 @@ each_file(void *arg, const char *file)
 	}
 	if (s->only_look || is_incoming(mb, name.base) || index_names_find(&s->doomed, &mb->file.ix, name.base))
 		return true;
-	s->failed |= !keep_candidate(s, span_str(file));
+	s->failed |= !found_add(&s->candidates, span_str(file), s->in_new);
 	return !s->failed;
 }
 
@@ -210,7 +185,7 @@ list_both(struct scan *s, struct fail *why)
 	s->in_new = false;
 	if (v->ops->list(v, "cur", each_file, s) < 0)
 		return fail_errno(why, 0, "cannot read the Maildir");
-	return !s->failed || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+	return !s->failed || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox, or too many files in it");
 }
 
 static bool
@@ -265,36 +240,19 @@ expunge_missing(struct scan *s, struct fail *why)
 	return mb->vfs->ops->sync_dir(mb->vfs, "cur") == 0 || fail_errno(why, 0, "cannot sync directory cur");
 }
 
-struct ordered {
-	struct span name;
-	bool in_new;
-};
-
-static int
-by_order(const void *a, const void *b)
-{
-	return takeover_order(((const struct ordered *)a)->name, ((const struct ordered *)b)->name);
-}
-
 static bool
 take_candidates(struct scan *s, struct fail *why)
 {
-	struct ordered *all = calloc(s->n ? s->n : 1, sizeof(*all));
-	bool ok = all || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+	struct found *f = &s->candidates;
+	bool ok = f->n == 0 || found_sort(f) || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
 
-	for (size_t i = 0; ok && i < s->n; i++)
-		all[i] = (struct ordered){ span_sub(buf_span(&s->names), s->candidates[i].at, s->candidates[i].n), s->candidates[i].in_new };
-	if (ok && s->n)
-		qsort(all, s->n, sizeof(*all), by_order);
-	for (size_t i = 0; ok && i < s->n; i++) {
+	for (size_t i = 0; ok && i < f->n; i++) {
 		struct maildir_name name;
 
 		/* The same file may have been seen in new/ and then in cur/. */
-		if (!maildir_name_parse(all[i].name, &name) || index_names_find(&s->mb->names, &s->mb->file.ix, name.base))
-			continue;
-		ok = arrive(s->mb, &name, all[i].in_new, why);
+		if (maildir_name_parse(found_next(f, &f->files[i]), &name) && !index_names_find(&s->mb->names, &s->mb->file.ix, name.base))
+			ok = arrive(s->mb, &name, f->files[i].in_new, why);
 	}
-	free(all);
 	return ok;
 }
 
@@ -318,7 +276,7 @@ scan_all(struct mailbox *mb, struct fail *why)
 	union record stamps = { .stamps = { stamp_of(mb, "new"), stock_unsettled(mb) ? 0 : stamp_of(mb, "cur") } };
 	bool ok;
 
-	buf_init(&s.names, NAMES_MAX);
+	found_init(&s.candidates);
 	mb->dirty = false;
 	s.seen = calloc(s.nseen ? s.nseen : 1, 1);
 	ok = (s.seen && have_names(mb) && index_names_build(&s.doomed, &mb->file.ix, true)) ||
@@ -329,8 +287,7 @@ scan_all(struct mailbox *mb, struct fail *why)
 	ok = ok && change_put(mb, RECORD_stamps, &stamps, why);
 	mb->dirty |= !ok;
 	free(s.seen);
-	free(s.candidates);
-	buf_free(&s.names);
+	found_free(&s.candidates);
 	index_names_free(&s.doomed);
 	if (ok) {
 		change_show(mb);

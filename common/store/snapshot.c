@@ -113,25 +113,34 @@ snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out)
 		.nvanished = (uint32_t)ix->nvanished,
 		.names = (uint32_t)(ix->map_names.n + buf_len(&ix->names)),
 	};
-	struct span new_names = buf_span(&ix->names);
-	struct buf body;
-	size_t before;
+	enum { BODY = 4, PARTS = 6 };
+	struct span parts[PARTS] = {
+		span_of(ix->messages, ix->n * sizeof(*ix->messages)),
+		span_of(ix->doomed, ix->ndoomed * sizeof(*ix->doomed)),
+		span_of(ix->vanished, ix->nvanished * sizeof(*ix->vanished)),
+		SPAN_NONE, /* keywords */
+		ix->map_names,
+		buf_span(&ix->names),
+	};
+	size_t all = SNAPSHOT_HEAD;
+	struct buf keywords;
 
-	buf_init(&body, SIZE_MAX / 2);
-	buf_put(&body, span_of(ix->messages, ix->n * sizeof(*ix->messages)));
-	buf_put(&body, span_of(ix->doomed, ix->ndoomed * sizeof(*ix->doomed)));
-	buf_put(&body, span_of(ix->vanished, ix->nvanished * sizeof(*ix->vanished)));
-	before = buf_len(&body);
-	put_keywords(ix, &body);
-	h.keywords = (uint32_t)(buf_len(&body) - before);
-	h.body_crc = crc32c(0, buf_span(&body));
-	h.names_crc = crc32c(crc32c(0, ix->map_names), new_names);
+	buf_init(&keywords, SIZE_MAX / 2);
+	put_keywords(ix, &keywords);
+	parts[BODY - 1] = buf_span(&keywords);
+	h.keywords = (uint32_t)buf_len(&keywords);
+	for (size_t i = 0; i < PARTS; i++) {
+		uint32_t *crc = i < BODY ? &h.body_crc : &h.names_crc;
+
+		*crc = crc32c(*crc, parts[i]);
+		all += parts[i].n;
+	}
+	(void)buf_room(out, all); /* once: a large folder's is ten megabytes and more */
 	put_head(out, &h);
-	buf_put(out, buf_span(&body));
-	buf_put(out, ix->map_names);
-	buf_put(out, new_names);
-	out->failed |= body.failed;
-	buf_free(&body);
+	for (size_t i = 0; i < PARTS; i++)
+		buf_put(out, parts[i]);
+	out->failed |= keywords.failed;
+	buf_free(&keywords);
 	return buf_ok(out);
 }
 

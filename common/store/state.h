@@ -150,8 +150,6 @@ void content_learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime); /* INT
 bool takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why); /* fills an empty index */
 /* A message's record for a file that was found. */
 void takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct record_message *out);
-/* Orders names by the time they begin with. */
-int takeover_order(struct span a, struct span b);
 
 /* scan.c */
 bool scan_all(struct mailbox *mb, struct fail *why);     /* reads both directories whole */

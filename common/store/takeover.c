@@ -8,46 +8,14 @@
 #include <time.h>
 
 #include "log/log.h"
+#include "store/found.h"
 #include "store/state.h"
 #include "store/uidlist.h"
 
-enum { NAMES_MAX = 1 << 30 };
-
-struct found_file {
-	size_t at;     /* of its name in names */
-	uint64_t time; /* that it begins with */
-	uint8_t n;
-	bool in_new;
-};
-
 struct finder {
-	struct buf names;
-	struct found_file *files; /* owned */
-	size_t n, size;
+	struct found found;
 	bool in_new, failed;
 };
-
-/* "1700000000.M123..."; 0 where there is no such number */
-static uint64_t
-time_of(struct span name)
-{
-	uint64_t time = 0;
-
-	(void)span_u64(span_sub(name, 0, span_chr(name, '.')), UINT64_MAX, &time);
-	return time;
-}
-
-static int
-compare(uint64_t ta, struct span a, uint64_t tb, struct span b)
-{
-	return ta < tb ? -1 : ta > tb ? 1 : span_cmp(a, b);
-}
-
-int
-takeover_order(struct span a, struct span b)
-{
-	return compare(time_of(a), a, time_of(b), b);
-}
 
 void
 takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct record_message *out)
@@ -78,64 +46,17 @@ takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new
 	out->size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
 }
 
-static struct span
-file_name(const struct finder *f, const struct found_file *file)
-{
-	return span_sub(buf_span(&f->names), file->at, file->n);
-}
-
 static bool
-each_file(void *arg, const char *name)
+each_file(void *arg, const char *file)
 {
 	struct finder *f = arg;
-	struct span text = span_str(name);
+	struct span name = span_str(file);
 
-	if (!maildir_name_valid(text))
-		return true;
-	if (f->n == f->size) {
-		size_t size = f->size ? f->size * 2 : 256;
-		struct found_file *more = realloc(f->files, size * sizeof(*more));
-
-		if (!more) {
-			f->failed = true;
-			return false;
-		}
-		f->files = more;
-		f->size = size;
-	}
-	f->files[f->n++] = (struct found_file){ .at = buf_len(&f->names), .time = time_of(text), .n = (uint8_t)text.n, .in_new = f->in_new };
-	buf_put(&f->names, text);
-	f->failed |= f->names.failed;
-	return !f->failed && f->n < INDEX_MESSAGES_MAX;
+	f->failed |= maildir_name_valid(name) && !found_add(&f->found, name, f->in_new);
+	return !f->failed;
 }
 
-/* ---- order and lookup ---- */
-
-struct sorted {
-	uint64_t time;
-	struct span name;
-	bool in_new, used;
-};
-
-static int
-by_order(const void *a, const void *b)
-{
-	const struct sorted *x = a, *y = b;
-
-	return compare(x->time, x->name, y->time, y->name);
-}
-
-static struct sorted *
-sort_files(const struct finder *f)
-{
-	struct sorted *all = calloc(f->n ? f->n : 1, sizeof(*all));
-
-	for (size_t i = 0; all && i < f->n; i++)
-		all[i] = (struct sorted){ f->files[i].time, file_name(f, &f->files[i]), f->files[i].in_new, false };
-	if (all && f->n)
-		qsort(all, f->n, sizeof(*all), by_order);
-	return all;
-}
+/* ---- lookup ---- */
 
 static struct span
 base_of(struct span name)
@@ -145,23 +66,24 @@ base_of(struct span name)
 
 /* The files are in order, so an entry's file is found by bisection: ':' may
  * follow the base, and nothing that sorts between. */
-static struct sorted *
-find_file(struct sorted *all, size_t n, struct span base)
+static struct found_file *
+find_file(const struct found *f, struct span base)
 {
-	uint64_t time = time_of(base);
-	size_t lo = 0, hi = n;
+	struct found_file *all = f->files;
+	uint64_t time = found_time(base);
+	size_t lo = 0, hi = f->n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (compare(all[mid].time, base_of(all[mid].name), time, base) < 0)
+		if (found_compare(all[mid].time, base_of(found_name(f, &all[mid])), time, base) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	/* Names of which one begins another may stand out of order by their ends: look around. */
-	for (size_t i = lo > 4 ? lo - 4 : 0; i < n && i < lo + 5; i++)
-		if (!all[i].used && span_eq(base_of(all[i].name), base))
+	for (size_t i = lo > 4 ? lo - 4 : 0; i < f->n && i < lo + 5; i++)
+		if (!all[i].used && span_eq(base_of(found_name(f, &all[i])), base))
 			return &all[i];
 	return NULL;
 }
@@ -169,14 +91,15 @@ find_file(struct sorted *all, size_t n, struct span base)
 /* ---- building ---- */
 
 static bool
-add(struct mailbox *mb, struct sorted *file, uint32_t uid, struct span uidl, struct fail *why)
+add(struct mailbox *mb, const struct found *f, struct found_file *file, uint32_t uid, struct span uidl, struct fail *why)
 {
+	struct span text = found_next(f, file);
 	struct index *ix = mailbox_index(mb);
 	struct maildir_name name;
 	union record r;
 
 	file->used = true;
-	if (!maildir_name_parse(file->name, &name))
+	if (!maildir_name_parse(text, &name))
 		return true;
 	takeover_record(mb, &name, file->in_new, &r.message);
 	r.message.uid = uid ? uid : ix->uidnext;
@@ -185,7 +108,7 @@ add(struct mailbox *mb, struct sorted *file, uint32_t uid, struct span uidl, str
 	r.message.saved = (uint32_t)time(NULL);
 	if (index_apply(ix, RECORD_message, &r))
 		return true;
-	return fail_set(why, ix->failed ? FAIL_TEMP : FAIL_LIMIT, 0, "cannot take over file %.*s", SPAN_ARG(file->name));
+	return fail_set(why, ix->failed ? FAIL_TEMP : FAIL_LIMIT, 0, "cannot take over file %.*s", SPAN_ARG(text));
 }
 
 /* Reads a file of Dovecot's whole; false when there is none. */
@@ -215,7 +138,7 @@ take_keywords(struct mailbox *mb)
 }
 
 static bool
-fill(struct mailbox *mb, struct sorted *all, size_t n, struct span uidlist, bool *taken, struct fail *why)
+fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken, struct fail *why)
 {
 	struct index *ix = mailbox_index(mb);
 	union record r = { .start = { .uidvalidity = (uint32_t)time(NULL), .uidnext = 1, .modseq = 1 } };
@@ -234,9 +157,9 @@ fill(struct mailbox *mb, struct sorted *all, size_t n, struct span uidlist, bool
 	(void)index_apply(ix, RECORD_objectid, &r);
 	take_keywords(mb);
 	while (*taken && uidlist_next(&l, &e)) {
-		struct sorted *file = find_file(all, n, e.base);
+		struct found_file *file = find_file(f, e.base);
 
-		if (file && !add(mb, file, e.uid, e.uidl, why))
+		if (file && !add(mb, f, file, e.uid, e.uidl, why))
 			return false;
 	}
 	/* A UID that was given is never given again, whether its file is there or not. */
@@ -244,25 +167,23 @@ fill(struct mailbox *mb, struct sorted *all, size_t n, struct span uidlist, bool
 		ix->uidnext = l.uidnext;
 	if (*taken && l.last >= ix->uidnext)
 		ix->uidnext = l.last + 1;
-	for (size_t i = 0; i < n; i++)
-		if (!all[i].used && !add(mb, &all[i], 0, SPAN_NONE, why))
+	for (size_t i = 0; i < f->n; i++)
+		if (!f->files[i].used && !add(mb, f, &f->files[i], 0, SPAN_NONE, why))
 			return false;
 	return true;
 }
 
 static bool
-build(struct mailbox *mb, const struct finder *f, struct fail *why)
+build(struct mailbox *mb, struct found *f, struct fail *why)
 {
-	struct sorted *all = sort_files(f);
 	struct buf uidlist;
 	bool ok, taken = false;
 
-	if (!all)
+	if (!found_sort(f))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	(void)read_text(mb, "dovecot-uidlist", UIDLIST_FILE_MAX, &uidlist);
-	ok = fill(mb, all, f->n, buf_span(&uidlist), &taken, why);
+	ok = fill(mb, f, buf_span(&uidlist), &taken, why);
 	buf_free(&uidlist);
-	free(all);
 	if (ok && (taken || f->n))
 		log_put(LOG_mailbox, "folder=%s messages=%zu %s", mb->name, mb->file.ix.n,
 		    taken ? "taken over with their UIDs from dovecot-uidlist" : "found and given UIDs");
@@ -275,23 +196,22 @@ takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why)
 	struct finder f = { .in_new = true };
 	bool ok;
 
-	buf_init(&f.names, NAMES_MAX);
+	found_init(&f.found);
 	ok = mb->vfs->ops->list(mb->vfs, "new", each_file, &f) == 0;
 	f.in_new = false;
 	ok = ok && mb->vfs->ops->list(mb->vfs, "cur", each_file, &f) == 0;
 	if (!ok)
 		(void)fail_errno(why, 0, "cannot read the Maildir");
 	else if (f.failed)
-		ok = fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
+		ok = fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox, or too many files in it");
 	/* With our own index lost, the old list of another program is no longer the truth about UIDs. */
 	if (ok && found == INDEXFILE_LOST)
 		(void)mb->vfs->ops->rename(mb->vfs, "dovecot-uidlist", "dovecot-uidlist.old");
-	ok = ok && build(mb, &f, why) && indexfile_start(&mb->file, why);
+	ok = ok && build(mb, &f.found, why) && indexfile_start(&mb->file, why);
 	if (ok) {
 		mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
 		follow_later(mb, 1, UINT32_MAX);
 	}
-	free(f.files);
-	buf_free(&f.names);
+	found_free(&f.found);
 	return ok;
 }

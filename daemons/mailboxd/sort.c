@@ -3,11 +3,12 @@
 
 #include <stdlib.h>
 
+#include "base/radix.h"
 #include "daemons/mailboxd/fold.h"
 #include "daemons/mailboxd/recall.h"
 #include "mail/word.h"
 
-enum { POOL_MAX = 256 << 20, DIGIT_BITS = 11, DIGIT_MASK = (1 << DIGIT_BITS) - 1 };
+enum { POOL_MAX = 256 << 20, RADIX_MIN = 64 };
 
 static const uint64_t SIGN = 1ull << 63;
 
@@ -261,19 +262,14 @@ compare(const void *a, const void *b, void *arg)
 	return x->seq < y->seq ? -1 : x->seq > y->seq; /* RFC 5256 3: REVERSE does not turn this round */
 }
 
-/* By one number, without comparing: stable, so equal ones stay in the order of the mailbox.
- * False: that is not how they are to be sorted, or there is no memory. */
+/* False: by more than one number, or there is no memory. */
 static bool
 sort_numbers(struct sort *s)
 {
-	struct number {
-		uint64_t key;
-		size_t at;
-	} *all, *to, *from;
+	struct radix_item *all, *in_order;
 	struct sort_item *items;
-	uint64_t least, most = 0;
 
-	if (s->n < 64 || s->nkeys != 1 || s->keys[0].reverse || is_text(s->keys[0].kind))
+	if (s->n < RADIX_MIN || s->nkeys != 1 || is_text(s->keys[0].kind))
 		return false;
 	all = calloc(s->n * 2, sizeof *all);
 	items = calloc(s->n, sizeof *items);
@@ -282,32 +278,11 @@ sort_numbers(struct sort *s)
 		free(items);
 		return false;
 	}
-	from = all;
-	to = all + s->n;
-	least = (uint64_t)s->values[0].number ^ SIGN;
-	for (size_t i = 0; i < s->n; i++) {
-		from[i] = (struct number){ (uint64_t)s->values[i].number ^ SIGN, i };
-		least = from[i].key < least ? from[i].key : least;
-	}
-	for (size_t i = 0; i < s->n; i++) {
-		from[i].key -= least;
-		most |= from[i].key;
-	}
-	for (unsigned shift = 0; shift < 64 && most >> shift; shift += DIGIT_BITS) {
-		size_t place[(1 << DIGIT_BITS) + 1] = { 0 };
-		struct number *other = from;
-
-		for (size_t i = 0; i < s->n; i++)
-			place[(from[i].key >> shift & DIGIT_MASK) + 1]++;
-		for (size_t i = 1; i <= DIGIT_MASK; i++)
-			place[i] += place[i - 1];
-		for (size_t i = 0; i < s->n; i++)
-			to[place[from[i].key >> shift & DIGIT_MASK]++] = from[i];
-		from = to;
-		to = other;
-	}
 	for (size_t i = 0; i < s->n; i++)
-		items[i] = s->items[from[i].at];
+		all[i] = (struct radix_item){ (uint64_t)s->values[i].number ^ (s->keys[0].reverse ? ~SIGN : SIGN), i };
+	in_order = radix_sort(all, s->n);
+	for (size_t i = 0; i < s->n; i++)
+		items[i] = s->items[in_order[i].at];
 	free(all);
 	free(s->items);
 	s->items = items;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * found: names of files found in a Maildir, in the order in which they become
+ * messages: that of the time they begin with, then of the name.
+ */
+#ifndef STORE_FOUND_H
+#define STORE_FOUND_H
+
+#include "base/buf.h"
+
+struct found_file {
+	uint64_t time; /* 0: its name does not begin with one */
+	uint32_t at;   /* of its name in names */
+	uint8_t n;
+	bool in_new, used; /* used: the caller's */
+};
+
+struct found {
+	struct buf names;
+	struct found_file *files; /* owned */
+	size_t n, size;
+};
+
+void found_init(struct found *f);
+void found_free(struct found *f);
+/* False: out of memory, or too many. */
+bool found_add(struct found *f, struct span name, bool in_new);
+bool found_sort(struct found *f); /* false: out of memory */
+struct span found_name(const struct found *f, const struct found_file *file);
+/* The same, where one file after the other is asked for: has those behind it fetched meanwhile. */
+struct span found_next(const struct found *f, const struct found_file *file);
+
+uint64_t found_time(struct span name);
+/* The order, of two names of these times. */
+int found_compare(uint64_t ta, struct span a, uint64_t tb, struct span b);
+
+#endif

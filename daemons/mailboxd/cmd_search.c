@@ -107,6 +107,10 @@ search_step(struct cmd *c)
 	struct view *v = s->view;
 	unsigned work = 0;
 
+	if (search_is_all(&s->search) && uidset_empty(&v->gone) && view_count(v)) {
+		uidset_add(&s->hits, 1, view_count(v));
+		s->seq = view_count(v) + 1;
+	}
 	for (; s->seq <= view_count(v); s->seq++) {
 		const struct message *m;
 		uint64_t modseq;

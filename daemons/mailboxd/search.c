@@ -367,6 +367,12 @@ search_fits(struct search *s, struct view *v, uint32_t seq, const struct message
 }
 
 bool
+search_is_all(const struct search *s)
+{
+	return s->root->kind == SEARCH_AND && s->root->children->kind == SEARCH_ALL && !s->root->children->next;
+}
+
+bool
 search_must_read(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t)
 {
 	s->asking = true;

@@ -72,6 +72,7 @@ bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const 
  * order, with a lower score; everything else fits as ever (RFC 6203 5).
  * t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
+bool search_is_all(const struct search *s); /* no message need be tested */
 
 /* ---- texts looked for ahead of the test, on threads ---- */
 

@@ -44,7 +44,9 @@ class Peer(threading.Thread):
             wait_for(lambda: self.crashed.is_set() or self.waiting >= INNOCENT, 30, "innocent company")
             with self.lock:
                 self.crashes += 1
-                os.kill(pid_of("remoted"), signal.SIGSEGV)
+                pid = pid_of("remoted")
+                wait_for(lambda: sleeps(pid), 30, "remoted to wait for answers") # busy with the peer, the crash would count against that, too
+                os.kill(pid, signal.SIGSEGV)
             self.crashed.set()
             time.sleep(5 * SLOW) # remoted sees no answer any more
         elif b"poison@" not in line and not self.crashed.is_set():
@@ -86,6 +88,11 @@ def pid_of(program):
         if name == program:
             return pid
     raise ProcessLookupError(program)
+
+
+def sleeps(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rpartition(")")[2].split()[0] == "S"
 
 
 def submit(sender, to):

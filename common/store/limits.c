@@ -157,10 +157,13 @@ on_purge(struct timer *t)
 void
 store_set_keep(struct store *store, int64_t seconds)
 {
+	bool changed = seconds != store->keep_s;
+
 	store->keep_s = seconds;
-	if (store->purge.on_fire)
+	if (!store->purge.on_fire)
+		timer_init(&store->purge, store->loop, on_purge);
+	else if (!changed)
 		return;
-	timer_init(&store->purge, store->loop, on_purge);
 	(void)timer_set(&store->purge, PURGE_FIRST_MS);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/ahead.h"
 
+enum { FACTS_MIN = 8 }; /* messages: for fewer threads are not worth it */
+
 enum { SPARSE = 8 }; /* with one in so many to be read the threads would be waited for more than they help */
 
 static struct told *
@@ -118,4 +120,25 @@ ahead_stop(struct ahead *a)
 	reading_stop(&a->reading);
 	a->search->said = 0;
 	a->runs = false;
+}
+
+/* ---- facts ---- */
+
+static void
+on_facts(struct facts_wait *w)
+{
+	cmd_wake(OWNER_OF(w, struct facts_ahead, wait)->cmd);
+}
+
+bool
+facts_ahead(struct facts_ahead *a, struct cmd *c, struct mailbox *mb, const struct message *m, uint32_t n, uint32_t hi)
+{
+	bool again = a->waited; /* not twice for one message */
+
+	a->waited = false;
+	if (again || m->facts || c != &c->s->cmd || n < FACTS_MIN)
+		return false;
+	a->cmd = c;
+	a->wait.on_facts = on_facts;
+	return a->waited = mailbox_facts_wait(mb, m->uid, hi, &a->wait);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
  * ahead: a search for texts has its messages read, and looked into, on the
- * worker threads, somewhat ahead of where it is.
+ * worker threads, somewhat ahead of where it is; so has what goes by the kept facts of
+ * messages of which none are kept yet.
  */
 #ifndef MAILBOXD_AHEAD_H
 #define MAILBOXD_AHEAD_H
@@ -36,5 +37,16 @@ void ahead_start(struct ahead *a, struct cmd *c, struct search *search, struct v
 /* What is known of message uid is put into search.said.  True: it will be known; c is woken then.  The index may move. */
 bool ahead_waits(struct ahead *a, uint32_t seq, uint32_t uid);
 void ahead_stop(struct ahead *a); /* may be NULL */
+
+/* Of a command that goes over messages by their facts. */
+struct facts_ahead {
+	struct facts_wait wait;
+	struct cmd *cmd; /* that waits */
+	bool waited;     /* for the message that it is at */
+};
+
+/* Threads make the facts of m, the first of n messages up to UID hi, and of those behind it: the command waits, and is
+ * woken.  False: they are there, or whoever needs them makes them. */
+bool facts_ahead(struct facts_ahead *a, struct cmd *c, struct mailbox *mb, const struct message *m, uint32_t n, uint32_t hi);
 
 #endif

@@ -87,16 +87,6 @@ put_items(struct cmd *c)
 	}
 }
 
-/* ---- facts made ahead ---- */
-
-enum { AHEAD_MIN = 8 }; /* messages: for fewer it is not worth it */
-
-static void
-on_facts(struct facts_wait *w)
-{
-	cmd_wake(OWNER_OF(w, struct fetch, wait)->cmd);
-}
-
 /* The threads have what this message's items need, or will: then it is waited for. */
 static bool
 made_ahead(struct cmd *c, const struct message *m)
@@ -104,11 +94,7 @@ made_ahead(struct cmd *c, const struct message *m)
 	struct fetch *f = fetch_of(c);
 	uint32_t hi = c->seqs.ranges[f->range].hi;
 
-	if (!f->facts || f->text.hashing || m->facts || c != &c->s->cmd || hi - f->seq < AHEAD_MIN)
-		return false;
-	f->cmd = c;
-	f->wait.on_facts = on_facts;
-	return mailbox_facts_wait(cmd_view(c)->mailbox, m->uid, view_uid(cmd_view(c), hi), &f->wait);
+	return f->facts && !f->text.hashing && facts_ahead(&f->ahead, c, cmd_view(c)->mailbox, m, hi - f->seq, view_uid(cmd_view(c), hi));
 }
 
 /* ---- the command ---- */
@@ -141,7 +127,7 @@ fetch_step(struct cmd *c)
 				break;
 			end_message(c);
 		}
-		if (!f->waited && !next_seq(c)) {
+		if (!f->ahead.waited && !next_seq(c)) {
 			mark_seen(c);
 			if (f->unknown_encoding) /* RFC 3516 4.3 */
 				return cmd_no(c, "[UNKNOWN-CTE] A part is encoded in an unknown way.");
@@ -149,12 +135,11 @@ fetch_step(struct cmd *c)
 		}
 		const struct message *m = view_message(cmd_view(c), f->seq);
 
-		if (m && m->modseq > f->changed_since && !f->waited && made_ahead(c, m)) {
-			f->waited = true;
+		if (m && m->modseq > f->changed_since && made_ahead(c, m)) {
 			mark_seen(c);
 			return cmd_wait(c, fetch_step);
 		}
-		f->waited = false;
+		f->ahead.waited = false;
 		if (!m)
 			f->gone = true;
 		else if (m->modseq > f->changed_since)

@@ -20,8 +20,9 @@ struct sorting {
 	void (*take)(struct cmd *c, uint32_t seq, const struct message *m);
 	enum cmd_result (*end)(struct cmd *c);
 	bool references, refs; /* refs: of the two that go by references the other one */
-	bool by_text;          /* ids are not recalled (recall.h): there are too many of them */
+	bool by_text;          /* ids and texts are not recalled (recall.h): there are too many of them */
 	bool again;            /* from the start, by_text */
+	bool facts;            /* it goes by them */
 	size_t range;
 	uint64_t gathered;
 	uint32_t seq; /* next hit, 0: begin the range */
@@ -44,6 +45,7 @@ begin_again(struct cmd *c)
 
 	thread_free(&x->thread);
 	thread_init(&x->thread, THREAD_MEMORY);
+	sort_again(&x->sort);
 	x->again = false;
 	x->range = 0;
 	x->seq = 0;
@@ -60,6 +62,8 @@ gather_step(struct cmd *c)
 	unsigned n = 0;
 
 	for (; x->range < hits->n; x->range++, x->seq = 0) {
+		uint32_t last = view_uid(cmd_view(c), hits->ranges[x->range].hi);
+
 		if (!x->seq)
 			x->seq = hits->ranges[x->range].lo;
 		for (; x->seq <= hits->ranges[x->range].hi; x->seq++, n++) {
@@ -71,6 +75,10 @@ gather_step(struct cmd *c)
 			}
 			if (!m)
 				continue;
+			if (x->facts && facts_ahead(&x->searching.facts, c, cmd_view(c)->mailbox, m, hits->ranges[x->range].hi - x->seq, last)) {
+				cmd_progress(c, x->gathered += n, uidset_count(hits));
+				return cmd_wait(c, gather_step);
+			}
 			text_open(t, cmd_view(c)->mailbox, m->uid);
 			x->take(c, x->seq, m);
 			if (x->again)
@@ -121,7 +129,7 @@ take_for_sort(struct cmd *c, uint32_t seq, const struct message *m)
 	struct sorting *x = c->state;
 
 	x->sort.score = x->searching.scores ? x->searching.scores[seq] : 0;
-	sort_add(&x->sort, seq, m, &x->searching.text);
+	x->again = !sort_add(&x->sort, seq, m, &x->searching.text);
 }
 
 static void
@@ -149,7 +157,10 @@ sort_end(struct cmd *c)
 		free(list);
 		return cmd_no(c, "[LIMIT] Too many messages to sort.");
 	}
-	sort_now(&x->sort);
+	if (!sort_now(&x->sort, cmd_view(c)->mailbox)) {
+		free(list);
+		return begin_again(c);
+	}
 	for (size_t i = 0; scores && i < x->sort.n; i++)
 		scores[i] = x->sort.items[i].score;
 	for (size_t i = 0; i < x->sort.n; i++)
@@ -173,6 +184,7 @@ cmd_sort(struct cmd *c)
 	x->end = sort_end;
 	if (!returns_parse(&c->parse, 0, &x->searching.returns) || !sort_parse(&x->sort, &c->parse) || !imap_take_sp(&c->parse))
 		return cmd_syntax(c);
+	x->facts = sort_wants_facts(&x->sort);
 	x->searching.relevancy = sort_has(&x->sort, SORT_RELEVANCY);
 	return go(c, x);
 }
@@ -237,6 +249,7 @@ cmd_thread(struct cmd *c)
 	if (!x)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	x->take = take_for_thread;
+	x->facts = true;
 	x->end = thread_end;
 	if (!imap_take_atom(&c->parse, &algorithm) || !imap_take_sp(&c->parse))
 		return cmd_syntax(c);

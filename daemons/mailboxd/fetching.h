@@ -5,6 +5,7 @@
 #ifndef MAILBOXD_FETCHING_H
 #define MAILBOXD_FETCHING_H
 
+#include "daemons/mailboxd/ahead.h"
 #include "daemons/mailboxd/fetch.h"
 #include "daemons/mailboxd/imap.h"
 #include "daemons/mailboxd/returns.h"
@@ -18,9 +19,7 @@ struct fetch {
 	bool open;              /* a message is begun and not ended */
 	struct fetch_item *at;  /* its next item */
 	bool facts;             /* some item is among the facts of a message */
-	struct facts_wait wait; /* for those that are made ahead */
-	struct cmd *cmd;        /* that waits */
-	bool waited;            /* for the message of seq */
+	struct facts_ahead ahead;
 	struct text text;
 	struct message message; /* the one at work, as it was at its start */
 	struct uidset seen;     /* to be marked */

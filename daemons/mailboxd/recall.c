@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
 #include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/ranking.h"
 #include "mail/word.h"
 #include "net/imapsyntax.h"
 
@@ -33,16 +33,20 @@ struct recall {
 	size_t n;
 	struct recalled *rows;
 	struct links *links;      /* NULL: no thread was asked for */
+	uint32_t *texts[RECALL_TEXTS]; /* by row; NULL: not asked for, 0: not known */
 	struct buf pool, scratch, ids; /* ids: of uint32_t */
-	struct map names;         /* struct name by id */
-	struct arena arena;       /* of names */
-	uint32_t nnames;
+	struct ranking names;     /* Message-IDs */
+	struct ranking ranking;   /* of texts */
 };
 
-struct name {
-	struct map_node node;
-	uint32_t number;
-};
+static void
+drop_texts(struct recall *r)
+{
+	for (size_t i = 0; i < RECALL_TEXTS; i++) {
+		free(r->texts[i]);
+		r->texts[i] = NULL;
+	}
+}
 
 static void
 on_free(struct mailbox_memo *memo)
@@ -51,11 +55,12 @@ on_free(struct mailbox_memo *memo)
 
 	free(r->rows);
 	free(r->links);
+	drop_texts(r);
 	buf_free(&r->pool);
 	buf_free(&r->scratch);
 	buf_free(&r->ids);
-	map_free(&r->names);
-	arena_free(&r->arena);
+	ranking_free(&r->names);
+	ranking_free(&r->ranking);
 	free(r);
 }
 
@@ -73,8 +78,8 @@ recall_of(struct mailbox *mb)
 	buf_init(&r->pool, POOL_MAX);
 	buf_init(&r->scratch, 1 << 16);
 	buf_init(&r->ids, POOL_MAX);
-	map_init(&r->names);
-	arena_init(&r->arena, POOL_MAX);
+	ranking_init(&r->names, POOL_MAX);
+	ranking_init(&r->ranking, POOL_MAX);
 	*at = &r->memo;
 	return r;
 }
@@ -110,6 +115,7 @@ reach(struct recall *r, struct mailbox *mb, uint32_t uid)
 		memcpy(links + (r->first - first), r->links, r->n * sizeof *links);
 	free(r->rows);
 	free(r->links);
+	drop_texts(r); /* not moved: their numbers are soon found again */
 	r->rows = rows;
 	r->links = links;
 	r->first = (uint32_t)first;
@@ -173,22 +179,6 @@ recall_subject(struct text *t, const struct recalled *row)
 
 /* ---- threads ---- */
 
-/* The same number for the same id; 0: no memory. */
-static uint32_t
-number_of(struct recall *r, struct span id)
-{
-	struct map_node *found = map_get(&r->names, id);
-	struct name *name;
-
-	if (found)
-		return OWNER_OF(found, struct name, node)->number;
-	name = ARENA_NEW(&r->arena, struct name);
-	id = arena_dup(&r->arena, id);
-	if (!name || !id.p || !map_put(&r->names, &name->node, id))
-		return 0;
-	return name->number = ++r->nnames;
-}
-
 static bool
 learn_links(struct recall *r, struct text *t, struct links *l)
 {
@@ -201,7 +191,7 @@ learn_links(struct recall *r, struct text *t, struct links *l)
 		return false;
 	for (rest = f->ids; rest.n; n++) {
 		struct span id = span_cut(&rest, '\n');
-		uint32_t number = id.n ? number_of(r, id) : 0;
+		uint32_t number = id.n ? ranking_number(&r->names, id) : 0;
 
 		if (id.n && !number)
 			return false;
@@ -230,4 +220,33 @@ recall_thread(struct text *t, struct recalled_thread *out)
 	*out = (struct recalled_thread){ .ids = (const uint32_t *)(const void *)buf_span(&r->ids).p + l->ids, .nids = l->nids,
 		.subject = span_sub(buf_span(&r->pool), l->subject, l->subject_n), .reply = l->reply };
 	return true;
+}
+
+/* ---- texts ---- */
+
+uint32_t
+recall_text(struct text *t, unsigned kind, bool (*make)(void *arg, struct text *t, struct buf *out), void *arg)
+{
+	struct recall *r = recall_of(t->mailbox);
+	uint32_t *number;
+
+	if (!r || !reach(r, t->mailbox, t->uid))
+		return 0;
+	if (!r->texts[kind] && !(r->texts[kind] = calloc(r->n, sizeof **r->texts)))
+		return 0;
+	number = &r->texts[kind][t->uid - r->first];
+	if (*number)
+		return *number;
+	buf_reset(&r->scratch);
+	if (!make(arg, t, &r->scratch))
+		return ranking_number(&r->ranking, SPAN(""));
+	return buf_ok(&r->scratch) ? *number = ranking_number(&r->ranking, buf_span(&r->scratch)) : 0;
+}
+
+const uint32_t *
+recall_ranks(struct mailbox *mb)
+{
+	struct recall *r = recall_of(mb);
+
+	return r ? ranking_ranks(&r->ranking) : NULL;
 }

@@ -34,4 +34,11 @@ struct span recall_subject(struct text *t, const struct recalled *r);
 /* False as recall() gives NULL; good until the next call. */
 bool recall_thread(struct text *t, struct recalled_thread *out);
 
+/* One of a message's texts (the caller's kinds) as a number, the same for the same text.  make puts it, folded,
+ * when it is not known yet; false: it cannot be read now, which counts as empty.  0: no room to keep it in. */
+enum { RECALL_TEXTS = 10 };
+uint32_t recall_text(struct text *t, unsigned kind, bool (*make)(void *arg, struct text *t, struct buf *out), void *arg);
+/* By that number, what orders as the texts of the folder do; good until the next recall_text().  NULL: no memory. */
+const uint32_t *recall_ranks(struct mailbox *mb);
+
 #endif

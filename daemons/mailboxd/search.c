@@ -366,6 +366,13 @@ search_fits(struct search *s, struct view *v, uint32_t seq, const struct message
 	return yes;
 }
 
+/* What costs least is tested first. */
+bool
+search_wants_facts(const struct search *s)
+{
+	return s->root->children->cost == SEARCH_COST_FACTS;
+}
+
 bool
 search_is_all(const struct search *s)
 {

@@ -19,6 +19,8 @@ enum search_kind {
 	SEARCH_SUBJECT, SEARCH_ADDRESS, SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT,
 };
 
+enum { SEARCH_COST_FACTS = 1 }; /* search.def */
+
 enum { SEARCH_TEXTS = 7, SEARCH_READ = 1 << SEARCH_TEXTS };
 
 struct search_key {
@@ -72,6 +74,7 @@ bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const 
  * order, with a lower score; everything else fits as ever (RFC 6203 5).
  * t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
+bool search_wants_facts(const struct search *s); /* of every message, before anything else is tested */
 bool search_is_all(const struct search *s); /* no message need be tested */
 
 /* ---- texts looked for ahead of the test, on threads ---- */

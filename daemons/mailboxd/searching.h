@@ -24,6 +24,7 @@ struct searching {
 	struct imap_parse program; /* the keys */
 	uint32_t seq;
 	uint32_t nread;      /* grows with messages that were read here, shrinks with others */
+	struct facts_ahead facts;
 	struct ahead *ahead; /* they are read on threads, if it runs; NULL: none ever did */
 	enum cmd_result (*found)(struct cmd *c); /* the hits are there */
 };

@@ -28,6 +28,8 @@ static const struct {
 	{ SPAN_INIT("TO"), SORT_TO },
 };
 
+_Static_assert((int)SORT_TO < (int)RECALL_TEXTS, "a text is recalled by its kind");
+
 enum { LIST_FROM = 0, LIST_TO = 3, LIST_CC = 4 }; /* of the envelope */
 
 void
@@ -135,37 +137,59 @@ first_address(struct span envelope, struct arena *arena, unsigned list, struct s
 	}
 }
 
+static const struct {
+	unsigned list;
+	bool display;
+} addresses[] = {
+	[SORT_CC] = { LIST_CC, false },
+	[SORT_DISPLAYFROM] = { LIST_FROM, true },
+	[SORT_DISPLAYTO] = { LIST_TO, true },
+	[SORT_FROM] = { LIST_FROM, false },
+	[SORT_TO] = { LIST_TO, false },
+};
+
 /* RFC 5256 3: the mailbox of the first address; RFC 5957 2: its name, or "mailbox@host". */
 static void
-put_address(struct sort *s, struct text *t, unsigned list, bool display)
+put_address(struct buf *scratch, const struct facts *f, struct arena *arena, enum sort_kind kind, struct buf *out)
 {
 	struct span part[3] = { SPAN_NONE, SPAN_NONE, SPAN_NONE };
-	const struct facts *f;
 
-	buf_reset(&s->scratch);
-	if (!text_facts(t, &f) || !first_address(f->envelope, &t->arena, list, part))
+	buf_reset(scratch);
+	if (!first_address(f->envelope, arena, addresses[kind].list, part))
 		return;
-	if (!display) {
-		buf_put(&s->scratch, part[1]);
+	if (!addresses[kind].display) {
+		buf_put(scratch, part[1]);
 	} else if (part[0].n) {
-		(void)word_decode(part[0], &s->scratch);
+		(void)word_decode(part[0], scratch);
 	} else {
-		buf_put(&s->scratch, part[1]);
+		buf_put(scratch, part[1]);
 		if (part[2].n) {
-			buf_putc(&s->scratch, '@');
-			buf_put(&s->scratch, part[2]);
+			buf_putc(scratch, '@');
+			buf_put(scratch, part[2]);
 		}
 	}
-	fold_text(buf_span(&s->scratch), &s->pool);
+	fold_text(buf_span(scratch), out);
 }
 
-static void
-put_subject(struct sort *s, struct text *t)
+struct making {
+	struct sort *sort;
+	enum sort_kind kind;
+};
+
+/* False: the message cannot be read. */
+static bool
+make_text(void *arg, struct text *t, struct buf *out)
 {
+	const struct making *k = arg;
 	const struct facts *f;
 
-	if (text_facts(t, &f))
-		buf_put(&s->pool, f->subject);
+	if (!text_facts(t, &f))
+		return false;
+	if (k->kind == SORT_SUBJECT)
+		buf_put(out, f->subject);
+	else
+		put_address(&k->sort->scratch, f, &t->arena, k->kind, out);
+	return true;
 }
 
 /* ---- items ---- */
@@ -176,21 +200,28 @@ is_text(enum sort_kind kind)
 	return kind != SORT_ARRIVAL && kind != SORT_DATE && kind != SORT_SIZE && kind != SORT_RELEVANCY;
 }
 
-static void
+bool
+sort_wants_facts(const struct sort *s)
+{
+	for (size_t i = 0; i < s->nkeys; i++)
+		if (is_text(s->keys[i].kind) || s->keys[i].kind == SORT_DATE)
+			return true;
+	return false;
+}
+
+/* False: there is no room to recall it. */
+static bool
 put_text(struct sort *s, enum sort_kind kind, struct text *t, struct sort_value *v)
 {
 	size_t at = buf_len(&s->pool);
+	struct making k = { s, kind };
 
-	switch (kind) {
-	case SORT_SUBJECT: put_subject(s, t); break;
-	case SORT_CC: put_address(s, t, LIST_CC, false); break;
-	case SORT_FROM: put_address(s, t, LIST_FROM, false); break;
-	case SORT_TO: put_address(s, t, LIST_TO, false); break;
-	case SORT_DISPLAYFROM: put_address(s, t, LIST_FROM, true); break;
-	default: put_address(s, t, LIST_TO, true); break;
-	}
+	if (!s->in_pool)
+		return (v->number = recall_text(t, kind, make_text, &k)) != 0;
+	(void)make_text(&k, t, &s->pool);
 	v->at = (uint32_t)at;
 	v->n = (uint32_t)(buf_len(&s->pool) - at);
+	return true;
 }
 
 static bool
@@ -216,20 +247,21 @@ grow(struct sort *s)
 	return true;
 }
 
-void
+bool
 sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t)
 {
 	struct message at = *m; /* what follows may move it */
 	struct sort_value *v;
+	bool ok = true;
 	uint64_t size;
 
 	if (!grow(s))
-		return;
+		return true;
 	v = s->values + s->n * s->nkeys;
 	s->items[s->n++] = (struct sort_item){ .seq = seq, .uid = at.uid, .score = (uint8_t)s->score };
 	for (size_t i = 0; i < s->nkeys; i++) {
 		if (is_text(s->keys[i].kind))
-			put_text(s, s->keys[i].kind, t, &v[i]);
+			ok = put_text(s, s->keys[i].kind, t, &v[i]) && ok;
 		else if (s->keys[i].kind == SORT_RELEVANCY)
 			v[i].number = -(int64_t)s->score; /* the best one first */
 		else if (s->keys[i].kind == SORT_ARRIVAL)
@@ -240,6 +272,20 @@ sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t)
 			v[i].number = mailbox_size(t->mailbox, at.uid, &size) ? (int64_t)size : 0;
 	}
 	s->failed = s->failed || !buf_ok(&s->pool);
+	return ok;
+}
+
+void
+sort_again(struct sort *s)
+{
+	s->n = 0;
+	s->in_pool = true;
+}
+
+static bool
+compares_text(const struct sort *s, size_t key)
+{
+	return s->in_pool && is_text(s->keys[key].kind);
 }
 
 static int
@@ -252,7 +298,7 @@ compare(const void *a, const void *b, void *arg)
 		const struct sort_value *p = &x->values[i], *q = &y->values[i];
 		int order;
 
-		if (is_text(s->keys[i].kind))
+		if (compares_text(s, i))
 			order = fold_compare(span_sub(buf_span(&s->pool), p->at, p->n), span_sub(buf_span(&s->pool), q->at, q->n));
 		else
 			order = p->number < q->number ? -1 : p->number > q->number;
@@ -269,7 +315,7 @@ sort_numbers(struct sort *s)
 	struct radix_item *all, *in_order;
 	struct sort_item *items;
 
-	if (s->n < RADIX_MIN || s->nkeys != 1 || is_text(s->keys[0].kind))
+	if (s->n < RADIX_MIN || s->nkeys != 1 || compares_text(s, 0))
 		return false;
 	all = calloc(s->n * 2, sizeof *all);
 	items = calloc(s->n, sizeof *items);
@@ -290,13 +336,33 @@ sort_numbers(struct sort *s)
 	return true;
 }
 
-void
-sort_now(struct sort *s)
+/* Numbers of texts become what they order by. */
+static bool
+rank(struct sort *s, struct mailbox *mb)
 {
+	const uint32_t *ranks = NULL;
+
+	for (size_t k = 0; k < s->nkeys && !s->in_pool; k++) {
+		if (!is_text(s->keys[k].kind))
+			continue;
+		if (!ranks && !(ranks = recall_ranks(mb)))
+			return false;
+		for (size_t i = 0; i < s->n; i++)
+			s->values[i * s->nkeys + k].number = ranks[s->values[i * s->nkeys + k].number];
+	}
+	return true;
+}
+
+bool
+sort_now(struct sort *s, struct mailbox *mb)
+{
+	if (!rank(s, mb))
+		return false;
 	if (sort_numbers(s))
-		return;
+		return true;
 	for (size_t i = 0; i < s->n; i++)
 		s->items[i].values = s->values + i * s->nkeys;
 	if (s->n)
 		qsort_r(s->items, s->n, sizeof *s->items, compare, s);
+	return true;
 }

@@ -15,7 +15,7 @@ enum sort_kind {
 	SORT_TO,
 };
 
-struct sort_value { /* a number, or text in the pool */
+struct sort_value { /* a number (for a text recall_text()'s, then its rank), or text in the pool */
 	union {
 		int64_t number;
 		struct {
@@ -41,6 +41,7 @@ struct sort {
 	size_t n, size;
 	struct buf pool, scratch;
 	unsigned score;            /* of the next one to be added, for RELEVANCY (RFC 6203 6) */
+	bool in_pool;              /* texts are compared, not recalled by number: there is no room for that */
 	bool failed;               /* out of memory */
 };
 
@@ -49,10 +50,13 @@ void sort_free(struct sort *s);
 /* "(" key *(SP key) ")" */
 bool sort_parse(struct sort *s, struct imap_parse *p);
 bool sort_has(const struct sort *s, enum sort_kind kind);
-/* One more; t is open for it or will be. */
-void sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t);
-/* items in order. */
-void sort_now(struct sort *s);
+bool sort_wants_facts(const struct sort *s); /* of each message */
+/* One more; t is open for it or will be.  False: only after sort_again(). */
+bool sort_add(struct sort *s, uint32_t seq, const struct message *m, struct text *t);
+/* items in order; false as above. */
+bool sort_now(struct sort *s, struct mailbox *mb);
+/* From the start, with texts in the pool. */
+void sort_again(struct sort *s);
 /* The Date field, or when it arrived (RFC 5256 2.2). */
 int64_t sort_sent(const struct message *m, struct text *t);
 

@@ -5,12 +5,9 @@
 #include <string.h>
 
 #include "daemons/mailboxd/fetching.h"
-#include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/objectid.h"
 #include "daemons/mailboxd/structure.h"
 #include "mail/date.h"
-
-enum { MAKE_MAX = 256 << 10 }; /* octets */
 
 bool
 fetch_put_UID(struct cmd *c, struct fetch_item *item)
@@ -184,18 +181,9 @@ static bool
 put_kept(struct cmd *c, struct fetch_item *item)
 {
 	struct fetch *f = fetch_of(c);
-	const struct facts *facts;
-	bool known;
 
-	if (!item->kept || f->text.front.n)
+	if (!item->kept || f->text.front.n || !text_fields(&f->text, f->message.size, item->kept, &f->made))
 		return false;
-	f->text.keeping = true;
-	/* To make them a message is read whole: not a long one for its header. */
-	known = f->message.size <= MAKE_MAX ? text_facts(&f->text, &facts) : text_facts_kept(&f->text, &facts);
-	if (!known || facts->kept != FACTS_KEPT)
-		return false;
-	buf_reset(&f->made);
-	keptfield_put(facts->fields, item->kept, &f->made);
 	buf_put(&f->made, SPAN("\r\n"));
 	buf_put(cmd_out(c), item->label);
 	return put_found(c, (struct section_found){ .is_made = true }, item);

@@ -173,19 +173,28 @@ worth_reading(struct subject *x, const struct search_key *k)
 }
 
 static bool
-header_fits(struct subject *x, const struct search_key *k)
+fields_fit(struct search *s, const struct search_key *k, struct span header)
 {
+	struct header_walk w = header_walk(header);
 	struct header_field field;
-	struct header_walk w;
-	struct span header;
 
-	if (!worth_reading(x, k) || !text_header(opened(x), &header))
-		return false;
-	w = header_walk(header);
 	while (header_next(&w, &field))
-		if (span_caseeq(field.name, k->field) && (!k->text.n || decoded_contains(x->s, field.value, k->text)))
+		if (span_caseeq(field.name, k->field) && (!k->text.n || decoded_contains(s, field.value, k->text)))
 			return true;
 	return false;
+}
+
+static bool
+header_fits(struct subject *x, const struct search_key *k)
+{
+	struct search *s = x->s;
+	struct span header;
+
+	if (!worth_reading(x, k))
+		return false;
+	if (k->number && text_fields(opened(x), x->m->size, k->number, &s->fields))
+		return fields_fit(s, k, buf_span(&s->fields));
+	return text_header(opened(x), &header) && fields_fit(s, k, header);
 }
 
 /* ---- all of the text ---- */
@@ -202,6 +211,7 @@ search_init(struct search *s)
 	*s = (struct search){ .root = NULL };
 	buf_init(&s->scratch, PIECE_MAX);
 	buf_init(&s->folded, PIECE_MAX);
+	buf_init(&s->fields, PIECE_MAX);
 	pieces_init(&s->pieces, has_needle, &s->needle);
 }
 
@@ -213,6 +223,7 @@ search_free(struct search *s)
 	s->with_set = NULL;
 	buf_free(&s->scratch);
 	buf_free(&s->folded);
+	buf_free(&s->fields);
 	pieces_free(&s->pieces);
 }
 

@@ -31,7 +31,7 @@ struct search_key {
 	enum search_kind kind;
 	unsigned cost;
 	struct span field, text;     /* text is folded, or an id as it is */
-	uint64_t number;             /* flag, keyword bit, size, list of addresses */
+	uint64_t number;             /* flag, keyword bit, size, list of addresses, for HEADER the bit of a kept field (keptfield.h) */
 	int64_t day;
 	const struct signature_query *narrow; /* BODY, TEXT, HEADER */
 	uint8_t bit;                 /* BODY, TEXT: in search.said */
@@ -51,13 +51,13 @@ struct search {
 	bool lasting;            /* sequence numbers are those of now: kept as UIDs; set by the caller */
 	bool modseq;             /* a MODSEQ key was given: tell the highest one of the hits */
 	int64_t now;             /* Unix time, for OLDER and YOUNGER; set by the caller */
-	struct buf scratch, folded;
+	struct buf scratch, folded, fields;
 	struct pieces pieces;
 	struct span needle;      /* what the pieces are searched for */
 	unsigned keys;
 	const struct search_key *texts[SEARCH_TEXTS]; /* BODY, TEXT */
 	unsigned ntexts;         /* of them, or more */
-	bool headers;            /* some key wants a header or a digest, which takes reading, too */
+	bool headers;            /* some key wants a header field that is not kept, or a digest, which takes reading, too */
 	uint8_t said;            /* of the message at test: SEARCH_READ and the bits of the texts it has; 0: not known. Set by the caller */
 	bool asking, unread;     /* search_must_read() */
 };

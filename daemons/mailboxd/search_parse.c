@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/mailboxd/bounds.h"
 #include "daemons/mailboxd/fold.h"
+#include "daemons/mailboxd/keptfield.h"
 #include "daemons/mailboxd/search.h"
 #include "mail/charset.h"
 #include "mail/date.h"
@@ -59,7 +60,7 @@ new_key(struct ctx *x, enum search_kind kind, unsigned cost)
 	k->cost = cost;
 	if (kind == SEARCH_BODY || kind == SEARCH_TEXT)
 		note_text(x->s, k);
-	x->s->headers = x->s->headers || kind == SEARCH_HEADER || kind == SEARCH_EMAILID || kind == SEARCH_THREADID;
+	x->s->headers = x->s->headers || kind == SEARCH_EMAILID || kind == SEARCH_THREADID;
 	return k;
 }
 
@@ -253,6 +254,19 @@ take_string(struct ctx *x, struct search_key *k)
 }
 
 static bool
+take_field(struct ctx *x, struct search_key *k)
+{
+	if (!imap_take_astring(x->p, &k->field) || !imap_take_sp(x->p))
+		return false;
+	k->number = keptfield_bit(k->field);
+	if (k->number)
+		k->cost = SEARCH_COST_FACTS;
+	else
+		x->s->headers = true;
+	return true;
+}
+
+static bool
 take_fuzzy(struct ctx *x, struct search_key *k, unsigned depth)
 {
 	bool ok;
@@ -282,7 +296,7 @@ take_shape(struct ctx *x, const struct row *row, struct search_key *k, unsigned 
 	case SHAPE_DATE: return take_date(x, k);
 	case SHAPE_NUMBER: return imap_take_u64(x->p, 0, INT64_MAX, &k->number);        /* RFC 9051 9: number64 */
 	case SHAPE_SECONDS: return imap_take_u64(x->p, 1, UINT32_MAX, &k->number);      /* RFC 5032 4: nz-number */
-	case SHAPE_FIELD: return imap_take_astring(x->p, &k->field) && imap_take_sp(x->p) && take_string(x, k);
+	case SHAPE_FIELD: return take_field(x, k) && take_string(x, k);
 	case SHAPE_SET: return take_set(x, k, last_uid(x));
 	default: return true;
 	}

@@ -17,6 +17,7 @@
 
 enum {
 	FACTS_VERSION = 3, /* 2: subjects folded in another way */
+	MAKE_MAX = 256 << 10,   /* a longer message is not read whole for the facts when only fields are asked for */
 	FRONT = 8 << 10,        /* most headers end within */
 	MAP_MIN = 256 << 10,    /* shorter ones are read: cheaper, and safe against truncation by others */
 	PARSE_CAP = 64 << 20,   /* memory of one message's structure */
@@ -334,6 +335,21 @@ text_facts(struct text *t, const struct facts **out)
 	t->known = true;
 	*out = &t->facts;
 	return true;
+}
+
+bool
+text_fields(struct text *t, uint64_t size, uint64_t bits, struct buf *out)
+{
+	const struct facts *f;
+	bool known;
+
+	t->keeping = true;
+	known = size <= MAKE_MAX ? text_facts(t, &f) : text_facts_kept(t, &f);
+	if (!known || f->kept != FACTS_KEPT)
+		return false;
+	buf_reset(out);
+	keptfield_put(f->fields, bits, out);
+	return buf_ok(out);
 }
 
 bool

@@ -64,6 +64,9 @@ bool text_header(struct text *t, struct span *out);       /* with its empty line
 bool text_root(struct text *t, struct mime_part **out);
 bool text_facts(struct text *t, const struct facts **out); /* cached, else made and cached */
 bool text_facts_kept(struct text *t, const struct facts **out); /* only if they are cached */
+/* Of the header fields that are kept (keptfield.def) those with these bits, as they stand, of a message of so many
+ * octets.  False: they are to be looked for in the message, which would be long to read for its facts, or has too many. */
+bool text_fields(struct text *t, uint64_t size, uint64_t bits, struct buf *out);
 bool text_digest(struct text *t, struct span *out);       /* that of the facts */
 
 /* On any thread: appends what the store keeps of a message (struct store_facts). */

@@ -296,7 +296,7 @@ read_block_body(struct reader *r, struct conf_block *b)
 	}
 }
 
-/* The name of a block: a word or a quoted text. */
+/* The name of a block: a word or a quoted text, of which none has a quote itself. */
 static struct span
 read_block_name(struct reader *r)
 {
@@ -313,7 +313,8 @@ read_block_name(struct reader *r)
 		return SPAN_NONE;
 	}
 	while (!ended(r) && !ascii_blank(peek(r)) && peek(r) != '\n' && peek(r) != '\r' && peek(r) != '{')
-		r->at++;
+		if (r->in.p[r->at++] == '"')
+			return SPAN_NONE;
 	return span_sub(r->in, from, r->at - from);
 }
 

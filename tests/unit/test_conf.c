@@ -184,6 +184,7 @@ errors_say_where_and_what(void **state)
 	bad("listener smtp {\n adress = *:25\n}\n", 2, 2, "did you mean \"address\"");
 	bad("listener smtp {\n", 1, 1, "not closed");
 	bad("listener {\n}\n", 1, 1, "a block is written");
+	bad("listener sub\"mission {\n}\n", 1, 1, "a block is written");
 	bad("listener a { address = *:1 }\nlistener a { address = *:2 }\n", 2, 1, "a second listener");
 	bad("listener submissions { }\n", 1, 1, "needs a certificate");
 	bad("route x { transport = lmtp }\n", 1, 1, "lmtp needs a nexthop");

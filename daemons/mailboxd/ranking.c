@@ -2,7 +2,6 @@
 #include "daemons/mailboxd/ranking.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "daemons/mailboxd/fold.h"
 
@@ -35,14 +34,15 @@ uint32_t
 ranking_number(struct ranking *r, struct span text)
 {
 	struct map_node *found = map_get(&r->map, text);
+	struct span own = SPAN_NONE;
 	struct ranked *new;
 
 	if (found)
 		return OWNER_OF(found, struct ranked, node)->number;
 	new = ARENA_NEW(&r->arena, struct ranked);
-	if (text.n)
-		text = arena_dup(&r->arena, text);
-	if (!new || r->n == UINT32_MAX - 1 || !(text.p || !text.n) || !map_put(&r->map, &new->node, text))
+	if (text.n && !(own = arena_dup(&r->arena, text)).p)
+		return 0; /* not as the empty one */
+	if (!new || r->n == UINT32_MAX - 1 || !map_put(&r->map, &new->node, own))
 		return 0;
 	return new->number = ++r->n;
 }

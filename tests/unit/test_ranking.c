@@ -74,6 +74,7 @@ test_numbers_order_as_texts_do(void **state)
 static void
 test_there_may_be_no_room(void **state)
 {
+	static const char long_text[10000];
 	struct ranking r;
 	uint32_t number = 1;
 	unsigned n = 0;
@@ -82,6 +83,7 @@ test_there_may_be_no_room(void **state)
 	(void)state;
 	ranking_init(&r, 8192);
 	assert_int_equal(ranking_number(&r, SPAN("first")), 1);
+	assert_int_equal(ranking_number(&r, span_of(long_text, sizeof long_text)), 0);
 	for (; number && n < 10000; n++)
 		number = ranking_number(&r, span_of(text, (size_t)snprintf(text, sizeof text, "%u", n)));
 	assert_true(!number && n > 10);

@@ -131,14 +131,14 @@ on_facts(struct facts_wait *w)
 }
 
 bool
-facts_ahead(struct facts_ahead *a, struct cmd *c, struct mailbox *mb, const struct message *m, uint32_t n, uint32_t hi)
+facts_ahead(struct facts_ahead *a, struct cmd *c, const struct view *v, const struct message *m, uint32_t seq, uint32_t hi)
 {
 	bool again = a->waited; /* not twice for one message */
 
 	a->waited = false;
-	if (again || m->facts || c != &c->s->cmd || n < FACTS_MIN)
+	if (again || m->facts || c != &c->s->cmd || hi - seq < FACTS_MIN)
 		return false;
 	a->cmd = c;
 	a->wait.on_facts = on_facts;
-	return a->waited = mailbox_facts_wait(mb, m->uid, hi, &a->wait);
+	return a->waited = mailbox_facts_wait(v->mailbox, m->uid, view_uid(v, hi), &a->wait);
 }

@@ -45,8 +45,8 @@ struct facts_ahead {
 	bool waited;     /* for the message that it is at */
 };
 
-/* Threads make the facts of m, the first of n messages up to UID hi, and of those behind it: the command waits, and is
- * woken.  False: they are there, or whoever needs them makes them. */
-bool facts_ahead(struct facts_ahead *a, struct cmd *c, struct mailbox *mb, const struct message *m, uint32_t n, uint32_t hi);
+/* Threads make the facts of m, which is number seq of the view, and of those behind it up to number hi: the command
+ * waits, and is woken.  False: they are there, or whoever needs them makes them. */
+bool facts_ahead(struct facts_ahead *a, struct cmd *c, const struct view *v, const struct message *m, uint32_t seq, uint32_t hi);
 
 #endif

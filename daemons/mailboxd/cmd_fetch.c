@@ -92,9 +92,8 @@ static bool
 made_ahead(struct cmd *c, const struct message *m)
 {
 	struct fetch *f = fetch_of(c);
-	uint32_t hi = c->seqs.ranges[f->range].hi;
 
-	return f->facts && !f->text.hashing && facts_ahead(&f->ahead, c, cmd_view(c)->mailbox, m, hi - f->seq, view_uid(cmd_view(c), hi));
+	return f->facts && !f->text.hashing && facts_ahead(&f->ahead, c, cmd_view(c), m, f->seq, c->seqs.ranges[f->range].hi);
 }
 
 /* ---- the command ---- */

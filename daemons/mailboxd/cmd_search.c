@@ -129,7 +129,7 @@ search_step(struct cmd *c)
 		m = view_message(v, s->seq);
 		if (!m)
 			continue;
-		if (search_wants_facts(&s->search) && facts_ahead(&s->facts, c, v->mailbox, m, view_count(v) - s->seq, view_uid(v, view_count(v)))) {
+		if (search_wants_facts(&s->search) && facts_ahead(&s->facts, c, v, m, s->seq, view_count(v))) {
 			cmd_progress(c, s->seq, view_count(v));
 			return cmd_wait(c, search_step);
 		}

@@ -62,8 +62,6 @@ gather_step(struct cmd *c)
 	unsigned n = 0;
 
 	for (; x->range < hits->n; x->range++, x->seq = 0) {
-		uint32_t last = view_uid(cmd_view(c), hits->ranges[x->range].hi);
-
 		if (!x->seq)
 			x->seq = hits->ranges[x->range].lo;
 		for (; x->seq <= hits->ranges[x->range].hi; x->seq++, n++) {
@@ -75,7 +73,7 @@ gather_step(struct cmd *c)
 			}
 			if (!m)
 				continue;
-			if (x->facts && facts_ahead(&x->searching.facts, c, cmd_view(c)->mailbox, m, hits->ranges[x->range].hi - x->seq, last)) {
+			if (x->facts && facts_ahead(&x->searching.facts, c, cmd_view(c), m, x->seq, hits->ranges[x->range].hi)) {
 				cmd_progress(c, x->gathered += n, uidset_count(hits));
 				return cmd_wait(c, gather_step);
 			}

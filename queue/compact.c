@@ -18,7 +18,7 @@ static bool
 move_envelope(struct queue *q, struct message *m)
 {
 	struct record_envelope e;
-	struct span content;
+	struct span content = SPAN_NONE;
 	struct buf whole, list;
 	struct export_message x = { .results = SPAN_NONE };
 	struct fail why;

@@ -369,8 +369,8 @@ static bool
 gather(struct signer *s, struct harvest *h, struct fail *why)
 {
 	int64_t until = now_ms() + FETCH_MS;
-	const void *m;
-	unsigned type;
+	const void *m = NULL;
+	unsigned type = 0;
 
 	do {
 		if (now_ms() > until) {

@@ -23,8 +23,8 @@ memory_join(void)
 	(void)mallopt(M_MXFAST, 0);
 }
 
-/* What deeper calls have left below this one's frame. */
-static void
+/* What deeper calls have left below this one's frame; which holds nobody else's variables, therefore. */
+__attribute__((noinline)) static void
 trim_stack(void)
 {
 #ifndef SANITIZED
@@ -35,14 +35,15 @@ trim_stack(void)
 #endif
 }
 
-int
+__attribute__((noinline)) int
 memory_on_page(int (*f)(void *), void *arg)
 {
 	enum { PAGE = 4096 };
+	int (*volatile call)(void *) = f; /* it keeps a frame of its own */
 	volatile char *here = __builtin_alloca(16), *gap = __builtin_alloca(((uintptr_t)here & (PAGE - 1)) + 1);
 
 	*here = *gap = 0;
-	return f(arg) + *here + *gap; /* they stand below */
+	return call(arg) + *here + *gap; /* they stand below */
 }
 
 void

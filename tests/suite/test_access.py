@@ -126,8 +126,12 @@ def test_hold_keeps_the_message_until_it_is_released():
     send("keep@else.test", "held")
     send("other@else.test", "not held")
     wait_for(lambda: found("not held"), 20, "the other message")
-    rows = [json.loads(line) for line in suite.mailctl("queue", "list", "--json").stdout.splitlines()]
-    expect(len(rows), 1)
+
+    def waiting():
+        return [json.loads(line) for line in suite.mailctl("queue", "list", "--json").stdout.splitlines()]
+
+    wait_for(lambda: len(waiting()) == 1, 20, "the end of the other message")
+    rows = waiting()
     assert found("held") is None
     has(suite.wait_log("access", "keep@else.test"), "smtpd_sender_access_maps file:%s/senders keep@: HOLD" % ETC)
     suite.mailctl("queue", "release", "id:" + rows[0]["id"])

@@ -135,7 +135,7 @@ static void
 a_spare_file_is_written_over(void **state)
 {
 	struct spares s;
-	uint64_t size;
+	uint64_t size = 0;
 	unsigned creates = 0;
 
 	(void)state;

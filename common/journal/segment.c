@@ -35,15 +35,15 @@ static const char zeros[8];
 void
 segment_header_put(struct segment_header *h, const char kind[4], char *block)
 {
-	struct buf b;
+	char room[256]; /* not the heap's: a header that found no memory would be a blank one, and all behind it lost */
+	struct buf b = { .mem = room, .size = sizeof(room), .cap = sizeof(room) };
 	struct span body;
 	uint32_t crc;
 
 	h->magic = magic;
 	h->kind = span_of(kind, 4);
 	h->version = JOURNAL_VERSION;
-	buf_init(&b, 256);
-	(void)desc_encode(&header_desc, h, &b);
+	(void)desc_encode(&header_desc, h, &b); /* it fits: 53 bytes */
 	body = buf_span(&b);
 	crc = crc32c(0, body);
 	memset(block, 0, SEGMENT_HEADER);
@@ -54,7 +54,6 @@ segment_header_put(struct segment_header *h, const char kind[4], char *block)
 		memcpy(block + copy + 4, &n, 2);
 		memcpy(block + copy + 6, body.p, body.n);
 	}
-	buf_free(&b);
 }
 
 static bool

@@ -3,6 +3,7 @@
  * What a restart does: the journal's records, in order, make the state again.
  * Facts about messages that are gone are passed over.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,12 @@ replay_destination(struct queue *q, const struct journal_record *r)
 	return true;
 }
 
+struct replay {
+	struct queue *q;
+	unsigned odd;   /* records that are not understood */
+	bool no_memory;
+};
+
 static bool
 on_record(void *arg, const struct journal_record *r)
 {
@@ -188,10 +195,17 @@ on_record(void *arg, const struct journal_record *r)
 		[RECORD_state] = replay_state,
 		[RECORD_destination] = replay_destination,
 	};
-	struct queue *q = arg;
+	struct replay *to = arg;
+	struct queue *q = to->q;
 
+	errno = 0;
 	/* Own stored data is input too: what is not understood is left and told. */
 	if (r->type >= sizeof(replay) / sizeof(*replay) || !replay[r->type] || !replay[r->type](q, r)) {
+		if (errno == ENOMEM) { /* it would be, with memory: another start */
+			to->no_memory = true;
+			return false;
+		}
+		to->odd++;
 		journal_live(q->journal, r->pos, 1);
 		log_put(LOG_journal, "record %" PRIu64 " of type %u is not understood and kept", r->pos, r->type);
 	}
@@ -270,7 +284,7 @@ on_blob(void *arg, const char *name)
 	return true;
 }
 
-/* Contents whose envelope never became durable, or is gone. */
+/* Contents whose envelope never became durable, or is gone; not where it may be there, and cannot be read. */
 static void
 sweep_blobs(struct queue *q)
 {
@@ -299,12 +313,17 @@ sweep_blobs(struct queue *q)
 static bool
 replay_all(struct queue *q, unsigned *damaged, struct fail *why)
 {
+	struct replay to = { .q = q };
 	bool ok;
 
 	q->recovering = true;
-	ok = journal_replay(q->journal, on_record, q, damaged, why);
+	ok = journal_replay(q->journal, on_record, &to, damaged, why);
 	q->recovering = false;
 	record_parts_drop(&q->parts);
+	if (to.no_memory)
+		return fail_set(why, FAIL_TEMP, 0, "no memory to read the queue");
+	if (damaged)
+		*damaged += to.odd;
 	if (ok && (!sort_ages(q, 0) || !sort_ages(q, 1)))
 		ok = fail_set(why, FAIL_TEMP, 0, "no memory to sort the queue");
 	return ok;
@@ -319,11 +338,16 @@ queue_inspect(struct queue *q, unsigned *damaged, struct fail *why)
 bool
 queue_recover(struct queue *q, unsigned *damaged, struct fail *why)
 {
-	if (!replay_all(q, damaged, why))
+	unsigned bad;
+
+	if (!replay_all(q, &bad, why))
 		return false;
+	if (damaged)
+		*damaged = bad;
 	for (int kind = 0; kind < 2; kind++)
 		LIST_EACH(&q->age[kind], it)
 			resume(q, OWNER_OF(it, struct message, age));
-	sweep_blobs(q);
+	if (!bad)
+		sweep_blobs(q);
 	return true;
 }

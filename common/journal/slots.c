@@ -73,7 +73,8 @@ insert_used(struct slots *s, struct slot *slot)
 	s->nused++;
 }
 
-static void
+/* False: no memory. */
+static bool
 classify(struct slots *s, struct slot *slot, enum segment_state state)
 {
 	struct fail what;
@@ -81,17 +82,18 @@ classify(struct slots *s, struct slot *slot, enum segment_state state)
 	switch (state) {
 	case SEGMENT_USED:
 		slot->state = SLOT_SEALED;
-		if (!slots_by_seq(s, slot->head.seq) && map_put_u64(&s->by_seq, &slot->by_seq, slot->head.seq)) {
-			insert_used(s, slot);
-			return;
-		}
-		break;
+		if (slots_by_seq(s, slot->head.seq))
+			break;
+		if (!map_put_u64(&s->by_seq, &slot->by_seq, slot->head.seq))
+			return false;
+		insert_used(s, slot);
+		return true;
 	case SEGMENT_BLANK:
 	case SEGMENT_FREE:
 		slot->state = SLOT_FREE;
 		list_push(&s->free, &slot->node);
 		s->nfree++;
-		return;
+		return true;
 	default:
 		break;
 	}
@@ -102,12 +104,13 @@ classify(struct slots *s, struct slot *slot, enum segment_state state)
 	    : state == SEGMENT_OTHER_KIND ? "it belongs to another journal"
 					  : "its header is damaged");
 	slots_event(s, &what);
+	return true;
 }
 
 static bool
 load(struct slots *s, uint32_t number, struct fail *why)
 {
-	char block[SEGMENT_HEADER];
+	char block[SEGMENT_HEADER], name[120];
 	struct slot *slot = slot_new(number, -1);
 	int64_t size;
 
@@ -117,19 +120,23 @@ load(struct slots *s, uint32_t number, struct fail *why)
 		slot_free(s, slot);
 		return false;
 	}
+	slots_name(s, number, "seg", name);
 	size = s->vfs->ops->size(s->vfs, slot->fd);
-	if (size < SEGMENT_HEADER || !vfs_read_all(s->vfs, slot->fd, block, sizeof(block), 0)) {
-		/* Its making was cut short: it never held anything. */
-		if (size >= 0 && size < SEGMENT_HEADER && !s->read_only) {
-			char name[120];
-
-			slots_name(s, number, "seg", name);
+	if (size >= 0 && size < SEGMENT_HEADER) { /* its making was cut short: it never held anything */
+		if (!s->read_only)
 			(void)s->vfs->ops->unlink(s->vfs, name);
-		}
 		slot_free(s, slot);
 		return true;
 	}
-	classify(s, slot, segment_header_get(block, s->kind, &slot->head));
+	if (size < 0 || !vfs_read_all(s->vfs, slot->fd, block, sizeof(block), 0)) {
+		(void)fail_errno(why, 0, "cannot read %s", name);
+		slot_free(s, slot);
+		return false;
+	}
+	if (!classify(s, slot, segment_header_get(block, s->kind, &slot->head))) {
+		slot_free(s, slot);
+		return fail_set(why, FAIL_TEMP, 0, "no memory for journal segments");
+	}
 	if (slot->state == SLOT_FREE && (uint64_t)size < s->segment_size && !s->read_only &&
 	    s->vfs->ops->allocate(s->vfs, slot->fd, s->segment_size) < 0) {
 		s->nfree--;
@@ -184,6 +191,8 @@ slots_open(struct slots *s, struct fail *why)
 		return fail_errno(why, 0, "cannot make directory %s", s->dir);
 	if (s->vfs->ops->list(s->vfs, s->dir, on_name, &scan) < 0)
 		ok = fail_errno(why, 0, "cannot read directory %s", s->dir);
+	if (!buf_ok(&scan.numbers))
+		ok = fail_set(why, FAIL_TEMP, 0, "no memory for the names in %s", s->dir);
 	c = cursor_of(buf_span(&scan.numbers));
 	while (ok && !cursor_end(&c))
 		ok = load(s, cursor_le32(&c), why);

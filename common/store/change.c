@@ -7,6 +7,8 @@
 #include "log/log.h"
 #include "store/state.h"
 
+static const struct fail problem = { .class = FAIL_TEMP, .text = "The mailbox has a problem, try again later" };
+
 /* ---- telling views ---- */
 
 void
@@ -16,6 +18,8 @@ change_pending(struct mailbox *mb, const struct view *but)
 		struct view *v = OWNER_OF(it, struct view, node);
 		bool any = v->told < mb->visible || v->ngone != v->held || !uidset_empty(&v->changed);
 
+		if (v->changed.failed || v->gone.failed) /* no memory for what it was to be told */
+			view_lose(v);
 		if (!any || v->pending)
 			continue;
 		v->pending = true;
@@ -24,13 +28,16 @@ change_pending(struct mailbox *mb, const struct view *but)
 	}
 }
 
-/* The index cannot be written any more. */
+/* The index cannot be written any more.  Who has the folder open is sent away: the next to open it finds what is on the disk. */
 static bool
 broken(struct mailbox *mb, const struct fail *why)
 {
-	if (!mb->failed)
-		log_put(LOG_mailbox, "folder=%s cannot write its index: %s", mb->name, why ? why->text : "out of memory");
+	if (mb->failed)
+		return false;
+	log_put(LOG_mailbox, "folder=%s cannot write its index: %s", mb->name, why ? why->text : "out of memory");
 	mb->failed = true;
+	LIST_EACH(&mb->views, it)
+		view_lose(OWNER_OF(it, struct view, node));
 	return false;
 }
 
@@ -50,16 +57,23 @@ change_tidy(struct mailbox *mb)
 		indexfile_tidy(&mb->file);
 }
 
+/* Whether the index and its journal agree: a record that found no memory to be applied is in the journal alone. */
+static bool
+sound(struct mailbox *mb)
+{
+	return !mb->failed && (!mb->file.ix.failed || broken(mb, NULL));
+}
+
 bool
 change_put(struct mailbox *mb, unsigned type, union record *r, struct fail *why)
 {
 	struct fail local;
 
-	if (mb->failed || mb->file.ix.failed)
-		return fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
+	if (!sound(mb))
+		return fail_set(why, FAIL_TEMP, 0, "%s", problem.text);
 	if (!indexfile_put(&mb->file, type, r, NULL, why ? why : &local))
 		return refused(mb, why ? why : &local);
-	return !mb->file.ix.failed || broken(mb, NULL);
+	return sound(mb) || fail_set(why, FAIL_TEMP, 0, "Out of memory");
 }
 
 static bool
@@ -67,10 +81,12 @@ put_uids(struct mailbox *mb, unsigned type, union record *r, struct span *field,
 {
 	struct fail local;
 
-	if (mb->failed || mb->file.ix.failed || uids->failed)
-		return fail_set(why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
+	if (!sound(mb) || uids->failed)
+		return fail_set(why, FAIL_TEMP, 0, "%s", problem.text);
 	if (!indexfile_put_uids(&mb->file, type, r, field, uids, why ? why : &local))
 		return refused(mb, why ? why : &local);
+	if (!sound(mb))
+		return fail_set(why, FAIL_TEMP, 0, "Out of memory");
 	change_tidy(mb);
 	return true;
 }
@@ -105,6 +121,8 @@ on_durable(struct journal_ticket *t, const struct fail *why)
 	mb->syncing = 0;
 	change_show(mb);
 	tell_waiters(mb, NULL);
+	if (mb->failed) /* meanwhile: nobody shows what came behind it */
+		tell_waiters(mb, &problem);
 	change_pending(mb, NULL);
 	signing_later(mb);
 	making_later(mb);
@@ -155,11 +173,8 @@ change_wait(struct mailbox *mb, struct waiter *w)
 	list_push(&mb->waiters, &w->node);
 	change_show(mb);
 	if (w->uid <= mb->visible || mb->failed) {
-		struct fail why;
-
-		(void)fail_set(&why, FAIL_TEMP, 0, "The mailbox has a problem, try again later");
 		list_remove(&w->node);
-		w->on_visible(w, w->uid <= mb->visible ? NULL : &why);
+		w->on_visible(w, w->uid <= mb->visible ? NULL : &problem);
 	}
 }
 
@@ -278,7 +293,9 @@ mailbox_flags(struct view *v, const struct uidset *uids, const struct flag_chang
 	uidset_init(&changed);
 	select_changed(mb, uids, change, &changed, modified);
 	r.flags.modseq = mb->file.ix.modseq + 1;
-	if (!uidset_empty(&changed))
+	if (changed.failed || (modified && modified->failed))
+		ok = fail_set(why, FAIL_TEMP, 0, "Out of memory");
+	else if (!uidset_empty(&changed))
 		ok = put_uids(mb, RECORD_flags, &r, &r.flags.uids, &changed, why);
 	if (!uidset_empty(&changed)) { /* in part also where the journal did not take all */
 		follow_later(mb, changed.ranges[0].lo, changed.ranges[changed.n - 1].hi);
@@ -298,8 +315,9 @@ mailbox_flags(struct view *v, const struct uidset *uids, const struct flag_chang
 
 /* Those of uids that are gone, where the journal did not take all of them. */
 static void
-keep_gone(const struct index *ix, struct uidset *uids)
+keep_gone(struct mailbox *mb, struct uidset *uids)
 {
+	const struct index *ix = mailbox_index(mb);
 	struct uidset gone;
 
 	uidset_init(&gone);
@@ -307,6 +325,8 @@ keep_gone(const struct index *ix, struct uidset *uids)
 		for (uint32_t uid = uids->ranges[i].lo; uid <= uids->ranges[i].hi; uid++)
 			if (!index_find(ix, uid))
 				uidset_add(&gone, uid, uid);
+	if (gone.failed)
+		(void)broken(mb, NULL);
 	uidset_free(uids);
 	*uids = gone;
 }
@@ -320,7 +340,7 @@ change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why)
 	bool ok = uidset_empty(uids) || put_uids(mb, RECORD_expunge, &r, &r.expunge.uids, uids, why);
 
 	if (!ok)
-		keep_gone(mailbox_index(mb), uids);
+		keep_gone(mb, uids);
 	if (uidset_empty(uids))
 		return ok;
 	if (n > mb->file.ix.n)
@@ -336,6 +356,8 @@ change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why)
 			uidset_remove(&v->recent, uids->ranges[i].lo, hi);
 		}
 		v->ngone = (uint32_t)uidset_count(&v->gone);
+		if (v->gone.failed)
+			view_lose(v);
 	}
 	follow_later(mb, 0, 0);
 	return ok;

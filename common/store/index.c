@@ -429,8 +429,10 @@ apply_keyword(struct index *ix, const struct record_keyword *r)
 {
 	char *name;
 
-	if (r->name.n == 0 || ix->keywords[r->bit] || !(name = malloc(r->name.n + 1)))
+	if (r->name.n == 0 || ix->keywords[r->bit])
 		return false;
+	if (!(name = malloc(r->name.n + 1)))
+		return out_of_memory(ix);
 	memcpy(name, r->name.p, r->name.n);
 	name[r->name.n] = '\0';
 	ix->keywords[r->bit] = name;
@@ -512,6 +514,8 @@ index_apply(struct index *ix, unsigned type, const union record *r)
 	}
 	uidset_init(&uids);
 	ok = record_take_uids(packed, &uids) && apply_uids(ix, type, r, &uids);
+	if (uids.failed)
+		ok = out_of_memory(ix);
 	uidset_free(&uids);
 	return ok;
 }

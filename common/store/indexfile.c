@@ -60,30 +60,37 @@ unmap(struct indexfile *f)
 	f->map = NULL;
 }
 
-/* False: there is none, or it is no good. */
+/* If it is there and good.  False: that cannot be said now; for an index that is taken for lost all UIDs are new ones. */
 static bool
-load_snapshot(struct indexfile *f, uint64_t *upto, bool *there)
+load_snapshot(struct indexfile *f, uint64_t *upto, bool *there, struct fail *why)
 {
 	int fd = f->vfs->ops->open(f->vfs, SNAPSHOT_NAME, VFS_READ);
 	int64_t size;
+	bool ok;
 
 	*there = fd >= 0;
 	if (fd < 0)
-		return false;
+		return errno == ENOENT || fail_errno(why, 0, "cannot open %s", SNAPSHOT_NAME);
 	size = f->vfs->ops->size(f->vfs, fd);
+	ok = size >= 0;
 	if (size > 0 && size < SNAPSHOT_LIMIT) {
 		f->map_size = (size_t)size;
 		f->map = f->vfs->ops->map(f->vfs, fd, f->map_size);
+		ok = f->map != NULL;
 	}
+	if (!ok)
+		(void)fail_errno(why, 0, "cannot read %s", SNAPSHOT_NAME);
 	(void)f->vfs->ops->close(f->vfs, fd);
 	if (f->map && snapshot_load(&f->ix, f->map, f->map_size, upto)) {
 		f->snapshot_size = f->map_size;
 		return true;
 	}
+	if (f->ix.failed)
+		ok = fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
 	index_free(&f->ix);
 	unmap(f);
 	*upto = 0;
-	return false;
+	return ok;
 }
 
 /* ---- what the journal must keep ---- */
@@ -198,7 +205,8 @@ open_index(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_
 	f->vfs = v;
 	f->pool = pool;
 	index_init(&f->ix);
-	(void)load_snapshot(f, &rp.upto, &there);
+	if (!load_snapshot(f, &rp.upto, &there, why))
+		return false;
 	if (!open_journal(f, loop, read_only, why) || !journal_replay(f->journal, on_record, &rp, &f->damaged, why)) {
 		indexfile_close(f);
 		return f->ix.failed ? fail_set(why, FAIL_TEMP, 0, "out of memory for an index") : false;

@@ -130,6 +130,8 @@ struct view {
 	struct uidset changed;  /* flags changed by others, not told */
 	struct uidset recent;   /* \Recent here */
 	bool pending;           /* something can be told: on_pending was called */
+	bool lost;              /* the folder cannot be gone on with as this session knows it: it looks empty, and is to be
+	                         * closed; on_pending was called */
 	void (*on_pending)(struct view *v); /* NULL allowed; call view_sync() later, not from within */
 	void *owner;            /* the session's */
 };

@@ -223,8 +223,10 @@ snapshot_load(struct index *ix, char *file, size_t size, uint64_t *upto)
 	    (h.names <= CHECKED_NAMES && crc32c(0, span_of(at + body, h.names)) != h.names_crc))
 		return false;
 	if (!dup_array(&ix->doomed, at + messages, h.ndoomed, sizeof(*ix->doomed)) ||
-	    !dup_array(&ix->vanished, at + messages + doomed, h.nvanished, sizeof(*ix->vanished)))
+	    !dup_array(&ix->vanished, at + messages + doomed, h.nvanished, sizeof(*ix->vanished))) {
+		ix->failed = true;
 		return false;
+	}
 	ix->ndoomed = ix->doomed_size = h.ndoomed;
 	ix->nvanished = ix->vanished_size = h.nvanished;
 	ix->messages = (struct message *)(void *)at;

@@ -12,7 +12,7 @@
 /* The whole file; upto: the journal position it goes to. False: no memory. */
 bool snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out);
 /* Fills an empty index from a file in memory, which must stay (and be writable)
- * as long as the index: messages and names are used in place. */
+ * as long as the index: messages and names are used in place.  False: it is no good, or ix->failed: no memory. */
 bool snapshot_load(struct index *ix, char *file, size_t size, uint64_t *upto);
 
 #endif

@@ -118,6 +118,17 @@ view_known(const struct view *v, const struct uidset *uids, struct uidset *known
 	return !known->failed;
 }
 
+void
+view_lose(struct view *v)
+{
+	v->lost = true;
+	v->told = v->ntold = v->ngone = v->held = 0;
+	uidset_clear(&v->gone);
+	uidset_clear(&v->changed);
+	if (v->on_pending)
+		v->on_pending(v);
+}
+
 /* ---- telling ---- */
 
 /* Takes what has arrived into the view. Returns whether there was something. */
@@ -179,6 +190,8 @@ view_sync(struct view *v, const struct view_events *events, bool expunges)
 	/* Messages that arrived are told below with their flags of now. */
 	uint32_t before = v->told;
 
+	if (v->lost)
+		return;
 	if (expunges)
 		tell_gone(v, events);
 	if (before != UINT32_MAX)
@@ -199,7 +212,7 @@ view_open(struct view *v, struct store *store, struct span name, bool readonly, 
 		return false;
 	v->readonly = readonly;
 	v->told = v->ntold = v->ngone = v->held = 0;
-	v->pending = false;
+	v->pending = v->lost = false;
 	uidset_init(&v->gone);
 	uidset_init(&v->changed);
 	uidset_init(&v->recent);
@@ -261,7 +274,7 @@ view_resume(struct view *v, struct store *store, struct span name, const struct 
 		return false;
 	v->readonly = was->readonly;
 	v->told = v->ntold = v->ngone = v->held = 0;
-	v->pending = false;
+	v->pending = v->lost = false;
 	uidset_init(&v->gone);
 	uidset_init(&v->changed);
 	uidset_init(&v->recent);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "log/log.h"
 #include "sys/box.h"
 #include "sys/loop.h"
 
@@ -96,6 +97,19 @@ expand(struct client *c)
 	return ok;
 }
 
+/* What was to be heard or said found no room: half of it would be worse than an end. */
+static bool
+broken(const struct client *c)
+{
+	const struct session *s = c->session;
+
+	if (buf_ok(&s->in) && buf_ok(&s->out.mem) && buf_ok(&c->raw))
+		return false;
+	log_put(LOG_failure, "user=%.*s service=%s: no memory for what is read or said: the connection is closed", SPAN_ARG(c->user->name),
+	    s->ops->service);
+	return true;
+}
+
 /* RFC 8437 3: what the client has sent behind it is for the next login. */
 static void
 leave(struct client *c)
@@ -128,6 +142,10 @@ pump(struct client *c)
 			return;
 		}
 		session_run(s);
+		if (broken(c)) {
+			drop(c);
+			return;
+		}
 		full = !outq_room(&s->out);
 		if (s->more && !full && n + 1 < ROUNDS) /* one send for several slices of small answers */
 			continue;

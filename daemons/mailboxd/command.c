@@ -168,7 +168,7 @@ command_set(struct cmd *c, struct span text)
 		return true;
 	if (span_eq(text, SPAN("$"))) { /* RFC 5182 2.1: also where it stands for nothing */
 		uids_to_seqs(v, &c->s->saved, &c->seqs);
-		return true;
+		return !c->seqs.failed || imap_bad(&c->parse, "No memory for so many ranges");
 	}
 	if (!c->uid) {
 		/* RFC 9051 9: numbers that are not in use, "*" in an empty mailbox too */
@@ -181,6 +181,8 @@ command_set(struct cmd *c, struct span text)
 	if (ok && count)
 		uids_to_seqs(v, &uids, &c->seqs);
 	uidset_free(&uids);
+	if (c->seqs.failed)
+		return imap_bad(&c->parse, "No memory for so many ranges");
 	return ok || imap_bad(&c->parse, "Invalid UID set");
 }
 

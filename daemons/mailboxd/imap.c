@@ -29,8 +29,19 @@ on_pending(struct view *v)
 {
 	struct imap *s = v->owner;
 
-	if (s->idling || s->notify)
+	if (s->idling || s->notify || v->lost)
 		session_wake(&s->base);
+}
+
+/* What it knows of a folder cannot be told or kept up with any more: it ends, but a command that runs has its answer. */
+static bool
+lost(struct imap *s)
+{
+	if (!((s->state == STATE_SELECTED && s->view.lost) || s->vanished.failed || (s->notify && s->notify->lost)) ||
+	    (s->cmd.def && !s->idling))
+		return false;
+	imap_bye(s, "The mailbox has a problem, try again later.");
+	return true;
 }
 
 void
@@ -402,7 +413,7 @@ imap_run(struct session *base)
 	struct imap *s = imap_of(base);
 
 	for (unsigned n = 0; n < COMMANDS_A_TURN; n++) {
-		if (base->waiting || base->closing || base->leaving || !outq_room(&base->out) || !between(s))
+		if (base->waiting || base->closing || base->leaving || !outq_room(&base->out) || lost(s) || !between(s))
 			return;
 		if (s->cmd.def ? !step_command(s) : !next_command(s)) {
 			base->more = base->more || ((s->idling || !s->cmd.def) && aside_busy(s));

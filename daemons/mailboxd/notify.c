@@ -83,6 +83,7 @@ on_pending(struct view *v)
 	struct watch_mailbox *w = v->owner;
 
 	w->changed = w->notify->changed = true;
+	w->notify->lost = w->notify->lost || v->lost;
 	session_wake(&w->session->base);
 }
 

@@ -39,6 +39,7 @@ struct notify {
 	struct list watches;        /* mailboxes that are held open */
 	unsigned nwatches;
 	bool changed;               /* one of them has something to tell */
+	bool lost;                  /* one of them cannot be told of any more */
 };
 
 struct notify *notify_new(void); /* NULL: no memory */

@@ -304,6 +304,11 @@ pop3_dele(struct pop3 *s, const struct span *arg, unsigned n)
 	if (!number)
 		return;
 	uidset_add(&s->deleted, number, number);
+	if (!uidset_has(&s->deleted, number)) {
+		s->deleted.failed = false;
+		err(s, "[SYS/TEMP] No memory for the mark.");
+		return;
+	}
 	say(s, "Marked to be deleted.", "");
 }
 
@@ -464,8 +469,10 @@ pop3_run(struct session *base)
 	struct pop3 *s = pop3_of(base);
 
 	for (unsigned n = 0; n < BOUND_SLICE; n++) {
-		if (base->waiting || base->closing || !outq_room(&base->out))
+		if (base->waiting || base->closing || !outq_room(&base->out) || s->view.lost) {
+			base->closing |= s->view.lost; /* nothing can be said but in an answer */
 			return;
+		}
 		if (s->sending == SEND_MESSAGE)
 			send_message(s);
 		else if (s->sending)
@@ -543,6 +550,15 @@ folder_name(struct store *store, struct span given, struct buf *name)
 	return store_exists(store, buf_span(name));
 }
 
+static void
+on_pending(struct view *v)
+{
+	struct pop3 *s = v->owner;
+
+	if (v->lost)
+		session_wake(&s->base);
+}
+
 static bool
 open_folder(struct pop3 *s, struct span folder, struct fail *why)
 {
@@ -573,7 +589,7 @@ pop3_new(struct user *user, struct span folder, struct fail *why)
 	s->base.ops = &ops;
 	s->base.idle_ms = user->pop3_idle_ms;
 	s->user = user;
-	s->view.owner = s;
+	s->view = (struct view){ .on_pending = on_pending, .owner = s };
 	if (!open_folder(s, folder, why)) {
 		free(s);
 		return NULL;

@@ -31,6 +31,7 @@ arena_free(struct arena *a)
 		free(b);
 	}
 	a->used = 0;
+	a->failed = false;
 }
 
 void
@@ -38,6 +39,7 @@ arena_reset(struct arena *a)
 {
 	struct arena_block *first = a->blocks;
 
+	a->failed = false;
 	if (!first)
 		return;
 	while (first->next) { /* newest first: keep the oldest, which is the smallest */
@@ -88,8 +90,10 @@ arena_alloc(struct arena *a, size_t n)
 		aligned = alignof(max_align_t);
 	if (!b || b->size - b->used < aligned)
 		b = add_block(a, aligned);
-	if (!b)
+	if (!b) {
+		a->failed = true;
 		return NULL;
+	}
 	p = b->mem + b->used;
 	b->used += aligned;
 	return p;

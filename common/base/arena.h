@@ -15,6 +15,7 @@ struct arena {
 	struct arena_block *blocks; /* owned */
 	size_t used;                /* bytes taken from the system */
 	size_t cap;
+	bool failed;                /* something did not fit, since the last reset */
 };
 
 void arena_init(struct arena *a, size_t cap);

@@ -53,6 +53,7 @@ give_up(struct skeleton *k, const struct fail *why)
 {
 	log_put(LOG_failure, "%s", why->text);
 	k->status = 1;
+	channel_free(&k->ctl); /* what stands behind counts on what there is not */
 	loop_stop(k->service.loop);
 	return true;
 }
@@ -575,7 +576,8 @@ serve(void *arg)
 	}
 	if (s->ops->on_end)
 		s->ops->on_end(&k.service);
-	(void)channel_drain(k.ctl, 100);
+	if (k.ctl)
+		(void)channel_drain(k.ctl, 100);
 	log_put(LOG_stop, "status=%d", k.status);
 	log_flush();
 	return k.status;
@@ -585,7 +587,6 @@ int
 service_main(const struct service_ops *ops, int argc, char **argv)
 {
 	struct start start = { ops };
-
 	if (argc > 1)
 		start.label = (struct child_label){ argv[1], strlen(argv[1]) + 1 };
 	if (!ctl_is_there()) {

@@ -319,15 +319,30 @@ route_free(struct route_job **job)
 	*job = NULL;
 }
 
+/* What was found may be half of what there is, and what is no address may be half of one. */
+static enum route_state
+out_of_memory(struct route_job *job)
+{
+	job_explain(job, NULL, "put off: out of memory");
+	job->asking = NULL;
+	drop_targets(job);
+	job->verdict = STATUS_SYSTEM_LOCAL_TEMP;
+	job->verdict_text = SPAN_NONE;
+	job->over = true;
+	return ROUTE_DONE;
+}
+
 enum route_state
 route_run(struct route_job *job)
 {
-	while (!job->asking && !job->over && !list_empty(&job->pending)) {
+	while (!job->arena.failed && !job->asking && !job->over && !list_empty(&job->pending)) {
 		struct node *node = OWNER_OF(list_shift(&job->pending), struct node, pending);
 
 		job->insert = &job->pending;
 		start_node(job, node);
 	}
+	if (job->arena.failed)
+		return out_of_memory(job);
 	if (job->asking && !job->over)
 		return ROUTE_ASK_USER;
 	if (!job->over && job->ntargets == 0) {

@@ -207,14 +207,27 @@ wait_anew(struct client *c)
 	stream_deadline(&c->stream, ms);
 }
 
+static void
+finish(struct client *c)
+{
+	c->finishing = true;
+	stream_finish(&c->stream);
+}
+
 /* After everything that moved the session. */
 static void
 settle(struct client *c)
 {
 	struct session *s = &c->session;
+	char label[400];
 
 	if (c->finishing)
 		return;
+	if (!buf_ok(&c->replies) || !buf_ok(&s->held)) { /* the next one would be taken for the answer to what had this one */
+		log_put(LOG_failure, "client=%.*s no memory for a reply: the connection is closed", SPAN_ARG(client_label(c, label)));
+		finish(c);
+		return;
+	}
 	send_replies(c);
 	if (c->tls_due) {
 		struct smtpd *d = c->door->smtpd;
@@ -231,8 +244,7 @@ settle(struct client *c)
 	if (c->eof && s->wait == WAIT_CLIENT && !(s->mail && s->mail->asked) && !timer_running(&c->pace)) /* then there is more to read */
 		session_on_eof(s);
 	if (session_closed(s) && !buf_len(&c->replies)) {
-		c->finishing = true;
-		stream_finish(&c->stream);
+		finish(c);
 		return;
 	}
 	if (c->progress != s->progress || c->wait != s->wait) {

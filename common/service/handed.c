@@ -77,8 +77,18 @@ on_violation(struct channel *c, void *note)
 	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
 }
 
-void
-handed_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
+struct channel *
+handed_channel(struct service *s, const struct service_channel *sc, int fd)
+{
+	struct channel *c = channel_new(s->loop, fd, sc->type, sc->side, sc->ops, s);
+
+	if (!c)
+		log_put(LOG_failure, "channel %s: no memory", sc->type->name);
+	return c;
+}
+
+static void
+note_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
 {
 	struct sibling *s = calloc(1, sizeof(*s));
 
@@ -87,4 +97,15 @@ handed_sibling(const struct service *service, struct channel *c, const struct ip
 	*s = (struct sibling){ .service = service, .client = m->client, .instance = m->instance };
 	(void)span_cstr(m->name, s->name, sizeof(s->name));
 	channel_on_violation(c, on_violation, s);
+}
+
+void
+handed_sibling(struct service *s, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m)
+{
+	struct channel *c = handed_channel(s, sc, fd);
+
+	if (!c)
+		return;
+	note_sibling(s, c, m);
+	sc->on_open(s, c, m->name, m->instance);
 }

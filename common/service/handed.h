@@ -12,8 +12,11 @@ bool handed_limits(struct channel *c, const struct ipc_ctl_limits *m); /* answer
 void handed_box(struct loop *loop, int fd); /* takes fd, the page */
 bool handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m); /* false: a violation */
 
-/* The parent hears of it when the sibling breaks the rules of c, and gives both another. */
 struct service;
-void handed_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m);
+struct service_channel;
+/* A channel for fd, which is taken; its owner is the service.  NULL: no memory, which the log is told. */
+struct channel *handed_channel(struct service *s, const struct service_channel *sc, int fd);
+/* The one to a sibling, open: the parent hears of it when the sibling breaks its rules, and gives both another. */
+void handed_sibling(struct service *s, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m);
 
 #endif

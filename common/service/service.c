@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "service/control.h"
 #include "service/early.h"
 #include "service/handed.h"
 #include "service/probe.h"
@@ -22,20 +23,13 @@
 #include "sys/scheduling.h"
 #include "sys/syscalls.h"
 
-/* A control socket: the skeleton accepts, the daemon serves the channel. */
-struct control {
-	struct list node;
-	struct watch watch;
-	struct skeleton *skeleton;
-	const struct service_channel *channel;
-};
-
 struct skeleton {
 	struct service service;
 	const struct service_ops *ops;
 	struct channel *ctl;
 	struct arena arena; /* of service.conf */
-	struct list controls, early; /* early: struct early, until it is open */
+	struct list controls; /* service/control.h */
+	struct list early;    /* service/early.h: until it is open */
 	struct sandbox_report sandbox;
 	struct twins twins; /* of a template */
 	struct child_label label; /* argv[1] */
@@ -53,7 +47,6 @@ give_up(struct skeleton *k, const struct fail *why)
 {
 	log_put(LOG_failure, "%s", why->text);
 	k->status = 1;
-	channel_free(&k->ctl); /* what stands behind counts on what there is not */
 	loop_stop(k->service.loop);
 	return true;
 }
@@ -65,79 +58,6 @@ find_channel(const struct skeleton *k, struct span name, enum channel_side side)
 		if (k->ops->channels[i].side == side && span_eq(name, span_str(k->ops->channels[i].type->name)))
 			return &k->ops->channels[i];
 	return NULL;
-}
-
-static struct channel *
-open_channel(struct skeleton *k, const struct service_channel *sc, int fd)
-{
-	struct channel *c = channel_new(k->service.loop, fd, sc->type, sc->side, sc->ops, &k->service);
-
-	if (!c)
-		log_put(LOG_failure, "channel %s: no memory", sc->type->name);
-	return c;
-}
-
-static void
-open_sibling(struct skeleton *k, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m)
-{
-	struct channel *c = open_channel(k, sc, fd);
-
-	if (!c)
-		return;
-	handed_sibling(&k->service, c, m);
-	sc->on_open(&k->service, c, m->name, m->instance);
-}
-
-static void
-on_control_ready(struct watch *w, unsigned ready)
-{
-	struct control *control = OWNER_OF(w, struct control, watch);
-	struct ucred who = { .uid = (uid_t)-1 };
-	socklen_t len = sizeof(who);
-	struct channel *c;
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	(void)ready;
-	if (fd < 0)
-		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
-		(void)close(fd);
-		return;
-	}
-	c = open_channel(control->skeleton, control->channel, fd);
-	if (c)
-		control->channel->on_open(&control->skeleton->service, c, SPAN("control"), who.uid);
-}
-
-static void
-close_controls(struct skeleton *k)
-{
-	struct list *node;
-
-	while ((node = list_shift(&k->controls))) {
-		struct control *control = OWNER_OF(node, struct control, node);
-
-		watch_stop(&control->watch);
-		(void)close(control->watch.fd);
-		free(control);
-	}
-}
-
-static void
-open_control(struct skeleton *k, const struct service_channel *sc, int fd)
-{
-	struct control *control = calloc(1, sizeof(*control));
-
-	if (!control) {
-		(void)close(fd);
-		return;
-	}
-	control->skeleton = k;
-	control->channel = sc;
-	watch_init(&control->watch, k->service.loop, fd, on_control_ready);
-	list_push(&k->controls, &control->node);
-	if (!watch_want(&control->watch, WATCH_READ))
-		log_put(LOG_failure, "control socket %s cannot be watched", sc->type->name);
 }
 
 /* Makes the configuration in fd the one in force; the old one is left in *old. */
@@ -254,7 +174,7 @@ on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 	if (!k->open)
 		return early_peer(&k->early, m, fd);
 	k->service.peer_crashed = m->crashed;
-	open_sibling(k, sc, fd, m);
+	handed_sibling(&k->service, sc, fd, m);
 	k->service.peer_crashed = false;
 	return true;
 }
@@ -270,7 +190,7 @@ on_ctl_listener(struct channel *c, const struct ipc_ctl_listener *m, int fd)
 		const struct service_channel *sc = find_channel(k, m->name, CHANNEL_SERVER);
 
 		if (sc) {
-			open_control(k, sc, fd);
+			control_open(&k->controls, &k->service, sc, fd);
 			return true;
 		}
 	} else if (k->ops->on_listener && k->service.conf) {
@@ -411,7 +331,7 @@ on_ctl_reload(struct channel *c, const struct ipc_ctl_reload *m, int fd)
 		log_put(LOG_config, "reload refused: %s", why.text);
 		return true;
 	}
-	close_controls(k);
+	control_close(&k->controls);
 	if (k->ops->on_reload)
 		k->ops->on_reload(&k->service, before);
 	arena_free(&old);
@@ -424,7 +344,7 @@ begin_stop(struct skeleton *k)
 	if (k->service.stopping)
 		return;
 	k->service.stopping = true;
-	close_controls(k);
+	control_close(&k->controls);
 	if (twins_live(&k->twins)) /* who would die with it: they end by themselves */
 		k->twins.ctl = NULL;
 	else if (k->ops->on_stop && k->started)
@@ -484,6 +404,19 @@ on_ctl_crash(struct channel *c, const struct ipc_ctl_crash *m)
 #define DISPATCH_SIDE SERVER
 #include "ipc/dispatch.h"
 
+/* What stands behind the message that made it give up counts on what there is not. */
+static bool
+on_ctl_message(struct channel *c, unsigned type, const void *m, int fd)
+{
+	const struct skeleton *k = channel_owner(c);
+
+	if (!k->status)
+		return dispatch_ctl(c, type, m, fd);
+	if (fd >= 0)
+		(void)close(fd);
+	return true;
+}
+
 /* Without a parent nobody could wire or stop this daemon. */
 static void
 on_ctl_closed(struct channel *c, const struct fail *why)
@@ -495,7 +428,7 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 	begin_stop(k);
 }
 
-static const struct channel_ops ctl_ops = { dispatch_ctl, on_ctl_closed, NULL };
+static const struct channel_ops ctl_ops = { on_ctl_message, on_ctl_closed, NULL };
 
 void
 service_exit(struct service *s)
@@ -576,8 +509,7 @@ serve(void *arg)
 	}
 	if (s->ops->on_end)
 		s->ops->on_end(&k.service);
-	if (k.ctl)
-		(void)channel_drain(k.ctl, 100);
+	(void)channel_drain(k.ctl, 100);
 	log_put(LOG_stop, "status=%d", k.status);
 	log_flush();
 	return k.status;
@@ -587,6 +519,7 @@ int
 service_main(const struct service_ops *ops, int argc, char **argv)
 {
 	struct start start = { ops };
+
 	if (argc > 1)
 		start.label = (struct child_label){ argv[1], strlen(argv[1]) + 1 };
 	if (!ctl_is_there()) {

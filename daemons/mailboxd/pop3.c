@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "daemons/mailboxd/popmail.h"
+#include "daemons/mailboxd/popready.h"
 #include "store/name.h"
 
 enum {
@@ -24,11 +24,7 @@ struct pop3 {
 	enum sending sending;
 	uint32_t next;          /* SEND_LIST, SEND_UIDL: the number to go on with */
 	struct popmail mail;    /* SEND_MESSAGE, or of what is ready */
-	uint32_t last;          /* the message that RETR named last, 0: none */
-	uint32_t expected;      /* the one that it will name next, 0: who knows */
-	uint32_t ready;         /* the one whose response, or its first part, lies in `response`; 0: none */
-	struct buf response;
-	enum popmail_state rest; /* of what is ready: MORE is still to come, or all was SENT there */
+	struct popready ready;
 	struct mailbox_op removal; /* QUIT waits for it */
 };
 
@@ -180,66 +176,15 @@ send_lines(struct pop3 *s)
 
 /* ---- messages ---- */
 
-/* How the response to RETR or TOP begins. */
-static bool
-open_message(struct pop3 *s, uint32_t number, uint64_t lines, struct buf *to)
-{
-	if (!popmail_open(&s->mail, s->view.mailbox, view_uid(&s->view, number), lines))
-		return false;
-	if (s->user->textbook_replies || lines != POPMAIL_ALL)
-		buf_put(to, SPAN("+OK\r\n"));
-	else
-		buf_printf(to, "+OK %llu octets\r\n", (unsigned long long)s->mail.content.size);
-	return true;
-}
-
-static void
-forget_ready(struct pop3 *s)
-{
-	if (s->ready && s->rest == POPMAIL_MORE)
-		popmail_close(&s->mail);
-	s->ready = 0;
-	buf_free(&s->response);
-}
-
-/* Who asks for two messages in a row will ask for the third: it is read while the client looks at the second. */
 static void
 pop3_ahead(struct session *base)
 {
 	struct pop3 *s = pop3_of(base);
-	uint32_t number = s->expected;
+	uint32_t number = s->ready.expected;
 
-	s->expected = 0;
-	if (!number || number > view_count(&s->view) || uidset_has(&s->deleted, number) || s->sending || s->ready)
-		return;
-	if (!open_message(s, number, POPMAIL_ALL, &s->response))
-		return;
-	s->ready = number;
-	s->rest = popmail_put(&s->mail, &s->response, OUTQ_HIGH);
-	if (s->rest != POPMAIL_MORE)
-		popmail_close(&s->mail);
-	if (s->rest == POPMAIL_BROKEN)
-		forget_ready(s);
-}
-
-/* False: another message is ready, or none. */
-static bool
-take_ready(struct pop3 *s, uint32_t number)
-{
-	struct buf before = *out(s);
-
-	if (s->ready != number)
-		return false;
-	if (buf_len(&before)) {
-		buf_put(out(s), buf_span(&s->response));
-		buf_free(&s->response);
-	} else {
-		*out(s) = s->response;
-		s->response = before;
-	}
-	s->ready = 0;
-	s->sending = s->rest == POPMAIL_MORE ? SEND_MESSAGE : SEND_NOTHING;
-	return true;
+	s->ready.expected = 0;
+	if (number && number <= view_count(&s->view) && !uidset_has(&s->deleted, number) && !s->sending && !s->ready.number)
+		popready_make(&s->ready, &s->mail, s->view.mailbox, view_uid(&s->view, number), number, s->user->textbook_replies);
 }
 
 static void
@@ -250,13 +195,16 @@ begin_message(struct pop3 *s, struct span arg, uint64_t lines)
 	if (!number)
 		return;
 	if (lines == POPMAIL_ALL) {
-		s->expected = s->last && number == s->last + 1 ? number + 1 : 0;
-		s->last = number;
-		if (take_ready(s, number))
+		enum popmail_state rest;
+
+		popready_note(&s->ready, number);
+		if (popready_take(&s->ready, number, out(s), &rest)) {
+			s->sending = rest == POPMAIL_MORE ? SEND_MESSAGE : SEND_NOTHING;
 			return;
+		}
 	}
-	forget_ready(s);
-	if (open_message(s, number, lines, out(s)))
+	popready_forget(&s->ready, &s->mail);
+	if (popmail_open(&s->mail, s->view.mailbox, view_uid(&s->view, number), lines, s->user->textbook_replies, out(s)))
 		s->sending = SEND_MESSAGE;
 	else
 		err(s, "Message is no longer there.");
@@ -518,7 +466,7 @@ pop3_free(struct session *base)
 
 	if (s->sending == SEND_MESSAGE)
 		popmail_close(&s->mail);
-	forget_ready(s);
+	popready_forget(&s->ready, &s->mail);
 	view_close(&s->view);
 	uidset_free(&s->deleted);
 	buf_free(&base->in);
@@ -596,7 +544,7 @@ pop3_new(struct user *user, struct span folder, struct fail *why)
 	}
 	buf_init(&s->base.in, POP3_IN_CAP);
 	outq_init(&s->base.out);
-	buf_init(&s->response, OUTQ_CAP);
+	popready_init(&s->ready);
 	uidset_init(&s->deleted);
 	for (uint32_t n = 1; n <= view_count(&s->view); n++)
 		s->total += size_of(s, n);

@@ -11,12 +11,18 @@ enum {
 };
 
 bool
-popmail_open(struct popmail *m, struct mailbox *mb, uint32_t uid, uint64_t lines)
+popmail_open(struct popmail *m, struct mailbox *mb, uint32_t uid, uint64_t lines, bool terse, struct buf *out)
 {
 	struct fail why;
 
 	*m = (struct popmail){ .lines = lines, .fresh = true };
-	return mailbox_content(mb, uid, &m->content, &why);
+	if (!mailbox_content(mb, uid, &m->content, &why))
+		return false;
+	if (terse || lines != POPMAIL_ALL)
+		buf_put(out, SPAN("+OK\r\n"));
+	else
+		buf_printf(out, "+OK %llu octets\r\n", (unsigned long long)m->content.size);
+	return true;
 }
 
 void

@@ -21,8 +21,8 @@ struct popmail {
 
 enum popmail_state { POPMAIL_MORE, POPMAIL_SENT, POPMAIL_BROKEN };
 
-/* False: the message is gone. */
-bool popmail_open(struct popmail *m, struct mailbox *mb, uint32_t uid, uint64_t lines);
+/* Puts how the response to RETR or TOP begins; terse: without the size, as the textbooks have it.  False: the message is gone. */
+bool popmail_open(struct popmail *m, struct mailbox *mb, uint32_t uid, uint64_t lines, bool terse, struct buf *out);
 void popmail_close(struct popmail *m);
 /* Puts some of it, until out has `high` octets.  POPMAIL_BROKEN: it cannot be read to its end, and there is no honest way to go on. */
 enum popmail_state popmail_put(struct popmail *m, struct buf *out, size_t high);

@@ -92,7 +92,7 @@ struct queue_ports {
 struct queue *queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, const struct queue_ports *ports);
 void queue_free(struct queue **q); /* before the journal is closed */
 void queue_set_params(struct queue *q, const struct queue_params *p);
-/* Replays the journal. False: it could not be read. */
+/* Replays the journal.  *damaged: places in it, and records that were not understood.  False: it could not be read. */
 bool queue_recover(struct queue *q, unsigned *damaged, struct fail *why);
 /* The same for looking only: nothing is scheduled, nothing is cleaned up. */
 bool queue_inspect(struct queue *q, unsigned *damaged, struct fail *why);

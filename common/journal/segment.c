@@ -43,7 +43,7 @@ segment_header_put(struct segment_header *h, const char kind[4], char *block)
 	h->magic = magic;
 	h->kind = span_of(kind, 4);
 	h->version = JOURNAL_VERSION;
-	(void)desc_encode(&header_desc, h, &b); /* it fits: 53 bytes */
+	(void)desc_encode(&header_desc, h, &b); /* it fits */
 	body = buf_span(&b);
 	crc = crc32c(0, body);
 	memset(block, 0, SEGMENT_HEADER);

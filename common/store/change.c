@@ -18,8 +18,10 @@ change_pending(struct mailbox *mb, const struct view *but)
 		struct view *v = OWNER_OF(it, struct view, node);
 		bool any = v->told < mb->visible || v->ngone != v->held || !uidset_empty(&v->changed);
 
-		if (v->changed.failed || v->gone.failed) /* no memory for what it was to be told */
+		if (v->changed.failed || v->gone.failed) { /* no memory for what it was to be told */
 			view_lose(v);
+			continue;
+		}
 		if (!any || v->pending)
 			continue;
 		v->pending = true;

@@ -208,8 +208,10 @@ open_index(struct indexfile *f, struct vfs *v, struct loop *loop, struct worker_
 	if (!load_snapshot(f, &rp.upto, &there, why))
 		return false;
 	if (!open_journal(f, loop, read_only, why) || !journal_replay(f->journal, on_record, &rp, &f->damaged, why)) {
+		if (f->ix.failed)
+			(void)fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
 		indexfile_close(f);
-		return f->ix.failed ? fail_set(why, FAIL_TEMP, 0, "out of memory for an index") : false;
+		return false;
 	}
 	if (f->last < rp.upto)
 		f->last = rp.upto;

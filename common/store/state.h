@@ -142,7 +142,7 @@ bool change_show_now(struct mailbox *mb, struct fail *why); /* blocks */
 void change_wait(struct mailbox *mb, struct waiter *w); /* w->uid set */
 int change_keyword(struct mailbox *mb, struct span name); /* -1: no room */
 void change_pending(struct mailbox *mb, const struct view *but); /* tells views that something is pending */
-void view_lose(struct view *v);
+void view_lose(struct view *v); /* it cannot be kept up to date any more: it is emptied, and its owner told (mailbox.h: lost) */
 
 /* content.c: what reading a message's file has taught.  bare: LF without CR in it */
 void content_learn_size(struct mailbox *mb, uint32_t uid, uint64_t size, uint64_t bare);

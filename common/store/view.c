@@ -227,7 +227,7 @@ view_rest(const struct view *v, struct view_rest *out)
 	const struct mailbox *mb = v->mailbox;
 	const struct index *ix = index_of(v);
 
-	if (v->pending || v->ngone || v->changed.n || v->told != mb->visible || (ix->n && ix->messages[ix->n - 1].uid > v->told))
+	if (v->lost || v->pending || v->ngone || v->changed.n || v->told != mb->visible || (ix->n && ix->messages[ix->n - 1].uid > v->told))
 		return false;
 	out->uidvalidity = ix->uidvalidity;
 	out->told = v->told;

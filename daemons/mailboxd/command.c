@@ -141,9 +141,9 @@ take_set(struct cmd *c, struct span *out)
 	return command_set(c, *out);
 }
 
-/* UIDs to the sequence numbers they have in this view. */
-static void
-uids_to_seqs(struct view *v, const struct uidset *uids, struct uidset *seqs)
+/* UIDs to the sequence numbers they have in this view.  False: they found no memory. */
+static bool
+uids_to_seqs(struct cmd *c, struct view *v, const struct uidset *uids)
 {
 	for (size_t i = 0; i < uids->n; i++) {
 		uint32_t lo = view_seq_from(v, uids->ranges[i].lo), hi = view_count(v);
@@ -151,8 +151,9 @@ uids_to_seqs(struct view *v, const struct uidset *uids, struct uidset *seqs)
 		if (uids->ranges[i].hi < UINT32_MAX)
 			hi = view_seq_from(v, uids->ranges[i].hi + 1) - 1;
 		if (lo <= hi)
-			uidset_add(seqs, lo, hi);
+			uidset_add(&c->seqs, lo, hi);
 	}
+	return !c->seqs.failed || imap_bad(&c->parse, "No memory for so many ranges");
 }
 
 bool
@@ -166,10 +167,8 @@ command_set(struct cmd *c, struct span text)
 	uidset_clear(&c->seqs);
 	if (c->s->state == STATE_AWAY) /* the numbers are another's to know */
 		return true;
-	if (span_eq(text, SPAN("$"))) { /* RFC 5182 2.1: also where it stands for nothing */
-		uids_to_seqs(v, &c->s->saved, &c->seqs);
-		return !c->seqs.failed || imap_bad(&c->parse, "No memory for so many ranges");
-	}
+	if (span_eq(text, SPAN("$"))) /* RFC 5182 2.1: also where it stands for nothing */
+		return uids_to_seqs(c, v, &c->s->saved);
 	if (!c->uid) {
 		/* RFC 9051 9: numbers that are not in use, "*" in an empty mailbox too */
 		if (!count || !uidset_parse(&c->seqs, text, count) || c->seqs.ranges[c->seqs.n - 1].hi > count)
@@ -177,13 +176,12 @@ command_set(struct cmd *c, struct span text)
 		return true;
 	}
 	uidset_init(&uids);
-	ok = uidset_parse(&uids, text, count ? view_uid(v, count) : 1);
-	if (ok && count)
-		uids_to_seqs(v, &uids, &c->seqs);
+	if (uidset_parse(&uids, text, count ? view_uid(v, count) : 1))
+		ok = !count || uids_to_seqs(c, v, &uids);
+	else
+		ok = imap_bad(&c->parse, "Invalid UID set");
 	uidset_free(&uids);
-	if (c->seqs.failed)
-		return imap_bad(&c->parse, "No memory for so many ranges");
-	return ok || imap_bad(&c->parse, "Invalid UID set");
+	return ok;
 }
 
 /* RFC 9738 3.1: all or nothing, where half of it would be hard to go on with. */

@@ -37,7 +37,7 @@ on_pending(struct view *v)
 static bool
 lost(struct imap *s)
 {
-	if (!((s->state == STATE_SELECTED && s->view.lost) || s->vanished.failed || (s->notify && s->notify->lost)) ||
+	if (!((s->state == STATE_SELECTED && s->view.lost) || s->untold || (s->notify && s->notify->lost)) ||
 	    (s->cmd.def && !s->idling))
 		return false;
 	imap_bye(s, "The mailbox has a problem, try again later.");
@@ -128,8 +128,6 @@ finish(struct imap *s)
 			s->base.closing = true;
 	}
 	s->base.leaving = s->unauthenticating && !s->base.closing;
-	if (!buf_ok(&s->base.out.mem))
-		s->base.closing = true;
 	count_errors(s, c->status);
 }
 

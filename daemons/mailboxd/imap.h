@@ -104,6 +104,7 @@ struct imap {
 	int64_t silent_ms; /* since the client last said something */
 	struct uidset saved;    /* UIDs that "$" stands for (RFC 5182) */
 	struct uidset vanished; /* expunged, being told (RFC 7162 3.2.10) */
+	bool untold;            /* one of those found no memory: the client counts other messages than there are */
 	struct buf notes; /* of other sessions' doings, to be said when next something is */
 	struct notify *notify; /* owned; NULL: told as RFC 3501 has it (notify.h) */
 	struct aside *aside;   /* owned; NULL: never needed (aside.h) */

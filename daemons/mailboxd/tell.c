@@ -94,6 +94,7 @@ imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier)
 static void
 say_vanished(struct imap *s)
 {
+	s->untold = s->untold || s->vanished.failed;
 	imap_put_vanished(s, &s->vanished, false);
 	uidset_clear(&s->vanished);
 }

@@ -323,12 +323,8 @@ route_free(struct route_job **job)
 static enum route_state
 out_of_memory(struct route_job *job)
 {
-	job_explain(job, NULL, "put off: out of memory");
 	job->asking = NULL;
-	drop_targets(job);
-	job->verdict = STATUS_SYSTEM_LOCAL_TEMP;
-	job->verdict_text = SPAN_NONE;
-	job->over = true;
+	job_put_off(job, NULL, STATUS_SYSTEM_LOCAL_TEMP, "out of memory");
 	return ROUTE_DONE;
 }
 

@@ -214,18 +214,26 @@ finish(struct client *c)
 	stream_finish(&c->stream);
 }
 
+/* The next reply would be taken for the answer to what had this one. */
+static void
+give_up(struct client *c)
+{
+	char label[400];
+
+	log_put(LOG_failure, "client=%.*s no memory for a reply: the connection is closed", SPAN_ARG(client_label(c, label)));
+	finish(c);
+}
+
 /* After everything that moved the session. */
 static void
 settle(struct client *c)
 {
 	struct session *s = &c->session;
-	char label[400];
 
 	if (c->finishing)
 		return;
-	if (!buf_ok(&c->replies) || !buf_ok(&s->held)) { /* the next one would be taken for the answer to what had this one */
-		log_put(LOG_failure, "client=%.*s no memory for a reply: the connection is closed", SPAN_ARG(client_label(c, label)));
-		finish(c);
+	if (!buf_ok(&c->replies) || !buf_ok(&s->held)) {
+		give_up(c);
 		return;
 	}
 	send_replies(c);

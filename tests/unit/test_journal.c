@@ -14,11 +14,40 @@
 #include "crash/memfs.h"
 #include "desc/desc.h"
 #include "journal/journal.h"
+#include "journal/segment.h"
 #include "sys/crc32c.h"
 #include "sys/loop.h"
 #include "sys/worker.h"
 
 enum { SEGMENT = 64 * 1024 };
+
+static bool no_memory;
+
+/* The linker puts these in the place of the real ones (-Wl,--wrap). */
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+void *
+__wrap_malloc(size_t n)
+{
+	return no_memory ? NULL : __real_malloc(n);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return no_memory ? NULL : __real_realloc(p, n);
+}
 
 struct seen {
 	struct journal *j;
@@ -616,6 +645,22 @@ foreign_and_newer_segments_are_left_alone(void **state)
 	memfs_free(&fs);
 }
 
+/* A blank one would lose what is acknowledged behind it. */
+static void
+a_header_needs_no_memory(void **state)
+{
+	struct segment_header h = { .used = true, .seq = 7, .stamp = 3, .mark = 0xfeedbeef, .prev_seq = 6, .prev_end = 4096 }, back;
+	char block[SEGMENT_HEADER];
+
+	(void)state;
+	no_memory = true;
+	segment_header_put(&h, "test", block);
+	no_memory = false;
+	assert_int_equal(segment_header_get(block, "test", &back), SEGMENT_USED);
+	assert_int_equal(back.mark, h.mark);
+	assert_int_equal(back.prev_end, h.prev_end);
+}
+
 int
 main(void)
 {
@@ -634,6 +679,7 @@ main(void)
 		cmocka_unit_test(full_disk_refuses_but_lives),
 		cmocka_unit_test(group_commit_shares_syncs_and_keeps_order),
 		cmocka_unit_test(a_lone_record_does_not_wait_for_company),
+		cmocka_unit_test(a_header_needs_no_memory),
 		cmocka_unit_test(foreign_and_newer_segments_are_left_alone),
 	};
 

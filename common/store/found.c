@@ -37,6 +37,20 @@ found_time(struct span name)
 	return time;
 }
 
+/* As a number of the same order; 0 where names of this time may differ before. */
+static uint64_t
+octets_behind(uint64_t time, struct span name)
+{
+	uint64_t octets = 0;
+
+	if (!time || name.p[0] == '0')
+		return 0;
+	name = span_from(name, span_chr(name, '.'));
+	for (size_t i = 0; i < sizeof octets; i++)
+		octets = octets << 8 | (i < name.n ? (unsigned char)name.p[i] : 0);
+	return octets;
+}
+
 int
 found_compare(uint64_t ta, struct span a, uint64_t tb, struct span b)
 {
@@ -46,6 +60,8 @@ found_compare(uint64_t ta, struct span a, uint64_t tb, struct span b)
 bool
 found_add(struct found *f, struct span name, bool in_new)
 {
+	uint64_t time;
+
 	if (f->n == INDEX_MESSAGES_MAX)
 		return false;
 	if (f->n == f->size) {
@@ -57,7 +73,8 @@ found_add(struct found *f, struct span name, bool in_new)
 		f->files = more;
 		f->size = size;
 	}
-	f->files[f->n++] = (struct found_file){ .time = found_time(name), .at = (uint32_t)buf_len(&f->names), .n = (uint8_t)name.n, .in_new = in_new };
+	time = found_time(name);
+	f->files[f->n++] = (struct found_file){ .time = time, .next = octets_behind(time, name), .at = (uint32_t)buf_len(&f->names), .n = (uint8_t)name.n, .in_new = in_new };
 	buf_put(&f->names, name);
 	return buf_ok(&f->names);
 }
@@ -87,7 +104,11 @@ found_next(const struct found *f, const struct found_file *file)
 static int
 by_name(const void *a, const void *b, void *arg)
 {
-	return span_cmp(found_name(arg, a), found_name(arg, b));
+	const struct found_file *x = a, *y = b;
+
+	if (x->next != y->next && x->next && y->next)
+		return x->next < y->next ? -1 : 1;
+	return span_cmp(found_name(arg, x), found_name(arg, y));
 }
 
 bool

@@ -32,16 +32,19 @@ struct snapshot_job {
 /* ---- the snapshot file ---- */
 
 static bool
-write_file(struct vfs *v, struct span content, struct fail *why)
+write_file(struct vfs *v, const struct span *part, size_t n, struct fail *why)
 {
+	uint64_t at = 0;
+	bool ok = true;
 	int fd;
-	bool ok;
 
 	(void)v->ops->unlink(v, SNAPSHOT_TEMP); /* of a crash */
 	fd = v->ops->open(v, SNAPSHOT_TEMP, VFS_CREATE);
 	if (fd < 0)
 		return fail_errno(why, 0, "cannot create %s", SNAPSHOT_TEMP);
-	ok = vfs_write_all(v, fd, content.p, content.n, 0) && v->ops->sync(v, fd) == 0;
+	for (size_t i = 0; ok && i < n; at += part[i++].n)
+		ok = vfs_write_all(v, fd, part[i].p, part[i].n, at);
+	ok = ok && v->ops->sync(v, fd) == 0;
 	if (!ok)
 		(void)fail_errno(why, 0, "cannot write %s", SNAPSHOT_TEMP);
 	(void)v->ops->close(v, fd);
@@ -240,18 +243,17 @@ indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, 
 bool
 indexfile_start(struct indexfile *f, struct fail *why)
 {
-	struct buf file;
+	struct snapshot_parts file;
 	bool ok;
 
-	buf_init(&file, SNAPSHOT_LIMIT);
-	ok = snapshot_encode(&f->ix, f->last, &file) || fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
-	ok = ok && journal_sync(f->journal, why) && write_file(f->vfs, buf_span(&file), why);
+	ok = (snapshot_parts(&f->ix, f->last, &file) && file.size < SNAPSHOT_LIMIT) || fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
+	ok = ok && journal_sync(f->journal, why) && write_file(f->vfs, file.part, SNAPSHOT_PARTS, why);
 	if (ok) {
-		f->snapshot_size = buf_len(&file);
+		f->snapshot_size = file.size;
 		f->tail = 0;
 		release(f, f->last);
 	}
-	buf_free(&file);
+	snapshot_parts_free(&file);
 	return ok;
 }
 
@@ -335,8 +337,9 @@ static void
 job_run(struct work *w)
 {
 	struct snapshot_job *job = OWNER_OF(w, struct snapshot_job, work);
+	struct span whole = buf_span(&job->file);
 
-	job->ok = write_file(job->vfs, buf_span(&job->file), &job->why);
+	job->ok = write_file(job->vfs, &whole, 1, &job->why);
 }
 
 static void

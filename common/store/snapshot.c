@@ -96,7 +96,7 @@ put_keywords(const struct index *ix, struct buf *out)
 }
 
 bool
-snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out)
+snapshot_parts(const struct index *ix, uint64_t upto, struct snapshot_parts *out)
 {
 	struct head h = {
 		.upto = upto,
@@ -113,35 +113,49 @@ snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out)
 		.nvanished = (uint32_t)ix->nvanished,
 		.names = (uint32_t)(ix->map_names.n + buf_len(&ix->names)),
 	};
-	enum { BODY = 4, PARTS = 6 };
-	struct span parts[PARTS] = {
-		span_of(ix->messages, ix->n * sizeof(*ix->messages)),
-		span_of(ix->doomed, ix->ndoomed * sizeof(*ix->doomed)),
-		span_of(ix->vanished, ix->nvanished * sizeof(*ix->vanished)),
-		SPAN_NONE, /* keywords */
-		ix->map_names,
-		buf_span(&ix->names),
-	};
-	size_t all = SNAPSHOT_HEAD;
-	struct buf keywords;
+	enum { HEAD, MESSAGES, DOOMED, VANISHED, KEYWORDS, MAP_NAMES, NAMES };
+	struct span *part = out->part;
 
-	buf_init(&keywords, SIZE_MAX / 2);
-	put_keywords(ix, &keywords);
-	parts[BODY - 1] = buf_span(&keywords);
-	h.keywords = (uint32_t)buf_len(&keywords);
-	for (size_t i = 0; i < PARTS; i++) {
-		uint32_t *crc = i < BODY ? &h.body_crc : &h.names_crc;
+	buf_init(&out->head, SNAPSHOT_HEAD);
+	buf_init(&out->keywords, SIZE_MAX / 2);
+	put_keywords(ix, &out->keywords);
+	part[MESSAGES] = span_of(ix->messages, ix->n * sizeof(*ix->messages));
+	part[DOOMED] = span_of(ix->doomed, ix->ndoomed * sizeof(*ix->doomed));
+	part[VANISHED] = span_of(ix->vanished, ix->nvanished * sizeof(*ix->vanished));
+	part[KEYWORDS] = buf_span(&out->keywords);
+	part[MAP_NAMES] = ix->map_names;
+	part[NAMES] = buf_span(&ix->names);
+	h.keywords = (uint32_t)part[KEYWORDS].n;
+	out->size = SNAPSHOT_HEAD;
+	for (size_t i = MESSAGES; i <= NAMES; i++) {
+		uint32_t *crc = i <= KEYWORDS ? &h.body_crc : &h.names_crc;
 
-		*crc = crc32c(*crc, parts[i]);
-		all += parts[i].n;
+		*crc = crc32c(*crc, part[i]);
+		out->size += part[i].n;
 	}
-	(void)buf_room(out, all); /* once: a large folder's is ten megabytes and more */
-	put_head(out, &h);
-	for (size_t i = 0; i < PARTS; i++)
-		buf_put(out, parts[i]);
-	out->failed |= keywords.failed;
-	buf_free(&keywords);
-	return buf_ok(out);
+	put_head(&out->head, &h);
+	part[HEAD] = buf_span(&out->head);
+	return buf_ok(&out->head) && buf_ok(&out->keywords);
+}
+
+void
+snapshot_parts_free(struct snapshot_parts *p)
+{
+	buf_free(&p->head);
+	buf_free(&p->keywords);
+}
+
+bool
+snapshot_encode(const struct index *ix, uint64_t upto, struct buf *out)
+{
+	struct snapshot_parts parts;
+	bool ok = snapshot_parts(ix, upto, &parts);
+
+	(void)buf_room(out, parts.size); /* once: a large folder's is ten megabytes and more */
+	for (size_t i = 0; ok && i < SNAPSHOT_PARTS; i++)
+		buf_put(out, parts.part[i]);
+	snapshot_parts_free(&parts);
+	return ok && buf_ok(out);
 }
 
 static bool

@@ -78,6 +78,8 @@ make_name(char *out, size_t size)
 		return (size_t)snprintf(out, size, "%u", time);
 	if (kind % 16 == 2)
 		return (size_t)snprintf(out, size, "99999999999999999999999.M%u", n);
+	if (kind % 16 == 3) /* the same time, in other digits */
+		return (size_t)snprintf(out, size, "0%u.M%uP1.host", time, n);
 	return (size_t)snprintf(out, size, "%u.M%uP1.host%s", time, n, kind % 2 ? ",S=5:2,S" : "");
 }
 

@@ -236,7 +236,7 @@ def show_commands(runs, servers):
 
 # ---- a large folder ----
 
-def make_folder(count):
+def make_folder(count, octets=0):
     """A Maildir's worth of files, made once, copied for each server."""
     at = tempfile.mkdtemp(prefix="bench-folder-", dir="/var/tmp")
     peers.remove_later(at)
@@ -246,7 +246,7 @@ def make_folder(count):
                 "Date: Sat, %d Nov 2025 %02d:%02d:%02d +0000\r\nMessage-ID: <%d@else.test>\r\n%sSubject: %s number %d\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n") % (
             i % 100, i % 100, i % 7, 1 + i * 7 % 28, i // 3600 % 24, i // 60 % 60, i % 60, i, "References: <%d@else.test>\r\nIn-Reply-To: <%d@else.test>\r\n" % (i - 1, i - 1) if i % 5 else "",
             "needle" if i % 1000 == 7 else "a message", i)
-        text = head.encode() + line * 12 + (b"haystack\r\n" if i % 1000 == 9 else b"")
+        text = head.encode() + line * max((octets - len(head)) // len(line), 12) + (b"haystack\r\n" if i % 1000 == 9 else b"")
         path = "%s/%d.M%06dP77.bench.test,S=%d,W=%d:2,%s" % (at, 1700000000 + i // 10, i, len(text), len(text), "S" if i % 3 else "")
         with open(path, "wb") as f:
             f.write(text)
@@ -298,7 +298,7 @@ def ask_one(server, asker, name, command, count):
 
 def measure_folder(names, servers, args, tls, records):
     count = args.messages
-    files, running, askers = make_folder(count), {}, {}
+    files, running, askers = make_folder(count, args.octets), {}, {}
     times = {s: {row[0]: [] for row in FOLDER} for s in servers}
     cpus = {s: {row[0]: [] for row in FOLDER} for s in servers}
     try:
@@ -512,6 +512,7 @@ def arguments():
     parser.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", 5)))
     parser.add_argument("--load", type=int, default=int(os.environ.get("LOAD", 2000)), help="messages, logins of a rate")
     parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", os.environ.get("FOLDER", 100000))), help="in the large folder")
+    parser.add_argument("--octets", type=int, default=1340, help="of each of them")
     parser.add_argument("--texts", type=int, default=int(os.environ.get("TEXTS", 10000)), help="in the folder that is searched for texts")
     parser.add_argument("--idle", type=int, default=int(os.environ.get("IDLE", 5000)), help="idling users")
     parser.add_argument("--only", default="rates,folder,texts,notice,memory")

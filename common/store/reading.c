@@ -15,7 +15,8 @@ struct read_file {
 	uint64_t size, bare; /* of the file; LF without CR in it */
 	int64_t mtime;
 	size_t at, n; /* what was said */
-	bool known;          /* size and date are in the index: reading tells whether it is still that */
+	bool sized;          /* all its lines end with CRLF, if its size is that of the index */
+	bool known;          /* so, and its date is there, too: reading tells whether it is still that */
 	bool read, ok;
 };
 
@@ -65,62 +66,65 @@ open_file(const struct reading_batch *b, const struct read_file *f)
 	return fd;
 }
 
-/* By one call that finds the end where it should be; NULL: it is not. */
-static char *
-load_known(struct reading_batch *b, struct read_file *f, int fd)
+/* By one call that finds the end where it should be. */
+static bool
+load_known(const struct reading_batch *b, const struct read_file *f, int fd, struct buf *mem)
 {
-	char *mem = f->known ? malloc((size_t)f->size + 1) : NULL;
+	char *room = f->known ? buf_room(mem, (size_t)f->size + 1) : NULL;
 
-	f->read = mem && b->vfs->ops->pread(b->vfs, fd, mem, (size_t)f->size + 1, 0) == (ssize_t)f->size;
-	if (f->read)
-		return mem;
-	free(mem);
-	return NULL;
+	return room && b->vfs->ops->pread(b->vfs, fd, room, (size_t)f->size + 1, 0) == (ssize_t)f->size;
 }
 
-/* The file's octets; NULL: not to be had. */
-static char *
-load(struct reading_batch *b, struct read_file *f)
+static bool
+load_found(const struct reading_batch *b, struct read_file *f, int fd, struct buf *mem)
+{
+	struct stat st;
+	char *room;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > READING_MESSAGE_MAX)
+		return false;
+	f->sized = f->sized && (uint64_t)st.st_size == f->size;
+	f->known = false;
+	f->size = (uint64_t)st.st_size;
+	f->mtime = st.st_mtime;
+	room = buf_room(mem, (size_t)f->size);
+	return room && vfs_read_all(b->vfs, fd, room, (size_t)f->size, 0);
+}
+
+/* The file's octets are in mem.  False: they are not to be had. */
+static bool
+load(const struct reading_batch *b, struct read_file *f, struct buf *mem)
 {
 	int fd = open_file(b, f);
-	struct stat st;
-	char *mem;
 
+	buf_reset(mem);
 	if (fd < 0)
-		return NULL;
-	mem = load_known(b, f, fd);
-	if (!mem && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= READING_MESSAGE_MAX) {
-		f->size = (uint64_t)st.st_size;
-		f->mtime = st.st_mtime;
-		mem = malloc((size_t)f->size);
-		f->read = mem && vfs_read_all(b->vfs, fd, mem, (size_t)f->size, 0);
-	}
+		return false;
+	f->read = load_known(b, f, fd, mem) || load_found(b, f, fd, mem);
 	(void)b->vfs->ops->close(b->vfs, fd);
 	if (f->read)
-		return mem;
-	free(mem);
-	return NULL;
+		buf_added(mem, (size_t)f->size);
+	return f->read;
 }
 
 static void
-look(struct reading_batch *b, struct read_file *f, struct arena *arena)
+look(struct reading_batch *b, struct read_file *f, struct arena *arena, struct buf *mem)
 {
-	char *mem = load(b, f), *whole = mem;
-	struct span s = span_of(mem, (size_t)f->size);
+	char *whole = NULL;
+	struct span s;
 
-	if (!mem)
+	if (!load(b, f, mem))
 		return;
-	f->bare = count_bare(s);
+	s = buf_span(mem);
+	f->bare = f->sized ? 0 : count_bare(s);
 	if (f->bare && (whole = malloc(s.n + f->bare))) {
 		complete_lines(s, whole);
 		s = span_of(whole, s.n + f->bare);
 	}
 	f->at = buf_len(&b->out);
-	f->ok = whole && b->use.look(b->use.arg, s, arena, &b->out) && buf_ok(&b->out);
+	f->ok = (whole || !f->bare) && b->use.look(b->use.arg, s, arena, &b->out) && buf_ok(&b->out);
 	f->n = buf_len(&b->out) - f->at;
-	if (whole != mem)
-		free(whole);
-	free(mem);
+	free(whole);
 	arena_reset(arena);
 }
 
@@ -129,10 +133,13 @@ run(struct work *w)
 {
 	struct reading_batch *b = OWNER_OF(w, struct reading_batch, work);
 	struct arena arena;
+	struct buf mem;
 
 	arena_init(&arena, ARENA_MAX);
+	buf_init(&mem, READING_MESSAGE_MAX + 1);
 	for (size_t i = 0; i < b->n; i++)
-		look(b, &b->files[i], &arena);
+		look(b, &b->files[i], &arena, &mem);
+	buf_free(&mem);
 	arena_free(&arena);
 }
 
@@ -187,7 +194,8 @@ begin(struct reading *r, struct reading_batch **place)
 		f->read = f->ok = false;
 		f->size = m->size;
 		f->mtime = 0;
-		f->known = (m->bits & MESSAGE_SIZED) && !(m->bits & MESSAGE_BARE) && m->date && m->size && m->size <= READING_MESSAGE_MAX;
+		f->sized = (m->bits & MESSAGE_SIZED) && !(m->bits & MESSAGE_BARE);
+		f->known = f->sized && m->date && m->size && m->size <= READING_MESSAGE_MAX;
 		f->source = linking_from(r->mailbox, m->uid) ? strdup(linking_from(r->mailbox, m->uid)) : NULL;
 		b->told[b->n++] = (struct read_message){ .uid = b->hi = m->uid };
 	}
@@ -226,7 +234,7 @@ tell(struct reading *r, struct reading_batch *b)
 	for (size_t i = 0; i < b->n; i++) {
 		struct read_file *f = &b->files[i];
 
-		if (f->read) {
+		if (f->read && !f->known) {
 			content_learn_date(r->mailbox, b->told[i].uid, f->mtime);
 			content_learn_size(r->mailbox, b->told[i].uid, f->size, f->bare);
 		}

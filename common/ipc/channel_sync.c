@@ -163,3 +163,9 @@ channel_sync_recv(struct channel_sync *c, unsigned *type, const void **m, int *f
 	*m = &c->message;
 	return true;
 }
+
+bool
+channel_sync_ready(const struct channel_sync *c)
+{
+	return !cursor_end(&c->packet);
+}

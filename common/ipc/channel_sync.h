@@ -21,5 +21,7 @@ bool channel_sync_send(struct channel_sync *c, unsigned type, const void *m, int
 /* The next message; its spans live until the next call.  *fd (may be NULL if
  * no message of this channel carries one) is the caller's. */
 bool channel_sync_recv(struct channel_sync *c, unsigned *type, const void **m, int *fd, int timeout_ms, struct fail *why);
+/* One is here already, of which poll() will not tell. */
+bool channel_sync_ready(const struct channel_sync *c);
 
 #endif

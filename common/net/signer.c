@@ -14,17 +14,29 @@
 enum {
 	SIGN_MS = 10000,     /* for one signature; only its own handshake waits */
 	LOOK_MS = 2000,      /* how often that is looked at */
-	FETCH_MS = 3000,     /* for all chains: who waits cannot serve, and a hostile keyd never ends; */
-	SLOW_MS = 500,       /* when it took longer, */
-	SLOW_TIMES = 8,      /* nothing is asked for so many times as long, whatever channel it would come by */
+	FETCH_MS = 3000,     /* for all chains: a hostile keyd never ends */
+	SLOW_MS = 500,       /* who waits cannot serve: after a fetch that took longer none is waited for any more */
+	A_TURN = 8,          /* chains then, before others have theirs */
 	RETRY_MS = 1000,     /* after keyd did not answer, */
 	FETCHES_MAX = 8,     /* or as often as this in so long: no more, whatever keyd says */
 	CHAINS_MAX = 1000,
 	ANCHORS_MAX = 1000,
 };
 
+/* What comes with one fetch. */
+struct harvest {
+	struct tls_server *server; /* counted; NULL for a client */
+	struct list lendable;
+	uint32_t generation;
+	size_t chains, anchors;
+	int64_t begun_ms; /* 0: there is none under way */
+};
+
 struct signer {
 	struct channel_sync *certs; /* owned; NULL while keyd is away */
+	struct watch arrival;       /* of what comes by it, where nobody waits for that */
+	struct harvest harvest;
+	bool slow;                  /* a fetch took long, once */
 	struct channel *sign;       /* owned; NULL while keyd is away */
 	struct list pending;        /* struct tls_signature, oldest first */
 	struct timer patience;
@@ -35,8 +47,7 @@ struct signer {
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
 	uint64_t last_id;
-	int64_t retry_ms;    /* not before this, */
-	int64_t slow_ms;     /* in no case before this */
+	int64_t retry_ms;    /* not before this */
 	int64_t fetched_ms;  /* the first of these */
 	unsigned fetches;
 	size_t chains;
@@ -73,6 +84,7 @@ signer_new(bool only13)
 		s->stale = true;
 		list_init(&s->pending);
 		list_init(&s->lendable);
+		list_init(&s->harvest.lendable);
 	}
 	return s;
 }
@@ -100,6 +112,22 @@ drop_chains(struct list *chains)
 	}
 }
 
+static void
+end_fetch(struct signer *s)
+{
+	watch_stop(&s->arrival);
+	tls_server_unref(&s->harvest.server);
+	drop_chains(&s->harvest.lendable);
+	s->harvest.begun_ms = 0;
+}
+
+static void
+leave_keyd(struct signer *s)
+{
+	watch_stop(&s->arrival);
+	channel_sync_free(&s->certs);
+}
+
 /* keyd is gone, or this front: no handshake gets its signature any more. */
 static void
 fail_pending(struct signer *s)
@@ -122,7 +150,8 @@ signer_free(struct signer **at)
 		continue;
 	timer_stop(&s->patience);
 	channel_free(&s->sign);
-	channel_sync_free(&s->certs);
+	end_fetch(s);
+	leave_keyd(s);
 	tls_server_unref(&s->server);
 	drop_chains(&s->lendable);
 	explicit_bzero(s, sizeof(*s));
@@ -179,6 +208,17 @@ forget(void *ctx, struct tls_signature *to)
 	list_remove(&to->node);
 }
 
+static bool refresh_if_due(struct signer *s, struct fail *why);
+
+/* Who waits asks when it needs them, who does not at once. */
+static void
+outdated(struct signer *s)
+{
+	s->stale = true;
+	if (s->slow)
+		(void)refresh_if_due(s, NULL);
+}
+
 static bool
 given(const struct signer *s, uint64_t id)
 {
@@ -194,7 +234,7 @@ on_sign_answer(struct channel *c, const struct ipc_sign_answer *m)
 	if (!given(s, m->id))
 		return false;
 	if (m->generation != s->generation)
-		s->stale = true;
+		outdated(s);
 	LIST_EACH(&s->pending, it) {
 		struct tls_signature *to = OWNER_OF(it, struct tls_signature, node);
 
@@ -280,34 +320,24 @@ signer_attach_sign(struct signer *s, struct channel *c)
 		ask_tickets(s);
 }
 
+static void on_arrival(struct watch *w, unsigned ready);
+
 void
 signer_attach_certs(struct signer *s, struct channel *c)
 {
+	struct loop *loop = channel_loop(c);
 	int fd = channel_take_fd(&c);
 	struct fail why;
 
-	channel_sync_free(&s->certs);
+	end_fetch(s);
+	leave_keyd(s);
+	watch_init(&s->arrival, loop, fd, on_arrival);
 	s->certs = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_certs, CHANNEL_CLIENT, &why);
-	s->stale = true;
-	s->retry_ms = s->slow_ms;
+	s->retry_ms = 0;
+	outdated(s);
 }
 
 /* chains */
-
-/* What comes too late belongs to an id that is asked for no more; only a channel that
- * broke is given up. */
-static bool
-receive(struct signer *s, unsigned *type, const void **m, int64_t until, struct fail *why)
-{
-	int64_t left = until - now_ms();
-
-	errno = 0;
-	if (channel_sync_recv(s->certs, type, m, NULL, left > 0 ? (int)left : 0, why))
-		return true;
-	if (errno != ETIMEDOUT)
-		channel_sync_free(&s->certs);
-	return false;
-}
 
 static const struct tls_signer *
 signs(struct signer *s, struct tls_signer *by)
@@ -315,14 +345,6 @@ signs(struct signer *s, struct tls_signer *by)
 	*by = (struct tls_signer){ .ctx = s, .tickets = s->client ? NULL : tickets, .begin = begin, .forget = forget };
 	return by;
 }
-
-/* What comes with one fetch. */
-struct harvest {
-	struct tls_server *server; /* NULL for a client */
-	struct list lendable;
-	uint32_t generation;
-	size_t chains, anchors;
-};
 
 static bool
 keep_chain(struct harvest *h, const struct ipc_certs_chain *m)
@@ -365,28 +387,10 @@ take(struct signer *s, struct harvest *h, unsigned type, const void *m)
 	}
 }
 
-static bool
-gather(struct signer *s, struct harvest *h, struct fail *why)
-{
-	int64_t until = now_ms() + FETCH_MS;
-	const void *m = NULL;
-	unsigned type = 0;
-
-	do {
-		if (now_ms() > until) {
-			channel_sync_free(&s->certs);
-			return fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
-		}
-		if (!receive(s, &type, &m, until, why))
-			return false;
-	} while (!take(s, h, type, m));
-	/* 0: it has just been started and has no keys yet */
-	return h->generation != 0 || fail_set(why, FAIL_TEMP, 0, "keyd is not ready");
-}
-
 static void
-adopt(struct signer *s, struct harvest *h)
+adopt(struct signer *s)
 {
+	struct harvest *h = &s->harvest;
 	struct list *node;
 
 	tls_server_unref(&s->server);
@@ -401,50 +405,105 @@ adopt(struct signer *s, struct harvest *h)
 }
 
 static bool
-refresh(struct signer *s, struct fail *why)
+begin_fetch(struct signer *s, struct fail *why)
 {
 	struct ipc_certs_fetch fetch = { .id = ++s->last_id };
-	struct harvest h = { .server = NULL };
 	struct tls_signer by;
-	bool ok = s->certs != NULL || fail_set(why, FAIL_TEMP, 0, "keyd is away");
 
-	list_init(&h.lendable);
-	if (ok && !channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, SLOW_MS, why)) {
-		channel_sync_free(&s->certs);
-		ok = false;
-	}
-	ok = ok && (s->client || (h.server = tls_server_new(signs(s, &by), why)));
-	if (h.server && s->only13)
-		tls_server_only13(h.server);
-	if ((ok = ok && gather(s, &h, why)))
-		adopt(s, &h);
-	tls_server_unref(&h.server);
-	drop_chains(&h.lendable);
-	return ok;
+	s->harvest.begun_ms = now_ms();
+	s->harvest.generation = 0;
+	s->harvest.chains = s->harvest.anchors = 0;
+	if (!s->certs)
+		return fail_set(why, FAIL_TEMP, 0, "keyd is away");
+	if (!s->client && !(s->harvest.server = tls_server_new(signs(s, &by), why)))
+		return false;
+	if (s->harvest.server && s->only13)
+		tls_server_only13(s->harvest.server);
+	if (channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, s->slow ? 0 : SLOW_MS, why))
+		return true;
+	leave_keyd(s);
+	return false;
 }
 
-/* Not at each use while keyd does not answer, or says each time that there is something new. */
-static bool
-refresh_if_due(struct signer *s, struct fail *why)
+static int
+left_ms(const struct signer *s)
 {
-	int64_t begun, took;
-	bool ok;
+	int64_t left = s->harvest.begun_ms + FETCH_MS - now_ms();
 
-	if (!s->stale || (begun = now_ms()) < s->retry_ms)
-		return true;
-	ok = refresh(s, why);
-	took = now_ms() - begun;
-	if (took > SLOW_MS)
-		s->slow_ms = now_ms() + (took < FETCH_MS ? took : FETCH_MS) * SLOW_TIMES;
+	return left > 0 ? (int)left : 0;
+}
+
+enum fetch_state { FETCH_MORE, FETCH_WHOLE, FETCH_FAILED };
+
+/* Takes what comes, or else what has come, for a while.  What comes too late belongs to an id
+ * that is asked for no more; only a channel that broke is given up. */
+static enum fetch_state
+gather(struct signer *s, bool wait, struct fail *why)
+{
+	const void *m = NULL;
+	unsigned type = 0;
+
+	for (unsigned n = 0; left_ms(s) && (wait || n < A_TURN || channel_sync_ready(s->certs)); n++) {
+		errno = 0;
+		if (!channel_sync_recv(s->certs, &type, &m, NULL, wait ? left_ms(s) : 0, why)) {
+			if (errno == ETIMEDOUT)
+				break;
+			leave_keyd(s);
+			return FETCH_FAILED;
+		}
+		if (take(s, &s->harvest, type, m))
+			return FETCH_WHOLE;
+	}
+	if (left_ms(s))
+		return FETCH_MORE;
+	(void)fail_set(why, FAIL_PEER, 0, "keyd does not come to an end");
+	return FETCH_FAILED;
+}
+
+/* The next one not at each use, while keyd does not answer or says each time that there is something new. */
+static bool
+settle(struct signer *s, enum fetch_state state, struct fail *why)
+{
+	bool ok = state == FETCH_WHOLE && (s->harvest.generation != 0 || fail_set(why, FAIL_TEMP, 0, "keyd is not ready")); /* just started */
+
+	if (ok)
+		adopt(s);
+	s->slow |= FETCH_MS - left_ms(s) > SLOW_MS;
+	end_fetch(s);
 	if (now_ms() - s->fetched_ms > RETRY_MS) {
 		s->fetched_ms = now_ms();
 		s->fetches = 0;
 	}
 	if (++s->fetches >= FETCHES_MAX || s->stale)
 		s->retry_ms = now_ms() + RETRY_MS;
-	if (s->retry_ms < s->slow_ms)
-		s->retry_ms = s->slow_ms;
 	return ok;
+}
+
+static void
+on_arrival(struct watch *w, unsigned ready)
+{
+	struct signer *s = OWNER_OF(w, struct signer, arrival);
+	struct fail why;
+	enum fetch_state state = gather(s, false, &why);
+
+	(void)ready;
+	if (state != FETCH_MORE)
+		(void)settle(s, state, &why);
+}
+
+/* False: it failed now. */
+static bool
+refresh_if_due(struct signer *s, struct fail *why)
+{
+	if (s->harvest.begun_ms) /* beside everything else */
+		return left_ms(s) || settle(s, gather(s, false, why), why);
+	if (!s->stale || now_ms() < s->retry_ms)
+		return true;
+	if (!begin_fetch(s, why))
+		return settle(s, FETCH_FAILED, why);
+	if (s->slow && watch_want(&s->arrival, WATCH_READ))
+		return true;
+	return settle(s, gather(s, !s->slow, why), why);
 }
 
 struct tls_server *
@@ -462,8 +521,8 @@ signer_context(struct signer *s, struct fail *why)
 void
 signer_reload(struct signer *s)
 {
-	s->stale = true;
-	s->retry_ms = s->slow_ms;
+	s->retry_ms = 0;
+	outdated(s);
 }
 
 bool

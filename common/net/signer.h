@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: ISC
  *
  * signer: a front's link to keyd: fetches the certificate chains that keyd
- * has keys for (and waits for these), makes the TLS server context of them, and has
+ * has keys for, makes the TLS server context of them, and has
  * handshakes signed, during which everybody else goes on. Or a client's link, which
  * keeps the chains to show them at other hosts.
+ *
+ * Chains are waited for, so that the first client has TLS and each has what keyd has now: until keyd has been slow
+ * once.  From then on they are fetched beside everything else, and those of before serve meanwhile.
  *
  * In the front's struct service_channel: for `certs` ops stays NULL and on_open is
  * signer_attach_certs(); for `sign` ops is &signer_channel_ops and on_open
@@ -31,7 +34,7 @@ void signer_attach_certs(struct signer *signer, struct channel *c); /* becomes a
 void signer_attach_sign(struct signer *signer, struct channel *c);
 /* The context in force, to be asked for at each use and not kept: the signer's.
  * NULL when there is no certificate (do not offer TLS then) or keyd is away;
- * costs nothing but when keyd has loaded other keys. */
+ * costs nothing but when keyd has loaded other keys, then at most 3 s once. */
 struct tls_server *signer_context(struct signer *signer, struct fail *why);
 /* The chains are asked for again before the next use: the configuration has changed. */
 void signer_reload(struct signer *signer);

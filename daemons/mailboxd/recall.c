@@ -235,7 +235,7 @@ recall_text(struct text *t, unsigned kind, bool (*make)(void *arg, struct text *
 	if (!r->texts[kind] && !(r->texts[kind] = calloc(r->n, sizeof **r->texts)))
 		return 0;
 	number = &r->texts[kind][t->uid - r->first];
-	if (*number)
+	if (*number != 0)
 		return *number;
 	buf_reset(&r->scratch);
 	if (!make(arg, t, &r->scratch))

@@ -154,7 +154,7 @@ print_maild(const struct mailctl *m)
 	if (m->json)
 		(void)printf("{\"name\":\"maild\",\"instance\":0,\"pid\":%d,", pid);
 	else
-		(void)printf("%-10s %8u  ", "maild", 0);
+		(void)printf("%-10s %8u  ", "maild", 0u);
 	(void)printf(m->json ? "\"walls\":\"no_new_privs=%s seccomp=%s capabilities=%s\"}\n" : "no_new_privs=%s seccomp=%s capabilities=%s\n", privs ? "yes" : "no", filter == 2 ? "yes" : "no", caps);
 }
 
@@ -164,7 +164,7 @@ print_owned_row(const struct mailctl *m, const struct ipc_mailbox_admin_process 
 	struct buf label;
 
 	if (!m->json) {
-		(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0, SPAN_ARG(row->walls), SPAN_ARG(row->label));
+		(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0u, SPAN_ARG(row->walls), SPAN_ARG(row->label));
 		return;
 	}
 	buf_init(&label, 8 * B_ADDRESS);

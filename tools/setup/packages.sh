@@ -7,7 +7,7 @@ BUILD_PACKAGES="gcc make libc6-dev autoconf automake pkg-config libevent-dev lib
 DEMO_PACKAGES="openssl curl ca-certificates dns-root-data"
 TEST_PACKAGES="clang llvm libclang-rt-14-dev libcmocka-dev python3 iproute2 procps swaks libnet-ssleay-perl msmtp isync gsasl
 	libsasl2-modules knot fetchmail offlineimap3 getmail6 mutt opendkim rspamd clamav-milter clamav-daemon postgrey"
-ANALYZE_PACKAGES="cppcheck clang-tidy" # make analyze alone
+ANALYZE_PACKAGES="cppcheck clang-tidy"
 
 # missing_packages NAME...: those that are not installed, on one line
 missing_packages() {

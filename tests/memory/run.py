@@ -150,7 +150,7 @@ def go_on(what, seed):
         try:
             what(r)
         except Exception as why: # a refusal, or an end of the connection
-            refused.append(why)
+            refused.append(repr(why)) # itself it would keep the connection
             if "timed out" in str(why):
                 waited.append("%s: %r" % (what.__name__, why))
 

@@ -89,7 +89,7 @@ sight_field(struct content *c, struct span s)
 	name = n;
 	while (n < s.n && ascii_blank(s.p[n]))
 		n++;
-	if (name > LIMIT_FIELD_NAME || n > LIMIT_FIELD_NAME + 1)
+	if (n >= LIMIT_FIELD_NAME) /* as header_next() has it */
 		return SIGHT_NO;
 	if (n == s.n)
 		return c->last ? SIGHT_NO : SIGHT_MORE;

@@ -4,6 +4,7 @@
 #include "mail/content.h"
 #include "mail/date.h"
 #include "mail/header.h"
+#include "mail/limits.h"
 #include "mail/word.h"
 
 static bool
@@ -100,5 +101,5 @@ submission_fix(struct buf *out, struct span header, const struct submission *s)
 		buf_put(out, f.whole);
 	}
 	submission_missing(out, present, s);
-	return buf_ok(out);
+	return buf_ok(out) && w.at == header.n && w.fields <= LIMIT_HEADER_FIELDS;
 }

@@ -19,7 +19,7 @@ struct submission {
 };
 
 /* Appends the fixed header (fields only, without the empty line). header: fields with their line ends, without the
- * empty line. False if out failed. */
+ * empty line. False if out failed, or the header is more than can be looked through (mail/limits.h). */
 bool submission_fix(struct buf *out, struct span header, const struct submission *s);
 /* Only the fields that `present` (CONTENT_FIELD() bits of mail/content.h) says are missing: to be put at the end of a
  * header that streams through. */

@@ -29,6 +29,7 @@ struct harvest {
 	struct list lendable;
 	uint32_t generation;
 	size_t chains, anchors;
+	uint64_t id;      /* of the question */
 	int64_t begun_ms; /* 0: there is none under way */
 };
 
@@ -363,7 +364,7 @@ keep_chain(struct harvest *h, const struct ipc_certs_chain *m)
 
 /* keyd has checked them; one that OpenSSL does not like here harms only itself. True: that were all. */
 static bool
-take(struct signer *s, struct harvest *h, unsigned type, const void *m)
+take(struct harvest *h, unsigned type, const void *m)
 {
 	const struct ipc_certs_anchor *anchor = m;
 	const struct ipc_certs_chain *chain = m;
@@ -372,16 +373,16 @@ take(struct signer *s, struct harvest *h, unsigned type, const void *m)
 
 	switch (type) {
 	case IPC_certs_anchor:
-		if (h->server && anchor->id == s->last_id && h->anchors < ANCHORS_MAX)
+		if (h->server && anchor->id == h->id && h->anchors < ANCHORS_MAX)
 			h->anchors += tls_server_add_anchors(h->server, anchor->pem, &why);
 		return false;
 	case IPC_certs_chain:
-		if (chain->id == s->last_id && h->chains < CHAINS_MAX)
+		if (chain->id == h->id && h->chains < CHAINS_MAX)
 			h->chains += h->server ? tls_server_add_chain(h->server, chain->pem, &why) : keep_chain(h, chain);
 		return false;
 	case IPC_certs_chains:
 		h->generation = end->generation;
-		return end->id == s->last_id;
+		return end->id == h->id;
 	default:
 		return false;
 	}
@@ -410,6 +411,7 @@ begin_fetch(struct signer *s, struct fail *why)
 	struct ipc_certs_fetch fetch = { .id = ++s->last_id };
 	struct tls_signer by;
 
+	s->harvest.id = fetch.id;
 	s->harvest.begun_ms = now_ms();
 	s->harvest.generation = 0;
 	s->harvest.chains = s->harvest.anchors = 0;
@@ -451,7 +453,7 @@ gather(struct signer *s, bool wait, struct fail *why)
 			leave_keyd(s);
 			return FETCH_FAILED;
 		}
-		if (take(s, &s->harvest, type, m))
+		if (take(&s->harvest, type, m))
 			return FETCH_WHOLE;
 	}
 	if (left_ms(s))

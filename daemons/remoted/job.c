@@ -307,8 +307,10 @@ resolve(struct job *j, struct span nexthop)
 	struct session *idle;
 	struct fail why;
 
+	tlslookup_stop(&j->plans);
+	j->destination = (struct destination){ .ntargets = 0 }; /* those of another hop are none of this one's */
 	j->target = j->answered = 0;
-	j->plain = false;
+	j->plain = j->hurried = false;
 	nexthop = arena_dup(&j->arena, nexthop); /* which the hop points into */
 	if (!hop_parse(nexthop, j->policy->port, &j->hop, &why)) {
 		j->last = verdict_make(why.status, &j->arena, "%s", why.text);
@@ -442,7 +444,7 @@ job_session_over(struct job *j, struct session *s, enum session_over over)
 		return;
 	case SESSION_ENDED:
 		if (was_stale(s))
-			resolve(j, span_str(j->nexthop));
+			resolve(j, j->way);
 		else if (!j->destination.ntargets && outcome_open(j) && s->client.end != CLIENT_LOOP && next_needs_targets(j))
 			return;
 		else

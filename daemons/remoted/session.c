@@ -271,6 +271,13 @@ on_connected(struct stream *stream)
 }
 
 static void
+no_handshake(struct session *s, enum tls_problem problem, struct span why)
+{
+	report_tls(s, tlsplan_result(problem, true), why);
+	client_tls_done(&s->client, false, false, why);
+}
+
+static void
 on_timeout(struct stream *stream)
 {
 	struct session *s = session_of(stream);
@@ -286,7 +293,10 @@ on_timeout(struct stream *stream)
 		session_quit(s);
 		return;
 	}
-	client_timed_out(&s->client);
+	if (s->client.state == CLIENT_STATE_handshake)
+		no_handshake(s, TLS_PROBLEM_HANDSHAKE, SPAN("timeout"));
+	else
+		client_timed_out(&s->client);
 	pump(s);
 }
 
@@ -305,10 +315,9 @@ on_closed(struct stream *stream, enum stream_why why)
 		session_free(s);
 		return;
 	}
-	if (s->client.state == CLIENT_STATE_handshake) {
-		report_tls(s, tlsplan_result((enum tls_problem)stream->tls_problem, true), text);
-		client_tls_done(&s->client, false, false, text);
-	} else
+	if (s->client.state == CLIENT_STATE_handshake)
+		no_handshake(s, (enum tls_problem)stream->tls_problem, text);
+	else
 		client_lost(&s->client, why == STREAM_EOF ? SPAN("closed by the peer") : text);
 	if (s->job)
 		tell_job(s, SESSION_ENDED);

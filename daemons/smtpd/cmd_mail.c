@@ -243,9 +243,8 @@ cmd_data(struct session *s, struct span args)
 	/* RFC 2920 3.1: DATA ends its group. Content sent before the 354 would be
 	 * commands if DATA were refused: that is how mail is smuggled. */
 	if (s->more) {
-		s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("content before 354"));
 		reply_status_code(s, STATUS_PROTOCOL, 503, SPAN("Improper pipelining: wait for the reply to DATA"));
-		reply_close(s);
+		data_was_hasty(s);
 	} else if (!t)
 		reply_status(s, STATUS_BAD_SEQUENCE, SPAN("Need MAIL first"));
 	else if (t->binary) /* RFC 3030 3 */
@@ -259,6 +258,8 @@ cmd_data(struct session *s, struct span args)
 	else {
 		data_begin(s, false);
 		s->state = SESSION_DATA;
+		s->due = true;
+		s->hasty = false;
 		if (t->filtered)
 			filter_data(s); /* goes ahead then */
 		else

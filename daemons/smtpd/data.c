@@ -291,7 +291,7 @@ fix_header(struct session *s)
 	    .time = now,
 	    .zone = date_local_zone(now),
 	}))
-		data_give_up(s, STATUS_SYSTEM_LOCAL_TEMP);
+		data_give_up(s, buf_ok(&fixed) ? STATUS_HEADER_TOO_LARGE : STATUS_SYSTEM_LOCAL_TEMP);
 	read_header(s, buf_span(&fixed));
 	data_put(s, buf_span(&fixed));
 	buf_free(&fixed);
@@ -307,7 +307,7 @@ header_done(struct session *s)
 		return;
 	if (fixes_header(s))
 		fix_header(s);
-	else if (!t->opened)
+	else if (!t->sent)
 		read_header(s, buf_span(&t->frame));
 	if (t->content.need_blank)
 		data_put(s, SPAN("\r\n"));
@@ -423,6 +423,36 @@ say_verdict(struct session *s, unsigned status, struct span text, struct span id
 		reply_status(s, status, text);
 }
 
+/* One for each recipient, but one error of the client's at most. */
+static void
+say_verdicts(struct session *s, unsigned status, struct span text, struct span id)
+{
+	const struct recipient *r = s->mail->first, *next;
+
+	for (; r; r = next) {
+		for (next = r->next; next && (next->state != RECIPIENT_GOOD || next->added); next = next->next)
+			continue;
+		s->uncounted = next != NULL;
+		if (r->state == RECIPIENT_GOOD && !r->added)
+			say_verdict(s, status, text, id);
+	}
+}
+
+void
+data_go_ahead(struct session *s)
+{
+	s->due = s->hasty = false;
+	reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+}
+
+void
+data_was_hasty(struct session *s)
+{
+	s->due = s->hasty = false;
+	s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("content before 354"));
+	reply_close(s);
+}
+
 void
 data_verdict(struct session *s, unsigned status, struct span text)
 {
@@ -442,13 +472,13 @@ data_verdict(struct session *s, unsigned status, struct span text)
 	if (!s->policy->lmtp)
 		say_verdict(s, status, text, id);
 	else /* RFC 2033 4.2 */
-		for (const struct recipient *r = t->first; r; r = r->next)
-			if (r->state == RECIPIENT_GOOD && !r->added)
-				say_verdict(s, status, text, id);
+		say_verdicts(s, status, text, id);
 	closing = t->status_code == 421; /* RFC 5321 3.8 */
 	transaction_end(s);
 	if (closing)
 		reply_close(s);
+	else if (s->hasty)
+		data_was_hasty(s);
 	if (s->draining)
 		session_shutdown(s);
 }

@@ -102,6 +102,8 @@ data_refused(struct session *s, unsigned status, unsigned code, struct span text
 		transaction_end(s);
 	if (code == 421)
 		reply_close(s);
+	else if (s->hasty)
+		data_was_hasty(s);
 }
 
 void

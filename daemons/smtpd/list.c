@@ -115,7 +115,7 @@ list_go_ahead(struct session *s)
 	const struct transaction *t = s->mail;
 
 	if (!t->opened && (t->good <= LIST_LONG || s->policy->lmtp || t->discard || t->redirect.n || t->screened)) {
-		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+		data_go_ahead(s);
 		return;
 	}
 	s->wait = WAIT_LIST;
@@ -141,6 +141,6 @@ session_list_part(struct session *s)
 		data_verdict(s, STATUS_SYSTEM_LOCAL_TEMP, SPAN_NONE);
 	} else if (!list_next(s->mail)) {
 		s->wait = WAIT_CLIENT;
-		reply(s, REPLY_GO_AHEAD, SPAN_NONE);
+		data_go_ahead(s);
 	}
 }

@@ -138,7 +138,7 @@ count_error(struct session *s, struct span line)
 void
 reply_line(struct session *s, struct span line)
 {
-	bool error = is_error(line);
+	bool error = is_error(line) && !s->uncounted;
 
 	if (s->state == SESSION_CLOSED)
 		return;

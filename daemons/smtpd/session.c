@@ -270,6 +270,7 @@ session_input(struct session *s, struct span bytes)
 		if (n == 0)
 			break;
 	}
+	s->hasty |= s->due && used < bytes.n;
 	/* Law 10: what was sent in the clear behind STARTTLS never counts. */
 	if (s->wait == WAIT_TLS || s->state == SESSION_CLOSED)
 		return bytes.n;

@@ -125,6 +125,8 @@ void data_give_up(struct session *s, unsigned status);
 void data_put(struct session *s, struct span bytes);
 void data_finish(struct session *s);
 /* queued's verdict, or ours: one reply, or in LMTP one for each recipient; then the transaction is over. */
+void data_go_ahead(struct session *s);  /* 354 */
+void data_was_hasty(struct session *s); /* DATA was refused, and content has come: as commands it would be smuggled mail */
 void data_verdict(struct session *s, unsigned status, struct span text);
 
 /* list.c: so many recipients that they come in, and are told to queued, bit by bit. */

@@ -89,7 +89,8 @@ use_default(struct hook *h)
 	const struct conf_listener *l = conf_listener_find(conf_of(h), v->facts.listener);
 	enum conf_word action = l ? l->milter_default_action : conf_of(h)->milter_default_action;
 
-	h->done = true;
+	/* What is only refused now comes again: another recipient, the content. */
+	h->done = action == CONF_MILTER_ACCEPT || action == CONF_MILTER_QUARANTINE;
 	if (action == CONF_MILTER_TEMPFAIL)
 		visit_refuse(v, STATUS_DENIED_TEMP, 451, SPAN("Service unavailable - try again later"));
 	else if (action == CONF_MILTER_REJECT)
@@ -111,6 +112,7 @@ broken(struct hook *h, const char *what)
 	close_hook(h);
 	if (!asked)
 		return;
+	letter_not_replaced(h->visit);
 	use_default(h);
 	finish(h);
 }

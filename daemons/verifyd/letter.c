@@ -105,6 +105,16 @@ letter_replace(struct visit *v, struct span bytes, struct fail *why)
 }
 
 void
+letter_not_replaced(struct visit *v)
+{
+	struct letter *l = &v->letter;
+
+	spool_free(&l->fresh);
+	l->lines = (struct edit_lines){ .cr = false };
+	l->replaced = false;
+}
+
+void
 letter_replaced(struct visit *v)
 {
 	struct letter *l = &v->letter;

@@ -109,6 +109,7 @@ bool letter_put(struct visit *v, struct span bytes);
 bool letter_whole(struct visit *v, size_t hidden, struct fail *why);
 bool letter_replace(struct visit *v, struct span bytes, struct fail *why); /* a piece of another body */
 void letter_replaced(struct visit *v);                                     /* that was all of it */
+void letter_not_replaced(struct visit *v);                                 /* the rest will not come: the body stays */
 bool letter_send_back(struct visit *v);                                    /* the next pieces */
 
 #endif

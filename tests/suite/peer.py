@@ -16,7 +16,7 @@ class Message:
 
 
 class Peer:
-    """replies: {word or (word, part of the line): reply}, asked before the defaults."""
+    """replies: {word or (word, part of the line): reply, or what makes one of the session}, asked before the defaults."""
 
     def __init__(self, address, extensions=("PIPELINING", "8BITMIME"), replies=None, lmtp=False, auth=None, tls=None):
         self.tls = tls
@@ -55,9 +55,9 @@ class Session:
         self.c.sendall("".join(line + "\r\n" for line in lines).encode())
 
     def scripted(self, word, line):
-        for key, reply in self.peer.replies.items():
+        for key, reply in list(self.peer.replies.items()):
             if key == word or (isinstance(key, tuple) and key[0] == word and key[1] in line):
-                return reply
+                return reply(self) if callable(reply) else reply
         return None
 
     def take(self, data, how):

@@ -7,6 +7,7 @@ import email
 import os
 import subprocess
 import tempfile
+import time
 
 import pillar
 from milter import CRASH, GARBAGE, HANG, Changes, Milter, Policy
@@ -295,6 +296,47 @@ def test_a_milter_that_breaks():
         d.close()
     plan({"end": CRASH})
     starts(send("broken at the end"), "451 4.7.1")
+    plan({"rcpt": CRASH}) # what is only put off comes again, and not past it
+    d = dialogue()
+    starts(d.ask("MAIL FROM:<x@else.test>"), "250")
+    for _ in range(3):
+        starts(d.ask("RCPT TO:<alice@example.test>"), "451 4.7.1")
+    starts(d.ask("DATA"), "554 5.5.1")
+    d.close()
+
+
+def test_half_of_another_body_is_none():
+    class Dying(Milter):
+        def answer(self, sock, stage, what):
+            if stage != "end":
+                return super().answer(sock, stage, what)
+            sock.sendall(Changes.body(b"half of the new bo"))
+            return False
+    other = Instance("smtpd_milters = %s, %s\nmilter_default_action = accept\n" % (Dying().address, Milter().address))
+    starts(send("two", d=dialogue(other), body="the body\r\nit has\r\n"), "250")
+    raw = wait_for(lambda: other.messages("alice"), 20, "the message")[0]
+    assert raw.endswith(b"\r\n\r\nthe body\r\nit has\r\n"), raw
+    other.stop()
+
+
+def test_content_behind_a_data_that_is_refused_is_no_command():
+    def late(_):
+        time.sleep(1)
+        return "reject"
+    plan({"data": late})
+    d = dialogue()
+    starts(d.ask("MAIL FROM:<x@else.test>"), "250")
+    starts(d.ask("RCPT TO:<alice@example.test>"), "250")
+    d.say("DATA")
+    time.sleep(0.3)
+    d.raw(b"NOOP in the content\r\nRSET\r\n")
+    starts(d.reply(), "550 5.7.1")
+    try:
+        reply = d.reply()
+    except AssertionError as why: # closed
+        reply = str(why)
+    has(reply, "closed")
+    d.close()
 
 
 def test_default_actions():

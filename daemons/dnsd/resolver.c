@@ -257,17 +257,18 @@ on_readable(struct watch *w, unsigned ready)
 	(void)ub_process(r->ctx);
 }
 
+/* One family of two may have come in time: it is as secure as it is, and not to be kept. */
 static void
 expire(struct question *q)
 {
-	for (size_t i = 0; i < PARTS; i++)
+	for (size_t i = 0; i < PARTS; i++) {
 		leave(&q->parts[i]);
-	if (q->answer.nrecords) { /* one family of two came in time */
-		q->answer.result = DNS_OK;
-	} else {
-		q->answer.result = DNS_LATER;
-		explain(q, "no answer in time");
+		if (!q->parts[i].done)
+			q->parts[i].result = DNS_LATER;
 	}
+	join_parts(q);
+	explain(q, q->answer.result == DNS_LATER ? "no answer in time" : NULL);
+	q->answer.ttl = 0;
 	answer_and_free(q);
 }
 

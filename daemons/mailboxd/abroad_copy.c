@@ -330,7 +330,8 @@ carried_in(struct cmd *c, bool ok)
 	return x->committed ? committed(c) : cmd_wait(c, committed);
 }
 
-/* "* n FETCH (UID u FLAGS (...) INTERNALDATE "..." BODY[] {size}": a message begins. False: another line. */
+/* "* n FETCH (UID u FLAGS (...) INTERNALDATE "..." BODY[] {size}", or "* u UIDFETCH (FLAGS" and so on (RFC 9586 3.3):
+ * a message begins. False: another line. */
 static bool
 take_message(struct cmd *c, struct carrying *x, struct span line)
 {
@@ -362,6 +363,17 @@ take_message(struct cmd *c, struct carrying *x, struct span line)
 		x->n++;
 	else
 		x->failed = true;
+	return true;
+}
+
+/* A message that take_message() did not take: nobody is told of it, and the command fails. */
+static bool
+missed(struct carrying *x, struct span line)
+{
+	if (span_find(line, SPAN(" INTERNALDATE \"")) == SIZE_MAX)
+		return false;
+	if (!x->failed)
+		x->failed = !fail_set(&x->why, FAIL_TEMP, 0, "A message cannot be read");
 	return true;
 }
 
@@ -411,6 +423,8 @@ in_step(struct cmd *c)
 			buf_eat(&g->v->in, lf + 1);
 			continue;
 		}
+		if (!g->inside)
+			g->mute = missed(x, span_sub(in, 0, lf + 1));
 		g->lines = 1; /* what others did there meanwhile, or the end */
 		switch (going_relay(c, g)) {
 		case RELAY_MORE: continue;
@@ -441,7 +455,8 @@ going_copy_in(struct cmd *c, struct span owner, struct span set, struct span fol
 		return false;
 	}
 	x->folder = folder;
-	x->going.text = arena_printf(c->arena, "%.*s%s FETCH %.*s (UID FLAGS INTERNALDATE BODY.PEEK[])\r\n", SPAN_ARG(c->tag), c->uid ? " UID" : "", SPAN_ARG(set));
+	x->going.text = arena_printf(c->arena, "%.*s%s FETCH %.*s (%sFLAGS INTERNALDATE BODY.PEEK[])\r\n", SPAN_ARG(c->tag), c->uid ? " UID" : "", SPAN_ARG(set),
+	    c->s->enabled & ENABLED_UIDONLY ? "" : "UID ");
 	x->going.sent = in_step;
 	x->going.ended = carried_in;
 	c->step = going_reach;

@@ -216,6 +216,8 @@ put_vanished(struct cmd *c, struct fetch *f)
 	struct uidset asked, gone;
 	bool ok;
 
+	if (span_eq(c->arg[0], SPAN("$"))) /* RFC 5182 2.1: what is gone has left it */
+		return true;
 	uidset_init(&asked);
 	uidset_init(&gone);
 	ok = uidset_parse(&asked, c->arg[0], mailbox_uidnext(v->mailbox) - 1);

@@ -384,8 +384,11 @@ abroad_takes(struct cmd *c, bool *goes)
 		return takes_unnamed(c, &m, goes);
 	if (m.n == 2 && !(m.abroad[0] && m.abroad[1]))
 		return refuse(c, "[CANNOT] Not between users' mailboxes.", goes);
-	if (!owner_of(s, m.name[0], owner) || (m.n == 2 && !owner_of(s, m.name[1], second)))
+	if (!owner_of(s, m.name[0], owner) || (m.n == 2 && !owner_of(s, m.name[1], second))) {
+		if (c->def->handler == cmd_select) /* RFC 3501 6.3.1 */
+			leave(s);
 		return refuse(c, "[NONEXISTENT] Mailbox doesn't exist.", goes);
+	}
 	if (m.n == 2 && strcmp(owner, second) != 0)
 		return refuse(c, "[CANNOT] Not between users' mailboxes.", goes);
 	if (c->def->handler == cmd_copy && s->state == STATE_SELECTED) {

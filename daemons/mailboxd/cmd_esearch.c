@@ -20,6 +20,7 @@ struct multisearch {
 	struct view view; /* of the one at work */
 	bool selected, others, open;
 	struct imap_parse program; /* parsed anew for each: keywords and numbers are a mailbox's own */
+	struct arena arena;        /* of the program in the mailbox at work */
 };
 
 static void
@@ -30,6 +31,7 @@ esearch_release(struct cmd *c)
 	searching_release(&m->searching);
 	if (m->open)
 		view_close(&m->view);
+	arena_free(&m->arena);
 }
 
 static bool
@@ -128,8 +130,9 @@ search_in(struct cmd *c, struct view *v)
 {
 	struct multisearch *m = c->state;
 
-	c->parse = m->program;
 	searching_again(&m->searching, v);
+	arena_reset(&m->arena);
+	c->parse = m->program;
 	return searching_start(&m->searching, c);
 }
 
@@ -172,6 +175,7 @@ begin(struct cmd *c, struct multisearch *m)
 		return cmd_bad(c, "SAVE is for the selected mailbox alone.");
 	if (!search_charset(s, &c->parse, false))
 		return s->bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
+	c->parse.arena = &m->arena;
 	m->program = c->parse;
 	if (!search_parse(s, &c->parse, NULL, &c->s->saved)) /* an error is one also where no mailbox is found */
 		return cmd_syntax(c);
@@ -190,6 +194,7 @@ cmd_esearch(struct cmd *c)
 		return cmd_no(c, "[LIMIT] Command too large.");
 	m->c = c;
 	m->end = &m->sources;
+	arena_init(&m->arena, BOUND_ARENA);
 	searching_init(&m->searching, c);
 	m->searching.found = source_found;
 	returns = &m->searching.returns;

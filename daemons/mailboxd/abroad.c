@@ -299,7 +299,7 @@ take_names(struct cmd *c, struct named *m)
 		case 'm':
 			if (!imap_take_astring(&p, &name))
 				return;
-			m->name[m->n] = imap_list_name(c->s, name);
+			m->name[m->n] = imap_disk_name(c->s, name);
 			m->abroad[m->n] = abroad_name(c->s, m->name[m->n]);
 			m->n++;
 			break;

@@ -24,6 +24,23 @@ any_may_match(const struct going *g, struct span start)
 	return false;
 }
 
+/* Could any of this owner's mailboxes match? */
+static bool
+owner_may_match(const struct cmd *c, const struct going *g, struct span owner)
+{
+	struct buf prefix, outward;
+	bool may;
+
+	buf_init(&prefix, (size_t)ACL_IDENTIFIER * 4);
+	buf_init(&outward, (size_t)ACL_IDENTIFIER * 4);
+	may = guest_prefix(&prefix, owner, c->s->user->name);
+	imap_outward_name(c->s, &outward, span_sub(buf_span(&prefix), 0, buf_len(&prefix) - 1));
+	may = may && any_may_match(g, buf_span(&outward));
+	buf_free(&outward);
+	buf_free(&prefix);
+	return may;
+}
+
 /* Below "Other Users" there is another level: "%" alone does not reach it. */
 static bool
 reaches_below(const struct going *g)
@@ -79,14 +96,8 @@ next_owner(struct cmd *c)
 	const struct owner *o;
 
 	while ((o = g->next)) {
-		struct buf prefix;
-		bool wanted;
-
 		g->next = o->next;
-		buf_init(&prefix, (size_t)ACL_IDENTIFIER * 4);
-		wanted = guest_prefix(&prefix, o->name, c->s->user->name) && any_may_match(g, span_sub(buf_span(&prefix), 0, buf_len(&prefix) - 1));
-		buf_free(&prefix);
-		if (!wanted || !going_road(c, g, WORK, o->name))
+		if (!owner_may_match(c, g, o->name) || !going_road(c, g, WORK, o->name))
 			continue;
 		g->text = going_text(c);
 		g->ended = owner_ended;

@@ -61,29 +61,25 @@ struct listing {
 	struct wanted *visible, **last_visible; /* a guest's */
 };
 
+/* By the name that it has for this session. */
 static bool
 matches_in(const struct listing *l, struct span name, char delimiter)
 {
-	for (size_t i = 0; i < l->npatterns; i++)
-		if (pattern_match_in(l->pattern[i], name, delimiter))
-			return true;
-	return false;
+	struct buf outward;
+	bool yes = false;
+
+	buf_init(&outward, BOUND_MAILBOX_NAME * 4);
+	imap_outward_name(l->c->s, &outward, name);
+	for (size_t i = 0; i < l->npatterns && !yes; i++)
+		yes = pattern_match_in(l->pattern[i], buf_span(&outward), delimiter);
+	buf_free(&outward);
+	return yes;
 }
 
-/* A folder, by the name that it has for this session. */
 static bool
 matches(const struct listing *l, struct span name)
 {
-	struct buf outward;
-	bool yes;
-
-	if (!l->c->s->guest)
-		return matches_in(l, name, '.');
-	buf_init(&outward, BOUND_MAILBOX_NAME * 4);
-	guest_outward(l->c->s, &outward, name);
-	yes = matches_in(l, buf_span(&outward), '/');
-	buf_free(&outward);
-	return yes;
+	return matches_in(l, name, imap_delimiter(l->c->s));
 }
 
 static void
@@ -326,7 +322,6 @@ take_pattern(struct listing *l, struct span reference)
 		return imap_bad(p, "Too many patterns");
 	if (!imap_take_list_mailbox(p, to))
 		return false;
-	*to = imap_list_name(l->c->s, *to);
 	if (reference.n)
 		*to = arena_printf(l->c->arena, "%.*s%.*s", SPAN_ARG(reference), SPAN_ARG(*to));
 	l->npatterns++;
@@ -343,7 +338,6 @@ take_arguments(struct listing *l)
 		return false;
 	if (!imap_take_astring(p, &reference) || !imap_take_sp(p))
 		return false;
-	reference = imap_list_name(l->c->s, reference);
 	if (!l->lsub && imap_try(p, '(')) {
 		l->extended = true;
 		do {

@@ -57,7 +57,7 @@ take_mailbox(struct cmd *c, struct span *out)
 /* ---- names of folders ---- */
 
 struct span
-imap_list_name(struct imap *s, struct span name)
+imap_disk_name(struct imap *s, struct span name)
 {
 	struct buf disk;
 	struct span out;
@@ -73,36 +73,38 @@ imap_list_name(struct imap *s, struct span name)
 struct span
 imap_mailbox_name(struct imap *s, struct span name)
 {
-	struct span out = imap_list_name(s, name);
+	struct span out = imap_disk_name(s, name);
 
 	return s->guest ? guest_inward(s, out) : out;
 }
 
-static void
-put_name(const struct imap *s, struct buf *out, struct span name)
+void
+imap_outward_name(const struct imap *s, struct buf *out, struct span name)
 {
-	struct buf utf8;
+	struct buf disk;
 
-	if (!(s->enabled & ENABLED_UTF8)) {
-		imap_put_astring(out, name);
-		return;
-	}
-	buf_init(&utf8, BOUND_MAILBOX_NAME * 4);
-	(void)name_to_utf8(name, &utf8);
-	if (utf8_has_8bit(buf_span(&utf8))) { /* quoted strings may hold it (RFC 6855 3) */
-		buf_putc(out, '"');
-		for (size_t i = 0; i < buf_len(&utf8); i++) {
-			char ch = buf_span(&utf8).p[i];
+	buf_init(&disk, BOUND_MAILBOX_NAME * 4);
+	if (s->guest)
+		guest_outward(s, &disk, name);
+	else
+		buf_put(&disk, name);
+	if (s->enabled & ENABLED_UTF8)
+		(void)name_to_utf8(buf_span(&disk), out);
+	else
+		buf_put(out, buf_span(&disk));
+	buf_free(&disk);
+}
 
-			if (ch == '"' || ch == '\\')
-				buf_putc(out, '\\');
-			buf_putc(out, ch);
-		}
-		buf_putc(out, '"');
-	} else {
-		imap_put_astring(out, buf_span(&utf8));
+static void
+put_quoted(struct buf *out, struct span text)
+{
+	buf_putc(out, '"');
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] == '"' || text.p[i] == '\\')
+			buf_putc(out, '\\');
+		buf_putc(out, text.p[i]);
 	}
-	buf_free(&utf8);
+	buf_putc(out, '"');
 }
 
 void
@@ -111,11 +113,11 @@ imap_put_mailbox(const struct imap *s, struct buf *out, struct span name)
 	struct buf outward;
 
 	buf_init(&outward, BOUND_MAILBOX_NAME * 4);
-	if (s->guest) {
-		guest_outward(s, &outward, name);
-		name = buf_span(&outward);
-	}
-	put_name(s, out, name);
+	imap_outward_name(s, &outward, name);
+	if ((s->enabled & ENABLED_UTF8) && utf8_has_8bit(buf_span(&outward))) /* quoted strings may hold it (RFC 6855 3) */
+		put_quoted(out, buf_span(&outward));
+	else
+		imap_put_astring(out, buf_span(&outward));
 	buf_free(&outward);
 }
 

@@ -170,10 +170,12 @@ void imap_bye(struct imap *s, const char *text);
 void imap_put_capability(const struct imap *s, struct buf *out);
 /* Folder names travel in UTF-8 where that is enabled (RFC 6855, RFC 9051 5.1). */
 void imap_put_mailbox(const struct imap *s, struct buf *out, struct span name);
-/* A name or LIST pattern as the client wrote it to the form on disk, in the arena; empty: none that could be. */
+/* A folder's name as the client reads and writes it: LIST patterns are matched with this. */
+void imap_outward_name(const struct imap *s, struct buf *out, struct span name);
+/* A name as the client wrote it to the form on disk, in the arena; empty: none that could be. */
 struct span imap_mailbox_name(struct imap *s, struct span name);
-/* A LIST pattern likewise; it is matched with names as imap_put_mailbox() has them. */
-struct span imap_list_name(struct imap *s, struct span name);
+/* Likewise, but a guest's keeps what leads to whose it is. */
+struct span imap_disk_name(struct imap *s, struct span name);
 void imap_put_flags(struct imap *s, struct buf *out, const struct message *m); /* "(\Seen ...)" */
 
 /* ---- command.c ---- */

@@ -117,9 +117,10 @@ on_authd_closed(struct channel *c, const struct fail *why)
 
 	if (!u->service->stopping)
 		log_put(LOG_channel, "authd: %s", why->text);
-	if (u->authd == c)
+	if (u->authd == c) { /* not after the next one has come */
 		u->authd = NULL;
-	visit_unanswered(u);
+		visit_unanswered(u);
+	}
 	channel_free(&c);
 }
 
@@ -129,6 +130,7 @@ void
 ticket_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
 	(void)peer, (void)instance;
+	visit_unanswered(s->state); /* of the one before */
 	((struct userd *)s->state)->authd = c;
 	child_shared(s->state, SPAN("")); /* what the authd before may not have told */
 	poison_tell_all(s->state);

@@ -245,6 +245,13 @@ visit_child_gone(struct userd *u, const struct child *child)
 
 /* ---- authd's answers ---- */
 
+/* What nobody waits for any more. */
+static bool
+given(const struct userd *u, uint64_t id)
+{
+	return id > 0 && id <= u->last_visit;
+}
+
 bool
 visit_owner(struct userd *u, const struct ipc_ticket_owner *m)
 {
@@ -257,7 +264,9 @@ visit_owner(struct userd *u, const struct ipc_ticket_owner *m)
 		quota_known(u, v, m);
 		return true;
 	}
-	if (!v || v->kind != VISIT_ENTER)
+	if (!v)
+		return given(u, m->id);
+	if (v->kind != VISIT_ENTER)
 		return false;
 	if (child && span_eq(m->user, span_str(child->key))) {
 		answer(child, v->about, false, SPAN("these are the user's own mailboxes"));
@@ -278,7 +287,9 @@ visit_sharer(struct userd *u, const struct ipc_ticket_sharer *m)
 	struct visit *v = find(u, m->id);
 	struct child *child = v ? asker(u, v) : NULL;
 
-	if (!v || v->kind != VISIT_LIST)
+	if (!v)
+		return given(u, m->id);
+	if (v->kind != VISIT_LIST)
 		return false;
 	if (child)
 		(void)ipc_send_session_sharer(child->session, &(struct ipc_session_sharer){ .id = v->about, .owner = m->owner });
@@ -290,7 +301,9 @@ visit_answered(struct userd *u, const struct ipc_ticket_answered *m)
 {
 	struct visit *v = find(u, m->id);
 
-	if (!v || v->kind == VISIT_MEASURE)
+	if (!v)
+		return given(u, m->id);
+	if (v->kind == VISIT_MEASURE)
 		return false;
 	answer(asker(u, v), v->about, m->ok, m->why);
 	drop(u, v);

@@ -12,7 +12,7 @@
 #include "mail/status.h"
 #include "store/name.h"
 
-enum { PATH_MOST = 1024, DEPTH_MOST = 16 };
+enum { PATH_MOST = 1024, DEPTH_MOST = 16, MAKE_ROOM = 32 /* homes: who finds no descriptor will need more of them */ };
 
 void
 homes_init(struct homes *h)
@@ -173,6 +173,17 @@ open_home(struct homes *h, const char *path, struct fail *why)
 	return at;
 }
 
+/* The idle ones make way, the oldest first.  False: there are none. */
+static bool
+make_room(struct homes *h)
+{
+	bool any = h->nidle > 0;
+
+	for (unsigned i = 0; i < MAKE_ROOM && h->nidle; i++)
+		home_free(h, OWNER_OF(h->idle.next, struct home, idle));
+	return any;
+}
+
 struct home *
 homes_use(struct homes *h, struct span home, struct span folder, struct fail *why)
 {
@@ -191,10 +202,9 @@ homes_use(struct homes *h, struct span home, struct span folder, struct fail *wh
 			home_free(h, at);
 		at = NULL;
 	}
-	if (!at)
-		at = open_home(h, path, why);
-	if (!at)
-		return NULL;
+	while (!at && !(at = open_home(h, path, why)))
+		if (why->err != EMFILE || !make_room(h))
+			return NULL;
 	if (at->users++ == 0 && list_linked(&at->idle)) {
 		list_remove(&at->idle);
 		h->nidle--;
@@ -211,6 +221,7 @@ homes_unuse(struct homes *h, struct home *at)
 		home_free(h, at);
 		return;
 	}
+	quota_close(&at->quota);
 	list_push(&h->idle, &at->idle);
 	if (++h->nidle > HOMES_OPEN)
 		home_free(h, OWNER_OF(h->idle.next, struct home, idle));

@@ -11,7 +11,7 @@
 #include "store/maildir.h"
 #include "store/quota.h"
 
-enum { HOMES_OPEN = 512 }; /* kept open when idle, at most */
+enum { HOMES_OPEN = 512 }; /* kept open when idle, at most; a descriptor each */
 
 struct home {
 	struct map_node node;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -370,6 +371,60 @@ test_makes_a_removed_mailbox_anew(void **state)
 	assert_non_null(strstr(text, "two"));
 }
 
+static int
+descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Uses the homes u0 to u(n-1), one after the other. */
+static void
+visit(struct homes *h, int n, bool limited)
+{
+	const struct quota limit = { .size = 1 << 20 };
+
+	for (int i = 0; i < n; i++) {
+		char name[32];
+		struct fail why;
+		struct home *at;
+
+		(void)snprintf(name, sizeof(name), "example.test/u%d", i);
+		if (!(at = homes_use(h, span_str(name), SPAN_NONE, &why)))
+			fail_msg("%s: %s", name, why.text);
+		if (limited)
+			assert_true(quota_load(&at->quota, &limit) || quota_count(&at->quota, &limit, &why));
+		homes_unuse(h, at);
+	}
+}
+
+static void
+test_idle_homes_leave_descriptors_to_others(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before, few;
+	struct homes h;
+	struct fail why;
+	int used;
+
+	homes_init(&h);
+	assert_true(homes_open(&h, span_str(f->dir), &why));
+	used = descriptors();
+	visit(&h, 20, true);
+	visit(&h, 20, true);
+	assert_int_equal(h.nidle, 20);
+	assert_int_equal(descriptors() - used, 20);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ (rlim_t)used + 50, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	visit(&h, 100, false);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	homes_close(&h);
+}
+
 int
 main(void)
 {
@@ -382,6 +437,7 @@ main(void)
 		T(test_dead_deliverd_defers_what_it_had),
 		T(test_refuses_paths_outside),
 		T(test_makes_a_removed_mailbox_anew),
+		T(test_idle_homes_leave_descriptors_to_others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

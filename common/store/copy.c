@@ -127,6 +127,27 @@ finish(struct copy *c)
 	uidset_free(&to);
 }
 
+/* RFC 3501 6.4.7: the folder is as it was. Nobody has been told of those that have UIDs. */
+static void
+take_back(struct copy *c)
+{
+	struct linking *linking = c->linking;
+	struct vfs *v = c->store->vfs;
+
+	for (size_t i = 0; i < c->n; i++)
+		if (c->items[i].linked && v->ops->unlink(v, path_at(c, c->items[i].to)) == 0)
+			notice_own(c->target, path_at(c, c->items[i].to));
+	/* Where the index takes no more, a scan finds that they are gone. */
+	c->target->dirty |= !change_expunge(c->target, &c->op->to, NULL);
+	(void)timer_set(&c->store->poll, 1);
+	c->linking = NULL;
+	if (linking) {
+		(void)promise_drop(v);
+		linking_drop(linking);
+	}
+	finish(c);
+}
+
 /* Those that moved away, and not (any more) those that could not. */
 static void
 mark_moved(struct copy *c, bool moved, struct uidset *still)
@@ -178,13 +199,14 @@ on_visible(struct waiter *w, const struct fail *why)
 	struct copy *c = OWNER_OF(w, struct copy, waiter);
 
 	c->op->ok = why == NULL;
-	if (why)
+	if (why) {
 		c->op->why = *why;
-	else if (c->move) {
+		take_back(c);
+	} else if (c->move) {
 		remove_source(c);
-		return;
+	} else {
+		finish(c);
 	}
-	finish(c);
 }
 
 /* Keywords have bits of their own in each folder. */
@@ -268,12 +290,12 @@ try_again(struct timer *t)
 static void
 give_uids(struct copy *c)
 {
-	list_remove(&c->incoming.node);
 	for (size_t i = 0; i < c->n; i++)
 		if (!give_uid(c, &c->items[i])) {
-			finish(c);
+			take_back(c);
 			return;
 		}
+	list_remove(&c->incoming.node);
 	c->op->uidvalidity = mailbox_uidvalidity(c->target);
 	c->waiter.on_visible = on_visible;
 	change_wait(c->target, &c->waiter);

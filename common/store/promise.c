@@ -323,8 +323,8 @@ make_all(struct keeper *k, bool again, size_t *lost)
 	return k->vfs->ops->sync_dir(k->vfs, dir) == 0 || errno == ENOENT;
 }
 
-static bool
-drop(struct vfs *v)
+bool
+promise_drop(struct vfs *v)
 {
 	return (v->ops->unlink(v, PROMISE_NAME) == 0 || errno == ENOENT) && v->ops->sync_dir(v, "") == 0;
 }
@@ -333,7 +333,7 @@ bool
 promise_keep(const struct promise *p, struct vfs *v, bool again, size_t *lost)
 {
 	struct keeper k = { .p = p, .vfs = v, .made = calloc(p->n, 1) };
-	bool ok = k.made && make_all(&k, again, lost) && drop(v);
+	bool ok = k.made && make_all(&k, again, lost) && promise_drop(v);
 	int err = errno;
 
 	free(k.made);
@@ -352,7 +352,7 @@ promise_redo(struct vfs *v, struct fail *why)
 	promise_init(&p);
 	ok = promise_load(&p, v, &torn, why);
 	if (ok && torn)
-		ok = drop(v) || fail_errno(why, 0, PROMISE_NAME " cannot be removed");
+		ok = promise_drop(v) || fail_errno(why, 0, PROMISE_NAME " cannot be removed");
 	else if (ok && p.n)
 		ok = promise_keep(&p, v, true, &lost) || fail_errno(why, 0, "The messages of a COPY cannot be put in their places");
 	if (ok && p.n)

@@ -42,6 +42,8 @@ const char *promise_to(const struct promise *p, size_t i);
 bool promise_parse(struct promise *p, struct span file);
 /* Durable when it returns true; false and errno: nothing is there (EEXIST: another one is). v is the Maildir's. */
 bool promise_write(const struct promise *p, struct vfs *v);
+/* Takes the file away, durably. False and errno: it may be there. */
+bool promise_drop(struct vfs *v);
 /* What is on disk, empty if there is none.  False and *why: it cannot be read; torn (may be NULL): nobody relied on it. */
 bool promise_load(struct promise *p, struct vfs *v, bool *torn, struct fail *why);
 /* Makes the links, durably, and takes the file away, durably; on any thread.  lost: files that are not there any more,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC
  *
  * A mailbox on a disk that is full: what cannot be written is refused and
- * leaves everything as it was, and deleting still works.  On one that is slow, or fails:
- * who waits for what was removed is told when it is durable, or that it never will be.
+ * leaves everything as it was, and deleting still works; a COPY that is refused leaves no copies.  On
+ * one that is slow, or fails: who waits for what was removed is told when it is durable, or that it never will be.
  */
-#include <fcntl.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,20 +26,26 @@ struct fixture {
 	struct store *store;
 };
 
+static void
+open_store(struct fixture *f)
+{
+	struct store_config config = { .loop = f->loop, .pool = f->pool, .base = open(f->dir, O_RDONLY | O_DIRECTORY), .host = SPAN("test") };
+	struct fail why;
+
+	f->store = store_new(&config, &why);
+	assert_non_null(f->store);
+}
+
 static int
 setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct store_config config = { .host = SPAN("test") };
-	struct fail why;
 
 	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/test_mailbox_full.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
-	config.loop = f->loop = loop_new();
-	config.pool = f->pool = worker_pool_new(f->loop, 2);
-	config.base = open(f->dir, O_RDONLY | O_DIRECTORY);
-	f->store = store_new(&config, &why);
-	assert_non_null(f->store);
+	f->loop = loop_new();
+	f->pool = worker_pool_new(f->loop, 2);
+	open_store(f);
 	*state = f;
 	return 0;
 }
@@ -196,6 +203,140 @@ enter_gated(struct fixture *f, struct view *v)
 	return gated;
 }
 
+/* ---- COPY ---- */
+
+static bool
+copy(struct fixture *f, struct view *v, uint32_t n, const char *to)
+{
+	struct uid_range range = { 1, n };
+	struct uidset uids = { .ranges = &range, .n = 1 };
+	struct wait_op w = { .op.on_done = on_done };
+
+	mailbox_copy(v, &uids, span_str(to), false, &w.op);
+	for (int i = 0; i < 1000 && !w.done; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_true(w.done);
+	return w.op.ok;
+}
+
+static uint32_t
+files(const struct fixture *f, const char *folder)
+{
+	char path[128];
+	struct dirent *e;
+	uint32_t n = 0;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "%s/.%s/cur", f->dir, folder);
+	assert_non_null(d = opendir(path));
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+/* So many messages and files, now and for who opens it next. */
+static void
+has_still(struct fixture *f, const char *folder, uint32_t n)
+{
+	struct view v = { .owner = NULL };
+	struct fail why;
+
+	for (int i = 0; i < 30; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_int_equal(files(f, folder), n);
+	store_free(&f->store);
+	open_store(f);
+	assert_true(view_open(&v, f->store, span_str(folder), false, &why));
+	assert_int_equal(view_count(&v), n);
+	assert_int_equal(files(f, folder), n);
+	view_close(&v);
+}
+
+/* n messages in INBOX, and the empty folder T. */
+static void
+enter_copies(struct fixture *f, struct view *v, int n)
+{
+	struct fail why;
+
+	for (int i = 0; i < n; i++)
+		assert_true(append(f));
+	assert_true(store_create(f->store, SPAN("T"), &why));
+	assert_true(view_open(v, f->store, SPAN("INBOX"), false, &why));
+}
+
+static void
+a_copy_that_is_refused_leaves_no_copies(void **state)
+{
+	enum { N = 40 };
+	struct fixture *f = *state;
+	struct view v = { .owner = NULL }, t = { .owner = NULL };
+	struct vfs_ops full;
+	struct fail why;
+	uint32_t there = 1;
+
+	enter_copies(f, &v, N);
+	assert_true(copy(f, &v, 1, "T")); /* the journal begins */
+	assert_true(view_open(&t, f->store, SPAN("T"), false, &why));
+	real_ops = t.mailbox->vfs->ops;
+	full = *real_ops;
+	full.space = no_space;
+	t.mailbox->vfs->ops = &full;
+	while (copy(f, &v, N, "T")) /* until only some of them find room in the journal */
+		there += N;
+	assert_true(there > 1);
+	assert_int_equal(files(f, "T"), there);
+	there += copy(f, &v, N, "T") ? N : 0; /* a client that tries again */
+	assert_int_equal(files(f, "T"), there);
+	t.mailbox->vfs->ops = real_ops;
+	view_close(&t);
+	view_close(&v);
+	has_still(f, "T", there);
+}
+
+static void
+fail_a_copy(struct fixture *f)
+{
+	struct view v = { .owner = NULL }, t = { .owner = NULL };
+	struct vfs_ops gated;
+	struct fail why;
+
+	enter_copies(f, &v, 3);
+	assert_true(copy(f, &v, 1, "T"));
+	for (int i = 0; i < 30; i++) /* a promise is kept */
+		(void)loop_turn(f->loop, 10);
+	assert_true(view_open(&t, f->store, SPAN("T"), false, &why));
+	assert_true(confirm(f, &t));
+	real_ops = t.mailbox->vfs->ops;
+	gated = *real_ops;
+	gated.sync = gated_sync;
+	t.mailbox->vfs->ops = &gated;
+	gate = -1;
+	assert_false(copy(f, &v, 3, "T"));
+	gate = 0;
+	t.mailbox->vfs->ops = real_ops;
+	view_close(&t);
+	view_close(&v);
+	has_still(f, "T", 1);
+}
+
+static void
+a_copy_that_failed_leaves_no_copies(void **state)
+{
+	fail_a_copy(*state);
+}
+
+static void
+a_copy_that_failed_leaves_no_promise(void **state)
+{
+	struct fixture *f = *state;
+
+	store_set_promise(f->store, 1);
+	fail_a_copy(f);
+}
+
+/* ---- what was removed ---- */
+
 static void
 what_was_removed_is_waited_for(void **state)
 {
@@ -252,6 +393,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_full_disk_keeps_nobody_from_deleting, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_copy_that_is_refused_leaves_no_copies, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_copy_that_failed_leaves_no_copies, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_copy_that_failed_leaves_no_promise, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_removed_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_removed_for_good_is_said, setup, teardown),
 	};

@@ -327,22 +327,6 @@ store_delete(struct store *store, struct span name, struct fail *why)
 	return true;
 }
 
-static bool
-rename_one(struct store *store, struct span from, struct span to, struct fail *why)
-{
-	char a[STORE_NAME_MAX + 2], b[STORE_NAME_MAX + 2];
-
-	if (!name_valid(to))
-		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
-	if (store_exists(store, to))
-		return fail_set(why, FAIL_PERM, 0, "The mailbox exists already");
-	if (!mailbox_forget(store, from, why))
-		return false;
-	folder_dir(from, a);
-	folder_dir(to, b);
-	return store->vfs->ops->rename(store->vfs, a, b) == 0 || fail_errno(why, 0, "The mailbox cannot be renamed");
-}
-
 /* RFC 3501 6.3.5: the messages go, INBOX stays and is empty. */
 static bool
 rename_inbox(struct store *store, struct span to, struct fail *why)
@@ -364,40 +348,107 @@ rename_inbox(struct store *store, struct span to, struct fail *why)
 	return maildir_make(store->vfs, dir, why) && maildir_make(store->vfs, "", why);
 }
 
+struct renaming {
+	struct store *store;
+	struct span from, to;
+	struct names all; /* the folder and its inferiors, as they are called before */
+};
+
+static bool
+new_name(const struct renaming *r, size_t i, char out[STORE_NAME_MAX + 1])
+{
+	int n = snprintf(out, STORE_NAME_MAX + 1, "%.*s%s", SPAN_ARG(r->to), r->all.all[i] + r->from.n);
+
+	return n > 0 && n <= STORE_NAME_MAX && name_valid(span_str(out));
+}
+
+static int
+by_length(const void *a, const void *b)
+{
+	size_t one = strlen(a), other = strlen(b);
+
+	return (one > other) - (one < other);
+}
+
+/* The shorter names go first: where A.b becomes A, A.b.b becomes what A.b was. */
+static void
+keep_concerned(struct renaming *r)
+{
+	struct names *l = &r->all;
+	size_t to = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct span name = span_str(l->all[i]);
+
+		if (span_starts(name, r->from) && (name.n == r->from.n || name.p[r->from.n] == '.'))
+			memmove(l->all[to++], l->all[i], sizeof(*l->all));
+	}
+	l->n = to;
+	if (to)
+		qsort(l->all, to, sizeof(*l->all), by_length);
+}
+
+static bool
+may_rename(const struct renaming *r, size_t i, struct fail *why)
+{
+	char fresh[STORE_NAME_MAX + 1];
+
+	if (!new_name(r, i, fresh))
+		return fail_set(why, FAIL_PERM, 0, "This is not a valid mailbox name");
+	if (names_find(&r->all, span_str(fresh)) == SIZE_MAX && store_exists(r->store, span_str(fresh)))
+		return fail_set(why, FAIL_PERM, 0, "The mailbox exists already");
+	return mailbox_forget(r->store, span_str(r->all.all[i]), why);
+}
+
+static bool
+rename_one(const struct renaming *r, size_t i, bool back)
+{
+	char a[STORE_NAME_MAX + 2], b[STORE_NAME_MAX + 2], fresh[STORE_NAME_MAX + 1];
+
+	folder_dir(span_str(r->all.all[i]), a);
+	if (!new_name(r, i, fresh))
+		return false;
+	folder_dir(span_str(fresh), b);
+	return r->store->vfs->ops->rename(r->store->vfs, back ? b : a, back ? a : b) == 0;
+}
+
+/* All or none. */
+static bool
+rename_all(const struct renaming *r, struct fail *why)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->all.n; i++)
+		if (!may_rename(r, i, why))
+			return false;
+	while (n < r->all.n && rename_one(r, n, false))
+		n++;
+	if (n == r->all.n && r->store->vfs->ops->sync_dir(r->store->vfs, "") == 0)
+		return true;
+	(void)fail_errno(why, 0, "The mailbox cannot be renamed");
+	while (n > 0)
+		(void)rename_one(r, --n, true);
+	return false;
+}
+
 bool
 store_rename(struct store *store, struct span from, struct span to, struct fail *why)
 {
-	struct names folders;
-	bool ok = true, any;
+	struct renaming r = { .store = store, .from = name_fold(from), .to = name_fold(to) };
+	bool ok;
 
-	from = name_fold(from);
-	to = name_fold(to);
-	if (!check_new(store, to, why))
+	if (!check_new(store, r.to, why))
 		return false;
-	if (span_eq(from, SPAN("INBOX")))
-		return rename_inbox(store, to, why);
-	if (span_starts(to, from) && to.n > from.n && to.p[from.n] == '.')
+	if (span_eq(r.from, SPAN("INBOX")))
+		return rename_inbox(store, r.to, why);
+	if (span_starts(r.to, r.from) && r.to.n > r.from.n && r.to.p[r.from.n] == '.')
 		return fail_set(why, FAIL_PERM, 0, "A mailbox cannot become its own child");
-	if (!list_folders(store, &folders, why))
+	if (!list_folders(store, &r.all, why))
 		return false;
-	any = false;
-	for (size_t i = 0; ok && i < folders.n; i++) {
-		struct span name = span_str(folders.all[i]);
-		struct buf fresh;
-
-		if (!span_starts(name, from) || (name.n > from.n && name.p[from.n] != '.'))
-			continue;
-		buf_init(&fresh, (size_t)STORE_NAME_MAX * 2);
-		buf_put(&fresh, to);
-		buf_put(&fresh, span_from(name, from.n));
-		ok = rename_one(store, name, buf_span(&fresh), why);
-		buf_free(&fresh);
-		any = true;
-	}
-	free(folders.all);
-	if (ok && !any)
-		return fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	keep_concerned(&r);
+	ok = r.all.n ? rename_all(&r, why) : fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	free(r.all.all);
 	if (ok)
-		metadata_moved(store, from, to);
-	return ok && (store->vfs->ops->sync_dir(store->vfs, "") == 0 || fail_errno(why, 0, "The mailbox cannot be renamed"));
+		metadata_moved(store, r.from, r.to);
+	return ok;
 }

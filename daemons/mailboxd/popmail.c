@@ -119,14 +119,16 @@ put_lines(struct popmail *m, struct span in, struct buf *out)
 	while (in.n) {
 		size_t lf = span_chr(in, '\n');
 		size_t n = lf == SIZE_MAX ? in.n : lf + 1;
-		bool blank = m->fresh && (in.p[0] == '\n' || (n >= 2 && in.p[0] == '\r' && in.p[1] == '\n'));
+		struct span line = span_sub(in, 0, n);
+		bool blank = ((m->fresh || m->lone_cr) && span_eq(line, SPAN("\n"))) || (m->fresh && span_eq(line, SPAN("\r\n")));
 
 		if (m->fresh && m->in_body && m->lines-- == 0)
 			return false;
 		if (m->fresh && in.p[0] == '.')
 			buf_putc(out, '.');
-		buf_put(out, span_sub(in, 0, n));
+		buf_put(out, line);
 		m->in_body = m->in_body || blank;
+		m->lone_cr = m->fresh && span_eq(line, SPAN("\r"));
 		m->fresh = lf != SIZE_MAX;
 		in = span_from(in, n);
 	}

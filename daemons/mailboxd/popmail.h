@@ -17,6 +17,7 @@ struct popmail {
 	uint64_t lines;         /* of the body, still to come */
 	bool in_body;
 	bool fresh;             /* the next octet begins a line */
+	bool lone_cr;           /* the line so far is a CR (TOP) */
 };
 
 enum popmail_state { POPMAIL_MORE, POPMAIL_SENT, POPMAIL_BROKEN };

@@ -248,6 +248,28 @@ every_line_with_a_dot_gets_another(void **state)
 	free(text);
 }
 
+/* Wherever the header ends, within what is read at once or between. */
+static void
+top_ends_with_its_lines(void **state)
+{
+	static const char body[] = "\r\n1\r\n2\r\n\r\n3\r\n", want[] = "\r\n\r\n1\r\n.\r\n";
+
+	(void)state;
+	for (size_t header = 32768 - 4; header < 32768 + 4; header++) {
+		struct popmail m = { .content = { .fd = temp_file(header), .size = header + sizeof(body) - 1 }, .lines = 1, .fresh = true };
+		struct buf out;
+
+		assert_int_equal(pwrite(m.content.fd, "\r\n", 2, (off_t)header - 2), 2);
+		assert_int_equal(pwrite(m.content.fd, body, sizeof(body) - 1, (off_t)header), sizeof(body) - 1);
+		buf_init(&out, 1 << 17);
+		assert_int_equal(popmail_put(&m, &out, 1 << 17), POPMAIL_SENT);
+		assert_int_equal(buf_len(&out), header + sizeof("\r\n1\r\n.\r\n") - 1);
+		assert_true(span_eq(span_from(buf_span(&out), header - 2), span_of(want, sizeof(want) - 1)));
+		popmail_close(&m);
+		buf_free(&out);
+	}
+}
+
 static void
 a_message_that_ends_too_soon_is_broken(void **state)
 {
@@ -497,6 +519,7 @@ main(void)
 		cmocka_unit_test(output_is_bounded_and_in_order),
 		cmocka_unit_test(a_truncated_file_ends_the_stream),
 		cmocka_unit_test(every_line_with_a_dot_gets_another),
+		cmocka_unit_test(top_ends_with_its_lines),
 		cmocka_unit_test(a_message_that_ends_too_soon_is_broken),
 		cmocka_unit_test(fetch_items),
 		cmocka_unit_test(base_subjects),

@@ -235,6 +235,13 @@ files(const struct fixture *f, const char *folder)
 	return n;
 }
 
+static void
+rest(struct fixture *f)
+{
+	for (int i = 0; i < 30; i++)
+		(void)loop_turn(f->loop, 10);
+}
+
 /* So many messages and files, now and for who opens it next. */
 static void
 has_still(struct fixture *f, const char *folder, uint32_t n)
@@ -242,8 +249,7 @@ has_still(struct fixture *f, const char *folder, uint32_t n)
 	struct view v = { .owner = NULL };
 	struct fail why;
 
-	for (int i = 0; i < 30; i++)
-		(void)loop_turn(f->loop, 10);
+	rest(f);
 	assert_int_equal(files(f, folder), n);
 	store_free(&f->store);
 	open_store(f);
@@ -266,10 +272,9 @@ enter_copies(struct fixture *f, struct view *v, int n)
 }
 
 static void
-a_copy_that_is_refused_leaves_no_copies(void **state)
+refuse_a_copy(struct fixture *f)
 {
 	enum { N = 40 };
-	struct fixture *f = *state;
 	struct view v = { .owner = NULL }, t = { .owner = NULL };
 	struct vfs_ops full;
 	struct fail why;
@@ -285,8 +290,10 @@ a_copy_that_is_refused_leaves_no_copies(void **state)
 	while (copy(f, &v, N, "T")) /* until only some of them find room in the journal */
 		there += N;
 	assert_true(there > 1);
+	rest(f); /* a promise is kept */
 	assert_int_equal(files(f, "T"), there);
 	there += copy(f, &v, N, "T") ? N : 0; /* a client that tries again */
+	rest(f);
 	assert_int_equal(files(f, "T"), there);
 	t.mailbox->vfs->ops = real_ops;
 	view_close(&t);
@@ -303,8 +310,7 @@ fail_a_copy(struct fixture *f)
 
 	enter_copies(f, &v, 3);
 	assert_true(copy(f, &v, 1, "T"));
-	for (int i = 0; i < 30; i++) /* a promise is kept */
-		(void)loop_turn(f->loop, 10);
+	rest(f);
 	assert_true(view_open(&t, f->store, SPAN("T"), false, &why));
 	assert_true(confirm(f, &t));
 	real_ops = t.mailbox->vfs->ops;
@@ -318,6 +324,21 @@ fail_a_copy(struct fixture *f)
 	view_close(&t);
 	view_close(&v);
 	has_still(f, "T", 1);
+}
+
+static void
+a_copy_that_is_refused_leaves_no_copies(void **state)
+{
+	refuse_a_copy(*state);
+}
+
+static void
+a_copy_that_is_refused_leaves_no_promise(void **state)
+{
+	struct fixture *f = *state;
+
+	store_set_promise(f->store, 1);
+	refuse_a_copy(f);
 }
 
 static void
@@ -394,6 +415,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_full_disk_keeps_nobody_from_deleting, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_copy_that_is_refused_leaves_no_copies, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_copy_that_is_refused_leaves_no_promise, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_copy_that_failed_leaves_no_copies, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_copy_that_failed_leaves_no_promise, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_removed_is_waited_for, setup, teardown),

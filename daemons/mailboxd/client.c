@@ -97,6 +97,15 @@ expand(struct client *c)
 	return ok;
 }
 
+/* Compressed input for which there is room by now. */
+static bool
+holds_raw(const struct client *c)
+{
+	const struct session *s = c->session;
+
+	return buf_len(&c->raw) && session_wants_input(s) && buf_space(&s->in);
+}
+
 /* What was to be heard or said found no room: half of it would be worse than an end. */
 static bool
 broken(const struct client *c)
@@ -146,6 +155,7 @@ pump(struct client *c)
 			drop(c);
 			return;
 		}
+		s->more = s->more || holds_raw(c);
 		full = !outq_room(&s->out);
 		if (s->more && !full && n + 1 < ROUNDS) /* one send for several slices of small answers */
 			continue;
@@ -169,8 +179,6 @@ pump(struct client *c)
 	}
 	if (s->more)
 		turn_later(&c->turn, c->user->loop);
-	if (buf_len(&c->raw) && session_wants_input(s) && buf_space(&s->in))
-		s->more = true;
 	if (!c->eof && session_wants_input(s) && buf_space(&s->in) && buf_space(&c->raw))
 		wants |= WATCH_READ;
 	else if (!c->eof && s->waiting && !c->early) /* soon it will be wanted again */

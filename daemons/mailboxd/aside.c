@@ -69,6 +69,12 @@ aside_busy(const struct imap *s)
 	return s->aside && (s->aside->fetch.def || s->aside->n);
 }
 
+bool
+aside_midway(const struct imap *s)
+{
+	return s->aside && s->aside->fetch.def;
+}
+
 /* As if the client had sent UID FETCH; false: there is nothing to tell. */
 static bool
 begin(struct imap *s, struct aside *a)

@@ -15,6 +15,7 @@ void aside_fetch(struct imap *s, struct fetch_item *items, uint32_t lo, uint32_t
 /* Nothing is to be fetched any more.  Not while one runs: no command does then. */
 void aside_clear(struct imap *s);
 bool aside_busy(const struct imap *s);
+bool aside_midway(const struct imap *s); /* it may have begun a response */
 /* Goes on; false: not done. */
 bool aside_step(struct imap *s);
 void aside_free(struct aside **a);

@@ -86,8 +86,8 @@ guest_evict(const struct imap *from, struct span folder)
 		name = mailbox_name(s->view.mailbox);
 		if (!span_starts(name, folder) || (name.n > folder.n && name.p[folder.n] != '.'))
 			continue;
-		imap_unselect(s);
 		imap_bye(s, "The mailbox is no longer there.");
+		imap_unselect(s);
 		session_wake(base);
 	}
 }

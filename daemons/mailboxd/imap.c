@@ -74,10 +74,17 @@ put_tagged(struct imap *s, struct span tag, enum cmd_status status, struct span 
 	buf_put(out, SPAN("\r\n"));
 }
 
+/* In a response: its rest is to come, or is a range of a file behind what is queued. */
+static bool
+midway(const struct imap *s)
+{
+	return s->base.out.left || aside_midway(s);
+}
+
 void
 imap_bye(struct imap *s, const char *text)
 {
-	if (!s->base.closing) {
+	if (!s->base.closing && !midway(s)) {
 		buf_put(&s->base.out.mem, SPAN("* BYE "));
 		buf_puts(&s->base.out.mem, text);
 		buf_put(&s->base.out.mem, SPAN("\r\n"));
@@ -440,6 +447,15 @@ imap_eof(struct session *base)
 	s->dead = true;
 }
 
+/* As imap_bye(), from outside: a command at work may have begun a response, too. */
+static void
+end(struct imap *s, const char *text)
+{
+	if (s->cmd.def && !s->idling)
+		s->base.closing = true;
+	imap_bye(s, text);
+}
+
 static void
 imap_on_idle(struct session *base)
 {
@@ -447,7 +463,7 @@ imap_on_idle(struct session *base)
 
 	s->silent_ms += base->idle_ms;
 	if (!s->idling || s->silent_ms >= s->user->imap_idle_ms)
-		imap_bye(s, "Disconnected for inactivity.");
+		end(s, "Disconnected for inactivity.");
 	else if (outq_room(&base->out) && !aside_busy(s)) /* never in the middle of a response */
 		buf_put(&base->out.mem, SPAN("* OK Still here\r\n"));
 }
@@ -455,7 +471,7 @@ imap_on_idle(struct session *base)
 static void
 imap_shutdown(struct session *base)
 {
-	imap_bye(imap_of(base), "Server shutting down.");
+	end(imap_of(base), "Server shutting down.");
 }
 
 static void

@@ -166,6 +166,7 @@ void imap_unselect(struct imap *s); /* gives up the view */
 void imap_put_fetch(const struct imap *s, struct buf *out, uint32_t seq, uint32_t uid);
 /* "* VANISHED [(EARLIER) ]uids"; nothing for none. */
 void imap_put_vanished(struct imap *s, const struct uidset *uids, bool earlier);
+/* The session ends; without a word where that would come to stand in the middle of a response. */
 void imap_bye(struct imap *s, const char *text);
 void imap_put_capability(const struct imap *s, struct buf *out);
 /* Folder names travel in UTF-8 where that is enabled (RFC 6855, RFC 9051 5.1). */

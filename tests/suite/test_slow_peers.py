@@ -4,6 +4,7 @@
 
 Each costs its timeout and nothing else.  They all run at the same time, each in a
 thread of its own, while mail goes on; the tests look at what became of each."""
+import os
 import socket
 import subprocess
 import threading
@@ -247,6 +248,42 @@ def test_more_than_all_sessions_are_turned_away():
         d.close()
     row, = [line for line in suite.mailctl("limits", "--json").stdout.splitlines() if '"smtpd_session_limit"' in line]
     has(row, '"bound":%d' % LIMIT if '"bound":%d' % LIMIT in row else '"bound": %d' % LIMIT)
+
+
+LARGE = b"Subject: large\r\n\r\n" + b"".join(b"%09d of a message that fills every buffer\r\n" % n for n in range(400000))
+
+
+def read_when_all_ends(door, commands, begins):
+    """What a slow reader gets in the place of the large message whose transfer has begun when the server is stopped."""
+    if not suite.running:
+        suite.start()
+    with suite.imap() as c:
+        expect(c.append("INBOX", None, None, LARGE)[0], "OK")
+        number = int(c.select()[1][0])
+    d = Dialogue(("127.0.0.1", suite.port(door)))
+    d.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    for command in commands:
+        d.line()
+        d.say(command.format(suite.password("bob"), number))
+    while not d.line().startswith(begins.format("", number)):
+        pass
+    stopping = threading.Thread(target=suite.stop)
+    stopping.start()
+    time.sleep(0.3)
+    got = d.buffer
+    try:
+        while more := d.sock.recv(1 << 20):
+            got += more
+    except ConnectionResetError:
+        pass
+    stopping.join()
+    at = len(os.path.commonprefix([LARGE, got]))
+    return got[at:at + 60] if at < len(LARGE) else b""
+
+
+def test_no_goodbye_stands_in_a_message_that_is_fetched():
+    commands = ["a LOGIN bob@example.test {0}", "b SELECT INBOX", "c FETCH {1} (BODY.PEEK[])"]
+    expect(read_when_all_ends("IMAP", commands, "* {1} FETCH"), b"")
 
 
 main(globals())

@@ -455,7 +455,8 @@ pop3_on_idle(struct session *base)
 static void
 pop3_shutdown(struct session *base)
 {
-	buf_put(&base->out.mem, SPAN("-ERR [SYS/TEMP] Server shutting down.\r\n"));
+	if (!pop3_of(base)->sending) /* else it would be a line of that */
+		buf_put(&base->out.mem, SPAN("-ERR [SYS/TEMP] Server shutting down.\r\n"));
 	base->closing = true;
 }
 

@@ -265,7 +265,7 @@ def read_when_all_ends(door, commands, begins):
     for command in commands:
         d.line()
         d.say(command.format(suite.password("bob"), number))
-    while not d.line().startswith(begins.format("", number)):
+    while not d.line().startswith(begins.format("", number, len(LARGE))):
         pass
     stopping = threading.Thread(target=suite.stop)
     stopping.start()
@@ -284,6 +284,11 @@ def read_when_all_ends(door, commands, begins):
 def test_no_goodbye_stands_in_a_message_that_is_fetched():
     commands = ["a LOGIN bob@example.test {0}", "b SELECT INBOX", "c FETCH {1} (BODY.PEEK[])"]
     expect(read_when_all_ends("IMAP", commands, "* {1} FETCH"), b"")
+
+
+def test_no_error_stands_in_a_message_that_is_retrieved():
+    commands = ["USER bob@example.test", "PASS {0}", "RETR {1}"]
+    expect(read_when_all_ends("POP3", commands, "+OK {2} octets"), b"")
 
 
 main(globals())

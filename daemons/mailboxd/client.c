@@ -29,7 +29,8 @@ struct client {
 	struct watch watch;
 	struct timer timer;
 	struct turn turn;
-	int64_t timer_ms; /* what the timer was last set to */
+	int64_t timer_ms; /* what the timer was last set to, */
+	uint64_t sent;    /* and what had been sent by then */
 	struct box_tape *tape; /* owned; NULL: no mailboxd of this user has crashed */
 	struct buf raw;   /* compressed input that is not expanded yet */
 	int64_t heard_ms; /* when it last said something */
@@ -81,6 +82,7 @@ static void
 set_timer(struct client *c)
 {
 	c->timer_ms = c->session->idle_ms;
+	c->sent = c->session->out.sent;
 	(void)timer_set(&c->timer, c->timer_ms);
 }
 
@@ -250,6 +252,15 @@ on_wake(struct session *s)
 	turn_later(&c->turn, c->user->loop);
 }
 
+/* It says nothing because it is busy with what it is told. */
+static bool
+reads_on(const struct client *c)
+{
+	const struct outq *out = &c->session->out;
+
+	return !outq_empty(out) && out->sent != c->sent;
+}
+
 static void
 on_timer(struct timer *t)
 {
@@ -259,7 +270,7 @@ on_timer(struct timer *t)
 		drop(c);
 		return;
 	}
-	if (c->held) {
+	if (c->held || reads_on(c)) {
 		set_timer(c);
 		return;
 	}

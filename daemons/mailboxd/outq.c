@@ -101,6 +101,7 @@ send_file(struct outq *q, int sock, size_t *budget)
 			return false;
 		q->at += (uint64_t)n;
 		q->left -= (uint64_t)n;
+		q->sent += (uint64_t)n;
 		*budget -= (size_t)n;
 	}
 	if (!q->left)
@@ -110,7 +111,7 @@ send_file(struct outq *q, int sock, size_t *budget)
 
 /* Up to n octets of a buffer. *blocked: the socket takes no more now. */
 static bool
-send_some(struct buf *from, size_t n, int sock, bool more, bool *blocked)
+send_some(struct outq *q, struct buf *from, size_t n, int sock, bool more, bool *blocked)
 {
 	ssize_t put = send(sock, buf_span(from).p, n, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
 
@@ -118,6 +119,7 @@ send_some(struct buf *from, size_t n, int sock, bool more, bool *blocked)
 	if (put < 0)
 		return would_block();
 	buf_eat(from, (size_t)put);
+	q->sent += (uint64_t)put;
 	return true;
 }
 
@@ -168,10 +170,10 @@ send_packed(struct outq *q, int sock)
 		if (q->plain) {
 			size_t left = buf_len(&q->mem);
 
-			if (!send_some(&q->mem, n, sock, false, &blocked))
+			if (!send_some(q, &q->mem, n, sock, false, &blocked))
 				return false;
 			q->plain -= left - buf_len(&q->mem);
-		} else if (!send_some(&q->packed, n, sock, false, &blocked)) {
+		} else if (!send_some(q, &q->packed, n, sock, false, &blocked)) {
 			return false;
 		}
 		sent += before;
@@ -190,7 +192,7 @@ outq_send(struct outq *q, int sock)
 	while (buf_len(&q->mem) && budget) {
 		size_t n = buf_len(&q->mem) < budget ? buf_len(&q->mem) : budget;
 
-		if (!send_some(&q->mem, n, sock, q->left > 0, &blocked))
+		if (!send_some(q, &q->mem, n, sock, q->left > 0, &blocked))
 			return false;
 		if (blocked)
 			return true;

@@ -27,6 +27,7 @@ struct outq {
 	size_t plain;      /* octets of mem from before that */
 	struct buf packed; /* compressed, to be sent */
 	bool unflushed;
+	uint64_t sent;     /* octets the socket has taken */
 };
 
 void outq_init(struct outq *q);

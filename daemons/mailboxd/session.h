@@ -22,7 +22,7 @@ struct session_ops {
 	void (*run)(struct session *s);
 	bool (*wants_input)(const struct session *s);
 	void (*eof)(struct session *s);     /* the client is gone: drop what is not acknowledged */
-	void (*idle)(struct session *s);    /* no input for idle_ms; again after each further idle_ms */
+	void (*idle)(struct session *s);    /* for idle_ms no input, and none of the output that waits was taken; again after each further idle_ms */
 	void (*shutdown)(struct session *s); /* the server goes down: say so and close */
 	/* Appends what a later process needs to go on with it; false: it is not idling, or has
 	 * something to say.  NULL: never. */

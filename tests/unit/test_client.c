@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * The rim of a session: what a client says reaches a session that only counts
- * it, compressed and not, to the last octet.
+ * The rim of a session, which here counts what it hears: compressed input
+ * reaches it to the last octet, and it is idle when nothing moves.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,12 +17,14 @@
 #include "daemons/mailboxd/client.h"
 #include "sys/loop.h"
 
-enum { IN_CAP = 32 << 10, INPUT = 2 << 20, LONG = 60000, TURNS = 500 };
+enum { IN_CAP = 32 << 10, INPUT = 2 << 20, OUTPUT = 4 << 20, SOCKET_ROOM = 16 << 10, LONG = 60000, SHORT = 400, TURNS = 500 };
 
 struct counter {
 	struct session base;
 	uint64_t *heard; /* octets */
 };
+
+static bool gone;
 
 static void
 count(struct session *s)
@@ -64,8 +66,6 @@ static const struct session_ops ops = {
 	.free = counter_free,
 };
 
-static bool gone;
-
 static void
 on_gone(struct user *user)
 {
@@ -89,7 +89,7 @@ struct fixture {
 static void
 start(struct fixture *f, int64_t idle_ms, bool compressed)
 {
-	int pair[2];
+	int pair[2], room = SOCKET_ROOM;
 
 	memset(f, 0, sizeof *f);
 	f->user.loop = loop_new();
@@ -104,6 +104,7 @@ start(struct fixture *f, int64_t idle_ms, bool compressed)
 	outq_init(&f->counter->base.out);
 	assert_true(!compressed || outq_squeeze(&f->counter->base.out));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
 	f->peer = pair[1];
 	gone = false;
 	assert_true(client_new(&f->user, pair[0], &f->counter->base, SPAN_NONE, on_gone));
@@ -166,12 +167,37 @@ it_is_also_where_the_client_has_nothing_more_to_say(void **state)
 	end(&f);
 }
 
+static void
+a_client_that_reads_is_not_idle(void **state)
+{
+	static char text[OUTPUT / TURNS];
+	struct fixture f;
+	unsigned reads = 0;
+
+	(void)state;
+	start(&f, SHORT, false);
+	for (unsigned i = 0; i < TURNS; i++)
+		buf_put(&f.counter->base.out.mem, span_of(text, sizeof text));
+	for (int64_t end_ms = loop_now_ms(f.user.loop) + 3 * SHORT; loop_now_ms(f.user.loop) < end_ms; reads++) {
+		(void)loop_turn(f.user.loop, 10);
+		assert_false(gone || f.counter->base.closing);
+		assert_int_not_equal(recv(f.peer, text, sizeof text, 0), -1);
+		(void)usleep(5000);
+	}
+	assert_in_range(reads, 1, TURNS / 2); /* there was more */
+	for (unsigned i = 0; i < TURNS && !f.counter->base.closing; i++)
+		(void)loop_turn(f.user.loop, 10);
+	assert_true(f.counter->base.closing);
+	end(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_expands_to_more_than_there_is_room_for_is_read_to_its_end),
 		cmocka_unit_test(it_is_also_where_the_client_has_nothing_more_to_say),
+		cmocka_unit_test(a_client_that_reads_is_not_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -293,6 +293,21 @@ search_look(const struct search *s, struct span message, struct arena *arena, st
 
 /* ---- the tree ---- */
 
+uint64_t
+search_keyword(struct view *v, struct span name)
+{
+	int bit = mailbox_keyword_find(v->mailbox, name, false);
+
+	return bit < 0 ? 0 : UINT64_C(1) << bit;
+}
+
+/* One that the mailbox lacked when the search began may have come since. */
+static uint64_t
+keyword_of(const struct subject *x, const struct search_key *k)
+{
+	return k->number || !x->s->lasting ? k->number : search_keyword(x->v, k->text);
+}
+
 static bool
 any_fits(struct subject *x, const struct search_key *list, bool wanted)
 {
@@ -315,8 +330,8 @@ test(struct subject *x, const struct search_key *k)
 	case SEARCH_NOT: return !fits(x, k->children);
 	case SEARCH_FLAG: return m->flags & k->number;
 	case SEARCH_UNFLAG: return !(m->flags & k->number);
-	case SEARCH_KEYWORD: return m->keywords & k->number;
-	case SEARCH_UNKEYWORD: return !(m->keywords & k->number);
+	case SEARCH_KEYWORD: return m->keywords & keyword_of(x, k);
+	case SEARCH_UNKEYWORD: return !(m->keywords & keyword_of(x, k));
 	case SEARCH_RECENT: return view_recent(x->v, m->uid);
 	case SEARCH_NEW: return view_recent(x->v, m->uid) && !(m->flags & FLAG_SEEN);
 	case SEARCH_OLD: return !view_recent(x->v, m->uid);

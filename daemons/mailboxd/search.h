@@ -30,8 +30,8 @@ struct search_key {
 	bool fuzzy;                  /* a text below FUZZY: it gives a score */
 	enum search_kind kind;
 	unsigned cost;
-	struct span field, text;     /* text is folded, or an id as it is */
-	uint64_t number;             /* flag, keyword bit, size, list of addresses, for HEADER the bit of a kept field (keptfield.h) */
+	struct span field, text;     /* text is folded, or an id or a keyword as it is */
+	uint64_t number;             /* flag, keyword bit (0: the mailbox has no such keyword), size, list of addresses, for HEADER the bit of a kept field (keptfield.h) */
 	int64_t day;
 	const struct signature_query *narrow; /* BODY, TEXT, HEADER */
 	uint8_t bit;                 /* BODY, TEXT: in search.said */
@@ -75,6 +75,7 @@ bool search_parse(struct search *s, struct imap_parse *p, struct view *v, const 
  * t: not yet opened for this message; opened when a test needs it. */
 bool search_fits(struct search *s, struct view *v, uint32_t seq, const struct message *m, struct text *t);
 bool search_wants_facts(const struct search *s); /* of every message, before anything else is tested */
+uint64_t search_keyword(struct view *v, struct span name); /* its bit; 0: the mailbox has none of that name */
 bool search_is_all(const struct search *s); /* no message need be tested */
 
 /* ---- texts looked for ahead of the test, on threads ---- */

@@ -162,13 +162,9 @@ take_objectid(struct ctx *x, struct search_key *k)
 static bool
 take_keyword(struct ctx *x, struct search_key *k)
 {
-	struct span name;
-	int bit;
-
-	if (!imap_take_atom(x->p, &name))
+	if (!imap_take_atom(x->p, &k->text))
 		return false;
-	bit = x->v ? mailbox_keyword_find(x->v->mailbox, name, false) : -1;
-	k->number = bit < 0 ? 0 : UINT64_C(1) << bit;
+	k->number = x->v ? search_keyword(x->v, k->text) : 0;
 	return true;
 }
 

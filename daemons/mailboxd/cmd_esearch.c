@@ -102,8 +102,6 @@ source_found(struct cmd *c)
 	struct uidset uids;
 	struct buf where;
 
-	if ((s->returns.bits & RETURN_SAVE) && !searching_save(s, c))
-		return cmd_no(c, "[NOTSAVED] Too many results to be saved.");
 	uidset_init(&uids);
 	if (!view_uids(s->view, &s->hits, &uids)) {
 		uidset_free(&uids);
@@ -120,9 +118,7 @@ source_found(struct cmd *c)
 		returns_put(cmd_out(c), c->tag, true, &s->returns, &found);
 	buf_free(&where);
 	uidset_free(&uids);
-	if ((s->returns.bits & RETURN_UPDATE) && s->view == cmd_view(c)) /* RFC 7377 2.2 */
-		searching_update(s, c, true);
-	return cmd_later(c, next_source);
+	return searching_keep(s, c, true) ? cmd_later(c, next_source) : CMD_DONE;
 }
 
 static enum cmd_result

@@ -183,8 +183,8 @@ searching_scores(const struct searching *s, struct cmd *c)
 }
 
 /* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
-bool
-searching_save(const struct searching *s, struct cmd *c)
+static bool
+save(const struct searching *s, struct cmd *c)
 {
 	struct uidset seqs;
 	bool ok;
@@ -199,14 +199,30 @@ searching_save(const struct searching *s, struct cmd *c)
 	return ok;
 }
 
-void
-searching_update(const struct searching *s, struct cmd *c, bool uid)
+static void
+update(const struct searching *s, struct cmd *c, bool uid)
 {
 	if (context_add(c, s, uid))
 		return;
 	buf_put(cmd_out(c), SPAN("* NO [NOUPDATE ")); /* RFC 5267 4.3.1 */
 	imap_put_string(cmd_out(c), c->tag);
 	buf_put(cmd_out(c), SPAN("] No more searches can be kept up to date.\r\n"));
+}
+
+/* In this order: in the keys that are kept, "$" is what it was. */
+bool
+searching_keep(const struct searching *s, struct cmd *c, bool uid)
+{
+	bool kept = (s->returns.bits & RETURN_UPDATE) && s->view == cmd_view(c); /* RFC 7377 2.2 */
+
+	if (kept)
+		update(s, c, uid);
+	if (!(s->returns.bits & RETURN_SAVE) || save(s, c))
+		return true;
+	if (kept)
+		(void)context_cancel(c->s, c->tag);
+	(void)cmd_no(c, "[NOTSAVED] Too many results to be saved.");
+	return false;
 }
 
 /* ---- SEARCH itself ---- */
@@ -234,8 +250,6 @@ search_found(struct cmd *c)
 	const struct uidset *result = c->uid ? &uids : &s->hits;
 	struct found found = { .set = result, .modseq = s->modseq, .scores = searching_scores(s, c) };
 
-	if ((s->returns.bits & RETURN_SAVE) && !searching_save(s, c))
-		return cmd_no(c, "[NOTSAVED] Too many results to be saved.");
 	uidset_init(&uids);
 	if (c->uid && !view_uids(cmd_view(c), &s->hits, &uids)) {
 		uidset_free(&uids);
@@ -247,9 +261,7 @@ search_found(struct cmd *c)
 	else if (!s->returns.bits)
 		put_plain(c, result, s->modseq);
 	uidset_free(&uids);
-	if (s->returns.bits & RETURN_UPDATE)
-		searching_update(s, c, c->uid);
-	return cmd_completed(c);
+	return searching_keep(s, c, c->uid) ? cmd_completed(c) : CMD_DONE;
 }
 
 static void

@@ -37,10 +37,9 @@ void searching_init(struct searching *s, struct cmd *c);
 void searching_release(struct searching *s);
 /* Once more, in another mailbox. */
 void searching_again(struct searching *s, struct view *view);
-/* What RETURN (SAVE) asks for becomes "$"; false: it could not be. */
-bool searching_save(const struct searching *s, struct cmd *c);
-/* UPDATE (RFC 5267 4.3), or the word that it cannot be. */
-void searching_update(const struct searching *s, struct cmd *c, bool uid);
+/* UPDATE (RFC 5267 4.3), or the word that it cannot be; what SAVE asks for becomes "$".
+ * False: it could not, and the reply is set. */
+bool searching_keep(const struct searching *s, struct cmd *c, bool uid);
 /* Of the hits, in order, in the arena; NULL: not asked for, or no memory. */
 const uint8_t *searching_scores(const struct searching *s, struct cmd *c);
 /* The keys to the end of the command, and goes over the mailbox; ends in s->found. */

@@ -182,6 +182,37 @@ searching_scores(const struct searching *s, struct cmd *c)
 	return list;
 }
 
+uint64_t
+searching_modseq(const struct searching *s, const struct uidset *told)
+{
+	uint64_t highest = 0;
+
+	for (size_t i = 0; i < told->n; i++) {
+		for (uint32_t seq = told->ranges[i].lo; seq <= told->ranges[i].hi; seq++) {
+			const struct message *m = view_message(s->view, seq);
+
+			if (m && m->modseq > highest)
+				highest = m->modseq;
+		}
+	}
+	return told->failed || highest > s->modseq ? s->modseq : highest; /* it may have changed since it was tested */
+}
+
+uint64_t
+searching_hits_modseq(const struct searching *s)
+{
+	struct uidset told;
+	uint64_t modseq;
+
+	if (!s->modseq || !returns_some(&s->returns))
+		return s->modseq;
+	uidset_init(&told);
+	returns_saved(&s->returns, &s->hits, &told);
+	modseq = searching_modseq(s, &told);
+	uidset_free(&told);
+	return modseq;
+}
+
 /* RFC 5182 2.1: the result variable holds UIDs, so that it stands expunges. */
 static bool
 save(const struct searching *s, struct cmd *c)
@@ -248,7 +279,7 @@ search_found(struct cmd *c)
 	struct searching *s = c->state;
 	struct uidset uids;
 	const struct uidset *result = c->uid ? &uids : &s->hits;
-	struct found found = { .set = result, .modseq = s->modseq, .scores = searching_scores(s, c) };
+	struct found found = { .set = result, .modseq = searching_hits_modseq(s), .scores = searching_scores(s, c) };
 
 	uidset_init(&uids);
 	if (c->uid && !view_uids(cmd_view(c), &s->hits, &uids)) {

@@ -143,13 +143,37 @@ put_sorted(struct buf *out, const struct found *found)
 	buf_put(out, SPAN("\r\n"));
 }
 
+/* RFC 5267 3: the first and the last are those of the order. */
+static uint64_t
+told_modseq(const struct sorting *x)
+{
+	const struct searching *s = &x->searching;
+	struct uid_range all = { 1, (uint32_t)x->sort.n };
+	const struct uidset places = { .ranges = &all, .n = x->sort.n > 0 };
+	struct uidset told, seqs;
+	uint64_t modseq;
+
+	if (!s->modseq || !returns_some(&s->returns))
+		return s->modseq;
+	uidset_init(&told);
+	uidset_init(&seqs);
+	returns_saved(&s->returns, &places, &told);
+	for (size_t i = 0; i < told.n; i++)
+		for (uint32_t place = told.ranges[i].lo; place <= told.ranges[i].hi; place++)
+			uidset_add(&seqs, x->sort.items[place - 1].seq, x->sort.items[place - 1].seq);
+	modseq = searching_modseq(s, &seqs);
+	uidset_free(&told);
+	uidset_free(&seqs);
+	return modseq;
+}
+
 static enum cmd_result
 sort_end(struct cmd *c)
 {
 	struct sorting *x = c->state;
 	uint32_t *list = calloc(x->sort.n + 1, sizeof *list);
 	uint8_t *scores = x->searching.scores ? arena_alloc(c->arena, x->sort.n + 1) : NULL;
-	struct found found = { .list = list, .n = x->sort.n, .modseq = x->searching.modseq, .scores = scores };
+	struct found found = { .list = list, .n = x->sort.n, .scores = scores };
 
 	if (!list || x->sort.failed) {
 		free(list);
@@ -159,6 +183,7 @@ sort_end(struct cmd *c)
 		free(list);
 		return begin_again(c);
 	}
+	found.modseq = told_modseq(x);
 	for (size_t i = 0; scores && i < x->sort.n; i++)
 		scores[i] = x->sort.items[i].score;
 	for (size_t i = 0; i < x->sort.n; i++)

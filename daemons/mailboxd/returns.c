@@ -174,6 +174,12 @@ returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r,
 	buf_put(out, SPAN("\r\n"));
 }
 
+bool
+returns_some(const struct returns *r)
+{
+	return !(r->bits & (RETURN_ALL | RETURN_COUNT)) && (r->bits & (RETURN_MIN | RETURN_MAX | RETURN_PARTIAL));
+}
+
 /* RFC 5182 2.4, RFC 9394 3.2 */
 void
 returns_saved(const struct returns *r, const struct uidset *set, struct uidset *out)
@@ -182,7 +188,7 @@ returns_saved(const struct returns *r, const struct uidset *set, struct uidset *
 
 	if (!n)
 		return;
-	if ((r->bits & (RETURN_ALL | RETURN_COUNT)) || !(r->bits & (RETURN_MIN | RETURN_MAX | RETURN_PARTIAL))) {
+	if (!returns_some(r)) {
 		uidset_add_set(out, set);
 		return;
 	}

@@ -39,7 +39,7 @@ struct found {
 	const struct uidset *set;
 	const uint32_t *list; /* NULL: the set */
 	uint64_t n;
-	uint64_t modseq;      /* the highest one; 0: not asked for */
+	uint64_t modseq;      /* the highest one of what is told; 0: not asked for */
 	const uint8_t *scores; /* of each (RFC 6203 4), NULL: not asked for */
 	struct span where;    /* further correlators (RFC 7377 2.1), or empty */
 };
@@ -52,7 +52,9 @@ void partial_pick(const struct partial *partial, uint64_t n, uint64_t *first, ui
 bool returns_parse(struct imap_parse *p, unsigned may, struct returns *out);
 /* The ESEARCH response. */
 void returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r, const struct found *f);
-/* What of the set is to be saved for "$". */
+/* MIN, MAX or PARTIAL, and nothing that is about all results. */
+bool returns_some(const struct returns *r);
+/* What of the set is to be saved for "$": what is told, as long as returns_some(). */
 void returns_saved(const struct returns *r, const struct uidset *set, struct uidset *out);
 
 #endif

@@ -40,6 +40,9 @@ void searching_again(struct searching *s, struct view *view);
 /* UPDATE (RFC 5267 4.3), or the word that it cannot be; what SAVE asks for becomes "$".
  * False: it could not, and the reply is set. */
 bool searching_keep(const struct searching *s, struct cmd *c, bool uid);
+/* The one to tell (RFC 4731 3.2): the highest of all hits, or of those told where returns_some(). */
+uint64_t searching_modseq(const struct searching *s, const struct uidset *told);
+uint64_t searching_hits_modseq(const struct searching *s); /* they are told in their order */
 /* Of the hits, in order, in the arena; NULL: not asked for, or no memory. */
 const uint8_t *searching_scores(const struct searching *s, struct cmd *c);
 /* The keys to the end of the command, and goes over the mailbox; ends in s->found. */

@@ -28,7 +28,7 @@ esearch_release(struct cmd *c)
 {
 	struct multisearch *m = c->state;
 
-	searching_release(&m->searching);
+	searching_release(&m->searching, c);
 	if (m->open)
 		view_close(&m->view);
 	arena_free(&m->arena);

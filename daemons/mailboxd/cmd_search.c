@@ -32,8 +32,10 @@ searching_init(struct searching *s, struct cmd *c)
 }
 
 void
-searching_release(struct searching *s)
+searching_release(struct searching *s, struct cmd *c)
 {
+	if (c->status == CMD_NO && (s->returns.bits & RETURN_SAVE)) /* RFC 5182 2.1: and BAD leaves it */
+		uidset_clear(&c->s->saved);
 	ahead_stop(s->ahead);
 	search_free(&s->search);
 	text_free(&s->text);
@@ -298,7 +300,7 @@ search_found(struct cmd *c)
 static void
 search_release(struct cmd *c)
 {
-	searching_release(c->state);
+	searching_release(c->state, c);
 }
 
 enum cmd_result
@@ -318,11 +320,8 @@ cmd_search(struct cmd *c)
 		return cmd_bad(c, "This tag is in use by another search.");
 	if (!s->returns.bits && (c->s->enabled & ENABLED_REV2)) /* RFC 9051 6.4.4 */
 		s->returns.bits = RETURN_ALL | RETURN_EXTENDED;
-	if (!search_charset(&s->search, &c->parse, false)) {
-		if (s->returns.bits & RETURN_SAVE) /* RFC 5182 2.1: NO empties the variable */
-			uidset_clear(&c->s->saved);
+	if (!search_charset(&s->search, &c->parse, false))
 		return s->search.bad_charset ? cmd_no(c, "[BADCHARSET (US-ASCII UTF-8)] Unknown character set.") : cmd_syntax(c);
-	}
 	return searching_start(s, c);
 }
 

@@ -33,7 +33,7 @@ sort_release(struct cmd *c)
 {
 	struct sorting *x = c->state;
 
-	searching_release(&x->searching);
+	searching_release(&x->searching, c);
 	sort_free(&x->sort);
 	thread_free(&x->thread);
 }

@@ -32,9 +32,10 @@ struct searching {
 /* What the test of one message costs, in tests of the index. */
 unsigned searching_work(const struct search *s);
 
-/* In place; its owner is the command's state and gives it back with searching_release(). */
+/* In place; its owner is the command's state and gives it back with searching_release(), which empties "$" where
+ * what was to be saved is answered with NO. */
 void searching_init(struct searching *s, struct cmd *c);
-void searching_release(struct searching *s);
+void searching_release(struct searching *s, struct cmd *c);
 /* Once more, in another mailbox. */
 void searching_again(struct searching *s, struct view *view);
 /* UPDATE (RFC 5267 4.3), or the word that it cannot be; what SAVE asks for becomes "$".

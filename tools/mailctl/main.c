@@ -138,6 +138,27 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 	return strcmp(argv[*i], "--limit") == 0 && span_u64(span_str(argv[++*i]), UINT64_MAX, &m->limit);
 }
 
+/* Whether the command knows it: one that were passed over might have been what keeps it from doing something. */
+static bool
+has_option(struct span arguments, struct span option)
+{
+	if (span_eq(option, SPAN("--filter"))) /* a word that looks like an option */
+		return span_find(arguments, SPAN("FILTER")) != SIZE_MAX;
+	for (struct span word = span_word(&arguments); word.n; word = span_word(&arguments)) {
+		word = span_from(word, word.p[0] == '[');
+		if (span_eq(span_sub(word, 0, span_chr(word, ']')), option))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_words(const char *arguments)
+{
+	arguments += arguments[0] == '[';
+	return arguments[0] && arguments[0] != '-';
+}
+
 static bool
 load_config(struct mailctl *m)
 {
@@ -169,8 +190,12 @@ run(struct mailctl *m, char **argv, int argc)
 		m->verb = commands[i].verb;
 		m->args = argv + words;
 		for (int k = words; k < argc; k++) {
-			if (argv[k][0] != '-' || argv[k][1] != '-')
+			if (argv[k][0] != '-' || argv[k][1] != '-') {
 				m->args[kept++] = argv[k];
+				if (!has_words(commands[i].arguments))
+					return mailctl_fail(EX_USAGE_, "%s: one word too many", argv[k]);
+			} else if (!has_option(span_str(commands[i].arguments), span_str(argv[k])))
+				return mailctl_fail(EX_USAGE_, "%s: not an option of this command", argv[k]);
 			else if (!take_option(m, argv, argc, &k))
 				return mailctl_fail(EX_USAGE_, "%s: unknown option, or its value is missing", argv[k]);
 		}

@@ -295,14 +295,12 @@ import_all(struct importing *i)
 		struct fail why = { .text = "" };
 
 		(void)queueid_text(i->ids[k], id);
-		if (i->m->dry_run)
-			(void)printf("%s would be imported\n", id);
-		else if (!import_one(i, i->ids[k], &why))
+		if (!i->m->dry_run && !import_one(i, i->ids[k], &why))
 			status = mailctl_fail(i->lost ? EX_UNAVAILABLE_ : EX_FAILED, "%s: %s", id, why.text);
 		else if (i->m->json)
-			(void)printf("{\"id\":\"%s\",\"action\":\"imported\"}\n", id);
+			(void)printf("{\"id\":\"%s\",\"action\":\"%simported\"}\n", id, i->m->dry_run ? "would be " : "");
 		else if (!i->m->quiet)
-			(void)printf("%s imported%s\n", id, i->m->hold ? ", on hold" : "");
+			(void)printf("%s %simported%s\n", id, i->m->dry_run ? "would be " : "", i->m->hold ? ", on hold" : "");
 		i->done += !why.text[0];
 	}
 	if (!i->m->json)

@@ -102,11 +102,19 @@ json_event(const struct trace_story *s, const struct log_line *l, struct buf *ou
 	buf_puts(out, "}\n");
 }
 
+/* Seconds, as "+0.021"; what came before has its sign, too, where they are none. */
+static void
+put_after(int64_t ms, struct buf *out)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%c%" PRId64 ".%03d", ms < 0 ? '-' : '+', ms < 0 ? -(ms / 1000) : ms / 1000, abs((int)(ms % 1000)));
+	buf_printf(out, " %12s", text);
+}
+
 static void
 put_event(const struct mailctl *m, const struct trace_story *s, const struct log_line *l, int64_t begun_ms, struct buf *out)
 {
-	int64_t after = l->time_ms - begun_ms;
-
 	buf_reset(out);
 	if (m->json) {
 		json_event(s, l, out);
@@ -114,7 +122,7 @@ put_event(const struct mailctl *m, const struct trace_story *s, const struct log
 		buf_puts(out, "  ");
 		put_time(l->time_ms, l->stamp, out);
 		if (begun_ms >= 0 && l->time_ms >= 0)
-			buf_printf(out, " %+8" PRId64 ".%03d", after / 1000, (int)llabs(after % 1000));
+			put_after(l->time_ms - begun_ms, out);
 		buf_printf(out, "  %-7.*s ", SPAN_ARG(l->tag));
 		put_says(l, out);
 		put_rest(l, out);

@@ -81,7 +81,7 @@ delete(struct queue *q, struct message *m)
 static bool
 bounce(struct queue *q, struct message *m)
 {
-	m->flags &= (uint16_t)~MESSAGE_HELD;
+	m->flags = (uint16_t)((m->flags & ~MESSAGE_HELD) | MESSAGE_EXPIRED); /* for what is under way */
 	queue_give_up(q, m, SPAN("5.0.0"), SPAN("returned by the administrator"));
 	return true;
 }

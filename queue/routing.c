@@ -424,7 +424,10 @@ queue_unroute(struct queue *q, struct message *m)
 		while (entry_unchain(e, &recipient))
 			;
 		while ((u = entry_take(e))) {
-			m->rcpts[u->recipient].open--;
+			struct recipient *r = &m->rcpts[u->recipient];
+
+			r->open--;
+			r->delayed = r->open > 0; /* what comes back of it is not all */
 			unit_free(u);
 		}
 		entry_done(e);

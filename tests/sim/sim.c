@@ -54,8 +54,8 @@ route(void *arg, uint64_t ask, struct span address, struct span sender)
 	return true;
 }
 
-static void
-target(struct sim *s, uint64_t ask, unsigned agent, struct span address)
+void
+sim_target(struct sim *s, uint64_t ask, unsigned agent, struct span address)
 {
 	struct queue_target t = { .agent = (uint8_t)agent, .address = address };
 	size_t at = span_rchr(address, '@');
@@ -67,21 +67,28 @@ target(struct sim *s, uint64_t ask, unsigned agent, struct span address)
 }
 
 static void
-answer_route(struct sim *s, struct pending *p)
+route_by_name(struct sim *s, uint64_t ask, struct span address)
 {
-	struct span address = span_str((char *)(p + 1));
-
 	if (span_starts(address, SPAN("alias@"))) {
-		target(s, p->ask, AGENT_REMOTE, SPAN("one@good.test"));
-		target(s, p->ask, AGENT_REMOTE, SPAN("two@second.test"));
+		sim_target(s, ask, AGENT_REMOTE, SPAN("one@good.test"));
+		sim_target(s, ask, AGENT_REMOTE, SPAN("two@second.test"));
 	} else {
-		target(s, p->ask,
+		sim_target(s, ask,
 		    span_starts(address, SPAN("unknown@"))     ? AGENT_FAIL
 		    : span_starts(address, SPAN("norouting@")) ? AGENT_DEFER
 		    : span_ends(address, SPAN("@local.test"))  ? AGENT_LOCAL
 							       : AGENT_REMOTE,
 		    address);
 	}
+}
+
+static void
+answer_route(struct sim *s, struct pending *p)
+{
+	struct span address = span_str((char *)(p + 1));
+
+	if (!s->route || !s->route(s, p->ask, address))
+		route_by_name(s, p->ask, address);
 	(void)queue_routed(s->queue, p->ask, SPAN("the script"));
 }
 

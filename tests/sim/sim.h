@@ -60,6 +60,8 @@ struct sim {
 	size_t parts; /* bytes from which on recipients go to the journal ahead of their envelope; 0: never */
 	/* Each delivery that was answered, with the content as the agent saw it; may be NULL. */
 	void (*on_delivered)(struct sim *s, const struct message *m, struct span address, struct span content);
+	/* Says where an address leads, by sim_target(); false: as above. May be NULL. */
+	bool (*route)(struct sim *s, uint64_t ask, struct span address);
 	/* As queue_ports.limits; may be NULL. */
 	void (*limits)(void *arg, struct span nexthop, struct destination_limits *limits);
 	void *arg;
@@ -80,6 +82,7 @@ uint64_t sim_accept(struct sim *s, const char *sender, const char *recipients);
  * journal_sync(); on_done as queue_accept(). */
 uint64_t sim_offer(struct sim *s, const char *sender, const char *recipients, struct span content,
     void (*on_done)(void *arg, uint64_t id, const struct fail *why), void *arg);
+void sim_target(struct sim *s, uint64_t ask, unsigned agent, struct span address);
 /* Lets time pass until `until` or until nothing more would happen. */
 void sim_run(struct sim *s, int64_t until);
 

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * Recipients that lead to many places, some of which are reached before others (queue/routing.c).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "queue/impl.h"
+#include "sim/simtest.h"
+
+enum { MEMBERS = 1000 };
+
+static unsigned got[MEMBERS]; /* how often each member of list@ has it */
+
+static bool
+route(struct sim *s, uint64_t ask, struct span address)
+{
+	char member[40];
+
+	if (!span_starts(address, SPAN("list@")))
+		return false;
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		(void)snprintf(member, sizeof(member), "%u@slow.test", i);
+		sim_target(s, ask, AGENT_REMOTE, span_str(member));
+	}
+	return true;
+}
+
+static struct sim_answer
+slow(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	(void)s, (void)name, (void)recipient, (void)job;
+	return (struct sim_answer){ .outcome = OUTCOME_DELIVERED, .health = HEALTH_GOOD, .takes_ms = 5 * SECOND };
+}
+
+static void
+on_delivered(struct sim *s, const struct message *m, struct span address, struct span content)
+{
+	char member[40];
+	unsigned i;
+
+	(void)s, (void)m, (void)content;
+	if (span_cstr(address, member, sizeof(member)) && sscanf(member, "%u@slow.test", &i) == 1 && i < MEMBERS)
+		got[i]++;
+}
+
+static void
+begin(void)
+{
+	sim.route = route;
+	sim.on_delivered = on_delivered;
+	memset(got, 0, sizeof(got));
+	sim_host_add(&sim, "slow.test", slow);
+}
+
+static unsigned
+members_with_it(unsigned least)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		n += got[i] >= least;
+	return n;
+}
+
+static void
+act(uint64_t id, enum queue_verb verb)
+{
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), verb));
+	sim.soon = true;
+}
+
+/* To a list of which some members have it, some are under way and most are ready. */
+static uint64_t
+partly_under_way(void)
+{
+	uint64_t id = sim_accept(&sim, "a@from.test", "list@here.test");
+
+	sim_run(&sim, sim.now + 6 * SECOND);
+	assert_in_range(members_with_it(1), 1, MEMBERS - 1);
+	assert_in_range(queue_find(sim.queue, id)->jobs, 1, MEMBERS);
+	return id;
+}
+
+static void
+assert_each_has_it_once(void)
+{
+	assert_int_equal(members_with_it(1), MEMBERS);
+	assert_int_equal(members_with_it(2), 0);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.reports, 0);
+}
+
+static void
+hold_loses_no_member(void **state)
+{
+	uint64_t id = partly_under_way();
+
+	(void)state;
+	act(id, VERB_HOLD);
+	sim_run(&sim, sim.now + 10 * MINUTE);
+	assert_int_equal(queued(), 1);
+	assert_in_range(members_with_it(1), 1, MEMBERS - 1);
+	sim_restart(&sim);
+	act(id, VERB_RELEASE);
+	sim_run(&sim, sim.now + HOUR);
+	assert_each_has_it_once();
+}
+
+static void
+release_with_jobs_under_way_loses_no_member(void **state)
+{
+	uint64_t id = partly_under_way();
+
+	(void)state;
+	act(id, VERB_HOLD);
+	sim_run(&sim, sim.now + 10);
+	act(id, VERB_RELEASE);
+	sim_run(&sim, sim.now + HOUR);
+	assert_each_has_it_once();
+}
+
+static void
+requeue_loses_no_member(void **state)
+{
+	uint64_t id = partly_under_way();
+
+	(void)state;
+	act(id, VERB_REQUEUE);
+	sim_run(&sim, sim.now + HOUR);
+	assert_each_has_it_once();
+}
+
+/* All of it was ready: nothing is to be waited for. */
+static void
+requeue_before_the_first_job_starts_at_once(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	sim.capacity = 0;
+	id = sim_accept(&sim, "a@from.test", "list@here.test");
+	sim_run(&sim, sim.now + SECOND);
+	act(id, VERB_REQUEUE);
+	sim.capacity = 1000;
+	sim_run(&sim, sim.now + 2 * MINUTE);
+	assert_each_has_it_once();
+}
+
+/* What is under way may still succeed; of the rest the sender hears, once and soon. */
+static void
+given_up(enum queue_verb verb)
+{
+	uint64_t id = partly_under_way();
+
+	act(id, verb);
+	sim_run(&sim, sim.now + MINUTE);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.reports, 1);
+	sim_run(&sim, sim.now + DAY);
+	assert_int_equal(sim.reports, 1);
+	assert_in_range(members_with_it(1), 1, MEMBERS - 1);
+}
+
+static void
+bounce_tells_of_members_without_it(void **state)
+{
+	(void)state;
+	given_up(VERB_BOUNCE);
+}
+
+static void
+expire_tells_of_members_without_it(void **state)
+{
+	(void)state;
+	given_up(VERB_EXPIRE);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(hold_loses_no_member),
+		T(release_with_jobs_under_way_loses_no_member),
+		T(requeue_loses_no_member),
+		T(requeue_before_the_first_job_starts_at_once),
+		T(bounce_tells_of_members_without_it),
+		T(expire_tells_of_members_without_it),
+	};
+
+	return cmocka_run_group_tests_name("alias", tests, NULL, NULL);
+}

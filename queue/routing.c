@@ -199,7 +199,7 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 		if (!a->owner)
 			a->owner = text_new(t->sender);
 	}
-	if (message_is_done(a->m, a->recipient, t->address))
+	if (t->agent != AGENT_DEFER && message_is_done(a->m, a->recipient, t->address))
 		return true;
 	switch (t->agent) {
 	case AGENT_REMOTE:

@@ -11,19 +11,49 @@
 enum { MEMBERS = 1000 };
 
 static unsigned got[MEMBERS]; /* how often each member of list@ has it */
+static unsigned asked;
 
-static bool
-route(struct sim *s, uint64_t ask, struct span address)
+static void
+route_list(struct sim *s, uint64_t ask)
 {
 	char member[40];
 
-	if (!span_starts(address, SPAN("list@")))
-		return false;
 	for (unsigned i = 0; i < MEMBERS; i++) {
 		(void)snprintf(member, sizeof(member), "%u@slow.test", i);
 		sim_target(s, ask, AGENT_REMOTE, span_str(member));
 	}
-	return true;
+}
+
+/* To itself and to another; but the second time nobody knows. */
+static void
+route_self(struct sim *s, uint64_t ask)
+{
+	if (asked == 2) {
+		sim_target(s, ask, AGENT_DEFER, SPAN("self@good.test"));
+		return;
+	}
+	sim_target(s, ask, AGENT_REMOTE, SPAN("self@good.test"));
+	sim_target(s, ask, AGENT_REMOTE, SPAN("other@later.test"));
+}
+
+static bool
+route(struct sim *s, uint64_t ask, struct span address)
+{
+	static const struct {
+		const char *name;
+		void (*route)(struct sim *s, uint64_t ask);
+	} aliases[] = {
+		{ "list@", route_list },
+		{ "self@", route_self },
+	};
+
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(*aliases); i++)
+		if (span_starts(address, span_str(aliases[i].name))) {
+			asked++;
+			aliases[i].route(s, ask);
+			return true;
+		}
+	return false;
 }
 
 static struct sim_answer
@@ -31,6 +61,15 @@ slow(struct sim *s, const char *name, struct span recipient, const struct queue_
 {
 	(void)s, (void)name, (void)recipient, (void)job;
 	return (struct sim_answer){ .outcome = OUTCOME_DELIVERED, .health = HEALTH_GOOD, .takes_ms = 5 * SECOND };
+}
+
+/* Takes it at the second attempt. */
+static struct sim_answer
+later(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	if (s->hosts[sim_host_index(s, span_str(name))].count++ > 0)
+		return sim_good(s, name, recipient, job);
+	return (struct sim_answer){ .outcome = OUTCOME_DEFERRED, .health = HEALTH_GOOD, .takes_ms = 50, .code = "4.7.1", .reply = "450 4.7.1 later" };
 }
 
 static void
@@ -50,7 +89,10 @@ begin(void)
 	sim.route = route;
 	sim.on_delivered = on_delivered;
 	memset(got, 0, sizeof(got));
+	asked = 0;
 	sim_host_add(&sim, "slow.test", slow);
+	sim_host_add(&sim, "good.test", sim_good);
+	sim_host_add(&sim, "later.test", later);
 }
 
 static unsigned
@@ -176,6 +218,19 @@ expire_tells_of_members_without_it(void **state)
 	given_up(VERB_EXPIRE);
 }
 
+/* It was delivered to its own address: what is not known yet has that address as well. */
+static void
+routing_put_off_is_no_delivery(void **state)
+{
+	(void)state;
+	assert_true(sim_accept(&sim, "a@from.test", "self@good.test"));
+	sim_run(&sim, sim.now + DAY);
+	assert_int_equal(asked, 3);
+	assert_int_equal(sim.hosts[1].n, 1);
+	assert_int_equal(sim.hosts[2].n, 2);
+	assert_int_equal(queued(), 0);
+}
+
 int
 main(void)
 {
@@ -186,6 +241,7 @@ main(void)
 		T(requeue_before_the_first_job_starts_at_once),
 		T(bounce_tells_of_members_without_it),
 		T(expire_tells_of_members_without_it),
+		T(routing_put_off_is_no_delivery),
 	};
 
 	return cmocka_run_group_tests_name("alias", tests, NULL, NULL);

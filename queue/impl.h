@@ -42,6 +42,7 @@ struct ask {
 	struct destination *woken; /* it was waiting there; NULL: fresh */
 	uint32_t recipient;
 	struct unit *units;        /* answers so far, with their destinations */
+	struct buf failing;        /* those that fail at once: a list of results */
 	struct destination **at;
 	size_t nunits, max_units;
 	uint32_t targets, listed;  /* that are delivered to, and those behind a list */

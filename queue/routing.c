@@ -3,6 +3,7 @@
  * Law 8: a recipient is resolved anew at each attempt.  What an answer says is
  * good for the attempt that follows and is then forgotten.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "mail/report.h"
@@ -47,6 +48,7 @@ free_ask(struct queue *q, struct ask *a)
 	}
 	map_remove(&q->asks, &a->by_id);
 	list_remove(&a->node);
+	buf_free(&a->failing);
 	free(a->at);
 	free(a->owner);
 	free(a->code);
@@ -66,6 +68,7 @@ ask_one(struct queue *q, struct message *m, uint32_t recipient, struct destinati
 	list_push(&q->ask_list, &a->node);
 	a->m = m;
 	a->recipient = recipient;
+	buf_init(&a->failing, RESULTS_MAX);
 	a->woken = woken; /* which counts it already */
 	if (!q->ports.route(q->ports.arg, a->by_id.hash, text_span(m->rcpts[recipient].address), text_span(m->sender))) {
 		a->woken = NULL;
@@ -184,6 +187,24 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 	return true;
 }
 
+/* What fails beside other targets is told once, and then is done: under a name of its own, for other mail may go to the
+ * same address. False: it was told. */
+static bool
+add_failing(struct ask *a, const struct queue_target *t)
+{
+	const struct status *s = status_get(t->status);
+	char room[640];
+	struct record_result r = { .index = a->recipient, .outcome = OUTCOME_FAILED, .code = span_str(s->code),
+		.reply = t->text.n ? t->text : span_str(s->text) };
+
+	(void)snprintf(room, sizeof(room), "failed:%.*s", SPAN_ARG(t->address));
+	r.target = span_str(room);
+	if (message_is_done(a->m, a->recipient, r.target))
+		return false;
+	a->deferred |= !record_list_put(&a->failing, &record_desc_result, &r);
+	return true;
+}
+
 bool
 queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 {
@@ -199,7 +220,7 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 		if (!a->owner)
 			a->owner = text_new(t->sender);
 	}
-	if (t->agent != AGENT_DEFER && message_is_done(a->m, a->recipient, t->address))
+	if (t->agent != AGENT_FAIL && t->agent != AGENT_DEFER && message_is_done(a->m, a->recipient, t->address))
 		return true;
 	switch (t->agent) {
 	case AGENT_REMOTE:
@@ -210,6 +231,8 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 	case AGENT_DISCARD:
 		break;
 	default:
+		if (t->agent == AGENT_FAIL && !add_failing(a, t))
+			break;
 		a->deferred |= t->agent == AGENT_DEFER;
 		a->failed |= t->agent == AGENT_FAIL;
 		free(a->code);
@@ -257,7 +280,7 @@ settle_at_once(struct queue *q, struct ask *a)
 {
 	struct message *m = a->m;
 	struct span code = a->code ? text_span(a->code) : SPAN("2.0.0"), text = a->text ? text_span(a->text) : SPAN("discarded");
-	struct record_result r = { .index = a->recipient, .settled = a->nunits == 0 && !a->deferred,
+	struct record_result r = { .index = a->recipient, .settled = true,
 		.outcome = a->failed ? OUTCOME_FAILED : OUTCOME_DELIVERED, .code = code, .reply = text, .owner = message_owner(m, a->recipient) };
 	struct news news = { .action = REPORT_FAILED, .code = code, .reply = text, .at_ms = q->now };
 	struct buf list;
@@ -270,11 +293,35 @@ settle_at_once(struct queue *q, struct ask *a)
 	if (record_list_put(&list, &record_desc_result, &r))
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);
 	buf_free(&list);
-	if (r.settled) {
-		m->rcpts[a->recipient].settled = true;
-		m->unsettled--;
-		q->stats.recipients--;
+	m->rcpts[a->recipient].settled = true;
+	m->unsettled--;
+	q->stats.recipients--;
+}
+
+/* Some of its targets: the others go on. */
+static void
+tell_failing(struct queue *q, struct ask *a)
+{
+	struct message *m = a->m;
+	struct span rest = buf_span(&a->failing);
+	struct record_result r;
+	struct buf list;
+	bool ok = true;
+
+	buf_init(&list, 1000000);
+	while (record_list_next(&rest, &record_desc_result, &r, &ok)) {
+		struct news news = { .action = REPORT_FAILED, .code = r.code, .reply = r.reply, .at_ms = q->now };
+
+		queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=bounced (%.*s)",
+		    SPAN_ARG(text_span(m->rcpts[a->recipient].address)), SPAN_ARG(r.code), SPAN_ARG(r.reply));
+		r.owner = message_owner(m, a->recipient);
+		r.note = queue_note(m, a->recipient, NULL, &news) ? REPORT_FAILED + 1 : 0;
+		queue_put_result(q, m, &list, &r);
+		if (!message_add_done(m, a->recipient, r.target))
+			queue_log_message(LOG_failure, m, "no memory to remember a failure");
 	}
+	queue_record_outcome(q, m, buf_span(&list), false, NULL);
+	buf_free(&list);
 }
 
 static void
@@ -354,8 +401,10 @@ queue_routed(struct queue *q, uint64_t id, struct span why)
 	r->routing = false;
 	m->asks--;
 	tell_expansion(q, a);
-	if (a->failed || (a->nunits == 0 && !a->deferred))
+	if (a->nunits == 0 && !a->deferred)
 		settle_at_once(q, a);
+	else if (buf_len(&a->failing) > 0)
+		tell_failing(q, a);
 	place_units(a);
 	if (a->deferred) {
 		if (a->text) {

@@ -36,6 +36,15 @@ route_self(struct sim *s, uint64_t ask)
 	sim_target(s, ask, AGENT_REMOTE, SPAN("other@later.test"));
 }
 
+/* One of them fails at each attempt, at the same address as one that does not. */
+static void
+route_team(struct sim *s, uint64_t ask)
+{
+	sim_target(s, ask, AGENT_FAIL, SPAN("nosuch@good.test"));
+	sim_target(s, ask, AGENT_FAIL, SPAN("team@later.test"));
+	sim_target(s, ask, AGENT_REMOTE, SPAN("team@later.test"));
+}
+
 static bool
 route(struct sim *s, uint64_t ask, struct span address)
 {
@@ -45,6 +54,7 @@ route(struct sim *s, uint64_t ask, struct span address)
 	} aliases[] = {
 		{ "list@", route_list },
 		{ "self@", route_self },
+		{ "team@", route_team },
 	};
 
 	for (size_t i = 0; i < sizeof(aliases) / sizeof(*aliases); i++)
@@ -231,6 +241,29 @@ routing_put_off_is_no_delivery(void **state)
 	assert_int_equal(queued(), 0);
 }
 
+/* For as long as the others are tried, over a restart too. */
+static void
+failure_in_routing_is_told_once(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	sim.hosts[2].answer = sim_dead;
+	id = sim_accept(&sim, "a@from.test", "team@later.test");
+	sim_run(&sim, sim.now + HOUR);
+	assert_int_equal(sim.reports, 1);
+	sim_restart(&sim);
+	sim_run(&sim, sim.now + DAY);
+	assert_true(asked > 4);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queue_find(sim.queue, id)->unsettled, 1);
+	sim.hosts[2].answer = sim_good;
+	sim_run(&sim, sim.now + DAY);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(sim.hosts[2].seen[sim.hosts[2].n - 1].outcome, OUTCOME_DELIVERED);
+}
+
 int
 main(void)
 {
@@ -242,6 +275,7 @@ main(void)
 		T(bounce_tells_of_members_without_it),
 		T(expire_tells_of_members_without_it),
 		T(routing_put_off_is_no_delivery),
+		T(failure_in_routing_is_told_once),
 	};
 
 	return cmocka_run_group_tests_name("alias", tests, NULL, NULL);

@@ -22,16 +22,34 @@ queue_is_deletion(struct span why)
 	return span_eq(why, span_str(by_hand)) || span_eq(why, span_str(on_hold));
 }
 
-/* The recipients that were left, where others were settled before. */
 static bool
-list_unsettled(const struct message *m, struct buf *list)
+is_as_accepted(const struct message *m)
+{
+	for (uint32_t i = 0; i < m->nrcpts; i++)
+		if (m->rcpts[i].settled || m->rcpts[i].expanded)
+			return false;
+	return !m->extra || !m->extra->done;
+}
+
+/* The recipients that were left, with a code if their success has been told, and what of them is done. */
+static bool
+list_left(const struct message *m, struct buf *list)
 {
 	bool ok = true;
 
 	for (uint32_t i = 0; ok && i < m->nrcpts; i++) {
 		struct record_result r = { .index = i };
 
+		if (m->rcpts[i].expanded) {
+			r.code = SPAN("2.0.0");
+			r.owner = message_owner(m, i);
+		}
 		ok = m->rcpts[i].settled || record_list_put(list, &record_desc_result, &r);
+	}
+	for (const struct done *d = m->extra ? m->extra->done : NULL; ok && d; d = d->next) {
+		struct record_result r = { .index = d->recipient, .target = text_span(d->address) };
+
+		ok = m->rcpts[d->recipient].settled || record_list_put(list, &record_desc_result, &r);
 	}
 	return ok;
 }
@@ -43,58 +61,68 @@ queue_record_deletion(struct queue *q, struct message *m)
 	bool ok;
 
 	buf_init(&list, 1000000);
-	ok = m->unsettled == m->nrcpts || list_unsettled(m, &list);
+	ok = is_as_accepted(m) || list_left(m, &list);
 	if (!ok)
 		buf_reset(&list);
 	queue_record_outcome(q, m, buf_span(&list), false, !ok ? for_good : m->flags & MESSAGE_HELD ? on_hold : by_hand);
 	buf_free(&list);
 }
 
+static struct deleted *
+find(const struct queue *q, uint64_t id)
+{
+	struct idnode *node = idmap_get(&q->deletions, id);
+
+	return node ? OWNER_OF(node, struct deleted, by_id) : NULL;
+}
+
 static void
-let_go(struct queue *q, const struct deleted *d)
+forget(struct queue *q, struct deleted *d)
+{
+	idmap_remove(&q->deletions, &d->by_id);
+	list_remove(&d->node);
+	free(d);
+}
+
+static void
+let_go(struct queue *q, struct deleted *d)
 {
 	char name[40];
 
-	if (!d->blob || queue_find(q, d->id))
-		return; /* it is back, and the file is its own again */
-	queue_blob_name(d->id, name);
-	queue_remove_blob(q, name, false);
+	if (d->blob) {
+		queue_blob_name(d->by_id.id, name);
+		queue_remove_blob(q, name, false);
+	}
+	forget(q, d);
 }
 
 void
 queue_deleted_note(struct queue *q, const struct message *m, journal_pos outcome)
 {
-	struct deleted d = { .id = message_id(m), .envelope = m->pos, .outcome = outcome, .blob = (m->flags & MESSAGE_BLOB) != 0 };
+	struct deleted *d = calloc(1, sizeof(*d));
 
-	if (q->ndeleted == q->max_deleted) {
-		size_t max = q->max_deleted ? q->max_deleted * 2 : 64;
-		struct deleted *more = max > DELETED_MAX ? NULL : realloc(q->deleted, max * sizeof(*more));
-
-		if (!more && q->ndeleted == 0) {
-			if (!q->recovering)
-				let_go(q, &d);
-			return;
-		}
-		if (!more) { /* the oldest half makes room */
-			for (size_t i = 0; i < q->ndeleted / 2; i++)
-				let_go(q, &q->deleted[i]);
-			q->ndeleted -= q->ndeleted / 2;
-			memmove(q->deleted, q->deleted + q->max_deleted - q->ndeleted, q->ndeleted * sizeof(*q->deleted));
-		} else {
-			q->deleted = more;
-			q->max_deleted = max;
-		}
+	queue_deleted_back(q, message_id(m), outcome);
+	if (q->deletions.count == DELETED_MAX)
+		let_go(q, OWNER_OF(q->deleted.next, struct deleted, node));
+	if (!d || !idmap_put(&q->deletions, &d->by_id, message_id(m))) {
+		free(d);
+		return; /* no memory: it can be had back after a restart */
 	}
-	q->deleted[q->ndeleted++] = d;
+	d->envelope = m->pos;
+	d->outcome = outcome;
+	d->blob = (m->flags & MESSAGE_BLOB) != 0;
+	list_push(&q->deleted, &d->node);
 }
 
-static struct deleted *
-find(const struct queue *q, uint64_t id)
+void
+queue_deleted_back(struct queue *q, uint64_t id, journal_pos pos)
 {
-	for (size_t i = q->ndeleted; i > 0; i--)
-		if (q->deleted[i - 1].id == id)
-			return &q->deleted[i - 1];
-	return NULL;
+	struct deleted *d = find(q, id);
+
+	if (!d)
+		return;
+	journal_depend(q->journal, pos, d->envelope);
+	forget(q, d);
 }
 
 bool
@@ -106,27 +134,24 @@ queue_was_deleted(const struct queue *q, uint64_t id)
 void
 queue_deleted_sweep(struct queue *q)
 {
-	for (size_t n = 0; n < SWEEP && q->ndeleted > 0; n++) {
-		struct deleted *d;
+	size_t most = q->deletions.count < SWEEP ? q->deletions.count : SWEEP;
 
-		if (q->sweep >= q->ndeleted)
-			q->sweep = 0;
-		d = &q->deleted[q->sweep];
-		if (journal_exists(q->journal, d->envelope)) {
-			q->sweep++;
-			if (n >= q->ndeleted)
-				break;
-			continue;
-		}
-		let_go(q, d);
-		*d = q->deleted[--q->ndeleted];
+	for (size_t n = 0; n < most; n++) {
+		struct deleted *d = OWNER_OF(q->deleted.next, struct deleted, node);
+
+		list_remove(&d->node);
+		list_push(&q->deleted, &d->node);
+		if (!journal_exists(q->journal, d->envelope))
+			let_go(q, d);
 	}
 }
 
 void
 queue_deleted_free(struct queue *q)
 {
-	free(q->deleted);
+	LIST_EACH(&q->deleted, it)
+		forget(q, OWNER_OF(it, struct deleted, node));
+	idmap_free(&q->deletions);
 }
 
 /* The deletion names the recipients that were left, if some were settled before. */
@@ -166,7 +191,26 @@ read_outcome(struct queue *q, const struct deleted *d, struct buf *into, struct 
 
 	if (!journal_read(q->journal, d->outcome, into, &r, why))
 		return false;
-	return (record_get(&record_desc_outcome, &r, o) && o->id == d->id) || fail_set(why, FAIL_PERM, 0, "its deletion cannot be read");
+	return (record_get(&record_desc_outcome, &r, o) && o->id == d->by_id.id) || fail_set(why, FAIL_PERM, 0, "its deletion cannot be read");
+}
+
+/* What else was known of those that were left. */
+static void
+put_back(struct queue *q, struct message *m, struct span list)
+{
+	struct record_result r;
+	struct buf known;
+	bool ok = true;
+
+	buf_init(&known, 1000000);
+	while (record_list_next(&list, &record_desc_result, &r, &ok))
+		if (r.target.n || r.code.n) {
+			queue_apply_result(q, m, &r, q->now);
+			queue_put_result(q, m, &known, &r);
+		}
+	if (buf_len(&known) > 0)
+		queue_record_outcome(q, m, buf_span(&known), false, NULL);
+	buf_free(&known);
 }
 
 static bool
@@ -195,6 +239,8 @@ bring_back(struct queue *q, const struct deleted *d, const struct record_envelop
 		ok = queue_accept(q, &e, content, on_done, arg, why);
 	else
 		content_free(content);
+	if (ok)
+		put_back(q, queue_find(q, e.id), o.list);
 	buf_free(&list);
 	buf_free(&outcome);
 	free(settled);

@@ -53,7 +53,8 @@ struct ask {
 };
 
 struct deleted {
-	uint64_t id;
+	struct idnode by_id;
+	struct list node;
 	journal_pos envelope, outcome;
 	bool blob;
 };
@@ -73,8 +74,8 @@ struct queue {
 	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
 	struct list cache;
 	struct list walks;
-	struct deleted *deleted; /* owned; oldest first, until a sweep mixes them */
-	size_t ndeleted, max_deleted, sweep;
+	struct list deleted;     /* owned; oldest first, until a sweep turns them */
+	struct idmap deletions;  /* the same */
 	struct heap timers;      /* of destinations */
 	struct heap timed;       /* of messages to which their senders set a time */
 	size_t suspects; /* jobs of suspect messages */
@@ -125,6 +126,8 @@ void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */
 /* deleted.c */
 void queue_record_deletion(struct queue *q, struct message *m);
 void queue_deleted_note(struct queue *q, const struct message *m, journal_pos outcome);
+/* An envelope at pos has that id again: from there on, no deletion before it can be undone. */
+void queue_deleted_back(struct queue *q, uint64_t id, journal_pos pos);
 bool queue_is_deletion(struct span why); /* of a removal: one that can be undone */
 bool queue_was_deleted(const struct queue *q, uint64_t id); /* and can still be had back: its blob stays */
 void queue_deleted_sweep(struct queue *q);

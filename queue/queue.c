@@ -34,6 +34,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	buf_init(&q->actions, ACTIONS_MAX);
 	list_init(&q->cache);
 	list_init(&q->walks);
+	list_init(&q->deleted);
 	record_parts_init(&q->parts);
 	list_init(&q->remains);
 	words_init(&q->words);
@@ -233,6 +234,7 @@ queue_accept_list(struct queue *q, const struct record_envelope *e, struct roll 
 		return false;
 	}
 	journal_live(q->journal, m->pos, 1);
+	queue_deleted_back(q, e->id, m->pos);
 	m->flags |= MESSAGE_ACCEPTING;
 	q->stats.messages++;
 	q->stats.recipients += m->unsettled;

@@ -38,6 +38,8 @@ replay_whole(struct queue *q, const struct journal_record *r, struct buf *list)
 	if (m) { /* compaction has moved it */
 		journal_depend(q->journal, r->pos, m->pos);
 		forget(q, m);
+	} else {
+		queue_deleted_back(q, e.id, r->pos);
 	}
 	m = message_new(&e);
 	if (!m || !idmap_put(&q->messages, &m->by_id, e.id)) {

@@ -280,6 +280,6 @@ queue_run_ages(struct queue *q)
 		}
 		queue_deleted_sweep(q);
 	}
-	if (q->messages.count || q->ndeleted) /* each time: an earlier wake takes the place of this one */
+	if (q->messages.count || q->deletions.count) /* each time: an earlier wake takes the place of this one */
 		q->ports.wake(q->ports.arg, q->next_age_ms);
 }

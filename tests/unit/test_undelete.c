@@ -140,6 +140,75 @@ test_undelete(void **state)
 	}
 }
 
+/* An alias of which one place has it, and that is a list whose owner is told. */
+static void
+test_undelete_delivers_nothing_twice(void **state)
+{
+	(void)state;
+	for (unsigned restarts = 0; restarts < 8; restarts++) {
+		struct sim s;
+		struct message *m;
+		uint64_t id;
+
+		begin(&s);
+		sim_host_add(&s, "good.test", take);
+		sim_host_add(&s, "second.test", refuse);
+		id = sim_accept(&s, "a@x", restarts & 4 ? "alias@here one@good" : "alias@here");
+		sim_run(&s, s.now + 2000);
+		m = queue_find(s.queue, id);
+		m->rcpts[0].expanded = true;
+		assert_true(message_set_owner(m, 0, SPAN("owner@x")));
+		assert_true(queue_act(s.queue, m, VERB_DELETE));
+		sim_run(&s, s.now + 2000);
+		if (restarts & 1)
+			sim_restart(&s);
+		undelete(&s, id);
+		if (restarts & 2)
+			sim_restart(&s);
+		m = queue_find(s.queue, id);
+		assert_true(m->rcpts[0].expanded);
+		assert_true(span_eq(message_owner(m, 0), SPAN("owner@x")));
+		s.hosts[3].answer = take;
+		sim_run(&s, s.now + 3600000);
+		assert_int_equal(s.hosts[2].n, 1);
+		assert_int_equal(s.hosts[3].seen[s.hosts[3].n - 1].outcome, OUTCOME_DELIVERED);
+		assert_int_equal(queue_stats(s.queue).messages, 0);
+		sim_free(&s);
+	}
+}
+
+/* What came back and was delivered is not there to be had again; what is deleted anew is. */
+static void
+test_undelete_once_for_each_deletion(void **state)
+{
+	(void)state;
+	for (unsigned restarts = 0; restarts < 4; restarts++) {
+		struct sim s;
+		struct fail why;
+		uint64_t id;
+		int done = 0;
+
+		begin(&s);
+		id = sim_accept(&s, "a@x", "b@dead");
+		for (int i = 0; i < 2; i++) {
+			sim_run(&s, s.now + 1000);
+			assert_true(queue_act(s.queue, queue_find(s.queue, id), VERB_DELETE));
+			sim_run(&s, s.now + 1000);
+			if (restarts & 1)
+				sim_restart(&s);
+			undelete(&s, id);
+		}
+		s.hosts[0].answer = take;
+		sim_run(&s, s.now + 3600000);
+		assert_int_equal(queue_stats(s.queue).messages, 0);
+		if (restarts & 2)
+			sim_restart(&s);
+		assert_false(queue_undelete(s.queue, id, note_done, &done, &why));
+		assert_false(queue_was_deleted(s.queue, id));
+		sim_free(&s);
+	}
+}
+
 /* Compaction carries the record of the old deletion behind the message that has come back. */
 static void
 test_an_old_deletion_removes_nothing(void **state)
@@ -187,6 +256,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_walk_survives_changes),
 		cmocka_unit_test(test_undelete),
+		cmocka_unit_test(test_undelete_delivers_nothing_twice),
+		cmocka_unit_test(test_undelete_once_for_each_deletion),
 		cmocka_unit_test(test_an_old_deletion_removes_nothing),
 		cmocka_unit_test(test_frames),
 	};

@@ -43,10 +43,10 @@ enum message_flags {
 struct recipient {
 	struct text *address, *orcpt;
 	uint32_t next;   /* in an entry's chain: index + 1 */
-	uint16_t open;   /* units not settled in this attempt */
-	uint8_t notify;
+	uint32_t open : 20; /* units not settled in this attempt: TARGETS_MAX at most */
 	bool settled : 1, delayed : 1, routing : 1;
 	bool expanded : 1; /* success has been told: several addresses, or a list (RFC 3461 5.2.7) */
+	uint8_t notify;
 };
 
 /* One delivery to be made: a recipient, or one of the places it leads to. */

@@ -153,6 +153,8 @@ queue_has_asked(const struct queue *q, uint64_t id)
 	return id > q->first_ask && id <= q->next_ask;
 }
 
+_Static_assert(TARGETS_MAX < 1 << 20, "recipient.open holds them");
+
 static bool
 add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 {

@@ -8,9 +8,10 @@
 #include "queue/impl.h"
 #include "sim/simtest.h"
 
-enum { MEMBERS = 1000 };
+enum { MEMBERS = 1000, MEMBERS_MAX = 66000 };
 
-static unsigned got[MEMBERS]; /* how often each member of list@ has it */
+static unsigned got[MEMBERS_MAX]; /* how often each member of list@ has it */
+static unsigned members;
 static unsigned asked;
 
 static void
@@ -18,7 +19,7 @@ route_list(struct sim *s, uint64_t ask)
 {
 	char member[40];
 
-	for (unsigned i = 0; i < MEMBERS; i++) {
+	for (unsigned i = 0; i < members; i++) {
 		(void)snprintf(member, sizeof(member), "%u@slow.test", i);
 		sim_target(s, ask, AGENT_REMOTE, span_str(member));
 	}
@@ -89,7 +90,7 @@ on_delivered(struct sim *s, const struct message *m, struct span address, struct
 	unsigned i;
 
 	(void)s, (void)m, (void)content;
-	if (span_cstr(address, member, sizeof(member)) && sscanf(member, "%u@slow.test", &i) == 1 && i < MEMBERS)
+	if (span_cstr(address, member, sizeof(member)) && sscanf(member, "%u@slow.test", &i) == 1 && i < members)
 		got[i]++;
 }
 
@@ -99,6 +100,7 @@ begin(void)
 	sim.route = route;
 	sim.on_delivered = on_delivered;
 	memset(got, 0, sizeof(got));
+	members = MEMBERS;
 	asked = 0;
 	sim_host_add(&sim, "slow.test", slow);
 	sim_host_add(&sim, "good.test", sim_good);
@@ -110,7 +112,7 @@ members_with_it(unsigned least)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < MEMBERS; i++)
+	for (unsigned i = 0; i < members; i++)
 		n += got[i] >= least;
 	return n;
 }
@@ -129,7 +131,7 @@ partly_under_way(void)
 	uint64_t id = sim_accept(&sim, "a@from.test", "list@here.test");
 
 	sim_run(&sim, sim.now + 6 * SECOND);
-	assert_in_range(members_with_it(1), 1, MEMBERS - 1);
+	assert_in_range(members_with_it(1), 1, members - 1);
 	assert_in_range(queue_find(sim.queue, id)->jobs, 1, MEMBERS);
 	return id;
 }
@@ -137,7 +139,7 @@ partly_under_way(void)
 static void
 assert_each_has_it_once(void)
 {
-	assert_int_equal(members_with_it(1), MEMBERS);
+	assert_int_equal(members_with_it(1), members);
 	assert_int_equal(members_with_it(2), 0);
 	assert_int_equal(queued(), 0);
 	assert_int_equal(sim.reports, 0);
@@ -264,6 +266,20 @@ failure_in_routing_is_told_once(void **state)
 	assert_int_equal(sim.hosts[2].seen[sim.hosts[2].n - 1].outcome, OUTCOME_DELIVERED);
 }
 
+/* More than 16 bits count. */
+static void
+long_list_loses_no_member(void **state)
+{
+	(void)state;
+	members = MEMBERS_MAX;
+	(void)partly_under_way();
+	sim_run(&sim, sim.now + 6 * SECOND);
+	sim_restart(&sim);
+	sim_run(&sim, sim.now + DAY);
+	assert_int_equal(members_with_it(1), members);
+	assert_int_equal(queued(), 0);
+}
+
 int
 main(void)
 {
@@ -276,6 +292,7 @@ main(void)
 		T(expire_tells_of_members_without_it),
 		T(routing_put_off_is_no_delivery),
 		T(failure_in_routing_is_told_once),
+		T(long_list_loses_no_member),
 	};
 
 	return cmocka_run_group_tests_name("alias", tests, NULL, NULL);

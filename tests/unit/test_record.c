@@ -129,6 +129,7 @@ a_waiting_message_with_one_recipient_is_small(void **state)
 	(void)state;
 	/* Of 400 bytes a message; addresses, the index and the allocator take the rest. */
 	assert_true(sizeof(struct message) <= 272);
+	assert_true(sizeof(struct recipient) <= 24);
 }
 
 int

@@ -220,6 +220,7 @@ message_free(struct message **at, struct words *words)
 	if (m->rcpts != &m->one)
 		free(m->rcpts);
 	if (m->extra) {
+		map_free(&m->extra->done_by_address);
 		free_done(&m->extra->done);
 		free_done(&m->extra->owners);
 	}
@@ -366,11 +367,19 @@ unit_new(uint32_t recipient)
 	return u;
 }
 
+static struct done *
+done_at(const struct message *m, struct span address)
+{
+	struct map_node *node = m->extra && m->extra->done ? map_get(&m->extra->done_by_address, address) : NULL;
+
+	return node ? OWNER_OF(node, struct done, by_address) : NULL;
+}
+
 bool
 message_is_done(const struct message *m, uint32_t recipient, struct span address)
 {
-	for (const struct done *d = m->extra ? m->extra->done : NULL; d; d = d->next)
-		if (d->recipient == recipient && span_eq(text_span(d->address), address))
+	for (const struct done *d = done_at(m, address); d; d = d->same)
+		if (d->recipient == recipient)
 			return true;
 	return false;
 }
@@ -392,9 +401,22 @@ push_done(struct done **list, uint32_t recipient, struct span address)
 bool
 message_add_done(struct message *m, uint32_t recipient, struct span address)
 {
+	struct done *first = done_at(m, address), *d;
+
 	if (message_is_done(m, recipient, address))
 		return true;
-	return message_extra(m) && push_done(&m->extra->done, recipient, address);
+	if (!message_extra(m))
+		return false;
+	if (!m->extra->done)
+		map_init(&m->extra->done_by_address);
+	if (!push_done(&m->extra->done, recipient, address))
+		return false;
+	d = m->extra->done;
+	if (!first)
+		return map_put(&m->extra->done_by_address, &d->by_address, text_span(d->address));
+	d->same = first->same;
+	first->same = d;
+	return true;
 }
 
 struct span

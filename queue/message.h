@@ -88,6 +88,8 @@ struct note {
 /* A target that has the message while others of the same recipient have not. */
 struct done {
 	struct done *next;
+	struct done *same; /* of another recipient, with this address */
+	struct map_node by_address;
 	uint32_t recipient;
 	struct text *address;
 };
@@ -96,7 +98,8 @@ struct extra {
 	struct text *envid;
 	struct note *notes, *last; /* for reports */
 	struct done *done;
-	struct done *owners; /* of recipients that are lists */
+	struct map done_by_address; /* the same: there may be a million */
+	struct done *owners;        /* of recipients that are lists */
 	int64_t release_ms;  /* Unix time before which it is not sent (RFC 4865); 0: none */
 	int64_t by_ms;       /* Unix time by which it is to be delivered, and */
 	uint8_t by_mode;     /* what then: enum by_mode of ipc/bounds.h; 0: none */

@@ -81,8 +81,12 @@ delete(struct queue *q, struct message *m)
 static bool
 bounce(struct queue *q, struct message *m)
 {
+	struct span reason = SPAN("returned by the administrator");
+
 	m->flags = (uint16_t)((m->flags & ~MESSAGE_HELD) | MESSAGE_EXPIRED); /* for what is under way */
-	queue_give_up(q, m, SPAN("5.0.0"), SPAN("returned by the administrator"));
+	words_put(&q->words, &m->reason);
+	m->reason = words_get(&q->words, reason);
+	queue_give_up(q, m, SPAN("5.0.0"), reason);
 	return true;
 }
 

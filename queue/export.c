@@ -12,7 +12,7 @@
 #include "mail/report.h"
 #include "queue/impl.h"
 
-enum { DONE_MAX = 65535 };
+enum { DONE_MAX = 8 * 1024 * 1024 }; /* as record.def has it */
 
 static const struct span first_line = SPAN_INIT("pillarpost-envelope 1");
 _Static_assert(EXPORT_VERSION == 1, "stands in the first line");

@@ -151,23 +151,28 @@ open_content(struct task *task, const struct message *m, struct fail *why)
 	return task->showing.fd >= 0;
 }
 
-static bool
-show(struct task *task, const struct message *m, struct fail *why)
+static void
+show(struct task *task, const struct message *m)
 {
+	struct ipc_queue_admin_unshown unshown = { .id = task->r.id, .message = message_id(m) };
 	struct ipc_queue_admin_shown shown = { .id = task->r.id, .message = message_id(m), .state = span_str(queue_state(m)), .size = m->size };
 	struct export_message x;
 	struct span content;
 	struct buf into, room, text;
+	struct fail why = { .text = "" };
 	bool ok;
 
 	buf_init(&into, (size_t)JOURNAL_RECORD_MAX + 4096);
 	buf_init(&room, EXPORT_TEXT_MAX);
 	buf_init(&text, EXPORT_TEXT_MAX);
-	ok = export_of(task->t->q->queue, m, &into, &room, &x, &content, why);
+	ok = export_of(task->t->q->queue, m, &into, &room, &x, &content, &why);
 	if (ok && task->r.envelope && !export_text(&x, &text))
-		ok = fail_set(why, FAIL_LIMIT, 0, "the envelope does not fit");
-	ok = ok && (!(m->flags & MESSAGE_BLOB) || !task->r.content || open_content(task, m, why));
-	if (ok) {
+		ok = fail_set(&why, FAIL_LIMIT, 0, "the envelope does not fit");
+	ok = ok && (!(m->flags & MESSAGE_BLOB) || !task->r.content || open_content(task, m, &why));
+	if (!ok) {
+		unshown.text = fail_text(&why);
+		(void)ipc_send_queue_admin_unshown(task->t->c, &unshown);
+	} else {
 		(void)ipc_send_queue_admin_shown(task->t->c, &shown);
 		send_envelope(task->t, task->r.id, buf_span(&text));
 		if (task->r.content && !(m->flags & MESSAGE_BLOB))
@@ -178,7 +183,6 @@ show(struct task *task, const struct message *m, struct fail *why)
 	buf_free(&into);
 	buf_free(&room);
 	buf_free(&text);
-	return ok;
 }
 
 /* The next piece of a large content. */
@@ -229,7 +233,6 @@ act(struct task *task, struct message *m)
 static bool
 found(struct task *task, struct message *m)
 {
-	struct fail why = { .text = "no memory for what was found" };
 	bool ok = true;
 
 	if (task->r.kind == TASK_ACT) {
@@ -243,11 +246,11 @@ found(struct task *task, struct message *m)
 	else if (task->order && !task->sorted)
 		ok = order_add(task->order, m);
 	else if (task->r.kind == TASK_SHOW)
-		ok = show(task, m, &why);
+		show(task, m);
 	else
 		task_send_item(task->t, task->r.id, m, true);
 	if (!ok)
-		tool_failed(task->t, task->r.id, fail_text(&why));
+		tool_failed(task->t, task->r.id, SPAN("no memory for what was found"));
 	return ok;
 }
 

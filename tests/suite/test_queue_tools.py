@@ -307,6 +307,22 @@ def test_11_show_export_import():
     expect(len(os.listdir(maildir + "/new")), n)
 
 
+def test_11_what_cannot_be_read_stops_no_export():
+    chosen = "domain:d19.dead.test"
+    before = rows("list", chosen)
+    lost = rows("list", chosen + " size>100k")[0]["id"]
+    content = "%s/queue/blob/%s" % (suite.dir, lost)
+    where = suite.dir + "/most"
+    os.rename(content, suite.dir + "/content")
+    r = suite.mailctl("queue", "export", chosen, "--to", where, "--quiet", check=False)
+    has(post("postcat", "-q", lost, status=1).stderr, "blob/" + lost)
+    queue("show", lost, status=1)
+    os.rename(suite.dir + "/content", content)
+    expect((r.returncode, r.stdout), (1, "%d messages exported to %s\n" % (len(before) - 1, where)), r.stderr)
+    has(r.stderr, "mailctl: %s: " % lost)
+    expect(sorted(f[:-4] for f in os.listdir(where) if f.endswith(".eml")), sorted(b["id"] for b in before if b["id"] != lost))
+
+
 def test_12_history():
     delivered = rows("history", "to:bob@example.test status:delivered")
     assert delivered and all(r["recipients"][0]["state"] == "delivered" and r["at"] >= r["arrived"] for r in delivered), delivered[:2]

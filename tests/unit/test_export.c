@@ -190,12 +190,55 @@ test_a_maildir_has_the_envelope_in_front(void **state)
 	assert_int_equal(system(name), 0);
 }
 
+/* A list of which all but one have it. */
+static void
+test_a_long_list_of_those_that_have_it_comes_back(void **state)
+{
+	enum { MEMBERS = 4000 };
+	struct record_recipient to = { .address = SPAN("list@example.net") };
+	struct record_envelope e = { .id = 1000000000, .recipients = 1 };
+	struct rooms *r = *state;
+	struct export_message x = { .results = SPAN_NONE };
+	struct message *m, *back;
+	char address[40];
+	struct buf list;
+
+	buf_init(&list, 4096);
+	assert_true(record_list_put(&list, &record_desc_recipient, &to));
+	e.list = buf_span(&list);
+	m = message_new(&e);
+	assert_non_null(m);
+	for (int i = 0; i < MEMBERS; i++) {
+		(void)snprintf(address, sizeof(address), "member-number-%d@example.org", i);
+		assert_true(message_add_done(m, 0, span_str(address)));
+	}
+	x.envelope = e;
+	assert_true(export_state_of(m, &r->room, &x, &r->why));
+	back = message_new(&x.envelope);
+	assert_non_null(back);
+	assert_true(export_text(&x, &r->text));
+	buf_reset(&r->room);
+	assert_true(export_parse(buf_span(&r->text), &r->room, &x, &r->why));
+	message_free(&m, NULL);
+	m = message_new(&x.envelope);
+	assert_non_null(m);
+	for (int i = 0; i < MEMBERS; i += MEMBERS / 100) {
+		(void)snprintf(address, sizeof(address), "member-number-%d@example.org", i);
+		assert_true(message_is_done(back, 0, span_str(address)));
+		assert_true(message_is_done(m, 0, span_str(address)));
+	}
+	message_free(&m, NULL);
+	message_free(&back, NULL);
+	buf_free(&list);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_text_comes_back_as_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_lines_are_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_long_list_of_those_that_have_it_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_directory_never_takes_or_gives_the_same_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_maildir_has_the_envelope_in_front, setup, teardown),
 	};

@@ -19,6 +19,7 @@ struct answer {
 	struct buf reason;
 	int64_t began_ms, now_ms;
 	bool progress;        /* a line of it stands on the terminal */
+	bool failed;          /* for one message, which has been told */
 	unsigned ages, destinations; /* rows so far */
 	void *ring;           /* of history with a limit */
 };

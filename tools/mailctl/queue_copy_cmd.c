@@ -11,6 +11,15 @@
 #include "queue/export.h"
 #include "tools/mailctl/queue.h"
 
+/* One message of several: the others follow. */
+static void
+say_unshown(const struct ipc_queue_admin_unshown *u)
+{
+	char id[QUEUEID_TEXT + 1];
+
+	(void)mailctl_fail(0, "%s: %.*s", queueid_text(u->message, id).p, SPAN_ARG(u->text));
+}
+
 /* ---- show ---- */
 
 static bool
@@ -18,7 +27,10 @@ show_row(void *arg, unsigned type, const void *row)
 {
 	struct answer *a = arg;
 
-	if (type == IPC_queue_admin_shown) {
+	if (type == IPC_queue_admin_unshown) {
+		say_unshown(row);
+		a->failed = true;
+	} else if (type == IPC_queue_admin_shown) {
 		const struct ipc_queue_admin_shown *s = row;
 
 		(void)printf("%sstate: %.*s\nsize: %llu\n", a->seen++ ? "\n" : "", SPAN_ARG(s->state), (unsigned long long)s->size);
@@ -41,7 +53,8 @@ show_row(void *arg, unsigned type, const void *row)
 static bool
 content_row(void *arg, unsigned type, const void *row)
 {
-	(void)arg;
+	if (type == IPC_queue_admin_unshown)
+		return show_row(arg, type, row);
 	if (type == IPC_queue_admin_bytes)
 		(void)fwrite(((const struct ipc_queue_admin_bytes *)row)->bytes.p, 1, ((const struct ipc_queue_admin_bytes *)row)->bytes.n, stdout);
 	return true;
@@ -67,6 +80,8 @@ queue_cmd_show(struct mailctl *m)
 			status = queue_refused(&done, show.filter);
 		else if (status == 0 && done.count == 0)
 			status = mailctl_fail(EX_FAILED, "no such message is in the queue");
+		else if (status == 0 && a.failed)
+			status = EX_FAILED;
 	}
 	answer_free(&a);
 	buf_free(&filter);
@@ -137,7 +152,10 @@ export_row(void *arg, unsigned type, const void *row)
 	struct exporting *e = arg;
 	struct fail why;
 
-	if (type == IPC_queue_admin_shown) {
+	if (type == IPC_queue_admin_unshown) {
+		say_unshown(row);
+		e->failed = true;
+	} else if (type == IPC_queue_admin_shown) {
 		const struct ipc_queue_admin_shown *s = row;
 
 		e->message = s->message;
@@ -184,6 +202,8 @@ queue_cmd_export(struct mailctl *m)
 		status = queue_ask(m, IPC_queue_admin_show, &show, export_row, &e, &done);
 		if (status == 0 && !done.ok)
 			status = queue_refused(&done, show.filter);
+		else if (status == 0 && e.failed)
+			status = EX_FAILED;
 		if (!m->json)
 			(void)printf("%llu message%s exported to %s%s\n", (unsigned long long)e.count, e.count == 1 ? "" : "s", m->to,
 			    e.there ? "; others were there already" : "");

@@ -15,6 +15,7 @@ struct cat {
 	struct buf text, room;
 	char name[B_NAME + QUEUEID_TEXT + 2]; /* "deferred/ID" */
 	bool told, in_body, blank, cr; /* blank: at a line's beginning */
+	bool failed;
 };
 
 static int
@@ -112,7 +113,10 @@ put_content(struct cat *c, struct span s)
 static void
 take_row(struct cat *c, unsigned type, const void *row)
 {
-	if (type == IPC_queue_admin_shown) {
+	if (type == IPC_queue_admin_unshown) {
+		c->failed = true;
+		(void)post_fatal("postcat", 1, "%.*s", SPAN_ARG(((const struct ipc_queue_admin_unshown *)row)->text));
+	} else if (type == IPC_queue_admin_shown) {
 		const struct ipc_queue_admin_shown *s = row;
 		char id[QUEUEID_TEXT + 1];
 
@@ -151,6 +155,8 @@ print_message(struct channel_sync *ch, const char *name, struct cat *c)
 		}
 		if (!done->ok)
 			return post_fatal("postcat", 1, "%.*s", SPAN_ARG(done->text));
+		if (c->failed)
+			return 1;
 		if (done->count == 0)
 			return post_fatal("postcat", 1, "open queue file %s: No such file or directory", name);
 		if (c->envelope)

@@ -13,8 +13,10 @@ start_over(struct queue *q, struct message *m)
 static bool
 flush(struct queue *q, struct message *m)
 {
-	bool any = false;
+	bool any = m->unsettled == 0 && message_notes(m);
 
+	if (any)
+		queue_touch(q, m); /* its report could not be written */
 	for (struct entry *e = &m->first; e; e = e->next) {
 		struct destination *d = e->d;
 

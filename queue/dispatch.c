@@ -491,7 +491,9 @@ look_after(struct queue *q, struct message *m)
 	} else if (!message_notes(m) || queue_report(q, m)) {
 		queue_record_outcome(q, m, SPAN_NONE, false, "");
 		queue_drop(q, m);
-	} /* else: no space for the report; it is tried again when the message is looked at next */
+	} else {
+		queue_report_later(q, m);
+	}
 }
 
 static void

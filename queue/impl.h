@@ -72,6 +72,8 @@ struct queue {
 	struct list unrouted, urgent; /* entries; urgent: of messages with a priority above 0 */
 	struct list rotor;       /* destinations that may start a job */
 	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
+	struct buf unreported;   /* ids, u64, of messages of which nothing is left but a report that could not be written */
+	int64_t report_ms;       /* when that is tried again */
 	struct list cache;
 	struct list walks;
 	struct list deleted;     /* owned; oldest first, until a sweep turns them */
@@ -182,5 +184,7 @@ void queue_note_again(struct message *m, const struct record_result *r, int64_t 
 /* What is kept as the reason of a delay: "host NAME[ADDRESS] said: REPLY" when another host said it. */
 struct word *queue_reason(struct queue *q, struct span peer, struct span reply);
 bool queue_report(struct queue *q, struct message *m); /* writes what is noted; false: try later */
+void queue_report_later(struct queue *q, const struct message *m); /* nothing else of it is left */
+void queue_run_reports(struct queue *q);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cursor.h"
 #include "base/queueid.h"
 #include "journal/blob.h"
 #include "mail/charset.h"
@@ -337,4 +338,28 @@ queue_report(struct queue *q, struct message *m)
 	if (lasting && m->unsettled > 0)
 		queue_record_outcome(q, m, SPAN_NONE, true, NULL);
 	return true;
+}
+
+void
+queue_report_later(struct queue *q, const struct message *m)
+{
+	if (buf_len(&q->unreported) == 0)
+		q->report_ms = q->now + q->p.queue_run_delay;
+	buf_le64(&q->unreported, message_id(m));
+}
+
+void
+queue_run_reports(struct queue *q)
+{
+	struct cursor c = cursor_of(buf_span(&q->unreported));
+
+	if (q->now < q->report_ms)
+		return;
+	while (!cursor_end(&c)) {
+		struct message *m = queue_find(q, cursor_le64(&c));
+
+		if (m)
+			queue_touch(q, m);
+	}
+	buf_reset(&q->unreported);
 }

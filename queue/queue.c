@@ -32,6 +32,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->urgent);
 	list_init(&q->rotor);
 	buf_init(&q->actions, ACTIONS_MAX);
+	buf_init(&q->unreported, ACTIONS_MAX);
 	list_init(&q->cache);
 	list_init(&q->walks);
 	list_init(&q->deleted);
@@ -79,6 +80,7 @@ queue_free(struct queue **at)
 	map_free(&q->asks);
 	words_free(&q->words);
 	buf_free(&q->actions);
+	buf_free(&q->unreported);
 	queue_deleted_free(q);
 	heap_free(&q->timers);
 	heap_free(&q->timed);

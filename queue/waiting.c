@@ -46,6 +46,7 @@ queue_clock(struct queue *q)
 		return;
 	log_put(LOG_queue, "the clock was set back by %" PRId64 " s; waits are kept", jump.by / 1000);
 	q->next_age_ms = 0;
+	q->report_ms -= jump.by;
 	queue_each_destination(q, shift_destination, &jump);
 }
 
@@ -278,6 +279,7 @@ queue_run_ages(struct queue *q)
 			warn(q, kind);
 			expire(q, kind);
 		}
+		queue_run_reports(q);
 		queue_deleted_sweep(q);
 	}
 	if (q->messages.count || q->deletions.count) /* each time: an earlier wake takes the place of this one */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +311,49 @@ unknown_recipient_comes_back_and_no_report_about_a_report(void **state)
 	assert_int_equal(queued(), 0);
 }
 
+static struct sim_answer
+refusing(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	(void)s, (void)name, (void)recipient, (void)job;
+	return (struct sim_answer){ .outcome = OUTCOME_FAILED, .health = HEALTH_GOOD, .takes_ms = 50, .code = "5.1.1", .reply = "550 5.1.1 no" };
+}
+
+static void
+no_new_files(bool none)
+{
+	sim.fs->fail_kinds = none ? 1u << MEMFS_CREATE : 0;
+	sim.fs->fail_at = none ? 0 : -1;
+	sim.fs->fail_forever = none;
+	sim.fs->fail_errno = ENOSPC;
+}
+
+static void
+a_report_that_could_not_be_written_is_tried_again(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	sim.p.inline_max = 1; /* a report is a file */
+	sim_restart(&sim);
+	sim.hosts[0].answer = refusing;
+	assert_true(sim_accept(&sim, "a@from.test", "b@good.test"));
+	no_new_files(true);
+	sim_run(&sim, sim.now + 30 * MINUTE);
+	assert_int_equal(queued(), 1);
+	no_new_files(false);
+	sim_run(&sim, sim.now + 6 * MINUTE);
+	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queued(), 0);
+	id = sim_accept(&sim, "a@from.test", "b@good.test");
+	no_new_files(true);
+	sim_run(&sim, sim.now + SECOND);
+	no_new_files(false);
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_FLUSH));
+	sim_run(&sim, sim.now + SECOND);
+	assert_int_equal(sim.reports, 2);
+	assert_int_equal(queued(), 0);
+}
+
 static void
 held_mail_stays_until_released(void **state)
 {
@@ -455,6 +499,7 @@ main(void)
 		T(an_alias_target_is_not_delivered_twice),
 		T(restart_keeps_schedule_and_health),
 		T(unknown_recipient_comes_back_and_no_report_about_a_report),
+		T(a_report_that_could_not_be_written_is_tried_again),
 		T(held_mail_stays_until_released),
 		T(flushed_mail_is_tried_at_once),
 		T(deleted_mail_is_gone_for_good),

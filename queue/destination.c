@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { DEFERRED_TURN = 4, RANK_TURN = 8 };
+enum { DEFERRED_TURN = 4, RANK_TURN = 8, SHORT_MS = 4000, LOOK_BACK = 64 };
 
 struct destination *
 destination_new(struct span name, unsigned agent, const struct queue_params *p)
@@ -117,23 +117,42 @@ destination_add_ready(struct destination *d, struct entry *e)
 	d->nrcpts += e->count;
 }
 
-void
-destination_add_waiting(struct destination *d, struct entry *e, int64_t due_ms, unsigned class)
+/* Shorter than SHORT_MS, than twice that, than four times that, ... */
+static uint8_t
+class_of(int64_t wait)
 {
-	struct list *l = &d->parked;
+	uint8_t class = 0;
 
-	if (class >= DESTINATION_LATER)
-		class = DESTINATION_LATER - 1;
-	e->state = ENTRY_WAITING;
-	e->class = (uint8_t)class;
-	if (due_ms) {
-		l = &d->later[class];
-		/* Equal waits end in the order they began; jitter must not put a later one first. */
-		if (!list_empty(l) && OWNER_OF(l->prev, struct entry, node)->due_ms > due_ms)
-			due_ms = OWNER_OF(l->prev, struct entry, node)->due_ms;
+	while (class < DESTINATION_LATER - 1 && wait >= SHORT_MS) {
+		wait /= 2;
+		class++;
 	}
+	return class;
+}
+
+/* By due_ms. Where many are due later, it waits as long as one of them: their waits are about equal. */
+static void
+insert_later(struct list *l, struct entry *e)
+{
+	struct list *after = l->prev;
+
+	for (int i = 0; i < LOOK_BACK && after != l && OWNER_OF(after, struct entry, node)->due_ms > e->due_ms; i++)
+		after = after->prev;
+	if (after != l && OWNER_OF(after, struct entry, node)->due_ms > e->due_ms)
+		e->due_ms = OWNER_OF(after, struct entry, node)->due_ms;
+	list_insert(after, &e->node);
+}
+
+void
+destination_add_waiting(struct destination *d, struct entry *e, int64_t due_ms, int64_t now)
+{
+	e->state = ENTRY_WAITING;
+	e->class = class_of(due_ms - now);
 	e->due_ms = due_ms;
-	list_push(l, &e->node);
+	if (due_ms)
+		insert_later(&d->later[e->class], e);
+	else
+		list_push(&d->parked, &e->node);
 	d->nwaiting++;
 	d->nrcpts += e->count;
 }
@@ -236,6 +255,21 @@ destination_next(const struct destination *d, int64_t now)
 		if (!list_empty(&d->later[i]) && OWNER_OF(d->later[i].next, struct entry, node)->due_ms < next)
 			next = OWNER_OF(d->later[i].next, struct entry, node)->due_ms;
 	return next < from ? from : next;
+}
+
+/* The n-th wait begins at an age of 2^(n-1) - 1 times the first one, jitter apart. */
+uint32_t
+destination_step(const struct destination_limits *l, int64_t age)
+{
+	int64_t wait = l->minimal_backoff, before = wait / 2;
+	uint32_t n = 1;
+
+	while (age >= before && wait < l->maximal_backoff) {
+		before += wait + wait / 2;
+		wait *= 2;
+		n++;
+	}
+	return n;
 }
 
 int64_t

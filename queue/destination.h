@@ -18,7 +18,7 @@
 
 enum {
 	DESTINATION_FLOWS = 16, /* fresh messages take turns by sender */
-	DESTINATION_LATER = 12, /* waits of equal length stand in one list */
+	DESTINATION_LATER = 16, /* waits of about equal length stand in one list */
 };
 
 enum destination_health { HEALTH_GOOD, HEALTH_OVERLOADED, HEALTH_UNREACHED, HEALTH_UNTRIED };
@@ -69,8 +69,8 @@ static inline struct span destination_name(const struct destination *d) { return
 struct span destination_nexthop(const struct destination *d); /* the name behind the slash */
 
 void destination_add_ready(struct destination *d, struct entry *e);
-/* delay class 0.. by the number of attempts; due_ms 0 parks it. */
-void destination_add_waiting(struct destination *d, struct entry *e, int64_t due_ms, unsigned class);
+/* due_ms 0 parks it. */
+void destination_add_waiting(struct destination *d, struct entry *e, int64_t due_ms, int64_t now);
 /* Takes e out of whatever list of d it stands in. */
 void destination_remove(struct destination *d, struct entry *e);
 
@@ -92,6 +92,8 @@ int64_t destination_next(const struct destination *d, int64_t now);
 bool destination_feedback(struct destination *d, enum destination_health health, const struct queue_params *p, int64_t now,
     uint32_t random);
 bool destination_is_idle(const struct destination *d); /* nothing refers to it */
+/* Which wait of that series, from 1, follows at this age when it began at 0. */
+uint32_t destination_step(const struct destination_limits *l, int64_t age);
 /* n-th wait of a doubling series between the two backoff times, with jitter of a tenth. */
 int64_t destination_backoff(const struct destination_limits *l, uint32_t n, uint32_t random);
 

@@ -71,7 +71,9 @@ age_of(const struct queue *q, const struct message *m)
 int64_t
 queue_retry_at(struct queue *q, const struct message *m, const struct destination *d)
 {
-	return q->now + destination_backoff(&d->limits, m->attempts, q->ports.random(q->ports.arg));
+	uint32_t n = destination_step(&d->limits, age_of(q, m)); /* not by attempts: each recipient's job is one */
+
+	return q->now + destination_backoff(&d->limits, n, q->ports.random(q->ports.arg));
 }
 
 void
@@ -89,7 +91,7 @@ queue_delay(struct queue *q, struct message *m, uint32_t recipient, struct desti
 			return;
 		}
 		entry_chain(e, recipient);
-		destination_add_waiting(d, e, due_ms, m->attempts);
+		destination_add_waiting(d, e, due_ms, q->now);
 	} else {
 		entry_chain(e, recipient);
 		d->nrcpts++;

@@ -183,6 +183,48 @@ greylisting_is_a_matter_of_each_letter(void **state)
 	assert_int_equal(queued(), 0);
 }
 
+static struct sim_answer
+busy(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	(void)s, (void)name, (void)recipient, (void)job;
+	return (struct sim_answer){ .outcome = OUTCOME_DEFERRED, .health = HEALTH_GOOD, .takes_ms = 50, .code = "4.7.1", .reply = "450 4.7.1 later" };
+}
+
+/* Each has a job of its own, and none of them counts for another. */
+static void
+a_letter_to_many_domains_is_tried_again_as_one_to_a_single_one(void **state)
+{
+	static const char *const names[] = { "b1.test", "b2.test", "b3.test", "b4.test", "b5.test", "b6.test", "b7.test", "b8.test" };
+	static const unsigned minutes[] = { 5, 10, 20, 40 };
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		sim_host_add(&sim, names[i], busy);
+	post(1, "u@b1.test u@b2.test u@b3.test u@b4.test u@b5.test u@b6.test u@b7.test u@b8.test");
+	sim_run(&sim, sim.now + 2 * HOUR);
+	for (unsigned i = 0; i < 8; i++)
+		expect_gaps(OTHER + i, 0, minutes, 4, 50);
+}
+
+static void
+a_shorter_wait_does_not_last_as_long_as_one_that_began_before(void **state)
+{
+	int64_t start = sim.now;
+	uint64_t id;
+
+	(void)state;
+	sim_host_add(&sim, "busy.test", busy);
+	post(1, "a@busy.test");
+	sim_run(&sim, start + SECOND);
+	sim.p.minimal_backoff_time = 270 * SECOND;
+	queue_set_params(sim.queue, &sim.p);
+	id = sim_accept(&sim, "a@from.test", "b@busy.test");
+	sim_run(&sim, start + 6 * MINUTE);
+	assert_int_equal(sim.hosts[OTHER].n, 4);
+	assert_int_equal(sim.hosts[OTHER].seen[2].message, id);
+	assert_in_range(sim.hosts[OTHER].seen[2].at_ms - start, 256 * SECOND, 285 * SECOND);
+}
+
 /* So many an hour, then refused until the hour is over. */
 static struct sim_answer
 quota(struct sim *s, const char *name, unsigned health, const char *reply)
@@ -459,6 +501,8 @@ main(void)
 		T(a_schedule_of_its_own_holds_for_one_destination),
 		T(flapping_is_tried_rarely_while_down_and_drained_when_up),
 		T(greylisting_is_a_matter_of_each_letter),
+		T(a_letter_to_many_domains_is_tried_again_as_one_to_a_single_one),
+		T(a_shorter_wait_does_not_last_as_long_as_one_that_began_before),
 		T(what_closes_the_door_at_a_hundred_an_hour_gets_all_and_is_not_hammered),
 		T(what_says_450_after_a_hundred_an_hour_gets_all_within_the_lifetime),
 		T(a_configured_pace_is_kept_and_nothing_is_refused),

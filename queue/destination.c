@@ -43,6 +43,7 @@ destination_free(struct destination **at, struct words *words)
 
 	words_put(words, &d->last);
 	list_remove(&d->rotor);
+	list_remove(&d->idle);
 	free(d->ranks);
 	free(d->name);
 	free(d);
@@ -318,5 +319,5 @@ destination_feedback(struct destination *d, enum destination_health health, cons
 bool
 destination_is_idle(const struct destination *d)
 {
-	return d->nready == 0 && d->nwaiting == 0 && d->active == 0 && d->waking == 0;
+	return d->nready == 0 && d->nwaiting == 0 && d->active == 0 && d->waking == 0 && d->coming == 0;
 }

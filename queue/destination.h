@@ -50,6 +50,7 @@ struct destination {
 	uint32_t nready, nwaiting; /* entries */
 	uint64_t nrcpts;           /* recipients that wait here, ready or not */
 	uint32_t active, waking;   /* jobs under way; entries on their way through routing */
+	uint32_t coming;           /* units on their way here from routing */
 	double window;
 	struct destination_limits limits;
 	uint32_t failures;         /* unreached in a row */
@@ -58,6 +59,7 @@ struct destination {
 	struct word *last;         /* why it is held back */
 	journal_pos pos;           /* of its record, 0: none */
 	unsigned agent_hint;       /* which instance has its connections */
+	struct list idle;          /* in the queue's list of those that may be idle */
 	int64_t idle_since_ms;
 };
 

@@ -27,6 +27,10 @@ queue_look(struct queue *q, struct destination *d)
 		list_insert(destination_is_urgent(d) ? &q->rotor : q->rotor.prev, &d->rotor);
 		queue_wake(q, 0);
 	}
+	if (!destination_is_idle(d))
+		list_remove(&d->idle);
+	else if (!list_linked(&d->idle))
+		queue_destination_idles(q, d);
 }
 
 /* Some recipients of a waiting entry go through routing again. */

@@ -71,6 +71,7 @@ struct queue {
 	struct message *warn[2]; /* the next one whose delay is looked at */
 	struct list unrouted, urgent; /* entries; urgent: of messages with a priority above 0 */
 	struct list rotor;       /* destinations that may start a job */
+	struct list idle;        /* destinations, idle for longest first, but for some that are in use again */
 	struct buf actions;      /* ids, u64, of messages to be looked at at the end of the run */
 	struct buf unreported;   /* ids, u64, of messages of which nothing is left but a report that could not be written */
 	int64_t report_ms;       /* when that is tried again */
@@ -107,6 +108,8 @@ void queue_age_insert(struct queue *q, struct message *m);
 void queue_wake(struct queue *q, int64_t at_ms);
 struct destination *queue_destination(struct queue *q, unsigned agent, struct span nexthop);
 struct destination *queue_destination_named(struct queue *q, struct span name);
+void queue_destination_idles(struct queue *q, struct destination *d); /* from now on */
+void queue_forget_destination(struct queue *q, struct destination *d); /* an idle one */
 
 void queue_remove_blob(struct queue *q, const char *name, bool again);
 void queue_uncache(struct queue *q, struct message *m); /* its content is not wanted soon */

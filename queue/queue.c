@@ -31,6 +31,7 @@ queue_new(struct journal *j, struct vfs *blobs, const struct queue_params *p, co
 	list_init(&q->unrouted);
 	list_init(&q->urgent);
 	list_init(&q->rotor);
+	list_init(&q->idle);
 	buf_init(&q->actions, ACTIONS_MAX);
 	buf_init(&q->unreported, ACTIONS_MAX);
 	list_init(&q->cache);
@@ -518,9 +519,29 @@ queue_destination_named(struct queue *q, struct span name)
 	d = destination_new(name, span_starts(name, SPAN("local/")) ? AGENT_LOCAL : AGENT_REMOTE, &q->p);
 	if (d && !map_put(&q->destinations, &d->by_name, destination_name(d)))
 		destination_free(&d, &q->words);
-	if (d)
+	if (d) {
 		take_limits(&d->by_name, q);
+		queue_destination_idles(q, d);
+	}
 	return d;
+}
+
+void
+queue_destination_idles(struct queue *q, struct destination *d)
+{
+	list_remove(&d->idle);
+	list_push(&q->idle, &d->idle);
+	d->idle_since_ms = q->now;
+}
+
+void
+queue_forget_destination(struct queue *q, struct destination *d)
+{
+	heap_take(&q->timers, &d->timer);
+	if (d->pos)
+		journal_live(q->journal, d->pos, -1);
+	map_remove(&q->destinations, &d->by_name);
+	destination_free(&d, &q->words);
 }
 
 struct destination *

@@ -46,6 +46,8 @@ free_ask(struct queue *q, struct ask *a)
 		a->units = u->next;
 		unit_free(u);
 	}
+	while (a->nunits > 0)
+		a->at[--a->nunits]->coming--;
 	map_remove(&q->asks, &a->by_id);
 	list_remove(&a->node);
 	buf_free(&a->failing);
@@ -184,6 +186,7 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 	u->quota = t->quota;
 	u->messages = t->messages;
 	a->at[a->nunits++] = d;
+	d->coming++;
 	u->next = a->units; /* backwards, as at[] is read */
 	a->units = u;
 	return true;
@@ -341,12 +344,15 @@ place_units(struct ask *a)
 			e = message_entry(m, d);
 		if (!e) {
 			unit_free(u);
+			d->coming--;
 			a->deferred = true;
 			continue;
 		}
 		entry_add(e, u);
-		if (e->state == ENTRY_READY)
+		if (e->state == ENTRY_READY) {
+			d->coming--;
 			d->nrcpts++;
+		}
 		m->rcpts[u->recipient].open++;
 	}
 }
@@ -360,6 +366,7 @@ make_ready(struct queue *q, struct message *m)
 
 		next = e->next;
 		if (e->state == ENTRY_IDLE && e->units) {
+			d->coming -= e->count;
 			destination_add_ready(d, e);
 			if (d->until_ms > q->now)
 				queue_park(q, d);
@@ -471,6 +478,8 @@ queue_unroute(struct queue *q, struct message *m)
 		if (e->state == ENTRY_READY || e->state == ENTRY_WAITING) {
 			destination_remove(d, e);
 			queue_look(q, d);
+		} else if (e->units) {
+			d->coming -= e->count;
 		}
 		while (entry_unchain(e, &recipient))
 			;

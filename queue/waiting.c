@@ -7,7 +7,7 @@
 #include "mail/report.h"
 #include "queue/impl.h"
 
-enum { AGE_INTERVAL_MS = 60 * 1000, BACKWARDS_MS = 10 * 1000 };
+enum { AGE_INTERVAL_MS = 60 * 1000, BACKWARDS_MS = 10 * 1000, FORGET = 5000 };
 
 /* ---- the clock ---- */
 
@@ -24,6 +24,7 @@ shift_destination(struct destination *d, void *arg)
 	if (d->until_ms)
 		d->until_ms -= d->until_ms > j->by ? j->by : d->until_ms - 1;
 	d->pause_ms -= j->by;
+	d->idle_since_ms -= j->by;
 	for (unsigned i = 0; i < DESTINATION_LATER; i++)
 		LIST_EACH(&d->later[i], it) {
 			struct entry *e = OWNER_OF(it, struct entry, node);
@@ -261,6 +262,22 @@ warn(struct queue *q, int kind)
 	}
 }
 
+/* Law 9: names of next hops are for others to make up. */
+static void
+forget_destinations(struct queue *q)
+{
+	for (int i = 0; i < FORGET && !list_empty(&q->idle); i++) {
+		struct destination *d = OWNER_OF(q->idle.next, struct destination, idle);
+
+		if (q->now - d->idle_since_ms < q->p.maximal_backoff_time)
+			break;
+		if (destination_is_idle(d) && d->until_ms <= q->now && d->pause_ms <= q->now)
+			queue_forget_destination(q, d);
+		else
+			queue_destination_idles(q, d); /* it is looked at again after as long */
+	}
+}
+
 /* A tenth of the shortest time that counts, within a second and a minute. */
 static int64_t
 age_interval(const struct queue_params *p)
@@ -283,7 +300,8 @@ queue_run_ages(struct queue *q)
 		}
 		queue_run_reports(q);
 		queue_deleted_sweep(q);
+		forget_destinations(q);
 	}
-	if (q->messages.count || q->deletions.count) /* each time: an earlier wake takes the place of this one */
+	if (q->messages.count || q->deletions.count || !list_empty(&q->idle)) /* each time: an earlier wake takes the place of this one */
 		q->ports.wake(q->ports.arg, q->next_age_ms);
 }

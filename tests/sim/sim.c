@@ -8,7 +8,7 @@
 #include "base/queueid.h"
 #include "queue/impl.h"
 
-enum { START_MS = 1700000000, SEGMENT = 4 * 1024 * 1024 };
+enum { START_MS = 1700000000, SEGMENT = 4 * 1024 * 1024, SLOW_MS = 3 * 3600 * 1000 };
 
 struct pending {
 	struct list node;
@@ -48,7 +48,7 @@ route(void *arg, uint64_t ask, struct span address, struct span sender)
 		return false;
 	p = calloc(1, sizeof(*p) + address.n + 1);
 	p->ask = ask;
-	p->at_ms = s->now;
+	p->at_ms = s->now + (span_starts(address, SPAN("slow@")) ? SLOW_MS : 0);
 	(void)span_cstr(address, (char *)(p + 1), address.n + 1);
 	later(s, p);
 	return true;

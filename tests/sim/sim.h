@@ -5,7 +5,7 @@
  * in milliseconds; what each destination saw is kept to be asserted.
  *
  * Routing: the next hop is the domain; alias@ goes to two targets; unknown@
- * fails; norouting@ is deferred.
+ * fails; norouting@ is deferred; slow@ is answered hours later.
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H

@@ -482,6 +482,57 @@ the_journal_does_not_grow_with_what_is_done(void **state)
 	assert_int_equal(queued(), 1);
 }
 
+static size_t
+destinations(void)
+{
+	return queue_stats(sim.queue).destinations;
+}
+
+static void
+destinations_that_nobody_writes_to_are_forgotten(void **state)
+{
+	char to[60];
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		(void)snprintf(to, sizeof(to), "b@d%d.test", i);
+		assert_true(sim_accept(&sim, "a@from.test", to));
+	}
+	assert_true(sim_accept(&sim, "", "b@dead.test"));
+	sim_run(&sim, sim.now + HOUR);
+	assert_int_equal(destinations(), 2001);
+	sim_run(&sim, sim.now + HOUR);
+	assert_int_equal(destinations(), 1); /* something waits for it */
+	sim_run(&sim, sim.now + 6 * DAY);
+	assert_int_equal(destinations(), 0);
+	sim_restart(&sim); /* some may still be known from the journal */
+	sim_run(&sim, sim.now + 2 * HOUR);
+	assert_int_equal(destinations(), 0);
+}
+
+/* Its letter is not ready as long as another recipient of it is being routed. */
+static void
+a_destination_that_was_named_by_routing_is_kept(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	assert_true(sim_accept(&sim, "a@from.test", "b@good.test slow@second.test"));
+	sim_run(&sim, sim.now + 150 * MINUTE);
+	assert_int_equal(destinations(), 1);
+	sim_run(&sim, sim.now + HOUR);
+	assert_int_equal(sim.delivered, 2);
+	assert_int_equal(sim.hosts[0].n, 1);
+	id = sim_accept(&sim, "a@from.test", "b@good.test slow@second.test");
+	sim_run(&sim, sim.now + MINUTE);
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_HOLD));
+	sim_run(&sim, sim.now + 3 * HOUR);
+	assert_int_equal(destinations(), 0);
+	assert_true(queue_act(sim.queue, queue_find(sim.queue, id), VERB_RELEASE));
+	sim_run(&sim, sim.now + 4 * HOUR);
+	assert_int_equal(sim.delivered, 4);
+}
+
 int
 main(void)
 {
@@ -507,6 +558,8 @@ main(void)
 		T(routing_that_is_away_only_delays),
 		T(a_clock_that_jumps_neither_loses_nor_hangs),
 		T(the_journal_does_not_grow_with_what_is_done),
+		T(destinations_that_nobody_writes_to_are_forgotten),
+		T(a_destination_that_was_named_by_routing_is_kept),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -110,6 +110,28 @@ expire(struct queue *q, struct message *m)
 	return true;
 }
 
+/* Something that waits, or a report that could not be written. */
+static bool
+is_waiting(const struct message *m)
+{
+	for (const struct entry *e = &m->first; e; e = e->next)
+		if (e->state == ENTRY_WAITING)
+			return true;
+	return m->unsettled == 0 && message_notes(m);
+}
+
+bool
+queue_would_act(const struct message *m, enum queue_verb verb)
+{
+	bool held = m->flags & MESSAGE_HELD;
+
+	if (m->flags & MESSAGE_DELETED || (m->flags & MESSAGE_ACCEPTING && verb != VERB_DELETE))
+		return false;
+	if (verb == VERB_HOLD || verb == VERB_RELEASE)
+		return held == (verb == VERB_RELEASE);
+	return verb != VERB_FLUSH || is_waiting(m);
+}
+
 bool
 queue_act(struct queue *q, struct message *m, enum queue_verb verb)
 {
@@ -126,7 +148,7 @@ queue_act(struct queue *q, struct message *m, enum queue_verb verb)
 	static const char *const said[VERB_COUNT] = { [VERB_HOLD] = "held", [VERB_RELEASE] = "released", [VERB_BOUNCE] = "returned",
 		[VERB_REQUEUE] = "requeued", [VERB_EXPIRE] = "expired" }; /* a deletion is told when it is done */
 
-	if (m->flags & MESSAGE_DELETED || (m->flags & MESSAGE_ACCEPTING && verb != VERB_DELETE))
+	if (!queue_would_act(m, verb))
 		return false;
 	queue_clock(q);
 	if (!acts[verb](q, m))

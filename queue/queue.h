@@ -152,6 +152,7 @@ enum queue_verb { VERB_FLUSH, VERB_HOLD, VERB_RELEASE, VERB_DELETE, VERB_BOUNCE,
 /* Why a held message is held, for listings. */
 void queue_hold_reason(struct queue *q, uint64_t id, struct span reason);
 bool queue_act(struct queue *q, struct message *m, enum queue_verb verb);
+bool queue_would_act(const struct message *m, enum queue_verb verb);
 void queue_flush_destinations(struct queue *q); /* forget every backoff */
 struct message *queue_find(const struct queue *q, uint64_t id);
 /* The ids of all messages in order of arrival, *ids to be freed by the caller. */

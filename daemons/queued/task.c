@@ -210,23 +210,16 @@ go_on_showing(struct task *task)
 static void
 act(struct task *task, struct message *m)
 {
-	struct queued *q = task->t->q;
+	uint64_t size = m->size;
 
-	if (task->r.dry_run) {
-		task_send_item(task->t, task->r.id, m, true);
-	} else {
-		uint64_t size = m->size;
-
-		if (!queue_act(q->queue, m, task->r.verb))
-			return;
-		if (!task->r.quiet && !task->t->view)
-			task_send_item(task->t, task->r.id, m, false);
-		task->size += size;
-		task->count++;
+	if (task->r.dry_run ? !queue_would_act(m, task->r.verb) : !queue_act(task->t->q->queue, m, task->r.verb))
 		return;
-	}
+	if (task->r.dry_run)
+		task_send_item(task->t, task->r.id, m, true);
+	else if (!task->r.quiet && !task->t->view)
+		task_send_item(task->t, task->r.id, m, false);
 	task->count++;
-	task->size += m->size;
+	task->size += size;
 }
 
 /* False: the request has failed and is over. */

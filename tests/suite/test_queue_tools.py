@@ -103,7 +103,7 @@ def rows(*args):
 
 def count(filter):
     """By the sum under the list."""
-    m = re.match(r"(\d+) messages? would be", queue("hold", filter, "--dry-run").splitlines()[-1])
+    m = re.match(r"(\d+) messages? would be", queue("requeue", filter, "--dry-run").splitlines()[-1])
     return int(m.group(1))
 
 
@@ -206,11 +206,15 @@ def test_05_stats():
 def test_06_hold_and_release():
     expect(len(queue("hold", "domain:d3.dead.test", "--dry-run").splitlines()), SIZE // DOMAINS + 1)
     expect(count("status:hold"), 0)
+    expect(queue("release", "domain:d3.dead.test", "--dry-run"), "0 messages would be released, 0\n")
     out = queue("hold", "domain:d3.dead.test")
     expect(len(re.findall(r"^\w+ held: ", out, re.M)), SIZE // DOMAINS, "one line for each message")
     has(out.splitlines()[-1], "%d messages held" % (SIZE // DOMAINS))
     expect(count("status:hold"), SIZE // DOMAINS)
     expect(len(queue("hold", "domain:d3.dead.test").splitlines()), 1, "held already")
+    for verb in ("hold", "flush"):
+        expect(len(queue(verb, "domain:d3.dead.test", "--dry-run").splitlines()), 1, "it would do nothing either")
+    has(queue("release", "domain:d3.dead.test", "--dry-run").splitlines()[-1], "%d messages would be released" % (SIZE // DOMAINS))
     expect(len(rows("release", "status:hold", "--limit", "5")), 5)
     has(queue("release", "status:hold", "--quiet"), "%d messages released" % (SIZE // DOMAINS - 5))
     expect(count("status:hold"), 0)

@@ -145,6 +145,40 @@ test_compaction_takes_the_list_along(void **state)
 	sim_free(&s);
 }
 
+/* One recipient that is a list, of which many members have the message. */
+static void
+test_compaction_takes_along_who_has_it_already(void **state)
+{
+	enum { MEMBERS = 3500 };
+	char address[40];
+	struct message *m;
+	struct sim s;
+	uint64_t id, segment;
+
+	(void)state;
+	begin(&s);
+	id = sim_accept(&s, "a@x", "list@dead");
+	m = queue_find(s.queue, id);
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		(void)snprintf(address, sizeof(address), "member-number-%u@good", i);
+		assert_true(message_add_done(m, 0, span_str(address)));
+	}
+	segment = journal_segment(m->pos);
+	while (journal_stays(s.journal, segment, 0, 0)) /* until it is sealed */
+		(void)sim_accept(&s, "a@x", "b@dead");
+	queue_compact(s.queue, segment);
+	assert_true(journal_segment(m->pos) != segment);
+	assert_true(journal_sync(s.journal, NULL));
+	sim_restart(&s);
+	m = queue_find(s.queue, id);
+	assert_non_null(m);
+	for (unsigned i = 0; i < MEMBERS; i += 100) {
+		(void)snprintf(address, sizeof(address), "member-number-%u@good", i);
+		assert_true(message_is_done(m, 0, span_str(address)));
+	}
+	sim_free(&s);
+}
+
 /* Parts without an envelope are nothing; so are positions that come from anywhere but the queue itself. */
 static void
 test_what_no_envelope_names_is_nothing(void **state)
@@ -215,6 +249,7 @@ main(void)
 		cmocka_unit_test(test_a_list_in_parts_is_whole_behind_a_restart),
 		cmocka_unit_test(test_parts_and_envelope_share_a_segment),
 		cmocka_unit_test(test_compaction_takes_the_list_along),
+		cmocka_unit_test(test_compaction_takes_along_who_has_it_already),
 		cmocka_unit_test(test_what_no_envelope_names_is_nothing),
 		cmocka_unit_test(test_a_missing_part_is_no_shorter_list),
 	};

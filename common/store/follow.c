@@ -231,12 +231,22 @@ done(struct work *w)
 static void
 add_removals(struct mailbox *mb, struct follow_job *job)
 {
+	union record r = { .removed = { .uids = SPAN_NONE } };
 	const struct index *ix = &mb->file.ix;
+	struct uidset shared;
 
+	if (!ix->ndoomed || !scan_names(mb))
+		return;
+	uidset_init(&shared);
 	for (size_t i = 0; i < ix->ndoomed && job->n < BATCH_MAX; i++) {
 		const struct message *m = &ix->doomed[i];
 		struct step *s = &job->steps[job->n];
 
+		/* Two messages of one file, as older releases took them over: it stays for the other. */
+		if (index_names_find(&mb->names, ix, index_base(ix, m))) {
+			uidset_add(&shared, m->uid, m->uid);
+			continue;
+		}
 		*s = (struct step){ .kind = STEP_REMOVE, .uid = m->uid, .from_new = m->bits & MESSAGE_NEW,
 			.keep = mb->store->keep_s && !(m->bits & MESSAGE_MOVED) };
 		if (!index_path(ix, m, s->from))
@@ -244,6 +254,8 @@ add_removals(struct mailbox *mb, struct follow_job *job)
 		job->n++;
 		notice_own(mb, s->from);
 	}
+	put_done(mb, RECORD_removed, &r, &r.removed.uids, &shared);
+	uidset_free(&shared);
 }
 
 static void

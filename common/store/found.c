@@ -27,17 +27,24 @@ found_free(struct found *f)
 	f->n = f->size = 0;
 }
 
-/* "1700000000.M123..." */
+static struct span
+first_part(struct span name)
+{
+	name = span_sub(name, 0, span_chr(name, '.'));
+	return span_sub(name, 0, span_chr(name, ':'));
+}
+
+/* "1700000000.M123...", of the base name alone: all files of one have one time. */
 uint64_t
 found_time(struct span name)
 {
 	uint64_t time = 0;
 
-	(void)span_u64(span_sub(name, 0, span_chr(name, '.')), UINT64_MAX, &time);
+	(void)span_u64(first_part(name), UINT64_MAX, &time);
 	return time;
 }
 
-/* As a number of the same order; 0 where names of this time may differ before. */
+/* As a number of the same order; 0 where names of this time may differ before, or the base name ends there. */
 static uint64_t
 octets_behind(uint64_t time, struct span name)
 {
@@ -45,9 +52,12 @@ octets_behind(uint64_t time, struct span name)
 
 	if (!time || name.p[0] == '0')
 		return 0;
-	name = span_from(name, span_chr(name, '.'));
-	for (size_t i = 0; i < sizeof octets; i++)
-		octets = octets << 8 | (i < name.n ? (unsigned char)name.p[i] : 0);
+	name = span_from(name, first_part(name).n);
+	for (size_t i = 0; i < sizeof octets; i++) {
+		if (i == name.n || name.p[i] == ':')
+			return 0;
+		octets = octets << 8 | (unsigned char)name.p[i];
+	}
 	return octets;
 }
 

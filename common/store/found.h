@@ -10,7 +10,7 @@
 
 struct found_file {
 	uint64_t time; /* 0: its name does not begin with one */
-	uint64_t next; /* the octets behind the time, which tell two of one time apart where not 0 */
+	uint64_t next; /* the octets behind the time, which tell two base names of one time apart where not 0 */
 	uint32_t at;   /* of its name in names */
 	uint8_t n;
 	bool in_new, used; /* used: the caller's */

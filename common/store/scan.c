@@ -104,8 +104,8 @@ arrive(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct 
 	return true;
 }
 
-static bool
-have_names(struct mailbox *mb)
+bool
+scan_names(struct mailbox *mb)
 {
 	return mb->names.slots || index_names_build(&mb->names, &mb->file.ix, false);
 }
@@ -132,7 +132,7 @@ scan_arrival(struct mailbox *mb, struct span file, bool in_new)
 
 	if (!maildir_name_parse(file, &name) || is_incoming(mb, name.base))
 		return true;
-	if (!have_names(mb))
+	if (!scan_names(mb))
 		return false;
 	if ((m = index_names_find(&mb->names, &mb->file.ix, name.base))) {
 		take_name(mb, m, &name, in_new);
@@ -279,7 +279,7 @@ scan_all(struct mailbox *mb, struct fail *why)
 	found_init(&s.candidates);
 	mb->dirty = false;
 	s.seen = calloc(s.nseen ? s.nseen : 1, 1);
-	ok = (s.seen && have_names(mb) && index_names_build(&s.doomed, &mb->file.ix, true)) ||
+	ok = (s.seen && scan_names(mb) && index_names_build(&s.doomed, &mb->file.ix, true)) ||
 	    fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox");
 	ok = ok && list_both(&s, why) && expunge_missing(&s, why) && take_candidates(&s, why);
 	if (ok && mb->opening)

@@ -156,6 +156,7 @@ void takeover_record(struct mailbox *mb, const struct maildir_name *name, bool i
 /* scan.c */
 bool scan_all(struct mailbox *mb, struct fail *why);     /* reads both directories whole */
 bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared; false: scan_all() has to tell what it is */
+bool scan_names(struct mailbox *mb);                     /* mb->names is there, false: no memory for it */
 void scan_stamp(struct mailbox *mb);                     /* before closing: what the directories' times are */
 bool scan_stale(struct mailbox *mb);                     /* the directories' times are not those of the stamps */
 

@@ -64,28 +64,62 @@ base_of(struct span name)
 	return span_sub(name, 0, span_chr(name, ':'));
 }
 
-/* The files are in order, so an entry's file is found by bisection: ':' may
- * follow the base, and nothing that sorts between. */
-static struct found_file *
-find_file(const struct found *f, struct span base)
+/* How many stand before key. */
+static size_t
+place_of(const struct found *f, uint64_t time, struct span key)
 {
-	struct found_file *all = f->files;
-	uint64_t time = found_time(base);
 	size_t lo = 0, hi = f->n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (found_compare(all[mid].time, base_of(found_name(f, &all[mid])), time, base) < 0)
+		if (found_compare(f->files[mid].time, found_name(f, &f->files[mid]), time, key) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	/* Names of which one begins another may stand out of order by their ends: look around. */
-	for (size_t i = lo > 4 ? lo - 4 : 0; i < f->n && i < lo + 5; i++)
-		if (!all[i].used && span_eq(base_of(found_name(f, &all[i])), base))
-			return &all[i];
+	return lo;
+}
+
+/* The last of an entry's files: ':' follows the base, or nothing.  Names that the base begins may stand between the two. */
+static struct found_file *
+find_file(const struct found *f, struct span base)
+{
+	static const char behind[] = { ':' + 1, 1 };
+	char key[MAILDIR_NAME_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(behind) && base.n && base.n <= MAILDIR_NAME_MAX; i++) {
+		size_t at;
+
+		memcpy(key, base.p, base.n);
+		key[base.n] = behind[i];
+		at = place_of(f, found_time(base), span_of(key, base.n + 1));
+		if (at && span_eq(base_of(found_name(f, &f->files[at - 1])), base))
+			return f->files[at - 1].used ? NULL : &f->files[at - 1];
+	}
 	return NULL;
+}
+
+/* One base name is one message, the last of its files: another program may have moved it from new/ to
+ * cur/ between the two lists, or left it there twice, and who removes one of two messages would remove both. */
+static void
+skip_twins(const struct found *f)
+{
+	struct found_file *all = f->files;
+
+	for (size_t i = 1; i < f->n; i++) {
+		uint64_t next = all[i].next, before = all[i - 1].next;
+		struct span base;
+
+		if (all[i - 1].time != all[i].time || (next != before && next && before))
+			continue;
+		base = base_of(found_next(f, &all[i]));
+		for (size_t k = i; k-- > 0 && span_starts(found_name(f, &all[k]), base);)
+			if (base_of(found_name(f, &all[k])).n == base.n) {
+				all[k].used = true;
+				break;
+			}
+	}
 }
 
 /* ---- building ---- */
@@ -181,6 +215,7 @@ build(struct mailbox *mb, struct found *f, struct fail *why)
 
 	if (!found_sort(f))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
+	skip_twins(f);
 	(void)read_text(mb, "dovecot-uidlist", UIDLIST_FILE_MAX, &uidlist);
 	ok = fill(mb, f, buf_span(&uidlist), &taken, why);
 	buf_free(&uidlist);

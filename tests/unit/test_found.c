@@ -80,6 +80,8 @@ make_name(char *out, size_t size)
 		return (size_t)snprintf(out, size, "99999999999999999999999.M%u", n);
 	if (kind % 16 == 3) /* the same time, in other digits */
 		return (size_t)snprintf(out, size, "0%u.M%uP1.host", time, n);
+	if (kind % 16 == 4)
+		return (size_t)snprintf(out, size, "%u:2,S.%u", time, n);
 	return (size_t)snprintf(out, size, "%u.M%uP1.host%s", time, n, kind % 2 ? ",S=5:2,S" : "");
 }
 
@@ -129,6 +131,8 @@ test_a_time_is_a_number_before_a_dot(void **state)
 	(void)state;
 	assert_int_equal(found_time(SPAN("1700000000.M1P2.host")), 1700000000);
 	assert_int_equal(found_time(SPAN("1700000000")), 1700000000);
+	assert_int_equal(found_time(SPAN("1700000000:2,S")), 1700000000);
+	assert_int_equal(found_time(SPAN("1700000000:2,S.x")), 1700000000);
 	assert_int_equal(found_time(SPAN("17x.M1")), 0);
 	assert_int_equal(found_time(SPAN("99999999999999999999999.M1")), 0);
 	assert_int_equal(found_time(SPAN(".M1")), 0);

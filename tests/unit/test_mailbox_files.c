@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: ISC
+ *
+ * A mailbox whose files other programs move, leave twice or take away for a moment: no mail is lost by it.
+ */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/state.h"
+#include "storetest.h"
+
+static void
+put_file(struct fixture *f, const char *path, const char *text)
+{
+	char full[400];
+	FILE *out;
+
+	(void)snprintf(full, sizeof(full), "%s/%s", f->dir, path);
+	out = fopen(full, "w");
+	assert_non_null(out);
+	assert_true(fputs(text, out) >= 0);
+	assert_int_equal(fclose(out), 0);
+}
+
+static bool
+file_exists(struct fixture *f, const char *path)
+{
+	char full[400];
+
+	(void)snprintf(full, sizeof(full), "%s/%s", f->dir, path);
+	return access(full, F_OK) == 0;
+}
+
+static void
+move_file(struct fixture *f, const char *from, const char *to)
+{
+	char a[400], b[400];
+
+	(void)snprintf(a, sizeof(a), "%s/%s", f->dir, from);
+	(void)snprintf(b, sizeof(b), "%s/%s", f->dir, to);
+	assert_int_equal(rename(a, b), 0);
+}
+
+static void
+enter(struct view *v, struct fixture *f, const char *folder)
+{
+	struct fail why = { .text = "" };
+
+	*v = (struct view){ .owner = NULL };
+	if (!view_open(v, f->store, span_str(folder), false, &why))
+		fail_msg("%s", why.text);
+}
+
+static void
+quiet(struct fixture *f, int turns)
+{
+	for (int i = 0; i < turns; i++)
+		(void)loop_turn(f->loop, 10);
+}
+
+static void
+expunge(struct view *v, uint32_t uid)
+{
+	struct uid_range range = { uid, uid };
+	struct uidset uids = { .ranges = &range, .n = 1 };
+	struct fail why;
+
+	assert_true(mailbox_remove(v, &uids, &why));
+}
+
+/* ---- one base name, more than one file ---- */
+
+/* As the two lists have it when another program moves the file between them. */
+static void
+test_a_file_seen_in_new_and_in_cur_is_one_message(void **state)
+{
+	struct fixture *f = *state;
+	struct view v;
+
+	put_file(f, "new/1700000000.a", "A: b\r\n\r\n");
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	assert_int_equal(view_count(&v), 1);
+	assert_int_equal(view_message(&v, 1)->flags, FLAG_SEEN);
+	move_file(f, "new/1700000000.a", "tmp/gone");
+	quiet(f, 60);
+	assert_true(file_exists(f, "cur/1700000000.a:2,S"));
+	assert_int_equal(view_uid(&v, 1), 1);
+	view_close(&v);
+}
+
+static void
+test_names_that_are_there_twice_are_one_message(void **state)
+{
+	static const char *const files[] = { "1700000000:2,", "1700000000:2,S", "1700000000.a", "1700000000.a,S=8", "1700000000.a-1", "1700000000.a:2,",
+		"1700000000.a:2,F", "1700000000.a:2,FS", "1700000000.a;", "b", "b,1", "b,2", "b,3", "b,4", "b,5", "b,6:2,", "b,6:2,S", "b:2,S" };
+	struct fixture *f = *state;
+	char path[100];
+	struct view v;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		(void)snprintf(path, sizeof(path), "cur/%s", files[i]);
+		put_file(f, path, "A: b\r\n\r\n");
+	}
+	put_file(f, "new/b", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	assert_int_equal(view_count(&v), 12);
+	view_close(&v);
+}
+
+static void
+test_they_are_one_by_the_uid_list_of_dovecot_too(void **state)
+{
+	struct fixture *f = *state;
+	struct view v;
+
+	for (char c = '1'; c <= '9'; c++) {
+		char path[] = "cur/1700000000.a,?:2,";
+
+		path[17] = c;
+		put_file(f, path, "A: b\r\n\r\n");
+	}
+	put_file(f, "new/1700000000.a", "A: b\r\n\r\n");
+	put_file(f, "cur/1700000000.a:2,", "A: b\r\n\r\n");
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	put_file(f, "new/1700000000.c", "A: b\r\n\r\n");
+	put_file(f, "dovecot-uidlist", "3 V1275660208 N100\n7 :1700000000.a\n8 :1700000000.c\n9 :1700000000.a\n10 :1700000000.a,5\n");
+	enter(&v, f, "INBOX");
+	assert_int_equal(view_count(&v), 11);
+	assert_int_equal(view_uid(&v, 1), 7);
+	assert_int_equal(view_message(&v, 1)->flags, FLAG_SEEN);
+	assert_int_equal(view_uid(&v, 2), 8);
+	assert_int_equal(view_uid(&v, 3), 10);
+	assert_int_equal(view_uid(&v, 4), 100);
+	view_close(&v);
+}
+
+/* What an older release has taken over. */
+static void
+test_a_file_of_two_messages_stays_for_the_other(void **state)
+{
+	struct record_message r = { .base = SPAN("1700000000.a"), .flags = FLAG_SEEN, .letters = LETTER_SEEN, .size = 8 };
+	struct fixture *f = *state;
+	struct fail why;
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	assert_true(change_arrive(v.mailbox, &r, &why) && change_show_now(v.mailbox, &why));
+	expunge(&v, 2);
+	quiet(f, 60);
+	assert_true(file_exists(f, "cur/1700000000.a:2,S"));
+	assert_int_equal(view_message(&v, 1)->uid, 1);
+	assert_int_equal(mailbox_index(v.mailbox)->ndoomed, 0);
+	expunge(&v, 1);
+	quiet(f, 60);
+	assert_false(file_exists(f, "cur/1700000000.a:2,S"));
+	view_close(&v);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_file_seen_in_new_and_in_cur_is_one_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names_that_are_there_twice_are_one_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_they_are_one_by_the_uid_list_of_dovecot_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_file_of_two_messages_stays_for_the_other, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

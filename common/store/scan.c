@@ -203,6 +203,17 @@ put_back(struct mailbox *mb, const struct message *m)
 	return index_path(&mb->file.ix, m, path) && stock_restore(mb->vfs, index_base(&mb->file.ix, m), path);
 }
 
+/* Nothing of theirs is left to be removed: a file that comes back is an arrival. */
+static void
+expunge_gone(struct mailbox *mb, struct uidset *uids)
+{
+	union record r = { .removed = { .uids = SPAN_NONE } };
+
+	(void)change_expunge(mb, uids, NULL);
+	if (!uidset_empty(uids))
+		(void)indexfile_put_uids(&mb->file, RECORD_removed, &r, &r.removed.uids, uids, NULL);
+}
+
 static bool
 expunge_missing(struct scan *s, struct fail *why)
 {
@@ -232,7 +243,7 @@ expunge_missing(struct scan *s, struct fail *why)
 		else
 			uidset_add(&missing, uid, uid);
 	}
-	(void)change_expunge(mb, &missing, NULL);
+	expunge_gone(mb, &missing);
 	uidset_free(&missing);
 	if (!restored)
 		return true;

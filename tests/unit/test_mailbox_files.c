@@ -158,6 +158,52 @@ test_a_file_of_two_messages_stays_for_the_other(void **state)
 	view_close(&v);
 }
 
+/* ---- away and back ---- */
+
+static void
+test_a_file_that_comes_back_at_once_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	put_file(f, "cur/1700000001.b:2,S", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	quiet(f, 40);
+	move_file(f, "cur/1700000000.a:2,S", "tmp/away");
+	quiet(f, 3);
+	assert_int_equal(mailbox_index(v.mailbox)->n, 1);
+	move_file(f, "tmp/away", "cur/1700000000.a:2,S");
+	quiet(f, 60);
+	assert_true(file_exists(f, "cur/1700000000.a:2,S"));
+	assert_int_equal(mailbox_index(v.mailbox)->n, 2);
+	assert_int_equal(mailbox_index(v.mailbox)->messages[1].uid, 3);
+	view_close(&v);
+}
+
+/* Nor does one that is back when the folder is opened the next time. */
+static void
+test_a_file_that_comes_back_later_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	quiet(f, 40);
+	move_file(f, "cur/1700000000.a:2,S", "tmp/away");
+	quiet(f, 3);
+	view_close(&v);
+	store_free(&f->store);
+	move_file(f, "tmp/away", "cur/1700000000.a:2,S");
+	open_store(f);
+	enter(&v, f, "INBOX");
+	assert_int_equal(view_uid(&v, 1), 2);
+	quiet(f, 60);
+	assert_true(file_exists(f, "cur/1700000000.a:2,S"));
+	view_close(&v);
+}
+
 int
 main(void)
 {
@@ -166,6 +212,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_names_that_are_there_twice_are_one_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_they_are_one_by_the_uid_list_of_dovecot_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_of_two_messages_stays_for_the_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_at_once_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_later_stays, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "store/found.h"
 #include "store/state.h"
 #include "store/uidlist.h"
+#include "store/validity.h"
 
 struct finder {
 	struct found found;
@@ -175,7 +176,7 @@ static bool
 fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken, struct fail *why)
 {
 	struct index *ix = mailbox_index(mb);
-	union record r = { .start = { .uidvalidity = (uint32_t)time(NULL), .uidnext = 1, .modseq = 1 } };
+	union record r = { .start = { .uidnext = 1, .modseq = 1 } };
 	struct uidlist_entry e;
 	struct uidlist l;
 
@@ -185,6 +186,8 @@ fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken
 		/* The other server's mod-sequences are not known, but clients have them: beyond all of
 		 * them, so that a client that comes back is told of every flag (RFC 7162 3.1.2). */
 		r.start.modseq = (uint64_t)time(NULL);
+	} else if (!validity_next(mb->store->vfs, &r.start.uidvalidity, why)) {
+		return false;
 	}
 	(void)index_apply(ix, RECORD_start, &r);
 	r.objectid.id = objectid_new();

@@ -452,7 +452,6 @@ test_lost_index_gets_a_new_uidvalidity(void **state)
 	store_free(&f->store);
 	(void)snprintf(command, sizeof(command), "echo garbage > %s/pillarpost/snapshot", f->dir);
 	assert_int_equal(system(command), 0);
-	(void)sleep(1);
 	open_store(f);
 	enter(&s, f, "INBOX");
 	assert_int_equal(view_count(&s.view), 1);

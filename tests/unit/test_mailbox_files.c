@@ -204,6 +204,60 @@ test_a_file_that_comes_back_later_stays(void **state)
 	view_close(&v);
 }
 
+/* ---- UIDVALIDITY ---- */
+
+static uint32_t
+validity(struct fixture *f, const char *folder)
+{
+	struct mailbox_status st;
+	struct fail why = { .text = "" };
+
+	if (!store_status(f->store, span_str(folder), &st, &why))
+		fail_msg("%s", why.text);
+	return st.uidvalidity;
+}
+
+static void
+test_a_folder_made_again_has_another_uidvalidity(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t before = validity(f, "INBOX"), now;
+	struct fail why;
+
+	for (unsigned i = 0; i < 4; i++, before = now) {
+		assert_true(store_create(f->store, SPAN("v"), &why));
+		now = validity(f, "v");
+		assert_true(now > before);
+		assert_true(store_delete(f->store, SPAN("v"), &why));
+		if (i == 1) {
+			store_free(&f->store);
+			open_store(f);
+		}
+	}
+	assert_true(store_rename(f->store, SPAN("INBOX"), SPAN("v"), &why));
+	assert_true(validity(f, "INBOX") > now);
+	assert_true(validity(f, "INBOX") != validity(f, "v"));
+}
+
+static void
+test_what_it_was_last_may_make_no_sense(void **state)
+{
+	static const char *const texts[] = { "", "1\n", "pillarpost uidvalidity 1\n", "pillarpost uidvalidity 1\nx\n", "pillarpost uidvalidity 1\n4294967295\n",
+		"pillarpost uidvalidity 1\n99999999999\n" };
+	struct fixture *f = *state;
+	struct fail why;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		put_file(f, "pillarpost-uidvalidity", texts[i]);
+		assert_true(store_create(f->store, SPAN("v"), &why));
+		assert_true(validity(f, "v") > 1700000000 && validity(f, "v") < UINT32_MAX);
+		assert_true(store_delete(f->store, SPAN("v"), &why));
+	}
+	put_file(f, "pillarpost-uidvalidity", "pillarpost uidvalidity 1\n4000000000\n");
+	assert_true(store_create(f->store, SPAN("v"), &why));
+	assert_true(validity(f, "v") == 4000000001);
+}
+
 int
 main(void)
 {
@@ -214,6 +268,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_file_of_two_messages_stays_for_the_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_at_once_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_later_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_folder_made_again_has_another_uidvalidity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_it_was_last_may_make_no_sense, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

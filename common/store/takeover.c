@@ -228,6 +228,14 @@ build(struct mailbox *mb, struct found *f, struct fail *why)
 	return ok;
 }
 
+/* The list of another program is no longer the truth about UIDs. */
+static void
+retire_uidlist(struct mailbox *mb)
+{
+	if (mb->vfs->ops->rename(mb->vfs, "dovecot-uidlist", "dovecot-uidlist.old") == 0)
+		(void)mb->vfs->ops->sync_dir(mb->vfs, "");
+}
+
 bool
 takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why)
 {
@@ -242,11 +250,11 @@ takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why)
 		(void)fail_errno(why, 0, "cannot read the Maildir");
 	else if (f.failed)
 		ok = fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox, or too many files in it");
-	/* With our own index lost, the old list of another program is no longer the truth about UIDs. */
 	if (ok && found == INDEXFILE_LOST)
-		(void)mb->vfs->ops->rename(mb->vfs, "dovecot-uidlist", "dovecot-uidlist.old");
+		retire_uidlist(mb);
 	ok = ok && build(mb, &f.found, why) && indexfile_start(&mb->file, why);
 	if (ok) {
+		retire_uidlist(mb); /* should our index be missing one day, it would be believed again */
 		mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
 		follow_later(mb, 1, UINT32_MAX);
 	}

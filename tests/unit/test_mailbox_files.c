@@ -258,6 +258,29 @@ test_what_it_was_last_may_make_no_sense(void **state)
 	assert_true(validity(f, "v") == 4000000001);
 }
 
+/* Where the index was removed whole, nothing tells that there was one. */
+static void
+test_a_uid_list_is_believed_once(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	put_file(f, "dovecot-uidlist", "3 V1275660208 N8\n7 :1700000000.a\n");
+	enter(&v, f, "INBOX");
+	assert_int_equal(mailbox_uidvalidity(v.mailbox), 1275660208);
+	view_close(&v);
+	store_free(&f->store);
+	assert_true(!file_exists(f, "dovecot-uidlist") && file_exists(f, "dovecot-uidlist.old"));
+	(void)snprintf(command, sizeof(command), "rm -r %s/pillarpost", f->dir);
+	assert_int_equal(system(command), 0);
+	open_store(f);
+	enter(&v, f, "INBOX");
+	assert_true(mailbox_uidvalidity(v.mailbox) > 1275660208);
+	view_close(&v);
+}
+
 int
 main(void)
 {
@@ -270,6 +293,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_later_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_folder_made_again_has_another_uidvalidity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_it_was_last_may_make_no_sense, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_uid_list_is_believed_once, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -230,6 +230,30 @@ write_keywords(struct mailbox *mb)
 	buf_free(&text);
 }
 
+/* Another program's letter without a name has no meaning, and is not to get that of a new keyword. */
+static bool
+clear_letter(struct mailbox *mb, unsigned bit)
+{
+	const struct index *ix = mailbox_index(mb);
+	union record r = { .flags = { .op = FLAGS_REMOVE, .keywords = 1ull << bit, .modseq = ix->modseq + 1 } };
+	struct uidset uids;
+	bool ok = true;
+
+	uidset_init(&uids);
+	for (size_t i = 0; i < ix->n; i++)
+		if (ix->messages[i].keywords & r.flags.keywords)
+			uidset_add(&uids, ix->messages[i].uid, ix->messages[i].uid);
+	if (uids.failed || !uidset_empty(&uids))
+		ok = put_uids(mb, RECORD_flags, &r, &r.flags.uids, &uids, NULL);
+	if (!uidset_empty(&uids)) {
+		follow_later(mb, uids.ranges[0].lo, uids.ranges[uids.n - 1].hi);
+		LIST_EACH(&mb->views, it)
+			uidset_add_set(&OWNER_OF(it, struct view, node)->changed, &uids);
+	}
+	uidset_free(&uids);
+	return ok;
+}
+
 int
 change_keyword(struct mailbox *mb, struct span name)
 {
@@ -239,7 +263,7 @@ change_keyword(struct mailbox *mb, struct span name)
 		return -1;
 	while (r.keyword.bit < MAILBOX_KEYWORDS_MAX && mb->file.ix.keywords[r.keyword.bit])
 		r.keyword.bit++;
-	if (r.keyword.bit == MAILBOX_KEYWORDS_MAX || !change_put(mb, RECORD_keyword, &r, NULL))
+	if (r.keyword.bit == MAILBOX_KEYWORDS_MAX || !clear_letter(mb, r.keyword.bit) || !change_put(mb, RECORD_keyword, &r, NULL))
 		return -1;
 	if (r.keyword.bit < 26)
 		write_keywords(mb);

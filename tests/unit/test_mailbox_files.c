@@ -281,6 +281,33 @@ test_a_uid_list_is_believed_once(void **state)
 	view_close(&v);
 }
 
+/* ---- letters ---- */
+
+static void
+test_a_letter_without_a_name_is_not_the_next_keyword(void **state)
+{
+	struct fixture *f = *state;
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,Sab", "A: b\r\n\r\n");
+	put_file(f, "cur/1700000001.b:2,Sac", "A: b\r\n\r\n");
+	put_file(f, "dovecot-keywords", "0 known\n");
+	enter(&v, f, "INBOX");
+	assert_int_equal(mailbox_keyword_find(v.mailbox, SPAN("$Junk"), true), 1);
+	assert_int_equal(view_message(&v, 1)->keywords, 1);
+	assert_int_equal(view_message(&v, 2)->keywords, 5);
+	quiet(f, 60);
+	assert_true(file_exists(f, "cur/1700000000.a:2,Sa") && file_exists(f, "cur/1700000001.b:2,Sac"));
+	/* Later ones mean it: the name is in dovecot-keywords. */
+	put_file(f, "cur/1700000002.c:2,bc", "A: b\r\n\r\n");
+	quiet(f, 20);
+	assert_int_equal(mailbox_index(v.mailbox)->messages[2].keywords, 6);
+	assert_int_equal(mailbox_keyword_find(v.mailbox, SPAN("$Forwarded"), true), 2);
+	assert_int_equal(mailbox_index(v.mailbox)->messages[1].keywords, 1);
+	assert_int_equal(mailbox_index(v.mailbox)->messages[2].keywords, 2);
+	view_close(&v);
+}
+
 int
 main(void)
 {
@@ -294,6 +321,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_folder_made_again_has_another_uidvalidity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_it_was_last_may_make_no_sense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_uid_list_is_believed_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_letter_without_a_name_is_not_the_next_keyword, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -441,8 +441,8 @@ test_a_silent_keyd_does_not_keep_a_front_waiting(void **state)
 		signer_reload(t.signer);
 		assert_ptr_equal(signer_context(t.signer, &why), before); /* which goes on with what it has */
 	}
-	/* one that was waited for, and one that nobody waits for */
-	assert_int_equal(__atomic_load_n(&t.side.fetches, __ATOMIC_SEQ_CST), fetches + 2);
+	/* one that was waited for, and one that nobody waits for, which may lie unread */
+	assert_in_range(__atomic_load_n(&t.side.fetches, __ATOMIC_SEQ_CST), fetches + 1, fetches + 2);
 	front_close(&t);
 }
 

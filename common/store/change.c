@@ -136,21 +136,28 @@ newest(const struct mailbox *mb)
 	return mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;
 }
 
-/* One ticket at a time stands for all that has come so far. */
+/* One ticket at a time stands for all that has come so far.  False: who waits has been told why it will not. */
+static bool
+show(struct mailbox *mb, struct fail *why)
+{
+	if (mb->syncing || newest(mb) <= mb->visible || mb->failed)
+		return true;
+	mb->syncing = newest(mb);
+	mb->ticket.on_durable = on_durable;
+	if (indexfile_told(&mb->file, &mb->ticket, why))
+		return true;
+	mb->syncing = 0;
+	(void)refused(mb, why);
+	tell_waiters(mb, why);
+	return false;
+}
+
 void
 change_show(struct mailbox *mb)
 {
 	struct fail why;
 
-	if (mb->syncing || newest(mb) <= mb->visible || mb->failed)
-		return;
-	mb->syncing = newest(mb);
-	mb->ticket.on_durable = on_durable;
-	if (!indexfile_told(&mb->file, &mb->ticket, &why)) {
-		mb->syncing = 0;
-		(void)refused(mb, &why);
-		tell_waiters(mb, &why);
-	}
+	(void)show(mb, &why);
 }
 
 bool
@@ -172,12 +179,15 @@ change_show_now(struct mailbox *mb, struct fail *why)
 void
 change_wait(struct mailbox *mb, struct waiter *w)
 {
-	list_push(&mb->waiters, &w->node);
-	change_show(mb);
-	if (w->uid <= mb->visible || mb->failed) {
-		list_remove(&w->node);
-		w->on_visible(w, w->uid <= mb->visible ? NULL : &problem);
-	}
+	struct fail why = problem;
+	bool shown = show(mb, &why);
+
+	if (w->uid <= mb->visible)
+		w->on_visible(w, NULL);
+	else if (!shown || mb->failed)
+		w->on_visible(w, &why);
+	else
+		list_push(&mb->waiters, &w->node);
 }
 
 bool

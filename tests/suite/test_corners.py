@@ -127,6 +127,18 @@ def test_each_recipient_has_its_reply_in_lmtp():
         expect([line[:3] for line in f.read().splitlines()], [b"550"] * 30 + [b"221"])
 
 
+def test_mail_is_put_off_where_the_configuration_has_an_error():
+    path = suite.dir + "/broken.conf"
+    with open(suite.env["CONFIG"]) as f, open(path, "w") as g:
+        g.write(f.read() + "bogus = 1\nmore = 2\n")
+    sendmail = os.path.join(pillar.ROOT, "usr/sbin/sendmail")
+    r = subprocess.run([sendmail, "-C", path, "bob@example.test"], input="Subject: x\n\nfrom cron\n", capture_output=True, text=True)
+    expect(r.returncode, os.EX_TEMPFAIL)
+    has(r.stderr, path + ":")
+    has(r.stderr, "more")
+    expect(subprocess.run([sendmail, "-C", path, "-bp"], capture_output=True).returncode, os.EX_CONFIG)
+
+
 def test_the_header_of_what_goes_to_a_long_list_is_read():
     with suite.smtp() as c:
         c.sendmail("alice@example.test", ["bob+%d@example.test" % i for i in range(260)], "Message-ID: <long@list.test>\r\nSubject: x\r\n\r\nz\r\n")

@@ -88,6 +88,7 @@ def test_by_address_and_message_id():
     for key in ("<three-ways@client.test>", "three-ways@client.test", i, i.lower()):
         expect({e["id"] for e in events(key)}, {i}, key)
     mine = events("bob@example.test", "--since", "1h")
+    expect(suite.mailctl("trace", "bob@example.test", "--since", "2099-01-01", check=False).returncode, 1)
     assert i in {e["id"] for e in mine}
     times = [e["time"] for e in mine if e["id"] == i]
     expect(times, sorted(times))

@@ -221,18 +221,22 @@ tell_story(const struct mailctl *m, const struct trace_story *s, struct buf *out
 }
 
 static bool
-is_told(const struct trace_story *s)
+is_told(const struct trace_story *s, int64_t since_ms)
 {
-	return s->found && (!s->is_session || s->refused);
+	bool late = false;
+
+	for (const struct trace_event *e = s->events; e && !late; e = e->next)
+		late = e->line.time_ms < 0 || e->line.time_ms >= since_ms;
+	return s->found && late && (!s->is_session || s->refused);
 }
 
 static unsigned
-tell_all(const struct mailctl *m, const struct trace *t, struct buf *out)
+tell_all(const struct mailctl *m, const struct trace *t, int64_t since_ms, struct buf *out)
 {
 	unsigned told = 0;
 
 	for (const struct trace_story *s = t->first; s; s = s->next) {
-		if (!is_told(s))
+		if (!is_told(s, since_ms))
 			continue;
 		if (told++ && !m->json)
 			(void)printf("\n");
@@ -337,7 +341,7 @@ run(struct mailctl *m, struct trace *t, const struct logfiles *files, int64_t si
 		return mailctl_fail(EX_FAILED, "%s", why.text);
 	buf_init(&out, TEXT_ROOM);
 	f.out = &out;
-	told = tell_all(m, t, &out);
+	told = tell_all(m, t, since_ms, &out);
 	(void)fflush(stdout);
 	if (t->cut)
 		(void)fprintf(m->json ? stderr : stdout, "\nThere is more: these are the latest %zu messages; --limit shows others.\n", t->limit);

@@ -34,7 +34,15 @@ load_config(const char *path, struct arena *arena)
 	struct fail why = { .text = "" };
 
 	if (!conf_load(path, arena, &conf, &errors, &why)) {
-		(void)complain(0, "%s", why.text);
+		struct buf text;
+
+		buf_init(&text, 1 << 20);
+		if (errors.n)
+			conf_errors_print(&errors, path, &text);
+		else
+			buf_printf(&text, "sendmail: %s\n", why.text);
+		(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
+		buf_free(&text);
 		return NULL;
 	}
 	return conf;
@@ -204,8 +212,8 @@ main(int argc, char **argv)
 		return EX_USAGE;
 	arena_init(&arena, (size_t)CONF_ARENA_MAX * 4);
 	conf = load_config(o.config_path, &arena);
-	if (!conf)
-		return EX_CONFIG;
+	if (!conf) /* a message is not to be lost while somebody edits it */
+		return o.mode == MODE_SEND ? EX_TEMPFAIL : EX_CONFIG;
 	switch (o.mode) {
 	case MODE_SEND:
 	case MODE_VERIFY:

@@ -171,7 +171,7 @@ def test_03_mistakes_have_a_column():
         has(r.stderr, says)
         expect(r.stderr.splitlines()[-1], " " * (column + 1) + "^")
     expect(suite.mailctl("queue", "delete", check=False).returncode, 64, "delete without a filter")
-    for command in (("stop", "--dry-run"), ("user", "add", "dry@example.test", "--password-stdin", "--dry-run"), ("status", "--rule"), ("reload", "now")):
+    for command in (("stop", "--dry-run"), ("queue", "delete", "all", "--limit", "0"), ("queue", "list", "--limit", "x"), ("user", "add", "dry@example.test", "--password-stdin", "--dry-run"), ("status", "--rule"), ("reload", "now")):
         expect(suite.mailctl(*command, check=False, input="x\n").returncode, 64, command)
     assert "dry@example.test" not in suite.mailctl("user", "list").stdout
     expect(suite.mailctl("queue", "list", "--sort", "colour", check=False).returncode, 1)

@@ -135,7 +135,7 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 			*(const char **)(void *)((char *)m + texts[k].text) = argv[++*i];
 			return true;
 		}
-	return strcmp(argv[*i], "--limit") == 0 && span_u64(span_str(argv[++*i]), UINT64_MAX, &m->limit);
+	return strcmp(argv[*i], "--limit") == 0 && span_u64(span_str(argv[++*i]), UINT64_MAX, &m->limit) && m->limit > 0;
 }
 
 /* Whether the command knows it: one that were passed over might have been what keeps it from doing something. */
@@ -190,14 +190,16 @@ run(struct mailctl *m, char **argv, int argc)
 		m->verb = commands[i].verb;
 		m->args = argv + words;
 		for (int k = words; k < argc; k++) {
-			if (argv[k][0] != '-' || argv[k][1] != '-') {
+			const char *word = argv[k];
+
+			if (word[0] != '-' || word[1] != '-') {
 				m->args[kept++] = argv[k];
 				if (!has_words(commands[i].arguments))
-					return mailctl_fail(EX_USAGE_, "%s: one word too many", argv[k]);
-			} else if (!has_option(span_str(commands[i].arguments), span_str(argv[k])))
-				return mailctl_fail(EX_USAGE_, "%s: not an option of this command", argv[k]);
+					return mailctl_fail(EX_USAGE_, "%s: one word too many", word);
+			} else if (!has_option(span_str(commands[i].arguments), span_str(word)))
+				return mailctl_fail(EX_USAGE_, "%s: not an option of this command", word);
 			else if (!take_option(m, argv, argc, &k))
-				return mailctl_fail(EX_USAGE_, "%s: unknown option, or its value is missing", argv[k]);
+				return mailctl_fail(EX_USAGE_, "%s: its value is missing, or is none", word);
 		}
 		m->nargs = kept;
 		if (commands[i].run != check_cmd && !(commands[i].run == trace_cmd && trace_is_received(m)) && !load_config(m))

@@ -177,11 +177,14 @@ open_home(struct homes *h, const char *path, struct fail *why)
 static bool
 make_room(struct homes *h)
 {
-	bool any = h->nidle > 0;
+	struct list *oldest;
+	unsigned n = 0;
 
-	for (unsigned i = 0; i < MAKE_ROOM && h->nidle; i++)
-		home_free(h, OWNER_OF(h->idle.next, struct home, idle));
-	return any;
+	for (; n < MAKE_ROOM && (oldest = list_shift(&h->idle)); n++) {
+		h->nidle--;
+		home_free(h, OWNER_OF(oldest, struct home, idle));
+	}
+	return n > 0;
 }
 
 struct home *

@@ -212,8 +212,10 @@ main(int argc, char **argv)
 		return EX_USAGE;
 	arena_init(&arena, (size_t)CONF_ARENA_MAX * 4);
 	conf = load_config(o.config_path, &arena);
-	if (!conf) /* a message is not to be lost while somebody edits it */
+	if (!conf) { /* a message is not to be lost while somebody edits it */
+		arena_free(&arena);
 		return o.mode == MODE_SEND ? EX_TEMPFAIL : EX_CONFIG;
+	}
 	switch (o.mode) {
 	case MODE_SEND:
 	case MODE_VERIFY:

@@ -258,8 +258,6 @@ cmd_data(struct session *s, struct span args)
 	else {
 		data_begin(s, false);
 		s->state = SESSION_DATA;
-		s->due = true;
-		s->hasty = false;
 		if (t->filtered)
 			filter_data(s); /* goes ahead then */
 		else

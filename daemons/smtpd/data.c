@@ -441,14 +441,14 @@ say_verdicts(struct session *s, unsigned status, struct span text, struct span i
 void
 data_go_ahead(struct session *s)
 {
-	s->due = s->hasty = false;
+	s->hasty = false;
 	reply(s, REPLY_GO_AHEAD, SPAN_NONE);
 }
 
 void
 data_was_hasty(struct session *s)
 {
-	s->due = s->hasty = false;
+	s->hasty = false;
 	s->ports->note(s->owner, SESSION_NOTE_DROPPED, SPAN("content before 354"));
 	reply_close(s);
 }

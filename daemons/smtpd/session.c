@@ -255,6 +255,12 @@ line_input(struct session *s, struct span in)
 	return end + 1;
 }
 
+static bool
+awaits_go_ahead(const struct session *s)
+{
+	return s->state == SESSION_DATA && (s->wait == WAIT_LIST || (s->wait == WAIT_FILTER && s->mail->stage == FILTER_DATA));
+}
+
 size_t
 session_input(struct session *s, struct span bytes)
 {
@@ -270,7 +276,7 @@ session_input(struct session *s, struct span bytes)
 		if (n == 0)
 			break;
 	}
-	s->hasty |= s->due && used < bytes.n;
+	s->hasty |= used < bytes.n && awaits_go_ahead(s);
 	/* Law 10: what was sent in the clear behind STARTTLS never counts. */
 	if (s->wait == WAIT_TLS || s->state == SESSION_CLOSED)
 		return bytes.n;

@@ -127,8 +127,7 @@ struct session {
 	bool extended;       /* EHLO or LHLO */
 	bool skipping;       /* the rest of an overlong line */
 	bool more;           /* there was input behind the command being done */
-	bool due;            /* DATA has had no reply yet, */
-	bool hasty;          /* but there was input behind it meanwhile */
+	bool hasty;          /* there was input behind DATA, which has had no reply yet */
 	bool uncounted;      /* an error that is said now is one with the next */
 	bool naming;         /* session_on_name() is still to come */
 	bool named;          /* by XCLIENT: what the DNS says is the proxy's name */

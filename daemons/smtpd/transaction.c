@@ -42,7 +42,6 @@ transaction_end(struct session *s)
 		s->forward.set = false;
 	}
 	arena_free(&s->mail_mem);
-	s->due = false;
 	if (s->state & (SESSION_MAIL | SESSION_RCPT | SESSION_DATA | SESSION_CHUNK))
 		s->state = s->helo.n ? SESSION_READY : SESSION_START;
 }

@@ -318,7 +318,7 @@ import_all(struct importing *i)
 		if (!i->m->dry_run && !import_one(i, i->ids[k], &why))
 			status = mailctl_fail(i->lost ? EX_UNAVAILABLE_ : EX_FAILED, "%s: %s", id, why.text);
 		else if (i->m->json)
-			(void)printf("{\"id\":\"%s\",\"action\":\"%simported\"}\n", id, i->m->dry_run ? "would be " : "");
+			(void)printf("{\"id\":\"%s\",\"action\":\"imported\",\"dry_run\":%s}\n", id, i->m->dry_run ? "true" : "false");
 		else if (!i->m->quiet)
 			(void)printf("%s %simported%s\n", id, i->m->dry_run ? "would be " : "", i->m->hold ? ", on hold" : "");
 		i->done += !why.text[0];

@@ -93,40 +93,6 @@ has_pending(void *arg)
 	return ((struct session *)arg)->pending > 0;
 }
 
-/* ---- files ---- */
-
-static void
-put_file(struct fixture *f, const char *path, const char *text)
-{
-	char full[400];
-	FILE *out;
-
-	(void)snprintf(full, sizeof(full), "%s/%s", f->dir, path);
-	out = fopen(full, "w");
-	assert_non_null(out);
-	assert_int_equal(fwrite(text, 1, strlen(text), out), strlen(text));
-	assert_int_equal(fclose(out), 0);
-}
-
-static bool
-file_exists(struct fixture *f, const char *path)
-{
-	char full[400];
-
-	(void)snprintf(full, sizeof(full), "%s/%s", f->dir, path);
-	return access(full, F_OK) == 0;
-}
-
-static void
-move_file(struct fixture *f, const char *from, const char *to)
-{
-	char a[400], b[400];
-
-	(void)snprintf(a, sizeof(a), "%s/%s", f->dir, from);
-	(void)snprintf(b, sizeof(b), "%s/%s", f->dir, to);
-	assert_int_equal(rename(a, b), 0);
-}
-
 /* ---- operations ---- */
 
 struct wait_op {

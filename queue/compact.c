@@ -14,8 +14,8 @@ struct compaction {
 	bool ok;
 };
 
-static bool
-move_envelope(struct queue *q, struct message *m)
+bool
+queue_move(struct queue *q, struct message *m)
 {
 	struct record_envelope e;
 	struct span content = SPAN_NONE;
@@ -105,7 +105,7 @@ on_record(void *arg, const struct journal_record *r)
 	switch (r->type) {
 	case RECORD_envelope:
 		m = record_get(&record_desc_envelope, r, &e) ? queue_find(c->q, e.id) : NULL;
-		c->ok = !m || m->pos != r->pos || move_envelope(c->q, m);
+		c->ok = !m || m->pos != r->pos || queue_move(c->q, m);
 		break;
 	case RECORD_outcome:
 		c->ok = copy_outcome(c->q, r);

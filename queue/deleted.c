@@ -62,8 +62,11 @@ queue_record_deletion(struct queue *q, struct message *m)
 
 	buf_init(&list, 1000000);
 	ok = is_as_accepted(m) || list_left(m, &list);
-	if (!ok)
+	if (!ok) { /* too long for a record: the message is written anew as it stands, and goes as that says */
 		buf_reset(&list);
+		message_drop_notes(m);
+		ok = queue_move(q, m);
+	}
 	queue_record_outcome(q, m, buf_span(&list), false, !ok ? for_good : m->flags & MESSAGE_HELD ? on_hold : by_hand);
 	buf_free(&list);
 }

@@ -251,6 +251,14 @@ find_job(const struct queue *q, uint64_t id)
 	return node ? OWNER_OF(node, struct queue_job, by_id) : NULL;
 }
 
+const struct unit *
+queue_job_unit(const struct queue *q, uint64_t id, uint32_t index)
+{
+	const struct queue_job *job = find_job(q, id);
+
+	return job && index < job->nunits ? job->units[index] : NULL;
+}
+
 static void
 log_result(const struct queue *q, const struct queue_job *job, const struct unit *u, const struct queue_result *r)
 {

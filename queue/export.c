@@ -19,15 +19,47 @@ _Static_assert(EXPORT_VERSION == 1, "stands in the first line");
 
 /* ---- out of the queue ---- */
 
+/* What is done of all recipients, in their order. */
+struct dones {
+	const struct done **all; /* owned */
+	size_t n, at;
+};
+
+static int
+by_recipient(const void *a, const void *b)
+{
+	uint32_t x = (*(const struct done *const *)a)->recipient, y = (*(const struct done *const *)b)->recipient;
+
+	return (x > y) - (x < y);
+}
+
 static bool
-put_done(const struct message *m, uint32_t index, struct buf *done)
+sort_dones(const struct message *m, struct dones *out)
+{
+	const struct done *first = m->extra ? m->extra->done : NULL;
+
+	*out = (struct dones){ .n = 0 };
+	for (const struct done *d = first; d; d = d->next)
+		out->n++;
+	if (!(out->all = calloc(out->n + 1, sizeof(const struct done *))))
+		return false;
+	for (const struct done *d = first; d; d = d->next)
+		out->all[out->at++] = d;
+	qsort(out->all, out->n, sizeof(const struct done *), by_recipient);
+	out->at = 0;
+	return true;
+}
+
+static bool
+put_done(struct dones *dones, uint32_t index, struct buf *done)
 {
 	buf_reset(done);
-	for (const struct done *d = m->extra ? m->extra->done : NULL; d; d = d->next)
-		if (d->recipient == index) {
-			buf_le16(done, d->address ? d->address->n : 0);
-			buf_put(done, text_span(d->address));
-		}
+	for (; dones->at < dones->n && dones->all[dones->at]->recipient == index; dones->at++) {
+		const struct done *d = dones->all[dones->at];
+
+		buf_le16(done, d->address ? d->address->n : 0);
+		buf_put(done, text_span(d->address));
+	}
 	return buf_ok(done);
 }
 
@@ -43,8 +75,9 @@ lasting(const struct note *n)
 static bool
 put_recipients(const struct message *m, const uint32_t *news, struct buf *list)
 {
+	struct dones dones;
 	struct buf done;
-	bool ok = true;
+	bool ok = sort_dones(m, &dones);
 
 	buf_init(&done, DONE_MAX);
 	for (uint32_t i = 0; ok && i < m->nrcpts; i++) {
@@ -52,10 +85,11 @@ put_recipients(const struct message *m, const uint32_t *news, struct buf *list)
 		struct record_recipient r = { .address = text_span(to->address), .orcpt = text_span(to->orcpt), .notify = to->notify,
 			.settled = to->settled && !news[i], .expanded = to->expanded, .owner = message_owner(m, i) };
 
-		ok = put_done(m, i, &done);
+		ok = put_done(&dones, i, &done);
 		r.done = buf_span(&done);
 		ok = ok && record_list_put(list, &record_desc_recipient, &r);
 	}
+	free(dones.all);
 	buf_free(&done);
 	return ok;
 }

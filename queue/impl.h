@@ -125,6 +125,9 @@ void queue_name_parts(const struct queue *q, const struct queue_parts *p, struct
 /* Makes e->list whole, in *list, where it is in parts. */
 bool queue_read_parts(struct queue *q, struct record_envelope *e, struct buf *list, struct fail *why);
 
+/* compact.c: the message's envelope is appended again, with what has become known of it; false: it stays where it is. */
+bool queue_move(struct queue *q, struct message *m);
+
 /* walk.c */
 void queue_walks_pass(struct queue *q, const struct message *m); /* it leaves */
 

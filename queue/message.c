@@ -193,15 +193,30 @@ free_entry(struct entry *e)
 }
 
 static void
-free_done(struct done **list)
+free_owner(struct map_node *node, void *arg)
 {
-	while (*list) {
-		struct done *d = *list;
+	struct list_owner *o = OWNER_OF(node, struct list_owner, by_recipient);
 
-		*list = d->next;
+	(void)arg;
+	free(o->address);
+	free(o);
+}
+
+static void
+free_extra(struct extra *x)
+{
+	struct done *d;
+
+	while ((d = x->done)) {
+		x->done = d->next;
 		free(d->address);
 		free(d);
 	}
+	map_free(&x->done_by_address);
+	map_each(&x->owners, free_owner, NULL);
+	map_free(&x->owners);
+	free(x->envid);
+	free(x);
 }
 
 void
@@ -219,17 +234,11 @@ message_free(struct message **at, struct words *words)
 	free_recipients(m->rcpts, m->nrcpts);
 	if (m->rcpts != &m->one)
 		free(m->rcpts);
-	if (m->extra) {
-		map_free(&m->extra->done_by_address);
-		free_done(&m->extra->done);
-		free_done(&m->extra->owners);
-	}
 	message_drop_notes(m);
 	content_free(m->content);
 	free(m->sender);
 	if (m->extra)
-		free(m->extra->envid);
-	free(m->extra);
+		free_extra(m->extra);
 	if (words)
 		words_put(words, &m->reason);
 	list_remove(&m->age);
@@ -384,20 +393,6 @@ message_is_done(const struct message *m, uint32_t recipient, struct span address
 	return false;
 }
 
-static bool
-push_done(struct done **list, uint32_t recipient, struct span address)
-{
-	struct done *d = calloc(1, sizeof(*d));
-
-	if (!d)
-		return false;
-	d->recipient = recipient;
-	d->address = text_new(address);
-	d->next = *list;
-	*list = d;
-	return d->address != NULL || address.n == 0;
-}
-
 bool
 message_add_done(struct message *m, uint32_t recipient, struct span address)
 {
@@ -405,13 +400,15 @@ message_add_done(struct message *m, uint32_t recipient, struct span address)
 
 	if (message_is_done(m, recipient, address))
 		return true;
-	if (!message_extra(m))
+	if (!message_extra(m) || !(d = calloc(1, sizeof(*d))))
 		return false;
 	if (!m->extra->done)
 		map_init(&m->extra->done_by_address);
-	if (!push_done(&m->extra->done, recipient, address))
+	d->recipient = recipient;
+	d->next = m->extra->done;
+	m->extra->done = d;
+	if (!text_keep(&d->address, address))
 		return false;
-	d = m->extra->done;
 	if (!first)
 		return map_put(&m->extra->done_by_address, &d->by_address, text_span(d->address));
 	d->same = first->same;
@@ -422,18 +419,24 @@ message_add_done(struct message *m, uint32_t recipient, struct span address)
 struct span
 message_owner(const struct message *m, uint32_t recipient)
 {
-	for (const struct done *d = m->extra ? m->extra->owners : NULL; d; d = d->next)
-		if (d->recipient == recipient)
-			return text_span(d->address);
-	return SPAN_NONE;
+	struct map_node *node = m->extra ? map_get_u64(&m->extra->owners, recipient) : NULL;
+
+	return node ? text_span(OWNER_OF(node, struct list_owner, by_recipient)->address) : SPAN_NONE;
 }
 
 bool
 message_set_owner(struct message *m, uint32_t recipient, struct span address)
 {
+	struct list_owner *o;
+
 	if (message_owner(m, recipient).n)
 		return true;
-	return message_extra(m) && push_done(&m->extra->owners, recipient, address);
+	if (!message_extra(m) || !(o = calloc(1, sizeof(*o))))
+		return false;
+	if (text_keep(&o->address, address) && map_put_u64(&m->extra->owners, &o->by_recipient, recipient))
+		return true;
+	free_owner(&o->by_recipient, NULL);
+	return false;
 }
 
 uint8_t

@@ -94,12 +94,18 @@ struct done {
 	struct text *address;
 };
 
+/* Of a recipient that is a list. */
+struct list_owner {
+	struct map_node by_recipient;
+	struct text *address;
+};
+
 struct extra {
 	struct text *envid;
 	struct note *notes, *last; /* for reports */
 	struct done *done;
 	struct map done_by_address; /* the same: there may be a million */
-	struct done *owners;        /* of recipients that are lists */
+	struct map owners; /* there may be as many */
 	int64_t release_ms;  /* Unix time before which it is not sent (RFC 4865); 0: none */
 	int64_t by_ms;       /* Unix time by which it is to be delivered, and */
 	uint8_t by_mode;     /* what then: enum by_mode of ipc/bounds.h; 0: none */

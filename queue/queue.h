@@ -129,6 +129,8 @@ bool queue_target(struct queue *q, uint64_t ask, const struct queue_target *t); 
 bool queue_routed(struct queue *q, uint64_t ask, struct span why); /* why: which rules decided */
 bool queue_has_asked(const struct queue *q, uint64_t ask); /* it was, ever; it may be given up */
 void queue_routing_lost(struct queue *q); /* every open question is void */
+/* What stands in a job; NULL: no such job or recipient. */
+const struct unit *queue_job_unit(const struct queue *q, uint64_t job, uint32_t index);
 /* Answers of agents. False: no such job or recipient. */
 bool queue_job_result(struct queue *q, uint64_t job, uint32_t index, const struct queue_result *r);
 bool queue_job_done(struct queue *q, uint64_t job, unsigned health, struct span text);

@@ -291,6 +291,11 @@ settle_at_once(struct queue *q, struct ask *a)
 	struct buf list;
 
 	buf_init(&list, 8192);
+	m->rcpts[a->recipient].settled = true;
+	m->unsettled--;
+	q->stats.recipients--;
+	q->stats.failed += a->failed;
+	q->stats.delivered += !a->failed;
 	queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=%s (%.*s)",
 	    SPAN_ARG(text_span(m->rcpts[a->recipient].address)), SPAN_ARG(code), a->failed ? "bounced" : "sent", SPAN_ARG(text));
 	if (a->failed && queue_note(m, a->recipient, NULL, &news))
@@ -298,9 +303,6 @@ settle_at_once(struct queue *q, struct ask *a)
 	if (record_list_put(&list, &record_desc_result, &r))
 		queue_record_outcome(q, m, buf_span(&list), false, NULL);
 	buf_free(&list);
-	m->rcpts[a->recipient].settled = true;
-	m->unsettled--;
-	q->stats.recipients--;
 }
 
 /* Some of its targets: the others go on. */
@@ -319,6 +321,7 @@ tell_failing(struct queue *q, struct ask *a)
 
 		queue_log_message(LOG_delivery, m, "to=<%.*s> relay=none dsn=%.*s status=bounced (%.*s)",
 		    SPAN_ARG(text_span(m->rcpts[a->recipient].address)), SPAN_ARG(r.code), SPAN_ARG(r.reply));
+		q->stats.failed++;
 		r.owner = message_owner(m, a->recipient);
 		r.note = queue_note(m, a->recipient, NULL, &news) ? REPORT_FAILED + 1 : 0;
 		queue_put_result(q, m, &list, &r);

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/ipnet.h"
 #include "conf/value.h"
 
 static void
@@ -82,22 +83,11 @@ conf_value_net(struct span s, struct conf_net *net)
 	return host_bits_clear(net);
 }
 
-static bool
-net_has(const struct conf_net *net, const uint8_t addr[16])
-{
-	size_t whole = net->bits / 8;
-	unsigned rest = net->bits % 8;
-
-	if (memcmp(net->addr, addr, whole) != 0)
-		return false;
-	return rest == 0 || ((net->addr[whole] ^ addr[whole]) >> (8 - rest)) == 0;
-}
-
 bool
 conf_nets_match(const struct conf_nets *nets, const uint8_t addr[16])
 {
 	for (size_t i = 0; i < nets->n; i++)
-		if (net_has(&nets->items[i], addr))
+		if (ipnet_has(nets->items[i].addr, nets->items[i].bits, addr))
 			return !nets->items[i].negate;
 	return false;
 }
@@ -150,4 +140,49 @@ conf_value_addr(struct span s, struct conf_addr *addr, struct fail *why)
 		addr->len = sizeof(in6);
 	}
 	return true;
+}
+
+static in_port_t
+port_of(const struct conf_addr *a)
+{
+	struct sockaddr_in in4;
+	struct sockaddr_in6 in6;
+
+	memcpy(&in4, &a->sa, sizeof(in4));
+	memcpy(&in6, &a->sa, sizeof(in6));
+	return a->sa.ss_family == AF_INET ? in4.sin_port : in6.sin6_port;
+}
+
+static bool
+is_of(const struct conf_addr *a, sa_family_t family, enum conf_word inet)
+{
+	if (a->any)
+		return inet == CONF_INET_ALL || inet == (family == AF_INET ? CONF_INET_IPV4 : CONF_INET_IPV6);
+	return a->sa.ss_family == family;
+}
+
+/* "*", 0.0.0.0 or [::] */
+static bool
+is_wildcard(const uint8_t addr[16])
+{
+	static const uint8_t four[16] = { [10] = 0xff, [11] = 0xff }, six[16];
+
+	return memcmp(addr, four, sizeof(four)) == 0 || memcmp(addr, six, sizeof(six)) == 0;
+}
+
+bool
+conf_addr_clash(const struct conf_addr *a, const struct conf_addr *b, enum conf_word inet)
+{
+	uint8_t x[16], y[16];
+
+	if (!a->len || !b->len)
+		return false;
+	if (a->sa.ss_family == AF_UNIX || b->sa.ss_family == AF_UNIX)
+		return a->sa.ss_family == b->sa.ss_family && strcmp(a->un.sun_path, b->un.sun_path) == 0;
+	if (port_of(a) != port_of(b) || port_of(a) == 0)
+		return false;
+	if (!(is_of(a, AF_INET, inet) && is_of(b, AF_INET, inet)) && !(is_of(a, AF_INET6, inet) && is_of(b, AF_INET6, inet)))
+		return false;
+	return conf_addr_bytes((const struct sockaddr *)&a->sa, x) && conf_addr_bytes((const struct sockaddr *)&b->sa, y) &&
+	    (is_wildcard(x) || is_wildcard(y) || memcmp(x, y, sizeof(x)) == 0);
 }

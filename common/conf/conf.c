@@ -17,6 +17,7 @@
 enum state { UNSET, DOING, DONE };
 
 struct builder {
+	const struct conf_running *running; /* NULL: no suite */
 	struct arena *arena;
 	struct conf_errors *errors;
 	struct conf *conf;
@@ -177,6 +178,24 @@ set_default(struct builder *b, size_t at, struct fail *why)
 	return set_value(b, row, computed_default(b, row), b->conf, &b->source->options[at], why);
 }
 
+/* What the running suite has, if the row says that it cannot change it: the value in the file is for its next start. */
+static void
+keep_fixed(struct builder *b, const struct conf_option *row, void *base, struct span *text, struct span has, struct span of)
+{
+	struct conf_at nowhere = { 0, 0 };
+	struct buf quoted;
+	struct fail why;
+
+	if (row->reload != CONF_FIXED || span_eq(*text, has))
+		return;
+	conf_put_name(b->running->later, row->name, of);
+	buf_init(&quoted, CONF_FILE_MAX);
+	conf_value_quote(&quoted, has);
+	if (!conf_value_set(row, buf_span(&quoted), base, b->arena, text, &why))
+		conf_error(b->errors, nowhere, "%s: %s", row->name, why.text);
+	buf_free(&quoted);
+}
+
 /* False only where the default itself cannot be had. */
 static bool
 resolve(struct builder *b, size_t at, struct fail *why)
@@ -189,6 +208,8 @@ resolve(struct builder *b, size_t at, struct fail *why)
 	if (b->states[at] == DONE)
 		return true;
 	b->states[at] = DOING;
+	if (item)
+		b->source->options_at[at] = item->value_at;
 	if (item && !set_value(b, row, item->value, b->conf, &b->source->options[at], &own)) {
 		conf_error(b->errors, item->value_at, "%s: %s", row->name, own.text);
 		item = NULL;
@@ -199,6 +220,8 @@ resolve(struct builder *b, size_t at, struct fail *why)
 		conf_error(b->errors, nowhere, "the default of %s: %s", row->name, own.text);
 		return fail_set(why, FAIL_PERM, 0, "%s has no value", row->name);
 	}
+	if (b->running)
+		keep_fixed(b, row, b->conf, &b->source->options[at], b->running->conf->source->options[at], SPAN(""));
 	b->states[at] = DONE;
 	return true;
 }
@@ -263,22 +286,39 @@ service_by_name(struct span name, enum conf_word *word)
 	return false;
 }
 
+/* The texts of the running suite's listener on this address, whichever its name: the socket is what cannot be changed.
+ * NULL: there is none, it will be a new one. */
+static const struct span *
+running_listener(const struct builder *b, struct span address)
+{
+	const struct conf *conf = b->running ? b->running->conf : NULL;
+
+	for (size_t i = 0; conf && i < conf->nlisteners; i++)
+		if (span_eq(conf->listeners[i].address.text, address))
+			return conf->source->listeners[i];
+	return NULL;
+}
+
 static struct span *
 build_block(struct builder *b, enum conf_table kind, const struct conf_block *block, void *base,
-    struct conf_listener *listener)
+    struct conf_listener *listener, struct conf_at **places)
 {
 	size_t n;
 	const struct conf_option *rows = conf_options(kind, &n);
 	const struct conf_item **given = arena_alloc(b->arena, n * sizeof(struct conf_item *));
 	struct span *texts = arena_alloc(b->arena, n * sizeof(*texts));
+	const struct span *has;
 	enum conf_word named;
 	struct span raw;
 	struct fail why;
 
-	if (!given || !texts)
+	*places = arena_alloc(b->arena, n * sizeof(**places));
+	if (!given || !texts || !*places)
 		return NULL;
 	match_items(b->errors, &block->items, rows, n, given);
 	for (size_t i = 0; i < n; i++) {
+		if (given[i])
+			(*places)[i] = given[i]->value_at;
 		if (given[i] && set_value(b, &rows[i], given[i]->value, base, &texts[i], &why))
 			continue;
 		if (given[i])
@@ -291,6 +331,9 @@ build_block(struct builder *b, enum conf_table kind, const struct conf_block *bl
 			texts[i] = SPAN("");
 		}
 	}
+	has = listener ? running_listener(b, listener->address.text) : NULL;
+	for (size_t i = 0; has && i < n; i++)
+		keep_fixed(b, &rows[i], base, &texts[i], has[i], block->name);
 	return texts;
 }
 
@@ -302,9 +345,9 @@ check_listener(struct builder *b, const struct conf_block *block, const struct c
 	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && l->cert_file.n == 0 &&
 	    b->conf->smtpd_tls_chain_files.n == 0)
 		conf_error(b->errors, block->at,
-		    "listener %.*s: tls = %.*s needs a certificate: smtpd_tls_cert_file or cert_file",
-		    SPAN_ARG(l->name),
-		    SPAN_ARG(conf_word_text(l->tls)));
+		    "listener %.*s: tls = %.*s needs a certificate: smtpd_tls_cert_file or cert_file", SPAN_ARG(l->name), SPAN_ARG(conf_word_text(l->tls)));
+	if (l->name.n > CONF_LISTENER_NAME_MAX)
+		conf_error(b->errors, block->at, "a listener's name has %d characters at most", CONF_LISTENER_NAME_MAX);
 	if (l->service == CONF_SERVICE_SUBMIT && l->address.sa.ss_family != AF_UNIX)
 		conf_error(b->errors, block->at,
 		    "listener %.*s: submit is for a UNIX socket only, which says who is calling", SPAN_ARG(l->name));
@@ -320,6 +363,20 @@ check_listener(struct builder *b, const struct conf_block *block, const struct c
 	}
 }
 
+/* Of two that have no other errors: an address that cannot be read is at its default for now. */
+static void
+check_address(struct builder *b, const struct conf_block *block, const struct conf_listener *l, const struct conf_listener *other)
+{
+	struct conf_at at = block->at;
+
+	for (size_t i = 0; i < block->items.n; i++)
+		if (span_eq(block->items.v[i].name, SPAN("address")))
+			at = block->items.v[i].value_at;
+	if (conf_addr_clash(&l->address, &other->address, b->conf->inet_protocols))
+		conf_error(b->errors, at, "address: %.*s is taken by listener %.*s (%.*s)", SPAN_ARG(l->address.text), SPAN_ARG(other->name),
+		    SPAN_ARG(other->address.text));
+}
+
 static bool
 build_listeners(struct builder *b, const struct conf_block *blocks, size_t nblocks, size_t n)
 {
@@ -327,9 +384,12 @@ build_listeners(struct builder *b, const struct conf_block *blocks, size_t nbloc
 	size_t at = 0;
 
 	b->source->listeners = arena_alloc(b->arena, n * sizeof(struct span *) + 1);
-	if (!v || !b->source->listeners)
+	b->source->listeners_at = arena_alloc(b->arena, n * sizeof(struct conf_at *) + 1);
+	if (!v || !b->source->listeners || !b->source->listeners_at)
 		return false;
 	for (size_t i = 0; i < nblocks; i++) {
+		size_t errors = b->errors->n;
+
 		if (blocks[i].kind != CONF_TABLE_LISTENER)
 			continue;
 		for (size_t j = 0; j < at; j++)
@@ -337,9 +397,13 @@ build_listeners(struct builder *b, const struct conf_block *blocks, size_t nbloc
 				conf_error(b->errors, blocks[i].at, "a second listener is named \"%.*s\"",
 				    SPAN_ARG(blocks[i].name));
 		v[at].name = blocks[i].name;
-		b->source->listeners[at] = build_block(b, CONF_TABLE_LISTENER, &blocks[i], &v[at], &v[at]);
+		b->source->listeners[at] = build_block(b, CONF_TABLE_LISTENER, &blocks[i], &v[at], &v[at], &b->source->listeners_at[at]);
 		if (!b->source->listeners[at])
 			return false;
+		if (b->errors->n > errors)
+			v[at].address.len = 0;
+		for (size_t j = 0; j < at; j++)
+			check_address(b, &blocks[i], &v[at], &v[j]);
 		check_listener(b, &blocks[i], &v[at]);
 		at++;
 	}
@@ -367,7 +431,8 @@ build_routes(struct builder *b, const struct conf_block *blocks, size_t nblocks,
 	size_t at = 0;
 
 	b->source->routes = arena_alloc(b->arena, n * sizeof(struct span *) + 1);
-	if (!v || !b->source->routes)
+	b->source->routes_at = arena_alloc(b->arena, n * sizeof(struct conf_at *) + 1);
+	if (!v || !b->source->routes || !b->source->routes_at)
 		return false;
 	for (size_t i = 0; i < nblocks; i++) {
 		if (blocks[i].kind != CONF_TABLE_ROUTE)
@@ -377,7 +442,7 @@ build_routes(struct builder *b, const struct conf_block *blocks, size_t nblocks,
 				conf_error(b->errors, blocks[i].at, "a second route is for \"%.*s\"",
 				    SPAN_ARG(blocks[i].name));
 		v[at].name = blocks[i].name;
-		b->source->routes[at] = build_block(b, CONF_TABLE_ROUTE, &blocks[i], &v[at], NULL);
+		b->source->routes[at] = build_block(b, CONF_TABLE_ROUTE, &blocks[i], &v[at], NULL, &b->source->routes_at[at]);
 		if (!b->source->routes[at])
 			return false;
 		check_route(b, &blocks[i], &v[at]);
@@ -396,12 +461,8 @@ default_address(struct builder *b, const struct service *s, struct span interfac
 {
 	if (s->port == 0)
 		return arena_printf(b->arena, "%.*s/%s", SPAN_ARG(b->conf->run_directory), s->socket);
-	if (span_eq(interface, SPAN("all"))) {
-		const char *any = b->conf->inet_protocols == CONF_INET_IPV4 ? "0.0.0.0"
-		    : b->conf->inet_protocols == CONF_INET_IPV6 ? "[::]" : "*";
-
-		return arena_printf(b->arena, "%s:%u", any, s->port);
-	}
+	if (span_eq(interface, SPAN("all")))
+		return arena_printf(b->arena, "*:%u", s->port); /* also of one family: its sockets are known by this at a reload */
 	if (span_eq(interface, SPAN("loopback-only")))
 		interface = b->conf->inet_protocols == CONF_INET_IPV6 ? SPAN("::1") : SPAN("127.0.0.1");
 	if (span_chr(interface, ':') != SIZE_MAX && interface.p[0] != '[')
@@ -482,9 +543,9 @@ build(struct builder *b, const struct conf_file *file)
 }
 
 static bool
-builder_init(struct builder *b, struct arena *arena, struct conf_errors *errors)
+builder_init(struct builder *b, const struct conf_running *running, struct arena *arena, struct conf_errors *errors)
 {
-	*b = (struct builder){ .arena = arena, .errors = errors };
+	*b = (struct builder){ .running = running, .arena = arena, .errors = errors };
 	b->rows = conf_options(CONF_TABLE_OPTIONS, &b->nrows);
 	b->conf = ARENA_NEW(arena, struct conf);
 	b->source = ARENA_NEW(arena, struct conf_source);
@@ -493,23 +554,34 @@ builder_init(struct builder *b, struct arena *arena, struct conf_errors *errors)
 	if (!b->conf || !b->source || !b->given || !b->states)
 		return false;
 	b->source->options = arena_alloc(arena, b->nrows * sizeof(struct span));
+	b->source->options_at = arena_alloc(arena, b->nrows * sizeof(struct conf_at));
 	b->conf->source = b->source;
-	return b->source->options != NULL;
+	return b->source->options && b->source->options_at;
+}
+
+const struct conf *
+conf_build(struct span text, const struct conf_running *running, struct arena *arena, struct conf_errors *errors)
+{
+	struct conf_at nowhere = { 0, 0 };
+	struct conf_file file;
+	struct builder b;
+	bool whole, built;
+
+	errors->n = errors->more = 0;
+	whole = conf_syntax(text, arena, &file, errors);
+	built = builder_init(&b, running, arena, errors) && build(&b, &file);
+	if (!built)
+		conf_error(errors, nowhere, "no memory for the configuration");
+	qsort(errors->items, errors->n, sizeof(errors->items[0]), by_position);
+	return whole && built ? b.conf : NULL;
 }
 
 const struct conf *
 conf_parse(struct span text, struct arena *arena, struct conf_errors *errors)
 {
-	struct conf_at nowhere = { 0, 0 };
-	struct conf_file file;
-	struct builder b;
+	const struct conf *conf = conf_build(text, NULL, arena, errors);
 
-	errors->n = errors->more = 0;
-	conf_syntax(text, arena, &file, errors);
-	if (!builder_init(&b, arena, errors) || !build(&b, &file))
-		conf_error(errors, nowhere, "no memory for the configuration");
-	qsort(errors->items, errors->n, sizeof(errors->items[0]), by_position);
-	return errors->n == 0 ? b.conf : NULL;
+	return errors->n == 0 ? conf : NULL;
 }
 
 const struct conf *
@@ -520,19 +592,4 @@ conf_default(struct arena *arena)
 
 	free(errors);
 	return conf;
-}
-
-void
-conf_errors_print(const struct conf_errors *errors, const char *file, struct buf *out)
-{
-	for (size_t i = 0; i < errors->n; i++) {
-		const struct conf_error *e = &errors->items[i];
-
-		if (e->line)
-			buf_printf(out, "%s:%u:%u: %s\n", file, e->line, e->column, e->text);
-		else
-			buf_printf(out, "%s: %s\n", file, e->text);
-	}
-	if (errors->more)
-		buf_printf(out, "%s: and %zu errors more\n", file, errors->more);
 }

@@ -15,6 +15,7 @@
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -130,6 +131,8 @@ struct conf {
 	const struct conf_source *source; /* texts of all values, for conf_canonical and conf_diff */
 };
 
+enum conf_table { CONF_TABLE_OPTIONS, CONF_TABLE_LISTENER, CONF_TABLE_ROUTE };
+
 /* Every error of a file, in order of position. */
 struct conf_error {
 	unsigned line, column; /* from 1; 0: the file as a whole */
@@ -141,10 +144,13 @@ struct conf_errors {
 	size_t n;    /* of items */
 	size_t more; /* that found no room */
 };
-/* "FILE:LINE:COLUMN: text" lines. */
-void conf_errors_print(const struct conf_errors *errors, const char *file, struct buf *out);
+/* Line i, from 0, of what is wrong: "FILE:LINE:COLUMN: text", at last how many found no room.
+ * false: there is none; errors may be NULL. */
+bool conf_errors_line(const struct conf_errors *errors, size_t i, const char *file, char *line, size_t size);
+/* All of these lines; where there are none, "FILE: " and why it could not be read. */
+void conf_errors_print(const struct conf_errors *errors, const char *file, const struct fail *why, FILE *to);
 
-enum { CONF_FILE_MAX = 4 * 1024 * 1024, CONF_ARENA_MAX = 64 * 1024 * 1024 };
+enum { CONF_LISTENER_NAME_MAX = 63, CONF_FILE_MAX = 4 * 1024 * 1024, CONF_ARENA_MAX = 64 * 1024 * 1024 };
 
 /* Parses a whole file.  NULL: there are errors (errors->n > 0), all of them
  * in *errors.  The text need not outlive the call. */
@@ -152,11 +158,24 @@ const struct conf *conf_parse(struct span text, struct arena *arena, struct conf
 /* What an empty file means; NULL: no memory. */
 const struct conf *conf_default(struct arena *arena);
 /* Reads fd from its start (a file, or the sealed memfd from maild) and parses
- * it.  false with *why for what could not be read; parse errors make *why
- * the first of them and are all in *errors (may be NULL). */
+ * it.  false with *why for what could not be read, *out NULL; of a file with errors *why is
+ * the first of them, *out what can be read all the same, the rest of it at its default.
+ * All errors are in *errors (may be NULL). */
 bool conf_load_fd(int fd, struct arena *arena, const struct conf **out, struct conf_errors *errors, struct fail *why);
+/* As conf_load_fd, for a suite that runs: what only its next start can change (CONF_FIXED) stays as it is. */
+struct conf_running {
+	const struct conf *conf;
+	struct buf *later; /* the names of such options that have another value in the file, comma-separated */
+};
+bool conf_reload_fd(int fd, const struct conf_running *running, struct arena *arena, const struct conf **out,
+    struct conf_errors *errors, struct fail *why);
 bool conf_load(const char *path, struct arena *arena, const struct conf **out, struct conf_errors *errors,
     struct fail *why);
+/* For a tool: NULL for whatever is wrong, and all of it goes to `to`. */
+const struct conf *conf_load_or_tell(const char *path, struct arena *arena, FILE *to);
+/* For a tool that only asks the running suite, and is wanted while somebody edits the file, too: of one with errors
+ * what can be read is taken, and `to` hears that there are some.  Where they may be about run_directory, or any directory: as above. */
+const struct conf *conf_load_to_ask(const char *path, struct arena *arena, FILE *to);
 
 /* The file that parses to the same values, with only the options that the
  * daemons in `see` may see and no default left implicit. */
@@ -170,6 +189,8 @@ void conf_example(struct buf *out);
 
 /* One option's value as text, for "mailctl"; false: no such option. */
 bool conf_value(const struct conf *conf, struct span name, struct span *out);
+/* Where in its file an option's value stands, of a block by its place among the listeners or routes; false: at its default. */
+bool conf_where(const struct conf *conf, enum conf_table table, size_t block, const char *name, unsigned *line, unsigned *column);
 /* By the block's name; NULL if none. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, struct span name);
 /* The block for an address: by user@domain, domain, .parents, *; NULL if none.
@@ -199,7 +220,6 @@ struct conf_option {
 	const char *text;
 	size_t offset;
 };
-enum conf_table { CONF_TABLE_OPTIONS, CONF_TABLE_LISTENER, CONF_TABLE_ROUTE };
 const struct conf_option *conf_options(enum conf_table table, size_t *n);
 const char *conf_kind_name(enum conf_kind kind);
 /* The title of the section that begins with this option, or NULL. */

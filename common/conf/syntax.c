@@ -11,7 +11,7 @@ struct reader {
 	struct arena *arena;
 	struct conf_errors *errors;
 	struct buf joined; /* a value with continuation lines, while it is read */
-	bool full;         /* no memory: stop */
+	bool full;         /* no memory, or a NUL: stop */
 };
 
 void
@@ -385,8 +385,9 @@ read_statement(struct reader *r, struct conf_file *f)
 	}
 }
 
-static bool
-bytes_ok(struct reader *r)
+/* They are read on as what they are. */
+static void
+refuse_control(struct reader *r)
 {
 	for (; !ended(r); step(r)) {
 		char c = peek(r);
@@ -394,23 +395,21 @@ bytes_ok(struct reader *r)
 		if (((unsigned char)c < ' ' && c != '\n' && c != '\t' && c != '\r') || c == 0x7f) {
 			conf_error(r->errors, here(r), "a control byte (0x%02x) has no place in this file",
 			    (unsigned char)c);
-			return false;
+			break;
 		}
 	}
 	r->at = r->line_start = 0;
 	r->line = 1;
-	return true;
 }
 
-void
+bool
 conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct conf_errors *errors)
 {
 	struct reader r = { .in = text, .line = 1, .arena = arena, .errors = errors };
 
 	*out = (struct conf_file){ 0 };
 	buf_init(&r.joined, CONF_FILE_MAX);
-	if (!bytes_ok(&r))
-		return;
+	refuse_control(&r);
 	while (!ended(&r) && !r.full) {
 		size_t from = r.at;
 
@@ -418,8 +417,10 @@ conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct
 		if (peek(&r) == '#' || peek(&r) == '\n' || ended(&r)) {
 			skip_line(&r);
 		} else if (r.at > from) {
-			conf_error(errors, here(&r),
-			    "a line that begins with a blank goes on with a value, but none is before it");
+			struct span line = span_from(text, r.at);
+
+			conf_error(errors, here(&r), "a line that begins with a blank goes on with a value, but none is before it: %.*s",
+			    SPAN_ARG(span_sub(line, 0, span_chr(line, '\n'))));
 			resume_top(&r);
 		} else {
 			read_statement(&r, out);
@@ -428,4 +429,5 @@ conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct
 	if (r.full && errors->n == 0)
 		conf_error(errors, here(&r), "the file is too large");
 	buf_free(&r.joined);
+	return !r.full;
 }

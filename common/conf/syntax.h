@@ -37,8 +37,8 @@ struct conf_file {
 
 enum { CONF_BLOCKS_MAX = 1000 };
 
-/* What could not be read is reported and left out. */
-void conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct conf_errors *errors);
+/* What could not be read is reported and left out; false: all from some place on. */
+bool conf_syntax(struct span text, struct arena *arena, struct conf_file *out, struct conf_errors *errors);
 
 void conf_error(struct conf_errors *errors, struct conf_at at, const char *fmt, ...) __attribute__((format(printf, 3,
     4)));

@@ -91,17 +91,22 @@ struct difference {
 	struct buf *names;
 };
 
+void
+conf_put_name(struct buf *names, const char *name, struct span of)
+{
+	buf_printf(names, "%s%s", buf_len(names) ? ", " : "", name);
+	if (of.n > 0)
+		buf_printf(names, " of %.*s", SPAN_ARG(of));
+}
+
 static void
 differs(struct difference *d, enum conf_reload reload, const char *name, struct span of)
 {
 	d->any = true;
 	if (reload > d->reload)
 		d->reload = reload;
-	if (!d->names)
-		return;
-	buf_printf(d->names, "%s%s", buf_len(d->names) ? ", " : "", name);
-	if (of.n > 0)
-		buf_printf(d->names, " of %.*s", SPAN_ARG(of));
+	if (d->names)
+		conf_put_name(d->names, name, of);
 }
 
 static void
@@ -124,14 +129,14 @@ diff_listeners(struct difference *d, const struct conf *from, const struct conf 
 		const struct conf_listener *same = conf_listener_find(to, from->listeners[i].name);
 
 		if (!same)
-			differs(d, CONF_RESTART, "listener", from->listeners[i].name);
+			differs(d, CONF_LIVE, "listener", from->listeners[i].name);
 		else
 			diff_texts(d, CONF_TABLE_LISTENER, from->listeners[i].name, from->source->listeners[i],
 			    to->source->listeners[same - to->listeners]);
 	}
 	for (j = 0; j < to->nlisteners; j++)
 		if (!conf_listener_find(from, to->listeners[j].name))
-			differs(d, CONF_RESTART, "listener", to->listeners[j].name);
+			differs(d, CONF_LIVE, "listener", to->listeners[j].name);
 }
 
 /* What a block that was not there before wants more for than a look at the blocks. */
@@ -200,6 +205,23 @@ conf_value(const struct conf *conf, struct span name, struct span *out)
 		}
 	}
 	return false;
+}
+
+bool
+conf_where(const struct conf *conf, enum conf_table table, size_t block, const char *name, unsigned *line, unsigned *column)
+{
+	const struct conf_source *source = conf->source;
+	const struct conf_at *at = table == CONF_TABLE_OPTIONS ? source->options_at : (table == CONF_TABLE_LISTENER ? source->listeners_at : source->routes_at)[block];
+	size_t n;
+	const struct conf_option *rows = conf_options(table, &n);
+
+	*line = *column = 0;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rows[i].name, name) == 0) {
+			*line = at[i].line;
+			*column = at[i].column;
+		}
+	return *line > 0;
 }
 
 const struct conf_listener *

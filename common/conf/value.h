@@ -25,5 +25,7 @@ bool conf_value_duration(struct span s, int64_t *ms);
 bool conf_value_size(struct span s, uint64_t *bytes);
 bool conf_value_net(struct span s, struct conf_net *net);
 bool conf_value_addr(struct span s, struct conf_addr *addr, struct fail *why);
+/* Whether only one of both can be listened on; inet: what "*" stands for. */
+bool conf_addr_clash(const struct conf_addr *a, const struct conf_addr *b, enum conf_word inet);
 
 #endif

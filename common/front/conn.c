@@ -214,7 +214,7 @@ conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 	if (c->phase != CONN_CHECK)
 		return;
 	answered(c);
-	log_put(LOG_auth, "client=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->login->user,
+	log_put(LOG_auth, "client=%s session=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->session, c->login->user,
 	    c->front->protocol->service, c->login->mechanism, c->tls, m->ok ? "ok" : "failed: ", SPAN_ARG(m->why));
 	if (m->ok && scram) {
 		if (!show_signature(c, m))
@@ -256,7 +256,7 @@ conn_entered(struct conn *c, const struct ipc_login_result *m)
 	if (c->phase != CONN_ENTER)
 		return;
 	if (!m->ok) {
-		log_put(LOG_failure, "client=%s: mailbox not opened: %.*s", c->addr, SPAN_ARG(m->why));
+		log_put(LOG_failure, "client=%s session=%s mailbox not opened: %.*s", c->addr, c->session, SPAN_ARG(m->why));
 		conn_unanswered(c);
 		return;
 	}
@@ -373,7 +373,7 @@ start_tls(struct conn *c)
 	c->phase = CONN_TLS;
 	if (server && stream_tls_accept(&c->stream, server, c->tls_ask, &why))
 		return;
-	log_put(LOG_tls, "client=%s failed: %s", c->addr, why.text);
+	log_put(LOG_tls, "client=%s session=%s failed: %s", c->addr, c->session, why.text);
 	conn_free(c);
 }
 
@@ -463,8 +463,8 @@ on_tls(struct stream *s, const struct tls_facts *facts)
 	struct conn *c = conn_of(s);
 	char words[TLS_CERTIFICATE_WORDS];
 
-	log_put(LOG_tls, "client=%s protocol=%s cipher=%s bits=%u%.*s", c->addr, facts->version, facts->cipher, facts->bits,
-	    SPAN_ARG(tls_certificate_words(&facts->certificate, words)));
+	log_put(LOG_tls, "client=%s session=%s protocol=%s cipher=%s bits=%u%.*s", c->addr, c->session, facts->version, facts->cipher,
+	    facts->bits, SPAN_ARG(tls_certificate_words(&facts->certificate, words)));
 	c->tls = c->login->tls = true;
 	if (facts->certificate.shown && (c->certificate = malloc(sizeof *c->certificate))) {
 		*c->certificate = facts->certificate;
@@ -491,7 +491,7 @@ on_closed(struct stream *s, enum stream_why why)
 {
 	struct conn *c = conn_of(s);
 
-	log_put(LOG_disconnect, "client=%s%s%s", c->addr, why == STREAM_TLS ? " tls: " : "",
+	log_put(LOG_disconnect, "client=%s session=%s%s%s", c->addr, c->session, why == STREAM_TLS ? " tls: " : "",
 	    why == STREAM_TLS ? stream_failure(s)->text : "");
 	conn_free(c);
 }
@@ -554,7 +554,7 @@ too_many(struct conn *c, const struct front_listener *l)
 
 	if (!limit || !c->host || c->login->loopback || c->host->connections <= limit)
 		return false;
-	log_put(LOG_limit, "client=%s connections=%u before login", c->addr, c->host->connections);
+	log_put(LOG_limit, "client=%s session=%s connections=%u before login", c->addr, c->session, c->host->connections);
 	return true;
 }
 
@@ -578,7 +578,8 @@ conn_accept(struct front_listener *l, int fd, const struct netaddr *peer)
 	f->nconns++;
 	(void)netaddr_text(peer, c->addr);
 	(void)stream_whose(&c->stream, peer, true);
-	log_put(LOG_connect, "client=%s listener=%.*s", c->addr, SPAN_ARG(l->block->name));
+	front_name_session(f, c->session);
+	log_put(LOG_connect, "client=%s session=%s listener=%.*s", c->addr, c->session, SPAN_ARG(l->block->name));
 	configure(c, l, peer);
 	stream_deadline(&c->stream, f->service->conf->login_timeout);
 	c->host = hosts_enter(&f->hosts, peer);

@@ -6,6 +6,7 @@
 #define FRONT_CONN_H
 
 #include "base/map.h"
+#include "base/queueid.h"
 #include "front/front.h"
 #include "front/hosts.h"
 #include "front/relay.h"
@@ -39,7 +40,7 @@ struct front {
 	unsigned nconns;
 	bool paused;
 	struct timer stopping;
-	uint64_t last_id;
+	uint64_t last_id, last_session;
 };
 
 enum conn_phase {
@@ -74,6 +75,7 @@ struct conn {
 	bool tls;
 	bool tls_wanted;     /* from the first byte */
 	char addr[NETADDR_TEXT]; /* of the client, for logs and authd */
+	char session[QUEUEID_TEXT + 1]; /* its name in the log */
 	char banner[400];
 };
 
@@ -82,6 +84,8 @@ unsigned front_mechanisms(const struct conf *conf);
 
 /* fd is taken. */
 void conn_accept(struct front_listener *l, int fd, const struct netaddr *peer);
+/* Another one. */
+void front_name_session(struct front *f, char session[QUEUEID_TEXT + 1]);
 void conn_free(struct conn *c);
 /* ask.c: asks authd, by what the login core has; false: it could not be asked. */
 bool ask_check(struct conn *c);

@@ -2,6 +2,7 @@
 #include "front/front.h"
 
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "front/conn.h"
@@ -157,6 +158,15 @@ front_mechanisms(const struct conf *conf)
 
 /* ---- listeners ---- */
 
+void
+front_name_session(struct front *f, char session[QUEUEID_TEXT + 1])
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	(void)queueid_text(queueid_new(&f->last_session, (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000, f->service->instance % QUEUEID_INSTANCES), session);
+}
+
 static void
 on_accept(struct listener *l, int fd, const struct netaddr *peer)
 {
@@ -207,8 +217,11 @@ close_listeners(struct front *f)
 static void
 on_reload(struct service *s, const struct conf *old)
 {
+	struct front *f = s->state;
+
 	(void)old;
-	close_listeners(s->state); /* they come anew; connections keep what they have copied */
+	close_listeners(f); /* they come anew; connections keep what they have copied */
+	signer_reload(f->signer);
 }
 
 static void

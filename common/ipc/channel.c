@@ -40,8 +40,7 @@ struct channel {
 	unsigned reading; /* calls of take_packets() */
 	bool slim;
 	struct fail why;
-	void (*on_violation)(struct channel *c, void *note);
-	void *note;
+	struct channel_note *note;
 	bool secret;    /* messages have SECRET fields: what has come and gone is wiped */
 	bool greeted;   /* the peer's hello has come */
 	bool closed;    /* no more reading or sending */
@@ -111,8 +110,8 @@ shut(struct channel *c)
 static void
 shut_violated(struct channel *c)
 {
-	if (!c->closed && c->on_violation)
-		c->on_violation(c, c->note);
+	if (!c->closed && c->note)
+		c->note->on_violation(c, c->note);
 	shut(c);
 }
 
@@ -254,7 +253,8 @@ channel_free(struct channel **at)
 	if (c->in)
 		explicit_bzero(c->in, c->secret ? IPC_PACKET_MAX : 0);
 	free(c->in);
-	free(c->note);
+	if (c->note)
+		c->note->on_freed(c->note);
 	free(c);
 }
 
@@ -348,21 +348,17 @@ static bool
 enqueue(struct channel *c, unsigned type, const void *m, int fd)
 {
 	struct packet *p = open_packet(c, fd >= 0);
-	size_t before;
-	bool full;
+	size_t before = p ? buf_len(&p->bytes) : 0;
+	bool full = false, ok = p && frame_put(&p->bytes, c->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full);
 
-	if (!p)
-		return false;
-	before = buf_len(&p->bytes);
-	if (!frame_put(&p->bytes, c->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full)) {
-		if (!full || before == 0 || !(p = packet_new(c)))
-			return false;
+	if (full && before && (p = packet_new(c))) {
 		before = 0;
-		if (!frame_put(&p->bytes, c->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full)) {
-			packet_done(c, p);
-			return false;
-		}
+		ok = frame_put(&p->bytes, c->type, type, m, fd >= 0 ? 1 : 0, IPC_PACKET_MAX, &full);
 	}
+	if (!ok && p && before == 0) /* to the peer a packet with nothing in it is the end */
+		packet_done(c, p);
+	if (!ok)
+		return false;
 	if (fd >= 0)
 		p->fds[p->nfds++] = fd;
 	c->backlog += buf_len(&p->bytes) - before;
@@ -370,9 +366,8 @@ enqueue(struct channel *c, unsigned type, const void *m, int fd)
 }
 
 void
-channel_on_violation(struct channel *c, void (*tell)(struct channel *c, void *note), void *note)
+channel_set_note(struct channel *c, struct channel_note *note)
 {
-	c->on_violation = tell;
 	c->note = note;
 }
 
@@ -477,7 +472,7 @@ read_packets(struct channel *c, int most, size_t bytes)
 		}
 		if (n == 0 || truncated) {
 			close_fds(fds, nfds);
-			(void)fail_set(&c->why, FAIL_PEER, 0, "channel %s: %s", c->type->name, truncated ? "oversized packet" : "the peer is gone");
+			(void)fail_set(&c->why, truncated ? FAIL_PEER : FAIL_TEMP, 0, "channel %s: %s", c->type->name, truncated ? "oversized packet" : "the peer is gone");
 			(truncated ? shut_violated : shut)(c);
 			return false;
 		}

@@ -48,7 +48,7 @@ struct channel;
 struct channel_ops {
 	/* Made by ipc/dispatch.h. False: the peer broke the rules. */
 	bool (*dispatch)(struct channel *c, unsigned type, const void *m, int fd);
-	/* The peer is gone, or was closed for a violation (why says).  Called once, from the
+	/* The peer is gone, or was closed for a violation (FAIL_PEER).  Called once, from the
 	 * loop, never from within channel_send(); the channel accepts no more and its owner frees
 	 * it, here or later. */
 	void (*on_closed)(struct channel *c, const struct fail *why);
@@ -79,9 +79,16 @@ struct loop *channel_loop(const struct channel *c);
 const struct ipc_channel *channel_type(const struct channel *c);
 bool channel_is_open(const struct channel *c);
 
-/* The peer breaks the rules: called once, from within its message, before on_closed; the channel is still
- * there and is not to be freed. Note is free()d with the channel. */
-void channel_on_violation(struct channel *c, void (*tell)(struct channel *c, void *note), void *note);
+/* What somebody beside the owner has to do with a channel. */
+struct channel_note {
+	/* The peer breaks the rules: called once, from within its message, before on_closed; the channel is still
+	 * there and is not to be freed. */
+	void (*on_violation)(struct channel *c, struct channel_note *note);
+	void (*on_freed)(struct channel_note *note); /* the channel is gone */
+};
+
+/* One note; it stays until on_freed. */
+void channel_set_note(struct channel *c, struct channel_note *note);
 
 /* Queues a message for the end of this turn.  Takes fd (closed even on failure).
  * False: the channel is closed, its backlog is at CHANNEL_MAX, or a field breaks its own bound. */

@@ -2,10 +2,11 @@
 #include "ipc/control.h"
 
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "sys/passrights.h"
 
 const char *
 control_path(char *path, struct span run_directory, const char *channel)
@@ -26,6 +27,8 @@ control_listen(const char *path, mode_t mode, struct fail *why)
 	/* A name left over by a program that is gone; nothing but a socket is removed. */
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		(void)unlink(path);
+	/* Nobody hands over descriptors here (sys/passrights.h). */
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){ 0 }, sizeof(int));
 	ok = fd >= 0 && span_cstr(span_str(path), at.sun_path, sizeof(at.sun_path)) &&
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 64) == 0;
 	if (!ok)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,8 +180,11 @@ upkeep_find_free(struct journal *j, unsigned flags, struct fail *why)
 		return fail_set(why, FAIL_LIMIT, 0, "no space left for the journal");
 	}
 	fd = slots_make_file(&j->slots, j->slots.next_number++, false, why);
-	if (fd < 0)
+	if (fd < 0) {
+		if (why && (why->err == ENOSPC || why->err == EDQUOT))
+			why->class = FAIL_LIMIT;
 		return j->slots.nfree > 0 && (flags & JOURNAL_INTERNAL);
+	}
 	if (!slots_add_free(&j->slots, j->slots.next_number - 1, fd))
 		return fail_set(why, FAIL_TEMP, 0, "no memory for a segment");
 	return true;

@@ -35,6 +35,7 @@ static struct {
 	char tag[64];
 	int fd;
 	bool datagram;
+	bool gap; /* a line was not taken: the next that is comes behind word of it */
 	int pid;
 	struct loop *loop;
 	struct turn flush;
@@ -103,15 +104,12 @@ log_flush(void)
 	logger.used = 0;
 	if (logger.loop && timer_running(&logger.gather))
 		timer_stop(&logger.gather);
-	while (left > 0) {
+	while (left > 0 && !logger.gap) {
 		ssize_t n = write(logger.fd, p, left);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* nowhere to say so */
-		p += n;
-		left -= (size_t)n;
+		logger.gap = n == 0 || (n < 0 && errno != EINTR);
+		p += n > 0 ? n : 0;
+		left -= n > 0 ? (size_t)n : 0;
 	}
 }
 
@@ -207,6 +205,10 @@ log_put(enum log_event event, const char *fmt, ...)
 
 	if (!log_enabled(event))
 		return;
+	if (logger.gap) {
+		logger.gap = false;
+		log_put(LOG_failure, "the log took no more for a time: lines are missing before this one");
+	}
 	if (GATHER - logger.used < LINE_MAX_BYTES)
 		log_flush();
 	line = logger.text + logger.used;
@@ -222,7 +224,7 @@ log_put(enum log_event event, const char *fmt, ...)
 	clean(line + head, (size_t)n);
 	line[head + (size_t)n] = '\n';
 	if (logger.datagram) {
-		(void)send(logger.fd, line, head + (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		logger.gap |= send(logger.fd, line, head + (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0;
 		return;
 	}
 	logger.used += head + (size_t)n + 1;

@@ -6,8 +6,8 @@
  *
  * Events and their levels are rows of events.def.  Control bytes and whatever
  * is not printable ASCII or UTF-8 in a value become '?', so no peer can forge a line.
- * Lines are gathered for 5 ms, warnings and errors to the end of the turn.  The
- * logger is the one process-wide object of the suite (as stderr is).
+ * Lines are gathered for 5 ms, warnings and errors to the end of the turn; what the log does not take
+ * is lost, and the next line says so.  The logger is the one process-wide object of the suite (as stderr is).
  */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H

@@ -6,6 +6,7 @@
 #include "mail/charset.h"
 #include "mail/encoding.h"
 #include "mail/header.h"
+#include "mail/limits.h"
 #include "mail/mime.h"
 #include "mail/status.h"
 
@@ -182,11 +183,24 @@ put_leaf(struct work *w, const struct mime_part *part)
 	w->copied = part->body.at + part->body.n;
 }
 
+/* Its boundary stands nowhere in it: what it holds is shown as it is, or as nothing. */
+static bool
+has_no_parts(const struct mime_part *part)
+{
+	return part->kind == MIME_MULTIPART && part->nchildren == 1 && !part->children->header.n && !part->children->body.n;
+}
+
+/* RFC 1847 2.1: with all that is in it, down to the labels. */
+static bool
+is_sealed(const struct mime_part *part)
+{
+	return mime_is(part, SPAN("multipart"), SPAN("signed")) || mime_is(part, SPAN("multipart"), SPAN("encrypted"));
+}
+
 static bool
 must_not_change(const struct mime_part *part)
 {
-	return mime_is(part, SPAN("multipart"), SPAN("signed")) ||
-	       mime_is(part, SPAN("multipart"), SPAN("encrypted")) ||
+	return is_sealed(part) || has_no_parts(part) ||
 	       (part->kind == MIME_LEAF &&
 		(mime_is(part, SPAN("message"), SPAN_NONE) || mime_is(part, SPAN("multipart"), SPAN_NONE)));
 }
@@ -240,11 +254,11 @@ put_part(struct work *w, const struct mime_part *part, struct fail *why)
 	return true;
 }
 
-/* The part behind this one in the order of the message. */
+/* The part behind this one in the order of the message; those of a sealed one go with it. */
 static const struct mime_part *
 next_part(const struct mime_part *part)
 {
-	if (part->children)
+	if (part->children && !is_sealed(part))
 		return part->children;
 	while (part && !part->next)
 		part = part->parent;
@@ -257,12 +271,16 @@ downgrade(struct buf *out, struct span message, unsigned what, struct arena *are
 	struct work w = { .out = out, .message = message, .what = what };
 	size_t from = buf_len(out);
 	const struct mime_part *root = mime_parse(message, arena);
+	unsigned parts = 0;
 
-	for (const struct mime_part *it = root; it; it = next_part(it))
+	for (const struct mime_part *it = root; it && !arena->failed; it = next_part(it)) {
+		if (++parts >= LIMIT_MIME_PARTS) /* the last may have others in it */
+			return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "it has too many parts");
 		if (!put_part(&w, it, why))
 			return false;
+	}
 	copy_to(&w, message.n, false);
-	if (!root || !buf_ok(out))
+	if (!root || arena->failed || !buf_ok(out))
 		return fail_set(why, FAIL_LIMIT, STATUS_SYSTEM_LOCAL_TEMP, "no memory to convert the message");
 	if (what & DOWNGRADE_BINARY && !in_lines(span_from(buf_span(out), from), SIZE_MAX)) /* a field or a boundary that is no line */
 		return fail_set(why, FAIL_PERM, STATUS_CONVERSION_REQUIRED, "its structure is broken");

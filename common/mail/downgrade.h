@@ -18,7 +18,8 @@ enum {
 
 /* Appends the message (CRLF lines; with DOWNGRADE_BINARY those of its header at least). Raw bytes beyond ASCII in header fields are no matter of 8BITMIME and stay.
  * False with STATUS_CONVERSION_REQUIRED: it has a part that must not be changed (multipart/signed, message/partial and
- * the like; of a binary one: fields or boundaries that are broken), or FAIL_LIMIT: out or arena failed. */
+ * the like; a multipart whose boundary does not occur; of a binary one: fields or boundaries that are broken) or as many
+ * as LIMIT_MIME_PARTS, or FAIL_LIMIT: out or arena failed. What is in a multipart/signed keeps each byte. */
 bool downgrade(struct buf *out, struct span message, unsigned what, struct arena *arena, struct fail *why);
 
 #endif

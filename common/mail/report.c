@@ -8,6 +8,8 @@
 #include "mail/orcpt.h"
 #include "mail/status.h"
 
+enum { ADDRESS_ROOM = 4096 };
+
 static const struct {
 	const char *word, *subject;
 } actions[REPORT_ACTION_COUNT] = {
@@ -140,6 +142,30 @@ advice_of(const struct report_recipient *rcpt)
 	return NULL;
 }
 
+/* The address as its sender wrote it, for a human. */
+static struct span
+put_original_address(struct buf *into, const struct report_recipient *rcpt)
+{
+	struct span address;
+
+	orcpt_put_decoded(into, rcpt->original, true);
+	address = buf_span(into);
+	(void)span_cut(&address, ';');
+	return address;
+}
+
+static bool
+recipient_is_8bit(const struct report_recipient *rcpt)
+{
+	bool eight = utf8_has_8bit(rcpt->final) || utf8_has_8bit(rcpt->reply) || utf8_has_8bit(rcpt->remote_mta);
+	struct buf original;
+
+	buf_init(&original, ADDRESS_ROOM);
+	eight = eight || (rcpt->original.n > 0 && utf8_has_8bit(put_original_address(&original, rcpt)));
+	buf_free(&original);
+	return eight;
+}
+
 /* Whether any part is not ASCII, which the top has to declare. */
 static bool
 needs_8bit(const struct report *r)
@@ -147,7 +173,7 @@ needs_8bit(const struct report *r)
 	bool eight = r->utf8 || (r->original_8bit && !r->original_utf8);
 
 	for (size_t i = 0; !eight && i < r->nrecipients; i++)
-		eight = utf8_has_8bit(r->recipients[i].final) || utf8_has_8bit(r->recipients[i].reply);
+		eight = recipient_is_8bit(&r->recipients[i]);
 	return eight;
 }
 
@@ -231,10 +257,8 @@ put_human_recipient(struct buf *out, const struct report *r, const struct report
 	struct buf original;
 	struct span rest;
 
-	buf_init(&original, 4096);
-	orcpt_put_decoded(&original, rcpt->original, true);
-	rest = buf_span(&original);
-	(void)span_cut(&rest, ';');
+	buf_init(&original, ADDRESS_ROOM);
+	rest = put_original_address(&original, rcpt);
 	buf_puts(out, "<");
 	put_text(out, rcpt->final, true);
 	buf_puts(out, ">\r\n");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "net/cidr.h"
 
-#include <string.h>
+#include "base/ipnet.h"
 
 bool
 cidr_parse(struct span text, struct cidr *out, struct fail *why)
@@ -31,10 +31,7 @@ cidr_match(const struct cidr *c, const struct netaddr *a)
 {
 	uint8_t bytes[16];
 
-	if (!netaddr_bytes(a, bytes))
-		return false;
-	(void)netaddr_mask(bytes, c->bits);
-	return memcmp(bytes, c->net, sizeof(bytes)) == 0;
+	return netaddr_bytes(a, bytes) && ipnet_has(c->net, c->bits, bytes);
 }
 
 static bool

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/passrights.h"
+
 static bool
 prepare(int fd, const struct netaddr *at)
 {
@@ -19,6 +21,8 @@ prepare(int fd, const struct netaddr *at)
 		/* A name left over by a program that is gone; nothing but a socket is removed. */
 		if (lstat(at->u.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
 			(void)unlink(at->u.un.sun_path);
+		/* Nobody hands over descriptors here (sys/passrights.h). */
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){ 0 }, sizeof(int));
 		return true;
 	}
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)

@@ -36,7 +36,8 @@ void signer_attach_sign(struct signer *signer, struct channel *c);
  * NULL when there is no certificate (do not offer TLS then) or keyd is away;
  * costs nothing but when keyd has loaded other keys, then at most 3 s once. */
 struct tls_server *signer_context(struct signer *signer, struct fail *why);
-/* The chains are asked for again before the next use: the configuration has changed. */
+/* The chains are asked for again before the next use: the configuration has changed, or the files. Without it the next
+ * handshake would still show the old ones, for keyd says only with a signature that it has others. */
 void signer_reload(struct signer *signer);
 /* Lets client show the chain of that file, as keyd has it now, by the name of the path. False: there is none. */
 bool signer_lend(struct signer *signer, struct tls_client *client, struct span path, struct fail *why);

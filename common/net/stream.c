@@ -85,12 +85,12 @@ stream_close(struct stream *s)
 }
 
 void
-stream_reset(struct stream *s)
+stream_abandon(struct stream *s)
 {
-	struct linger none = { .l_onoff = 1, .l_linger = 0 };
+	const unsigned patience_ms = 1;
 
-	if (s->state)
-		(void)setsockopt(s->watch.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	if (s->state) /* not SO_LINGER, which no daemon has (sys/syscalls.def) */
+		(void)setsockopt(s->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
 	stream_close(s);
 }
 

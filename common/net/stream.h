@@ -86,8 +86,8 @@ bool stream_connect(struct stream *s, struct loop *loop, const struct netaddr *t
                     struct fail *why);
 /* Closes at once, dropping unsent output; no callback. Idempotent, and fine on a zeroed struct. */
 void stream_close(struct stream *s);
-/* The same with a reset: the system, too, forgets what the peer has not taken. */
-void stream_reset(struct stream *s);
+/* The same, and what the peer has not taken the system, too, forgets when it would try again. */
+void stream_abandon(struct stream *s);
 /* Sends what is buffered, closes TLS properly, then on_closed(STREAM_FINISHED)
  * or another reason; input is no longer offered. Bounded to 30 s without progress,
  * and for a peer that takes a little now and then to 30 s and a second for each 512 bytes. */

@@ -167,16 +167,23 @@ linger(struct stream *s)
 	return stream_closed(s, STREAM_FINISHED);
 }
 
+/* Closing would then be a reset, and the system forgets what it has not sent yet, our last words first. */
+static bool
+has_unread(const struct stream *s)
+{
+	char c;
+
+	return buf_len(&s->in) > 0 || s->parked || recv(s->watch.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static bool
 finished(struct stream *s)
 {
-	bool unread = buf_len(&s->in) > 0 || s->parked;
-
 	if (s->tls && tls_bye(s->tls) == TLS_IO_WRITE) {
 		stream_await(s, true);
 		return true;
 	}
-	if (!unread || s->eof)
+	if (s->eof || !has_unread(s))
 		return stream_closed(s, STREAM_FINISHED); /* with it leaves what was held back: one segment */
 	(void)shutdown(s->watch.fd, SHUT_WR);
 	s->lingering = true;
@@ -346,6 +353,8 @@ flush(struct stream *s)
 static void
 work_on_ready(struct stream *s, unsigned ready)
 {
+	bool crossed = s->crossed;
+
 	if (s->state == S_CONNECTING) {
 		(void)connected(s);
 		return;
@@ -361,16 +370,14 @@ work_on_ready(struct stream *s, unsigned ready)
 		(void)linger(s);
 		return;
 	}
-	if (ready & WATCH_WRITE || s->crossed) {
-		bool crossed = s->crossed;
-
+	/* Reading comes first: a peer that has broken off may have said why, and writing fails. */
+	if (ready & WATCH_READ && !crossed && !take_input(s))
+		return;
+	if (crossed)
 		s->crossed = false;
-		if (!flush(s))
-			return;
-		if (crossed)
-			ready |= WATCH_READ;
-	}
-	if (ready & WATCH_READ && s->state)
+	if ((ready & WATCH_WRITE || crossed) && !flush(s))
+		return;
+	if (crossed)
 		(void)take_input(s);
 }
 

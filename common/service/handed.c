@@ -62,19 +62,31 @@ handed_suspect(struct loop *loop, const struct ipc_ctl_suspect *m)
 
 /* The sibling at the other end of a channel. */
 struct sibling {
+	struct list node; /* of the service's */
+	struct channel_note note;
 	const struct service *service;
+	struct channel *channel;
 	bool client; /* we are */
 	unsigned instance;
 	char name[B_NAME + 1];
 };
 
 static void
-on_violation(struct channel *c, void *note)
+on_violation(struct channel *c, struct channel_note *note)
 {
-	const struct sibling *s = note;
+	const struct sibling *s = OWNER_OF(note, struct sibling, note);
 
 	(void)ipc_send_ctl_broken(s->service->ruler, &(struct ipc_ctl_broken){
 	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
+}
+
+static void
+on_freed(struct channel_note *note)
+{
+	struct sibling *s = OWNER_OF(note, struct sibling, note);
+
+	list_remove(&s->node);
+	free(s);
 }
 
 struct channel *
@@ -88,22 +100,54 @@ handed_channel(struct service *s, const struct service_channel *sc, int fd)
 }
 
 static void
-note_sibling(const struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
+note_sibling(struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
 {
 	struct sibling *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return;
-	*s = (struct sibling){ .service = service, .client = m->client, .instance = m->instance };
+	*s = (struct sibling){ .note = { on_violation, on_freed }, .service = service, .channel = c, .client = m->client, .instance = m->instance };
 	(void)span_cstr(m->name, s->name, sizeof(s->name));
-	channel_on_violation(c, on_violation, s);
+	list_push(&service->siblings, &s->node);
+	channel_set_note(c, &s->note);
+}
+
+/* The channel whose place that one takes; NULL: it is gone already. */
+static struct channel *
+find_channel(const struct service *service, const struct service_channel *sc, const struct ipc_ctl_peer *m)
+{
+	LIST_EACH(&service->siblings, it) {
+		const struct sibling *s = OWNER_OF(it, struct sibling, node);
+
+		if (channel_type(s->channel) == sc->type && s->client == m->client && s->instance == m->instance && span_eq(m->name, span_str(s->name)))
+			return s->channel;
+	}
+	return NULL;
+}
+
+/* The sibling may have said falsely that it has closed it: what it does not close we do, or it had us keep them all. */
+static void
+close_old(const struct service *service, const struct service_channel *sc, const struct ipc_ctl_peer *m)
+{
+	struct channel *old = find_channel(service, sc, m);
+	struct fail why;
+
+	if (old)
+		channel_catch_up(old);
+	old = find_channel(service, sc, m);
+	(void)fail_set(&why, FAIL_PEER, 0, "channel %s: another takes its place", sc->type->name);
+	if (old)
+		sc->ops->on_closed(old, &why);
 }
 
 void
 handed_sibling(struct service *s, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m)
 {
-	struct channel *c = handed_channel(s, sc, fd);
+	struct channel *c;
 
+	if (m->mended)
+		close_old(s, sc, m);
+	c = handed_channel(s, sc, fd);
 	if (!c)
 		return;
 	note_sibling(s, c, m);

@@ -91,12 +91,12 @@ launch_daemon(struct loop *loop, const struct launch *what, const struct channel
 }
 
 bool
-launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, struct fail *why)
+launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, bool mended, struct fail *why)
 {
 	struct ipc_ctl_peer to_client = { .channel = span_str(channel), .client = true, .name = span_str(server->name), .instance = server->instance,
-		.crashed = server->crashed };
+		.crashed = server->crashed, .mended = mended };
 	struct ipc_ctl_peer to_server = { .channel = span_str(channel), .client = false, .name = span_str(client->name), .instance = client->instance,
-		.crashed = client->crashed };
+		.crashed = client->crashed, .mended = mended };
 	bool sent_client, sent_server;
 	int fds[2];
 

@@ -55,7 +55,7 @@ struct launch_end {
 	bool crashed; /* the process before this one did; the other side is told */
 };
 
-/* Sends each side one end of a new pair for the channel; false: no descriptors or a side is closed. */
-bool launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, struct fail *why);
+/* Sends each side one end of a new pair for the channel, mended: in place of one that is broken; false: no descriptors or a side is closed. */
+bool launch_wire(const struct launch_end *client, const struct launch_end *server, const char *channel, bool mended, struct fail *why);
 
 #endif

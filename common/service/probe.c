@@ -191,6 +191,7 @@ try_capset(const struct probe *p)
 static int try_hostname(const struct probe *p) { return (void)p, outcome(syscall(SYS_sethostname, NULL, 0)); }
 static int try_clock(const struct probe *p) { return (void)p, outcome(syscall(SYS_settimeofday, &(struct timeval){ 0 }, NULL)); }
 static int try_terminal(const struct probe *p) { return (void)p, outcome(ioctl(STDIN_FILENO, TIOCSTI, "x")); }
+static int try_linger(const struct probe *p) { return (void)p, outcome(setsockopt(STDIN_FILENO, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 1 }, sizeof(struct linger))); }
 static int try_ptrace(const struct probe *p) { return outcome(syscall(SYS_ptrace, 16 /* PTRACE_ATTACH */, p->parent, 0, 0)); }
 static int try_setuid(const struct probe *p) { return (void)p, outcome(syscall(SYS_setresuid, 0, 0, 0)); }
 static int try_groups(const struct probe *p) { return (void)p, outcome(syscall(SYS_setgroups, 1, &(gid_t){ 0 })); }

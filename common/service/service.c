@@ -216,6 +216,8 @@ on_ctl_file(struct channel *c, const struct ipc_ctl_file *m, int fd)
 		if (dup2(fd, STDERR_FILENO) >= 0)
 			log_open(k->service.name, STDERR_FILENO, k->service.loop);
 		(void)close(fd);
+		if (k->ops->on_log && k->booted)
+			k->ops->on_log(&k->service);
 	} else if (span_eq(m->purpose, SPAN("box"))) {
 		handed_box(k->service.loop, fd);
 	} else if (k->ops->on_file) {
@@ -423,7 +425,8 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 {
 	struct skeleton *k = channel_owner(c);
 
-	if (why->class == FAIL_PEER && !k->service.stopping)
+	(void)why;
+	if (!k->service.stopping)
 		log_put(LOG_stop, "the parent is gone");
 	begin_stop(k);
 }
@@ -459,6 +462,7 @@ open_ctl(struct skeleton *k)
 	(void)ioctl(CHILD_CTL, FIONBIO, &(int){ 1 });
 	list_init(&k->controls);
 	list_init(&k->early);
+	list_init(&k->service.siblings);
 	k->service.loop = loop_new();
 	if (!k->service.loop)
 		return false;

@@ -32,6 +32,7 @@ struct service {
 	bool peer_crashed;   /* within on_open: the peer's predecessor has */
 	bool probing;        /* only the walls are tried: nothing will start */
 	struct channel *ruler; /* ctl, to whoever rules it */
+	struct list siblings;  /* handed.c: who is at the end of which channel */
 	void *state; /* the daemon's own; set in on_boot */
 };
 
@@ -68,6 +69,7 @@ struct service_ops {
 	void (*on_template)(struct service *s, struct sandbox *walls);
 	/* s->conf is the new configuration, `old` lives until this returns. Close listeners: they come anew. May be NULL. */
 	void (*on_reload)(struct service *s, const struct conf *old);
+	void (*on_log)(struct service *s); /* the log is another file: may be NULL */
 	/* Finish what is being written, then service_exit(). NULL: exit at once. */
 	void (*on_stop)(struct service *s);
 	/* Its loop has ended; it may be turned once more for what is under way. May be NULL. */

@@ -112,17 +112,25 @@ finish(struct commit *c)
 	uidset_free(&to);
 }
 
-/* All or none (RFC 3502 3): what was named goes again. */
+/* All or none (RFC 3502 3): what was named goes again, and what has a UID.  Nobody has been told of it. */
 static void
-remove_files(struct commit *c)
+take_back(struct commit *c)
 {
+	uint64_t counted = uidset_count(&c->op->to);
+
+	notice_read(c->mailbox->store); /* that they came, while they are known as incoming: nobody else's message */
 	for (size_t i = 0; i < c->n; i++) {
 		struct delivery *d = &c->all[i]->delivery;
 		char path[MAILDIR_NAME_MAX + 5];
 
-		if (d->ok && maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, false))
-			(void)d->vfs->ops->unlink(d->vfs, path);
+		if (d->ok && maildir_path(path, span_str(d->base), SPAN_NONE, d->letters, false) && d->vfs->ops->unlink(d->vfs, path) == 0)
+			notice_own(c->mailbox, path);
 	}
+	change_take_back(c->mailbox, &c->op->to); /* and what else was read */
+	if (c->mailbox->failed && uidset_empty(&c->op->to))
+		for (size_t i = 0; i < counted; i++)
+			store_added(c->mailbox->store, -(int64_t)size_of(c->all[i]), -1); /* no scan by this index will do it */
+	finish(c);
 }
 
 static void
@@ -131,13 +139,12 @@ on_visible(struct waiter *w, const struct fail *why)
 	struct commit *c = OWNER_OF(w, struct commit, waiter);
 
 	c->op->ok = why == NULL;
-	if (why) { /* nobody has been told of them, so they shall not turn up by themselves */
-		c->op->why = *why;
-		remove_files(c);
-		for (size_t i = 0; i < c->n; i++)
-			store_added(c->mailbox->store, -(int64_t)size_of(c->all[i]), -1);
+	if (!why) {
+		finish(c);
+		return;
 	}
-	finish(c);
+	c->op->why = *why;
+	take_back(c);
 }
 
 static bool
@@ -166,15 +173,6 @@ give_uids(struct commit *c)
 		c->waiter.uid = r.uid;
 	}
 	return true;
-}
-
-static void
-take_back(struct commit *c)
-{
-	remove_files(c);
-	notice_read(c->mailbox->store); /* that they came, while they are known as incoming: nobody else's message */
-	(void)timer_set(&c->mailbox->store->poll, 1); /* and what else was read */
-	finish(c);
 }
 
 static void

@@ -399,6 +399,13 @@ change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why)
 	return ok;
 }
 
+void
+change_take_back(struct mailbox *mb, struct uidset *uids)
+{
+	mb->dirty |= !change_expunge(mb, uids, NULL);
+	(void)timer_set(&mb->store->poll, 1);
+}
+
 static bool
 expunge(struct view *v, const struct uidset *uids, bool any, struct fail *why)
 {

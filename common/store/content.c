@@ -41,7 +41,7 @@ open_file(struct mailbox *mb, uint32_t uid, struct fail *why)
 		/* Somebody else renamed or removed it a moment ago. */
 		if (linking_from(mb, uid))
 			(void)linking_settle(mb->store, mb);
-		if (!scan_all(mb, why))
+		if (!scan_most(mb, why))
 			return -1;
 		fd = try_open(mb, uid);
 	}

@@ -137,9 +137,7 @@ take_back(struct copy *c)
 	for (size_t i = 0; i < c->n; i++)
 		if (c->items[i].linked && v->ops->unlink(v, path_at(c, c->items[i].to)) == 0)
 			notice_own(c->target, path_at(c, c->items[i].to));
-	/* Where the index takes no more, a scan finds that they are gone. */
-	c->target->dirty |= !change_expunge(c->target, &c->op->to, NULL);
-	(void)timer_set(&c->store->poll, 1);
+	change_take_back(c->target, &c->op->to);
 	c->linking = NULL;
 	if (linking) {
 		(void)promise_drop(v);

@@ -327,25 +327,59 @@ store_delete(struct store *store, struct span name, struct fail *why)
 	return true;
 }
 
-/* RFC 3501 6.3.5: the messages go, INBOX stays and is empty. */
+static const char *const inbox_parts[] = { "new", "cur", INDEXFILE_DIR };
+enum { INBOX_PARTS = sizeof(inbox_parts) / sizeof(*inbox_parts) };
+
+static bool
+move_part(struct vfs *v, const char *dir, size_t i, bool back)
+{
+	char path[STORE_NAME_MAX + 16];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, inbox_parts[i]);
+	return v->ops->rename(v, back ? path : inbox_parts[i], back ? inbox_parts[i] : path) == 0 || errno == ENOENT;
+}
+
+static void
+remove_empty(struct vfs *v, const char *dir)
+{
+	static const char *const parts[] = { "cur", "new", "tmp", "" };
+	char path[STORE_NAME_MAX + 16];
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, parts[i]);
+		(void)v->ops->rmdir(v, path);
+	}
+}
+
+/* RFC 3501 6.3.5: the messages go, INBOX stays and is empty.  All or none. */
 static bool
 rename_inbox(struct store *store, struct span to, struct fail *why)
 {
-	static const char *const parts[] = { "new", "cur", INDEXFILE_DIR };
-	char dir[STORE_NAME_MAX + 2], path[STORE_NAME_MAX + 16];
+	struct vfs *v = store->vfs;
+	char dir[STORE_NAME_MAX + 2];
+	size_t n = 0;
+	bool undone = true;
 
 	if (!mailbox_forget(store, SPAN("INBOX"), why))
 		return false;
 	folder_dir(to, dir);
-	if (store->vfs->ops->mkdir(store->vfs, dir) < 0)
-		return fail_errno(why, 0, "The mailbox cannot be made");
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, parts[i]);
-		if (store->vfs->ops->rename(store->vfs, parts[i], path) < 0 && errno != ENOENT)
-			return fail_errno(why, 0, "The mailbox cannot be renamed");
+	if (maildir_make(v, dir, why)) {
+		while (n < INBOX_PARTS && move_part(v, dir, n, false))
+			n++;
+		if (n < INBOX_PARTS || v->ops->sync_dir(v, dir) < 0)
+			(void)fail_errno(why, 0, "The mailbox cannot be renamed");
+		else if (maildir_make(v, "", why)) {
+			(void)v->ops->unlink(v, "dovecot-uidlist");
+			return true;
+		}
 	}
-	(void)store->vfs->ops->unlink(store->vfs, "dovecot-uidlist");
-	return maildir_make(store->vfs, dir, why) && maildir_make(store->vfs, "", why);
+	while (n > 0)
+		undone &= move_part(v, dir, --n, true);
+	if (undone)
+		remove_empty(v, dir);
+	else
+		(void)maildir_make(v, dir, NULL); /* what came to INBOX meanwhile keeps the others out: they can be read there */
+	return false;
 }
 
 struct renaming {
@@ -412,15 +446,41 @@ rename_one(const struct renaming *r, size_t i, bool back)
 	return r->store->vfs->ops->rename(r->store->vfs, back ? b : a, back ? a : b) == 0;
 }
 
+/* Finds what is concerned: of INBOX no folder, its messages go. */
+static bool
+plan(struct renaming *r, struct fail *why)
+{
+	if (!check_new(r->store, r->to, why))
+		return false;
+	if (span_eq(r->from, SPAN("INBOX")))
+		return true;
+	if (span_starts(r->to, r->from) && r->to.n > r->from.n && r->to.p[r->from.n] == '.')
+		return fail_set(why, FAIL_PERM, 0, "A mailbox cannot become its own child");
+	if (!list_folders(r->store, &r->all, why))
+		return false;
+	keep_concerned(r);
+	for (size_t i = 0; i < r->all.n; i++)
+		if (!may_rename(r, i, why))
+			return false;
+	return r->all.n || fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+}
+
+bool
+store_may_rename(struct store *store, struct span from, struct span to, struct fail *why)
+{
+	struct renaming r = { .store = store, .from = name_fold(from), .to = name_fold(to) };
+	bool ok = plan(&r, why);
+
+	free(r.all.all);
+	return ok;
+}
+
 /* All or none. */
 static bool
 rename_all(const struct renaming *r, struct fail *why)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < r->all.n; i++)
-		if (!may_rename(r, i, why))
-			return false;
 	while (n < r->all.n && rename_one(r, n, false))
 		n++;
 	if (n == r->all.n && r->store->vfs->ops->sync_dir(r->store->vfs, "") == 0)
@@ -435,18 +495,11 @@ bool
 store_rename(struct store *store, struct span from, struct span to, struct fail *why)
 {
 	struct renaming r = { .store = store, .from = name_fold(from), .to = name_fold(to) };
-	bool ok;
+	bool ok = plan(&r, why);
 
-	if (!check_new(store, r.to, why))
-		return false;
-	if (span_eq(r.from, SPAN("INBOX")))
+	if (ok && !r.all.n)
 		return rename_inbox(store, r.to, why);
-	if (span_starts(r.to, r.from) && r.to.n > r.from.n && r.to.p[r.from.n] == '.')
-		return fail_set(why, FAIL_PERM, 0, "A mailbox cannot become its own child");
-	if (!list_folders(store, &r.all, why))
-		return false;
-	keep_concerned(&r);
-	ok = r.all.n ? rename_all(&r, why) : fail_set(why, FAIL_PERM, 0, "There is no such mailbox");
+	ok = ok && rename_all(&r, why);
 	free(r.all.all);
 	if (ok)
 		metadata_moved(store, r.from, r.to);

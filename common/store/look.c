@@ -66,11 +66,25 @@ look_folders(int base, bool (*each)(void *, struct span), void *arg, struct fail
 
 struct comparing {
 	struct look *out;
+	struct vfs *vfs;
 	const struct index *ix;
 	struct index_names live, doomed;
 	char *seen; /* by place */
 	bool in_new;
 };
+
+static void
+count_arrival(struct comparing *c, const struct maildir_name *name)
+{
+	struct mailbox_status *arrived = &c->out->arrived;
+	struct record_message r;
+
+	takeover_record(c->vfs, name, c->in_new, &r);
+	arrived->messages++;
+	arrived->unseen += !(r.flags & LETTER_SEEN);
+	arrived->deleted += (r.flags & LETTER_DELETED) != 0;
+	arrived->size += r.size;
+}
 
 static bool
 each_file(void *arg, const char *file)
@@ -87,7 +101,7 @@ each_file(void *arg, const char *file)
 		if (!c->in_new && (name.letters & LETTER_FLAGS) != (index_letters(m) & LETTER_FLAGS))
 			c->out->renamed++;
 	} else if (!index_names_find(&c->doomed, c->ix, name.base)) {
-		c->out->arrived++;
+		count_arrival(c, &name);
 	}
 	return true;
 }
@@ -123,7 +137,7 @@ see_promised(struct comparing *c, int base, const char *dir, struct fail *why)
 static bool
 compare(int base, const char *dir, struct vfs *v, const struct index *ix, struct look *out, struct fail *why)
 {
-	struct comparing c = { .out = out, .ix = ix, .seen = calloc(ix->n + 1, 1) };
+	struct comparing c = { .out = out, .vfs = v, .ix = ix, .seen = calloc(ix->n + 1, 1) };
 	bool ok = c.seen && index_names_build(&c.live, ix, false) && index_names_build(&c.doomed, ix, true);
 	char in_tmp[MAILDIR_BASE_MAX + 5];
 
@@ -159,13 +173,13 @@ count(const struct index *ix, struct mailbox_status *out)
 }
 
 static void
-look_search(struct vfs *v, const struct index *ix, bool files, struct look *out)
+look_search(struct vfs *v, const struct index *ix, bool whole, struct look *out)
 {
 	struct searchfile f;
 
 	searchfile_init(&f);
 	if (searchfile_open(&f, v, SEARCHFILE_NAME, ix->uidvalidity, VFS_READ)) {
-		out->search_damaged = files && !searchfile_verify(&f);
+		out->search_damaged = whole && !searchfile_verify(&f);
 		out->searchable = (uint32_t)index_place(ix, searchfile_last(&f) + 1);
 		out->search_size = f.end;
 	}
@@ -173,7 +187,7 @@ look_search(struct vfs *v, const struct index *ix, bool files, struct look *out)
 }
 
 bool
-look_folder(int base, struct span folder, bool files, struct look *out, struct fail *why)
+look_folder(int base, struct span folder, bool whole, struct look *out, struct fail *why)
 {
 	char dir[STORE_NAME_MAX + 2];
 	struct indexfile f = { .vfs = NULL };
@@ -195,8 +209,8 @@ look_folder(int base, struct span folder, bool files, struct look *out, struct f
 		out->state = found == INDEXFILE_GOOD ? LOOK_GOOD : found == INDEXFILE_LOST ? LOOK_LOST : LOOK_NEW;
 		out->damaged = f.damaged;
 		count(&f.ix, &out->status);
-		look_search(v, &f.ix, files, out);
-		ok = !files || compare(base, dir, v, &f.ix, out, why);
+		look_search(v, &f.ix, whole, out);
+		ok = compare(base, dir, v, &f.ix, out, why);
 	}
 	indexfile_close(&f);
 	vfs_posix_free(&v);

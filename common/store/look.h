@@ -16,7 +16,7 @@ struct look {
 	struct mailbox_status status;
 	unsigned damaged;        /* places of its journal that cannot be read */
 	uint32_t files;          /* in new/ and cur/ */
-	uint32_t arrived;        /* files that have no UID yet */
+	struct mailbox_status arrived; /* of files that have no UID yet: messages, unseen, deleted, size */
 	uint32_t missing;        /* messages without a file */
 	uint32_t renamed;        /* files whose names do not follow the flags (yet) */
 	bool incomplete;         /* one of tmp/, new/, cur/ is not there */
@@ -27,8 +27,8 @@ struct look {
 
 /* Each folder of the Maildir, INBOX first. */
 bool look_folders(int base, bool (*each)(void *arg, struct span folder), void *arg, struct fail *why);
-/* files: compare with the directories, too. */
-bool look_folder(int base, struct span folder, bool files, struct look *out, struct fail *why);
+/* whole: read the search index through, too. */
+bool look_folder(int base, struct span folder, bool whole, struct look *out, struct fail *why);
 
 /* Nobody else may have the store: takes in what the Maildir holds, writes the
  * index whole and drops what is only kept for speed. */

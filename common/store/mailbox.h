@@ -66,6 +66,8 @@ bool store_create(struct store *store, struct span name, struct fail *why);
 bool store_delete(struct store *store, struct span name, struct fail *why);
 /* With its inferiors; renaming INBOX moves its messages (RFC 3501 6.3.5). */
 bool store_rename(struct store *store, struct span from, struct span to, struct fail *why);
+/* What it would be refused for, and nothing is renamed. */
+bool store_may_rename(struct store *store, struct span from, struct span to, struct fail *why);
 bool store_subscribe(struct store *store, struct span name, bool on, struct fail *why); /* need not exist */
 bool store_exists(struct store *store, struct span name);
 

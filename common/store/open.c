@@ -204,7 +204,7 @@ load(struct mailbox *mb, struct fail *why)
 	if (!scan_stale(mb))
 		return true;
 	mb->opening = true;
-	ok = scan_all(mb, why);
+	ok = scan_most(mb, why);
 	mb->opening = false;
 	if (!ok)
 		return false;
@@ -287,7 +287,7 @@ mailbox_use(struct store *store, struct span name, struct fail *why)
 	if (!mb && !(mb = open_mailbox(store, name, why)))
 		return NULL;
 	/* Without inotify the times of the directories tell. */
-	if ((mb->dirty || mb->watch_new < 0) && scan_stale(mb) && !scan_all(mb, why))
+	if ((mb->dirty || mb->watch_new < 0) && scan_stale(mb) && !scan_most(mb, why))
 		return NULL;
 	mb->users++;
 	timer_stop(&mb->linger);

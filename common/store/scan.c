@@ -31,10 +31,11 @@ struct scan {
 
 /* ---- one name that the index knows ---- */
 
-static void
+static bool
 merge_letters(struct mailbox *mb, uint32_t uid, uint32_t before, uint32_t now)
 {
 	uint32_t sets[2] = { now & ~before, before & ~now };
+	bool ok = true;
 
 	for (size_t i = 0; i < 2; i++) {
 		union record r = { .flags = {
@@ -50,11 +51,23 @@ merge_letters(struct mailbox *mb, uint32_t uid, uint32_t before, uint32_t now)
 		buf_init(&one, 8);
 		record_put_uids(&one, &(struct uid_range){ uid, uid }, 1);
 		r.flags.uids = buf_span(&one);
-		(void)change_put(mb, RECORD_flags, &r, NULL);
+		ok &= change_put(mb, RECORD_flags, &r, NULL);
 		buf_free(&one);
 	}
 	LIST_EACH(&mb->views, it)
 		uidset_add(&OWNER_OF(it, struct view, node)->changed, uid, uid);
+	return ok;
+}
+
+/* Of two files of one base name, as a backup may bring one back, the known one is the message: else the flags
+ * would go to and fro. */
+static bool
+is_there(struct mailbox *mb, const struct message *m)
+{
+	char path[MAILDIR_NAME_MAX + 5];
+	struct vfs_stat st;
+
+	return index_path(&mb->file.ix, m, path) && mb->vfs->ops->stat(mb->vfs, path, &st) == 0;
 }
 
 static void
@@ -73,12 +86,14 @@ take_name(struct mailbox *mb, const struct message *m, const struct maildir_name
 	}
 	if (before == name->letters && in_new == !!(m->bits & MESSAGE_NEW) && span_eq(index_odd(&mb->file.ix, m), name->odd))
 		return;
+	if (is_there(mb, m))
+		return;
 	if (!in_new && !name->odd.n && index_intent(&mb->file.ix, m->uid, &meant) && meant == name->letters)
 		before = meant; /* we did it, before a crash */
-	if (!change_put(mb, RECORD_renamed, &r, NULL))
+	if ((before != name->letters && !merge_letters(mb, r.renamed.uid, before, name->letters)) || !change_put(mb, RECORD_renamed, &r, NULL)) {
+		mb->dirty = true; /* the index may have room for it later */
 		return;
-	if (before != name->letters)
-		merge_letters(mb, r.renamed.uid, before, name->letters);
+	}
 	follow_later(mb, r.renamed.uid, r.renamed.uid);
 }
 
@@ -96,7 +111,7 @@ arrive(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct 
 {
 	struct record_message r;
 
-	takeover_record(mb, name, in_new, &r);
+	takeover_record(mb->vfs, name, in_new, &r);
 	if (!change_arrive(mb, &r, why))
 		return false;
 	if (name->size == UINT64_MAX) /* by a program that keeps no quota file either */
@@ -128,7 +143,6 @@ scan_arrival(struct mailbox *mb, struct span file, bool in_new)
 {
 	struct maildir_name name;
 	struct message *m;
-	struct fail why;
 
 	if (!maildir_name_parse(file, &name) || is_incoming(mb, name.base))
 		return true;
@@ -140,9 +154,7 @@ scan_arrival(struct mailbox *mb, struct span file, bool in_new)
 	}
 	if (mb->file.ix.ndoomed > DOOMED_FEW)
 		return false;
-	if (!is_doomed(mb, name.base) && !arrive(mb, &name, in_new, &why))
-		log_put(LOG_mailbox, "folder=%s a new file cannot be taken in: %s", mb->name, why.text);
-	return true;
+	return is_doomed(mb, name.base) || arrive(mb, &name, in_new, NULL);
 }
 
 /* ---- all files ---- */
@@ -209,7 +221,7 @@ expunge_gone(struct mailbox *mb, struct uidset *uids)
 {
 	union record r = { .removed = { .uids = SPAN_NONE } };
 
-	(void)change_expunge(mb, uids, NULL);
+	mb->dirty |= !change_expunge(mb, uids, NULL); /* the index may have room for it later */
 	if (!uidset_empty(uids))
 		(void)indexfile_put_uids(&mb->file, RECORD_removed, &r, &r.removed.uids, uids, NULL);
 }
@@ -295,7 +307,11 @@ scan_all(struct mailbox *mb, struct fail *why)
 	ok = ok && list_both(&s, why) && expunge_missing(&s, why) && take_candidates(&s, why);
 	if (ok && mb->opening)
 		stock_sweep(mb->vfs);
-	ok = ok && change_put(mb, RECORD_stamps, &stamps, why);
+	if (mb->dirty) /* something found no room: who opens the folder next looks once more */
+		stamps.stamps.new_ns = stamps.stamps.cur_ns = 0;
+	/* On a full disk they are known here, and who opens the folder next looks once more. */
+	if (ok && !change_put(mb, RECORD_stamps, &stamps, why))
+		ok = !mb->failed && index_apply(&mb->file.ix, RECORD_stamps, &stamps);
 	mb->dirty |= !ok;
 	free(s.seen);
 	found_free(&s.candidates);
@@ -305,6 +321,18 @@ scan_all(struct mailbox *mb, struct fail *why)
 		change_pending(mb, NULL);
 	}
 	return ok;
+}
+
+bool
+scan_most(struct mailbox *mb, struct fail *why)
+{
+	struct fail local;
+
+	if (scan_all(mb, &local) || local.class == FAIL_LIMIT)
+		return true;
+	if (why)
+		*why = local;
+	return false;
 }
 
 bool

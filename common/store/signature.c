@@ -30,7 +30,7 @@ signature_free(struct signature_maker *m)
 void
 signature_reset(struct signature_maker *m)
 {
-	if (m->n < RUNS_MAX / 16)
+	if (m->n < RUNS_MAX / 16 && !m->failed) /* else not all that were seen are in the list */
 		for (size_t i = 0; i < m->n; i++)
 			m->seen[m->runs[i] >> 3] = 0;
 	else

@@ -137,6 +137,8 @@ bool change_arrive(struct mailbox *mb, struct record_message *r, struct fail *wh
 void change_tidy(struct mailbox *mb);                   /* a snapshot if it is time for one */
 /* False: not all of them; uids is what is gone. */
 bool change_expunge(struct mailbox *mb, struct uidset *uids, struct fail *why);
+/* Arrivals that nobody was told of, whose files are gone again.  Where the index takes no more, a scan will find that. */
+void change_take_back(struct mailbox *mb, struct uidset *uids);
 void change_show(struct mailbox *mb);                   /* starts making arrivals visible */
 bool change_show_now(struct mailbox *mb, struct fail *why); /* blocks */
 void change_wait(struct mailbox *mb, struct waiter *w); /* w->uid set */
@@ -151,11 +153,12 @@ void content_learn_date(struct mailbox *mb, uint32_t uid, int64_t mtime); /* INT
 /* takeover.c */
 bool takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why); /* fills an empty index */
 /* A message's record for a file that was found. */
-void takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct record_message *out);
+void takeover_record(struct vfs *v, const struct maildir_name *name, bool in_new, struct record_message *out);
 
 /* scan.c */
 bool scan_all(struct mailbox *mb, struct fail *why);     /* reads both directories whole */
-bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared; false: scan_all() has to tell what it is */
+bool scan_most(struct mailbox *mb, struct fail *why);    /* true also where the index has no room for all: dirty, but nobody is kept from deleting */
+bool scan_arrival(struct mailbox *mb, struct span file, bool in_new); /* one file that appeared; false: it is scan_all()'s, now or when there is room */
 bool scan_names(struct mailbox *mb);                     /* mb->names is there, false: no memory for it */
 void scan_stamp(struct mailbox *mb);                     /* before closing: what the directories' times are */
 bool scan_stale(struct mailbox *mb);                     /* the directories' times are not those of the stamps */

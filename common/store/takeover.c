@@ -19,7 +19,7 @@ struct finder {
 };
 
 void
-takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new, struct record_message *out)
+takeover_record(struct vfs *v, const struct maildir_name *name, bool in_new, struct record_message *out)
 {
 	char path[MAILDIR_NAME_MAX + 5];
 	uint64_t size = name->vsize != UINT64_MAX ? name->vsize : name->size;
@@ -39,7 +39,7 @@ takeover_record(struct mailbox *mb, const struct maildir_name *name, bool in_new
 		out->bits |= MESSAGE_BARE;
 	if (size == UINT64_MAX) {
 		size = 0;
-		if (maildir_path(path, name->base, name->odd, name->letters, in_new) && mb->vfs->ops->stat(mb->vfs, path, &st) == 0) {
+		if (maildir_path(path, name->base, name->odd, name->letters, in_new) && v->ops->stat(v, path, &st) == 0) {
 			size = st.size;
 			out->date = st.mtime_ns > 0 ? (uint32_t)(st.mtime_ns / 1000000000) : 0;
 		}
@@ -136,7 +136,7 @@ add(struct mailbox *mb, const struct found *f, struct found_file *file, uint32_t
 	file->used = true;
 	if (!maildir_name_parse(text, &name))
 		return true;
-	takeover_record(mb, &name, file->in_new, &r.message);
+	takeover_record(mb->vfs, &name, file->in_new, &r.message);
 	r.message.uid = uid ? uid : ix->uidnext;
 	r.message.uidl = uidl;
 	r.message.modseq = ix->modseq;

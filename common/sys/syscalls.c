@@ -33,8 +33,8 @@ static const struct {
 #include "sys/syscalls.def"
 };
 
-/* "argument n is value", whole: the library's own macros leave a field out. */
-#define IS(n, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_EQ, (value), 0 })
+/* "these bits of argument n are value", whole: the library's own macros leave a field out. */
+#define ARE(n, mask, value) ((struct scmp_arg_cmp){ (n), SCMP_CMP_MASKED_EQ, (mask), (value) })
 
 /* Several promises may share a call, and one may allow all of what another allows some of. */
 static bool
@@ -51,17 +51,17 @@ allow_some(scmp_filter_ctx f, unsigned promises)
 	const struct {
 		unsigned promise, argument;
 		int call;
-		scmp_datum_t value;
+		scmp_datum_t mask, value;
 	} some[] = {
-#define WITH(promise, name, n, value) { promise, n, SCMP_SYS(name), (scmp_datum_t)(value) },
+#define BITS(promise, name, n, mask, value) { promise, n, SCMP_SYS(name), mask, (scmp_datum_t)(value) },
 #include "sys/syscalls.def"
 	};
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < sizeof(some) / sizeof(some[0]); i++)
 		if (some[i].promise == 0 || some[i].promise & promises)
-			ok = added(seccomp_rule_add(f, SCMP_ACT_ALLOW, some[i].call, 1, IS(some[i].argument, some[i].value)));
-	ok = ok && added(seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, IS(0, PR_SET_DUMPABLE), IS(1, 0)));
+			ok = added(seccomp_rule_add(f, SCMP_ACT_ALLOW, some[i].call, 1, ARE(some[i].argument, some[i].mask, some[i].value)));
+	ok = ok && added(seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, ARE(0, ~0ULL, PR_SET_DUMPABLE), ARE(1, ~0ULL, 0)));
 	/* Threads, never processes; clone3 hides its flags behind a pointer, so that libc must fall back to clone. */
 	ok = ok && added(seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)));
 	return ok && seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;

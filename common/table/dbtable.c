@@ -40,7 +40,10 @@ open_type(struct table *t, struct span name, enum bdb_type type, struct fail *wh
 	t->state = d;
 	d->type = type;
 	d->table = t;
-	return table_set_path(t, name, why);
+	if (!table_set_path(t, name, why))
+		return false;
+	t->made = arena_printf(&t->memory, "%.*s.db", SPAN_ARG(name)).p;
+	return t->made || fail_set(why, FAIL_TEMP, 0, "no memory for %.*s", SPAN_ARG(t->spec));
 }
 
 static bool
@@ -172,16 +175,15 @@ cache_path(const struct table *t, char *out, size_t cap)
 static bool
 load_from(struct dbtable *d, struct span text, bool have_source, struct fail *why)
 {
-	char beside[4096], cached[4096];
+	const char *beside = d->table->made;
+	char cached[4096];
 	bool has_cache = cache_path(d->table, cached, sizeof(cached));
 	struct fail own;
 
-	if (snprintf(beside, sizeof(beside), "%s.db", d->table->path) >= (int)sizeof(beside))
-		return fail_set(why, FAIL_TEMP, 0, "the path is too long");
 	if (use_if_fresh(d, beside, have_source) || (has_cache && use_if_fresh(d, cached, have_source)))
 		return true;
 	if (!have_source)
-		return fail_set(why, FAIL_TEMP, 0, "there is neither %s nor %s.db", d->table->path, d->table->path);
+		return fail_set(why, FAIL_TEMP, 0, "there is neither %s nor %s", d->table->path, beside);
 	if (build(d, text, beside, &own))
 		return use_if_fresh(d, beside, true) || fail_set(why, FAIL_TEMP, 0, "%s cannot be read back", beside);
 	if (!has_cache) {
@@ -206,6 +208,8 @@ db_load(struct table *t, struct fail *why)
 	have_source = access(t->path, F_OK) == 0;
 	if (have_source && !table_read_source(t, &text, &n, &seen, why))
 		return false;
+	if (!have_source)
+		(void)stat(t->made, &seen); /* before it is opened: one that comes meanwhile is noticed */
 	(void)snprintf(d->stamp, sizeof(d->stamp), "%" PRIdMAX ".%09ld %" PRIdMAX " %" PRIuMAX " %d",
 	    (intmax_t)seen.st_mtim.tv_sec,
 	    seen.st_mtim.tv_nsec, (intmax_t)seen.st_size, (uintmax_t)seen.st_ino, (int)t->options.syntax);
@@ -238,6 +242,6 @@ db_lookup(struct table *t, struct span key, struct arena *arena, struct span *va
 	return found == BDB_FOUND ? TABLE_FOUND : found == BDB_NONE ? TABLE_NONE : TABLE_FAILED;
 }
 
-const struct table_kind table_kind_db = { "db", db_open, db_close, db_load, db_lookup };
-const struct table_kind table_kind_hash = { "hash", hash_open, db_close, db_load, db_lookup };
-const struct table_kind table_kind_btree = { "btree", btree_open, db_close, db_load, db_lookup };
+const struct table_kind table_kind_db = { "db", db_open, db_close, db_load, db_lookup, false };
+const struct table_kind table_kind_hash = { "hash", hash_open, db_close, db_load, db_lookup, false };
+const struct table_kind table_kind_btree = { "btree", btree_open, db_close, db_load, db_lookup, false };

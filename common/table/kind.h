@@ -19,6 +19,7 @@ struct table_kind {
 	/* key: in lower case. */
 	enum table_found (*lookup)(struct table *t, struct span key, struct arena *arena, struct span *value,
 	    struct fail *why);
+	bool patterns; /* see table_has_patterns() */
 };
 
 struct table {
@@ -27,7 +28,8 @@ struct table {
 	struct arena memory; /* spec, path */
 	struct span spec;
 	const char *path;     /* of the source, NULL without one */
-	struct stat seen;     /* the source when it was last read */
+	const char *made;     /* what was made from it and is used where it is not there; NULL: nothing of the kind */
+	struct stat seen;     /* the source, or that, when it was last read */
 	int64_t checked_ms;   /* last look at it, -1 never */
 	bool loaded;
 	unsigned events;      /* told while it is being read */

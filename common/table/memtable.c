@@ -228,6 +228,6 @@ static_lookup(struct table *t, struct span key, struct arena *arena, struct span
 	return TABLE_FAILED;
 }
 
-const struct table_kind table_kind_file = { "file", file_open, mem_close, file_load, mem_lookup };
-const struct table_kind table_kind_inline = { "inline", inline_open, mem_close, nothing_to_load, mem_lookup };
-const struct table_kind table_kind_static = { "static", static_open, static_close, nothing_to_load, static_lookup };
+const struct table_kind table_kind_file = { "file", file_open, mem_close, file_load, mem_lookup, false };
+const struct table_kind table_kind_inline = { "inline", inline_open, mem_close, nothing_to_load, mem_lookup, false };
+const struct table_kind table_kind_static = { "static", static_open, static_close, nothing_to_load, static_lookup, false };

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "base/ipnet.h"
 #include "table/kind.h"
 #include "table/maptext.h"
 
@@ -23,6 +24,7 @@ enum rule_kind { RULE_MATCH, RULE_IF, RULE_ENDIF };
 struct rule {
 	enum rule_kind kind;
 	bool negate;
+	bool broken; /* an if that cannot be understood: nothing that stands in it counts */
 	unsigned line;
 	pcre2_code *code;  /* pcre */
 	uint8_t addr[16];  /* cidr, IPv4 mapped */
@@ -225,7 +227,8 @@ on_rule(void *arg, unsigned line, struct span content)
 		rule.negate = true;
 		content = span_trim(span_from(content, 1));
 	}
-	if (!(r->pcre ? take_pattern(r, line, &content, &rule) : take_network(r, line, &content, &rule)))
+	rule.broken = !(r->pcre ? take_pattern(r, line, &content, &rule) : take_network(r, line, &content, &rule));
+	if (rule.broken && rule.kind != RULE_IF)
 		return true;
 	if (rule.kind == RULE_IF && r->depth++ >= IF_DEPTH_MAX)
 		bad_rule(r, line, "too many ifs in each other");
@@ -302,6 +305,8 @@ rule_matches(struct rules *r, const struct rule *rule, struct subject *s)
 {
 	bool hit;
 
+	if (rule->broken)
+		return 0;
 	if (r->pcre) {
 		int rc = pcre2_match(rule->code, (PCRE2_SPTR)s->text.p, s->text.n, 0, 0, r->match, r->context);
 
@@ -309,12 +314,10 @@ rule_matches(struct rules *r, const struct rule *rule, struct subject *s)
 			return -1;
 		s->groups = rc == 0 ? GROUPS_MAX : rc;
 		hit = rc >= 0;
-	} else {
-		unsigned whole = rule->bits / 8, rest = rule->bits % 8;
-
-		hit = memcmp(rule->addr, s->addr, whole) == 0 && (rest == 0 ||
-		    ((rule->addr[whole] ^ s->addr[whole]) >> (8 - rest)) == 0);
-	}
+	} else if (ipnet_is_ipv4(rule->addr) == ipnet_is_ipv4(s->addr))
+		hit = ipnet_has(rule->addr, rule->bits, s->addr);
+	else
+		return 0; /* nor does "!network" speak of the other family */
 	return hit != rule->negate;
 }
 
@@ -405,5 +408,5 @@ pattern_lookup(struct table *t, struct span key, struct arena *arena, struct spa
 	return TABLE_NONE;
 }
 
-const struct table_kind table_kind_pcre = { "pcre", pattern_open, pattern_close, pcre_load, pattern_lookup };
-const struct table_kind table_kind_cidr = { "cidr", pattern_open, pattern_close, cidr_load, pattern_lookup };
+const struct table_kind table_kind_pcre = { "pcre", pattern_open, pattern_close, pcre_load, pattern_lookup, true };
+const struct table_kind table_kind_cidr = { "cidr", pattern_open, pattern_close, cidr_load, pattern_lookup, false };

@@ -7,11 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "table/kind.h"
 
-enum { CHECK_INTERVAL_MS = 1000, EVENTS_MAX = 20, SPEC_MEMORY = 4 * 1024 * 1024 };
+enum {
+	CHECK_INTERVAL_MS = 1000,
+	QUIET_MS = 1000,     /* since something was last written to a source */
+	SKEW_MS = 60 * 1000, /* by which a file server's clock may be ahead */
+	EVENTS_MAX = 20,
+	SPEC_MEMORY = 4 * 1024 * 1024,
+};
 
 static const struct {
 	const char *name;
@@ -211,6 +218,12 @@ table_spec(const struct table *table)
 	return table->spec;
 }
 
+bool
+table_has_patterns(const struct table *table)
+{
+	return table->kind->patterns;
+}
+
 const char *
 table_path(const struct table *table)
 {
@@ -241,6 +254,27 @@ table_rebuild(struct table *t, struct fail *why)
 	return false;
 }
 
+static bool
+look(const struct table *t, struct stat *now)
+{
+	return t->path && (stat(t->path, now) == 0 || (t->made && stat(t->made, now) == 0));
+}
+
+/* Written into, and a moment ago: whoever does so may be on the way, and who is not in it yet would be refused for good.
+ * Another file in its place is whole. */
+static bool
+being_written(const struct table *t, const struct stat *now)
+{
+	struct timespec wall;
+	int64_t age_ms;
+
+	if (now->st_ino != t->seen.st_ino || now->st_dev != t->seen.st_dev)
+		return false;
+	(void)clock_gettime(CLOCK_REALTIME, &wall);
+	age_ms = (wall.tv_sec - now->st_mtim.tv_sec) * 1000 + (wall.tv_nsec - now->st_mtim.tv_nsec) / 1000000;
+	return age_ms < QUIET_MS && age_ms > -SKEW_MS;
+}
+
 void
 table_refresh(struct table *t, int64_t now_ms)
 {
@@ -249,7 +283,7 @@ table_refresh(struct table *t, int64_t now_ms)
 	if (t->checked_ms >= 0 && now_ms - t->checked_ms < CHECK_INTERVAL_MS)
 		return;
 	t->checked_ms = now_ms;
-	if (t->loaded && (!t->path || stat(t->path, &now) != 0 || table_same_file(&now, &t->seen)))
+	if (t->loaded && (!look(t, &now) || table_same_file(&now, &t->seen) || being_written(t, &now)))
 		return;
 	(void)table_rebuild(t, NULL);
 }

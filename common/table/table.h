@@ -47,11 +47,14 @@ bool table_open(struct span spec, const struct table_options *options, struct ta
 struct table *table_open_broken(struct span spec, const struct fail *reason);
 void table_close(struct table **table);
 struct span table_spec(const struct table *table);
+/* Its entries are written for whole addresses and names: "not one of ours" is true of any part of ours. */
+bool table_has_patterns(const struct table *table);
 /* The file behind it, or NULL. */
 const char *table_path(const struct table *table);
 
 /* Looks whether the source has changed, at most once a second of now_ms, and reads it
- * again or rebuilds the database then. */
+ * again or rebuilds the database then; one that is written in place, once nothing has
+ * been written to it for a second. */
 void table_refresh(struct table *table, int64_t now_ms);
 /* The same at once and unconditionally (newaliases); false: it could not be done. */
 bool table_rebuild(struct table *table, struct fail *why);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/saslprep.h"
+#include "mail/status.h"
 #include "table/scramkey.h"
 
 enum { SCRATCH = 16384 };
@@ -33,7 +34,7 @@ fetch(struct userdb *db, struct span name, bool create, struct arena *mem, struc
 	case BDB_FOUND:
 		return !create || fail_set(why, FAIL_PERM, 0, "%.*s is there already", SPAN_ARG(name));
 	case BDB_NONE:
-		return create || fail_set(why, FAIL_PERM, 0, "there is no user %.*s", SPAN_ARG(name));
+		return create || fail_set(why, FAIL_PERM, STATUS_BAD_MAILBOX, "there is no user %.*s", SPAN_ARG(name));
 	default:
 		return false;
 	}

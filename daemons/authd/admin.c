@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemons/authd/authd.h"
+#include "mail/status.h"
 
 /* A password that is being hashed for a user. */
 struct change {
@@ -20,7 +21,7 @@ struct change {
 static void
 finish(struct channel *c, uint64_t id, bool ok, const struct fail *why)
 {
-	struct ipc_user_admin_done m = { .id = id, .ok = ok, .text = ok ? SPAN("") : fail_text(why) };
+	struct ipc_user_admin_done m = { .id = id, .ok = ok, .unknown = !ok && why->status == STATUS_BAD_MAILBOX, .text = ok ? SPAN("") : fail_text(why) };
 
 	if (c)
 		(void)ipc_send_user_admin_done(c, &m);

@@ -32,6 +32,8 @@ enum {
 	CHANGES_MAX = 64,         /* of users, at once */
 	CHECKS_MAX = 4096,        /* logins being checked or held back at once */
 	CHECKS_PER_CLIENT = 64,   /* of one client address, IPv6: of one /64 */
+	CHECKS_PER_NETWORK = 512, /* of one /24, IPv6: of one /56 */
+	CHECKS_OF_KNOWN = 1024,   /* of all, for who has logged in from the same network before */
 	EXCHANGES_MAX = 4096,     /* SCRAM: clients that are to answer a challenge */
 	EXCHANGES_PER_CLIENT = 64,
 	SCRATCH_MAX = 64 * 1024,

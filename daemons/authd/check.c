@@ -279,24 +279,31 @@ wants_scram(const struct authd *a, const struct user *user)
 	return iterations && (!scramkey_parse(user->scram, &key) || key.iterations != iterations);
 }
 
-/* Found in the cache, or on its way to a thread. */
+static bool
+answer_from_cache(struct check *k, const struct user *user)
+{
+	struct authd *a = k->link->authd;
+
+	if (!k->known || !cache_has(&a->cache, span_str(k->name), buf_span(&k->password), user->hash, loop_now_ms(a->service->loop)))
+		return false;
+	a->cached++;
+	check_answer_good(k, user);
+	return true;
+}
+
+/* On its way to a thread. */
 static void
 start(struct check *k, const struct user *user)
 {
 	struct authd *a = k->link->authd;
-	int64_t now = loop_now_ms(a->service->loop), wait;
+	int64_t wait;
 
-	if (k->known && cache_has(&a->cache, span_str(k->name), buf_span(&k->password), user->hash, now)) {
-		a->cached++;
-		check_answer_good(k, user);
-		return;
-	}
 	buf_put(&k->stored, k->known ? user->hash : buf_span(&a->dummy));
 	if (k->known && wants_scram(a, user)) {
 		k->iterations = authd_scram_iterations(a);
 		userdb_salt(a->db, span_str(k->name), k->salt);
 	}
-	wait = guard_before(&a->guard, span_str(k->name), span_str(k->client), now);
+	wait = guard_before(&a->guard, span_str(k->name), span_str(k->client), loop_now_ms(a->service->loop));
 	timer_init(&k->wait, a->service->loop, on_waited);
 	if (wait <= 0 || !timer_set(&k->wait, wait))
 		on_waited(&k->wait);
@@ -320,17 +327,6 @@ canonical_name(struct span given, struct span domain, char name[USERDB_NAME + 1]
 	buf_free(&full);
 }
 
-static size_t
-same_client(const struct authd *a, struct span client)
-{
-	struct guard_client host = guard_client(client);
-	size_t n = 0;
-
-	LIST_EACH(&a->checks, node)
-		n += guard_same_client(&OWNER_OF(node, struct check, node)->host, &host);
-	return n;
-}
-
 static struct check *
 check_new(struct link *l, const struct ipc_auth_ask *ask)
 {
@@ -347,6 +343,7 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	(void)span_cstr(ask->service, k->service, sizeof(k->service));
 	(void)span_cstr(ask->client_addr, k->client, sizeof(k->client));
 	k->host = guard_client(ask->client_addr);
+	k->network = guard_network(ask->client_addr);
 	(void)span_cstr(ask->mechanism, k->mechanism, sizeof(k->mechanism));
 	canonical_name(ask->user, a->service->conf->myorigin, k->name);
 	buf_init(&k->password, PASSWORD_MAX);
@@ -461,23 +458,54 @@ look_up(struct check *k, const struct ipc_auth_ask *ask, struct arena *mem, stru
 	return found;
 }
 
-struct check *
-check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, bool *found)
+/* Whether there is room for this one, too, which is counted already. Whoever has enough networks takes all places but those
+ * that are kept for who is known. */
+static bool
+has_room(struct check *k)
 {
-	struct authd *a = l->authd;
-	struct check *k;
+	struct authd *a = k->link->authd;
+	size_t most = guard_knows(&a->guard, span_str(k->name), span_str(k->client)) ? CHECKS_MAX : CHECKS_MAX - CHECKS_OF_KNOWN;
+	size_t of_client = 0, of_network = 0;
+
+	LIST_EACH(&a->checks, node) {
+		const struct check *other = OWNER_OF(node, struct check, node);
+
+		of_client += guard_same_client(&other->host, &k->host);
+		of_network += guard_same_client(&other->network, &k->network);
+	}
+	return a->nchecks <= most && of_client <= CHECKS_PER_CLIENT && of_network <= CHECKS_PER_NETWORK;
+}
+
+/* False: it is refused, and gone. */
+static bool
+take_place(struct check *k)
+{
+	struct authd *a = k->link->authd;
+
+	if (has_room(k))
+		return true;
+	a->refused++;
+	limit_reached(a->service->loop, LIMIT_auth_checks, CHECKS_MAX, span_str(k->client));
+	log_put(LOG_limit, "too many logins at once client=%s", k->client);
+	check_refuse(k->link->channel, k->id, "too many logins at once");
+	check_free(k);
+	return false;
+}
+
+/* A new one, its user looked up; NULL: refused. */
+static struct check *
+check_open(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, bool *found)
+{
+	struct check *k = NULL;
 	struct fail why;
 	enum bdb_found result;
 
-	if (!a->db || !a->pool) {
+	if (!l->authd->db || !l->authd->pool) {
 		check_refuse(l->channel, ask->id, "authd is starting or stopping");
 		return NULL;
 	}
-	if (a->nchecks >= CHECKS_MAX || same_client(a, ask->client_addr) >= CHECKS_PER_CLIENT || !(k = check_new(l, ask))) {
-		a->refused++;
-		limit_reached(a->service->loop, LIMIT_auth_checks, CHECKS_MAX, ask->client_addr);
-		log_put(LOG_limit, "too many logins at once client=%.*s", SPAN_ARG(ask->client_addr));
-		check_refuse(l->channel, ask->id, "too many logins at once");
+	if (!(k = check_new(l, ask))) {
+		check_refuse(l->channel, ask->id, "no memory");
 		return NULL;
 	}
 	*user = (struct user){ .uid = 0 };
@@ -490,6 +518,14 @@ check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, s
 	return NULL;
 }
 
+struct check *
+check_admit(struct link *l, const struct ipc_auth_ask *ask, struct arena *mem, struct user *user, bool *found)
+{
+	struct check *k = check_open(l, ask, mem, user, found);
+
+	return k && take_place(k) ? k : NULL;
+}
+
 bool
 check_begin(struct link *l, const struct ipc_auth_ask *ask)
 {
@@ -499,10 +535,11 @@ check_begin(struct link *l, const struct ipc_auth_ask *ask)
 	bool found;
 
 	arena_init(&mem, SCRATCH_MAX);
-	k = check_admit(l, ask, &mem, &user, &found);
+	k = check_open(l, ask, &mem, &user, &found);
 	if (k) {
 		k->known = found && password_known(user.hash) && check_own_identity(k, ask->authzid);
-		start(k, &user);
+		if (!answer_from_cache(k, &user) && take_place(k))
+			start(k, &user);
 	}
 	arena_free(&mem);
 	return true;

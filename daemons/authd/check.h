@@ -17,7 +17,7 @@ struct check {
 	char name[USERDB_NAME + 1]; /* canonical; "" if it cannot be anybody's */
 	char folder[B_ADDRESS + 1]; /* pop3: that the login named, as it was given; "": INBOX */
 	char client[B_NAME + 1];
-	struct guard_client host; /* the same */
+	struct guard_client host, network; /* the same */
 	char service[B_NAME + 1];
 	char mechanism[B_NAME + 1];
 	struct buf password, stored; /* wiped */

@@ -136,19 +136,31 @@ both_key(struct span account, struct span client, char key[KEY_MAX + 64])
 	return span_of(key, n + account.n);
 }
 
-struct guard_client
-guard_client(struct span client)
+static struct guard_client
+client_within(struct span client, unsigned bits4, unsigned bits6)
 {
 	struct guard_client c = { .bytes = "t" };
 	struct netaddr a;
 
 	if (netaddr_parse(client, 0, &a)) {
 		c.bytes[0] = 'a';
-		netaddr_network(&a, 32, 64, (uint8_t *)c.bytes + 1);
+		netaddr_network(&a, bits4, bits6, (uint8_t *)c.bytes + 1);
 	} else if (client.n) {
 		memcpy(c.bytes + 1, client.p, client.n < sizeof(c.bytes) - 1 ? client.n : sizeof(c.bytes) - 1);
 	}
 	return c;
+}
+
+struct guard_client
+guard_client(struct span client)
+{
+	return client_within(client, 32, 64);
+}
+
+struct guard_client
+guard_network(struct span client)
+{
+	return client_within(client, BITS4, BITS6);
 }
 
 bool
@@ -174,14 +186,22 @@ guard_free(struct guard *g)
 	table_free(&g->known);
 }
 
+bool
+guard_knows(struct guard *g, struct span account, struct span client)
+{
+	char key[KEY_MAX + 64];
+
+	return find(&g->known, both_key(account, client, key)) != NULL;
+}
+
 int64_t
 guard_before(struct guard *g, struct span account, struct span client, int64_t now_ms)
 {
-	char key[KEY_MAX + 64];
+	char key[KEY_MAX];
 	double f, network;
 	int64_t wait;
 
-	if (g->delay_ms == 0 || find(&g->known, both_key(account, client, key)))
+	if (g->delay_ms == 0 || guard_knows(g, account, client))
 		return 0;
 	f = faded(find(&g->accounts, account), now_ms);
 	network = faded(find(&g->networks, network_key(client, key)), now_ms);

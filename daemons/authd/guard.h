@@ -35,11 +35,16 @@ int64_t guard_before(struct guard *g, struct span account, struct span client, i
 int64_t guard_failed(struct guard *g, struct span account, struct span client, int64_t now_ms);
 void guard_succeeded(struct guard *g, struct span account, struct span client, int64_t now_ms);
 
+/* Whether the account has logged in from that network before. */
+bool guard_knows(struct guard *g, struct span account, struct span client);
+
 /* What of a client's address is one client: all of IPv4, the /64 of IPv6; of what is no address, its text. */
 struct guard_client {
 	char bytes[65];
 };
 struct guard_client guard_client(struct span client);
+/* Its network, as failures are counted: of IPv4 the /24, of IPv6 the /56. */
+struct guard_client guard_network(struct span client);
 bool guard_same_client(const struct guard_client *a, const struct guard_client *b);
 
 #endif

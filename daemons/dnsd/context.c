@@ -66,8 +66,8 @@ set_options(const struct context_servers *s, struct ub_ctx *ctx, struct fail *wh
 }
 
 /* The last call makes libunbound read its files, so that it can start in the sandbox. */
-struct ub_ctx *
-context_new(const struct context_servers *s, const char *trust_anchor, struct fail *why)
+static struct ub_ctx *
+make(const struct context_servers *s, const char *trust_anchor, struct fail *why)
 {
 	struct ub_ctx *ctx = ub_ctx_create();
 	int err = 0;
@@ -96,4 +96,36 @@ context_new(const struct context_servers *s, const char *trust_anchor, struct fa
 	(void)fail_set(why, FAIL_TEMP, 0, "libunbound: %s", ub_strerror(err));
 	ub_ctx_delete(ctx);
 	return NULL;
+}
+
+bool
+context_open(struct context *c, const struct context_servers *s, const char *trust_anchor, struct fail *why)
+{
+	*c = (struct context){ .ub = make(s, trust_anchor, why) };
+	return c->ub != NULL;
+}
+
+static void
+on_readable(struct watch *w, unsigned ready)
+{
+	(void)ready;
+	(void)ub_process(OWNER_OF(w, struct context, watch)->ub);
+}
+
+bool
+context_listen(struct context *c, struct loop *loop, struct fail *why)
+{
+	int fd = ub_fd(c->ub);
+
+	watch_init(&c->watch, loop, fd, on_readable);
+	return (fd >= 0 && watch_want(&c->watch, WATCH_READ)) || fail_set(why, FAIL_TEMP, 0, "libunbound's answers cannot be watched");
+}
+
+void
+context_close(struct context *c)
+{
+	watch_stop(&c->watch);
+	if (c->ub)
+		ub_ctx_delete(c->ub);
+	c->ub = NULL;
 }

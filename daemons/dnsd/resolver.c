@@ -9,8 +9,8 @@
 
 #include "base/buf.h"
 #include "base/map.h"
-#include "daemons/dnsd/context.h"
 #include "daemons/dnsd/hosts.h"
+#include "daemons/dnsd/signatures.h"
 #include "log/log.h"
 
 enum {
@@ -21,17 +21,16 @@ enum {
 };
 
 /* The types of the wire; RFC 1035, RFC 3596, RFC 6698. */
-enum { RR_A = 1, RR_CNAME = 5, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_DNSKEY = 48, RR_TLSA = 52, CLASS_IN = 1 };
+enum { RR_A = 1, RR_CNAME = 5, RR_PTR = 12, RR_MX = 15, RR_TXT = 16, RR_AAAA = 28, RR_TLSA = 52, CLASS_IN = 1 };
 
 struct question;
 
 /* A query that libunbound works on: as long as it likes, which may be minutes where name servers are silent,
  * also when nobody waits for it any more. So it is these that are counted. */
 struct flight {
-	struct list node;   /* resolver.flights */
-	struct resolver *resolver;
-	struct ub_ctx *ctx; /* whose it is */
-	struct part *part;  /* NULL: nobody waits for it */
+	struct list node;        /* resolver.flights */
+	struct context *context; /* whose it is */
+	struct part *part;       /* NULL: nobody waits for it */
 };
 
 /* One query of the wire; ADDR makes two. */
@@ -63,17 +62,18 @@ struct question {
 
 struct resolver {
 	struct loop *loop;
-	struct ub_ctx *ctx;
-	struct watch watch;
+	struct context validating, plain;
+	struct context *context; /* the one that is asked */
+	struct signatures signatures;
 	struct timer timer;
 	struct map questions;
 	struct list aging; /* oldest first; all have the same time */
 	struct list flights;
-	size_t nflights, flights_max; /* of them, those of ctx */
+	size_t flights_max; /* of one context */
 	struct hosts hosts;
 	struct context_servers servers;
 	int64_t timeout_ms;
-	bool v4, v6, validates;
+	bool v4, v6;
 };
 
 /* --- answers --------------------------------------------------------------- */
@@ -192,7 +192,7 @@ join_parts(struct question *q)
 static void
 flight_end(struct flight *f)
 {
-	f->resolver->nflights -= f->ctx == f->resolver->ctx;
+	f->context->nflights--;
 	list_remove(&f->node);
 	free(f);
 }
@@ -232,29 +232,20 @@ fly(struct resolver *r, struct part *p)
 	struct flight *f;
 	int err;
 
-	if (r->nflights >= r->flights_max)
+	if (r->context->nflights >= r->flights_max)
 		return "too many questions are without an answer";
 	if (!(f = calloc(1, sizeof(*f))))
 		return "no memory";
-	*f = (struct flight){ .resolver = r, .ctx = r->ctx, .part = p };
-	err = ub_resolve_async(r->ctx, p->question->wire_name, p->rrtype, CLASS_IN, f, on_result, NULL);
+	*f = (struct flight){ .context = r->context, .part = p };
+	err = ub_resolve_async(r->context->ub, p->question->wire_name, p->rrtype, CLASS_IN, f, on_result, NULL);
 	if (err) {
 		free(f);
 		return ub_strerror(err);
 	}
 	list_push(&r->flights, &f->node);
-	r->nflights++;
+	r->context->nflights++;
 	p->flight = f;
 	return NULL;
-}
-
-static void
-on_readable(struct watch *w, unsigned ready)
-{
-	struct resolver *r = OWNER_OF(w, struct resolver, watch);
-
-	(void)ready;
-	(void)ub_process(r->ctx);
 }
 
 /* One family of two may have come in time: it is as secure as it is, and not to be kept. */
@@ -448,6 +439,41 @@ resolver_cancel(struct resolver_waiter *w)
 
 /* --- life ------------------------------------------------------------------------ */
 
+/* What the other context was asked, this one is asked again. */
+static void
+go_over(struct resolver *r, struct context *to)
+{
+	r->context = to;
+	LIST_EACH(&r->aging, node) {
+		struct question *q = OWNER_OF(node, struct question, by_age);
+
+		for (size_t i = 0; i < PARTS; i++) {
+			struct part *p = &q->parts[i];
+
+			if (!p->asked || p->done)
+				continue;
+			leave(p);
+			(void)fly(r, p); /* if it cannot be asked its time runs out */
+		}
+	}
+}
+
+static void
+on_signatures(struct signatures *s)
+{
+	struct resolver *r = OWNER_OF(s, struct resolver, signatures);
+	struct fail why = { .text = "" };
+
+	log_put(LOG_dns, s->passed ? "the name servers pass DNSSEC signatures now: answers are validated" :
+	                             "the name servers do not pass DNSSEC signatures: answers are not validated");
+	if (s->passed)
+		go_over(r, &r->validating);
+	else if (context_open(&r->plain, &r->servers, NULL, &why) && context_listen(&r->plain, r->loop, &why))
+		go_over(r, &r->plain);
+	else
+		log_put(LOG_failure, "%s", why.text);
+}
+
 struct resolver *
 resolver_new(struct loop *loop, const struct resolver_settings *settings, struct fail *why)
 {
@@ -468,6 +494,7 @@ resolver_new(struct loop *loop, const struct resolver_settings *settings, struct
 	list_init(&r->flights);
 	r->flights_max = settings->flights_max ? settings->flights_max : FLIGHTS_MAX;
 	timer_init(&r->timer, loop, on_timer);
+	signatures_init(&r->signatures, loop, &r->validating, settings->probe_ms, on_signatures);
 	buf_init(&text, HOSTS_FILE_MAX);
 	(void)context_read(settings->hosts, &text);
 	hosts_init(&r->hosts, buf_span(&text));
@@ -476,77 +503,20 @@ resolver_new(struct loop *loop, const struct resolver_settings *settings, struct
 		r->servers.own = context_add_server(&r->servers, settings->servers[i]) || r->servers.own;
 	if (!r->servers.n)
 		context_resolv_conf(&r->servers, settings->resolv_conf);
-	r->validates = settings->trust_anchor != NULL;
-	r->ctx = context_new(&r->servers, settings->trust_anchor, why);
-	if (!r->ctx)
+	r->context = settings->trust_anchor ? &r->validating : &r->plain;
+	if (!context_open(r->context, &r->servers, settings->trust_anchor, why))
 		resolver_free(&r);
 	return r;
-}
-
-static bool
-watch_context(struct resolver *r, struct fail *why)
-{
-	int fd = ub_fd(r->ctx);
-
-	watch_init(&r->watch, r->loop, fd, on_readable);
-	return (fd >= 0 && watch_want(&r->watch, WATCH_READ)) || fail_set(why, FAIL_TEMP, 0, "libunbound's answers cannot be watched");
-}
-
-/* What the old context was asked, the new one is asked again. */
-static void
-move_questions(struct resolver *r, struct ub_ctx *to)
-{
-	r->ctx = to;
-	r->nflights = 0;
-	LIST_EACH(&r->aging, node) {
-		struct question *q = OWNER_OF(node, struct question, by_age);
-
-		for (size_t i = 0; i < PARTS; i++) {
-			struct part *p = &q->parts[i];
-
-			if (!p->asked || p->done)
-				continue;
-			leave(p);
-			(void)fly(r, p); /* if it cannot be asked its time runs out */
-		}
-	}
-}
-
-/* Many a forwarder strips signatures: then validation would turn every answer
- * into a forgery and stop all mail.  Told apart by the root's own keys. */
-static void
-on_probe(void *arg, int err, struct ub_result *result)
-{
-	struct resolver *r = arg;
-	struct fail why = { .text = "" };
-	bool bogus = err == 0 && result && result->bogus;
-	struct ub_ctx *plain;
-
-	ub_resolve_free(result);
-	if (!bogus)
-		return;
-	log_put(LOG_dns, "the name servers do not pass DNSSEC signatures: answers are not validated");
-	plain = context_new(&r->servers, NULL, &why);
-	if (!plain) {
-		log_put(LOG_failure, "%s", why.text);
-		return;
-	}
-	r->validates = false;
-	/* The old context is inside this callback; it ends with the process. */
-	watch_stop(&r->watch);
-	move_questions(r, plain);
-	if (!watch_context(r, &why))
-		log_put(LOG_failure, "%s", why.text);
 }
 
 bool
 resolver_start(struct resolver *r, struct fail *why)
 {
-	if (r->watch.wants)
+	if (r->context->watch.wants)
 		return true;
-	if (r->validates && r->servers.n)
-		(void)ub_resolve_async(r->ctx, ".", RR_DNSKEY, CLASS_IN, r, on_probe, NULL);
-	return watch_context(r, why);
+	if (resolver_validates(r) && r->servers.n)
+		signatures_probe(&r->signatures);
+	return context_listen(r->context, r->loop, why);
 }
 
 static void
@@ -568,10 +538,10 @@ resolver_free(struct resolver **at)
 
 	if (!r)
 		return;
-	watch_stop(&r->watch);
 	timer_stop(&r->timer);
-	if (r->ctx)
-		ub_ctx_delete(r->ctx);
+	signatures_stop(&r->signatures);
+	context_close(&r->validating);
+	context_close(&r->plain);
 	while (!list_empty(&r->flights))
 		flight_end(OWNER_OF(r->flights.next, struct flight, node));
 	map_each(&r->questions, forget, NULL);
@@ -584,7 +554,7 @@ resolver_free(struct resolver **at)
 size_t
 resolver_flights(const struct resolver *r)
 {
-	return r->nflights;
+	return r->context->nflights;
 }
 
 size_t
@@ -596,5 +566,5 @@ resolver_pending(const struct resolver *r)
 bool
 resolver_validates(const struct resolver *r)
 {
-	return r->validates;
+	return r->context == &r->validating;
 }

@@ -26,6 +26,7 @@ struct resolver_settings {
 	int64_t timeout_ms;
 	bool v4, v6;                /* addresses of which family are asked for */
 	size_t flights_max;         /* queries that libunbound works on; 0: 16,384 */
+	int64_t probe_ms;           /* after which it is looked again whether signatures are passed, then twice as late; 0: 70 s */
 };
 
 struct answer {

@@ -338,6 +338,26 @@ keys_carry(struct keys *set, const struct keys *from, struct span path)
 	return any;
 }
 
+bool
+keys_restore(struct keys *set, const struct keys *from, struct keys_chain *chain)
+{
+	struct fail why;
+
+	LIST_EACH(&from->chains, node) {
+		const struct keys_chain *old = OWNER_OF(node, struct keys_chain, node);
+		struct key *key = strcmp(old->path, chain->path) == 0 ? find(from, old->id) : NULL;
+
+		if (!key || !put_key(set, key->key, span_str(key->path), &why))
+			continue;
+		buf_reset(&chain->pem);
+		buf_put(&chain->pem, buf_span(&old->pem));
+		memcpy(chain->subject, old->subject, sizeof(chain->subject));
+		memcpy(chain->id, old->id, sizeof(chain->id));
+		return buf_ok(&chain->pem);
+	}
+	return false;
+}
+
 const struct keys_chain *
 keys_chain_next(const struct keys *set, const struct keys_chain *after)
 {

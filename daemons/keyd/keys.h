@@ -38,6 +38,8 @@ bool keys_add(struct keys *set, struct span path, struct span pem, struct fail *
 void keys_take(struct keys *to, struct keys *from); /* all of it; from is empty afterwards */
 /* Takes over what another set has from that file, when it cannot be read any more. */
 bool keys_carry(struct keys *set, const struct keys *from, struct span path);
+/* A chain of the set without its key becomes, with the key, what another set has from its file; false: that has none either. */
+bool keys_restore(struct keys *set, const struct keys *from, struct keys_chain *chain);
 /* The next chain there is a key for; NULL at the end. Start with NULL. */
 const struct keys_chain *keys_chain_next(const struct keys *set, const struct keys_chain *after);
 bool keys_have(const struct keys *set, const uint8_t id[KEYS_ID]);

@@ -327,9 +327,22 @@ ring_init(struct ring *r)
 	keys_init(&r->next);
 }
 
+/* Of a certificate and a key in files of their own one may be written before a reload and the other behind it. */
+static void
+restore_chains(struct ring *r)
+{
+	LIST_EACH(&r->next.chains, node) {
+		struct keys_chain *chain = OWNER_OF(node, struct keys_chain, node);
+
+		if (!keys_have(&r->next, chain->id) && keys_restore(&r->next, &r->now, chain))
+			log_put(LOG_key, "refused file=%s: the key of its certificate is not there; what it held before stays in use", chain->path);
+	}
+}
+
 static void
 ring_turn(struct ring *r)
 {
+	restore_chains(r);
 	keys_each_line(&r->now, log_line, "retired");
 	keys_free(&r->before);
 	keys_take(&r->before, &r->now);

@@ -20,6 +20,15 @@ abroad_free(struct abroad **a)
 	*a = NULL;
 }
 
+bool
+abroad_at_home(const struct imap *s)
+{
+	for (unsigned i = 0; s->abroad && i < ROADS; i++)
+		if (s->abroad->road[i] && !s->abroad->road[i]->gone)
+			return false;
+	return true;
+}
+
 /* ---- names ---- */
 
 bool
@@ -245,6 +254,8 @@ ended(struct cmd *c, bool ok)
 		s->state = yes ? STATE_AWAY : STATE_AUTH;
 	if (c->def->handler == cmd_close && yes)
 		s->state = STATE_AUTH;
+	if (s->state == STATE_AUTH) /* nothing else closes it */
+		visit_free(&s->abroad->road[AWAY]);
 	return CMD_DONE;
 }
 

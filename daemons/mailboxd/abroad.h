@@ -18,6 +18,8 @@ bool abroad_takes(struct cmd *c, bool *goes);
 enum cmd_result abroad_list(struct cmd *c, const struct span *patterns, size_t n);
 /* Is the name one of these? */
 bool abroad_name(const struct imap *s, struct span name);
+/* No other user's mailboxd is being talked to, nor will be before the next command. */
+bool abroad_at_home(const struct imap *s);
 void abroad_free(struct abroad **a);
 
 #endif

@@ -260,6 +260,8 @@ going_copy_out(struct cmd *c, struct span owner)
 		(void)cmd_syntax(c);
 		return false;
 	}
+	if (!command_may(c))
+		return false;
 	x = carrying_new(c);
 	if (!x || !view_uids(cmd_view(c), &c->seqs, &x->uids) || uidset_count(&x->uids) > BOUND_APPENDS) {
 		(void)cmd_no(c, "[LIMIT] Too many messages for another user's mailbox.");
@@ -319,6 +321,8 @@ carried_in(struct cmd *c, bool ok)
 
 	if (!ok || c->status != CMD_OK)
 		return CMD_DONE;
+	if (span_starts(c->code, SPAN("[MESSAGELIMIT "))) /* a FETCH tells some of them; a COPY takes all or none (RFC 9738 3.1) */
+		return command_too_many(c);
 	c->code = SPAN_NONE;
 	if (x->failed)
 		return cmd_failed(c, &x->why);

@@ -98,7 +98,7 @@ source_found(struct cmd *c)
 {
 	struct multisearch *m = c->state;
 	struct searching *s = &m->searching;
-	struct found found = { .modseq = searching_hits_modseq(s), .scores = searching_scores(s, c) };
+	struct found found = { .modseq = searching_hits_modseq(s), .scores = searching_scores(s) };
 	struct uidset uids;
 	struct buf where;
 

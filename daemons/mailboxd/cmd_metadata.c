@@ -16,7 +16,13 @@ struct getting {
 	bool any;
 };
 
-/* RFC 5464 3.2: lower case; below /private/ or /shared/, no empty component. */
+static bool
+is_root(struct span entry)
+{
+	return span_eq(entry, SPAN("/private")) || span_eq(entry, SPAN("/shared"));
+}
+
+/* RFC 5464 3.2: lower case; below /private/ or /shared/, or what all others are below; no empty component. */
 bool
 annotation_take(struct imap_parse *p, struct span *out)
 {
@@ -36,7 +42,7 @@ annotation_take(struct imap_parse *p, struct span *out)
 	*out = span_of(to, raw.n);
 	if (out->n > METADATA_NAME_MAX)
 		return imap_bad(p, "Entry name too long");
-	if (!span_starts(*out, SPAN("/private/")) && !span_starts(*out, SPAN("/shared/")))
+	if (!is_root(*out) && !span_starts(*out, SPAN("/private/")) && !span_starts(*out, SPAN("/shared/")))
 		return imap_bad(p, "Entries are below /private/ or /shared/");
 	return true;
 }
@@ -243,6 +249,8 @@ cmd_setmetadata(struct cmd *c)
 			return cmd_bad(c, "Too many entries.");
 		if (!annotation_take(p, &changes[n].entry) || !imap_take_sp(p) || !imap_take_nstring(p, &changes[n].value))
 			return cmd_syntax(c);
+		if (is_root(changes[n].entry))
+			return cmd_bad(c, "Entries are below /private/ or /shared/.");
 		n++;
 	} while (imap_try(p, ' '));
 	if (!imap_take_char(p, ')') || !imap_take_end(p))

@@ -19,6 +19,12 @@ searching_work(const struct search *s)
 	return work_of_cost[s->root->cost];
 }
 
+unsigned
+searching_read(const struct text *t, uint32_t uid)
+{
+	return t->uid == uid && t->open ? 1 + (unsigned)(t->content.size / OCTETS_OF_WORK) : 0;
+}
+
 void
 searching_init(struct searching *s, struct cmd *c)
 {
@@ -68,15 +74,14 @@ searching_again(struct searching *s, struct view *view)
 static unsigned
 work_done(struct searching *s, uint32_t uid)
 {
-	bool was_read = s->text.uid == uid && s->text.open;
-	unsigned most = searching_work(&s->search);
+	unsigned octets = searching_read(&s->text, uid), most = searching_work(&s->search);
 
-	if (was_read)
+	if (octets)
 		s->nread += READ_ONE;
 	else if (s->nread)
 		s->nread--;
-	if (was_read)
-		return most + (unsigned)(s->text.content.size / OCTETS_OF_WORK);
+	if (octets)
+		return most + octets;
 	return most < SPARED_WORK ? most : SPARED_WORK;
 }
 
@@ -173,15 +178,14 @@ searching_start(struct searching *s, struct cmd *c)
 }
 
 const uint8_t *
-searching_scores(const struct searching *s, struct cmd *c)
+searching_scores(struct searching *s)
 {
-	uint8_t *list = s->scores ? arena_alloc(c->arena, uidset_count(&s->hits) + 1) : NULL;
 	size_t n = 0;
 
-	for (size_t i = 0; list && i < s->hits.n; i++)
+	for (size_t i = 0; s->scores && i < s->hits.n; i++)
 		for (uint32_t seq = s->hits.ranges[i].lo; seq <= s->hits.ranges[i].hi; seq++)
-			list[n++] = s->scores[seq];
-	return list;
+			s->scores[n++] = s->scores[seq]; /* behind it: numbers begin with 1 */
+	return s->scores;
 }
 
 uint64_t
@@ -281,7 +285,7 @@ search_found(struct cmd *c)
 	struct searching *s = c->state;
 	struct uidset uids;
 	const struct uidset *result = c->uid ? &uids : &s->hits;
-	struct found found = { .set = result, .modseq = searching_hits_modseq(s), .scores = searching_scores(s, c) };
+	struct found found = { .set = result, .modseq = searching_hits_modseq(s), .scores = searching_scores(s) };
 
 	uidset_init(&uids);
 	if (c->uid && !view_uids(cmd_view(c), &s->hits, &uids)) {

@@ -172,7 +172,7 @@ sort_end(struct cmd *c)
 {
 	struct sorting *x = c->state;
 	uint32_t *list = calloc(x->sort.n + 1, sizeof *list);
-	uint8_t *scores = x->searching.scores ? arena_alloc(c->arena, x->sort.n + 1) : NULL;
+	uint8_t *scores = x->searching.scores; /* by number until now */
 	struct found found = { .list = list, .n = x->sort.n, .scores = scores };
 
 	if (!list || x->sort.failed) {

@@ -186,6 +186,13 @@ command_set(struct cmd *c, struct span text)
 	return ok;
 }
 
+enum cmd_result
+command_too_many(struct cmd *c)
+{
+	c->code = SPAN_NONE;
+	return cmd_no(c, "[MESSAGELIMIT %llu] Too many messages at once, try fewer.", (unsigned long long)c->s->user->at_once);
+}
+
 /* RFC 9738 3.1: all or nothing, where half of it would be hard to go on with. */
 bool
 command_may(struct cmd *c)
@@ -194,7 +201,7 @@ command_may(struct cmd *c)
 
 	if (!most || uidset_count(&c->seqs) <= most)
 		return true;
-	(void)cmd_no(c, "[MESSAGELIMIT %llu] Too many messages at once, try fewer.", (unsigned long long)most);
+	(void)command_too_many(c);
 	return false;
 }
 

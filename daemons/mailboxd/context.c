@@ -5,7 +5,7 @@
 
 #include "daemons/mailboxd/aside.h"
 
-enum { WORK_MAX = 500000 }; /* in tests of the index: some ten milliseconds, or 1000 messages to be read */
+enum { WORK_MAX = 500000 }; /* in tests of the index: some ten milliseconds, or 1000 small messages to be read, or 32 MB */
 
 struct context {
 	struct list node; /* the session's */
@@ -152,22 +152,21 @@ static bool
 compare(struct imap *s, struct context *x, struct uidset *added, struct uidset *removed)
 {
 	struct view *v = &s->view;
-	unsigned work = 0;
+	uint64_t work = 0;
+	uint32_t seq = 1;
 	struct text text;
 
 	text_init(&text);
 	x->search.now = loop_wall_ms(s->user->loop) / 1000;
-	for (uint32_t seq = 1; seq <= view_count(v); seq++) {
+	for (; seq <= view_count(v) && work <= WORK_MAX; seq++) {
 		const struct message *m = view_message(v, seq);
 		uint32_t uid = m ? m->uid : 0;
 		bool fits;
 
 		if (!m || (m->modseq <= x->modseq && uid <= x->told))
 			continue;
-		work += searching_work(&x->search);
-		if (work > WORK_MAX)
-			break;
 		fits = search_fits(&x->search, v, seq, m, &text);
+		work += searching_work(&x->search) + searching_read(&text, uid);
 		if (fits == uidset_has(&x->members, uid))
 			continue;
 		if (fits)
@@ -179,7 +178,7 @@ compare(struct imap *s, struct context *x, struct uidset *added, struct uidset *
 			aside_fetch(s, x->items, uid, uid);
 	}
 	text_free(&text);
-	return work <= WORK_MAX;
+	return seq > view_count(v);
 }
 
 /* So many messages have changed that only a new search can tell. */

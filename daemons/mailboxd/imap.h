@@ -189,6 +189,7 @@ bool command_args(struct cmd *c);
 bool command_set(struct cmd *c, struct span text);
 /* Whether so many messages may be named at once (RFC 9738); false: the reply says that they may not. */
 bool command_may(struct cmd *c);
+enum cmd_result command_too_many(struct cmd *c); /* says so */
 /* Leaves as many as may be, the last ones, and notes in c->code that it did.  False: no memory. */
 bool command_cut(struct cmd *c);
 

@@ -4,6 +4,7 @@
  * a later process (userd keeps them and the connection meanwhile).  Only one that idles in a
  * folder, has said all there is to say and has nothing else open.
  */
+#include "daemons/mailboxd/abroad.h"
 #include "daemons/mailboxd/aside.h"
 #include "daemons/mailboxd/context.h"
 #include "daemons/mailboxd/notify.h"
@@ -48,7 +49,7 @@ only_idles(const struct imap *s)
 	return s->idling && s->cmd.def && s->state == STATE_SELECTED && !s->base.closing && !s->base.waiting && !s->base.more && !s->dead &&
 	       !buf_len(&s->base.in) && outq_empty(&s->base.out) && !s->base.out.squeeze && !s->notify && !aside_busy(s) && list_empty(&s->contexts) &&
 	       !s->saved.n && !s->vanished.n && !buf_len(&s->notes) && !s->skip && !s->refusing && !s->compressing && !s->unauthenticating &&
-	       !s->guest && !s->abroad;
+	       !s->guest && abroad_at_home(s);
 }
 
 bool

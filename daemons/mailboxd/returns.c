@@ -167,7 +167,7 @@ returns_put(struct buf *out, struct span tag, bool uid, const struct returns *r,
 		put_partial(out, &r->partial, f);
 	if (r->bits & RETURN_COUNT)
 		buf_printf(out, " COUNT %llu", (unsigned long long)f->n);
-	if (f->scores)
+	if (f->scores && (r->bits & RETURN_RELEVANCY)) /* SORT may go by them and tell nothing */
 		put_scores(out, r, f);
 	if (f->modseq && f->n)
 		buf_printf(out, " MODSEQ %llu", (unsigned long long)f->modseq);

@@ -31,6 +31,8 @@ struct searching {
 
 /* What the test of one message costs, in tests of the index. */
 unsigned searching_work(const struct search *s);
+/* And what the reading of it did, if that was the last one tested; 0: it was not read. */
+unsigned searching_read(const struct text *t, uint32_t uid);
 
 /* In place; its owner is the command's state and gives it back with searching_release(), which empties "$" where
  * what was to be saved is answered with NO. */
@@ -44,8 +46,8 @@ bool searching_keep(const struct searching *s, struct cmd *c, bool uid);
 /* The one to tell (RFC 4731 3.2): the highest of all hits, or of those told where returns_some(). */
 uint64_t searching_modseq(const struct searching *s, const struct uidset *told);
 uint64_t searching_hits_modseq(const struct searching *s); /* they are told in their order */
-/* Of the hits, in order, in the arena; NULL: not asked for, or no memory. */
-const uint8_t *searching_scores(const struct searching *s, struct cmd *c);
+/* Of the hits, in order, from now on in place of those by number; NULL: not asked for. */
+const uint8_t *searching_scores(struct searching *s);
 /* The keys to the end of the command, and goes over the mailbox; ends in s->found. */
 enum cmd_result searching_start(struct searching *s, struct cmd *c);
 

@@ -12,13 +12,13 @@
 /* ---- answers ---- */
 
 void
-tool_done(struct tool *t, uint64_t request, uint64_t count, uint64_t size)
+tool_done(struct tool *t, uint64_t request, uint64_t found, uint64_t count, uint64_t size)
 {
 	if (t->view) {
 		(void)ipc_send_queue_view_done(t->c, &(struct ipc_queue_view_done){ .id = request, .ok = true, .count = count, .size = size });
 		(void)timer_set(&t->patience, VIEW_PATIENCE_MS);
 	} else {
-		struct ipc_queue_admin_done m = { .id = request, .ok = true, .count = count, .size = size };
+		struct ipc_queue_admin_done m = { .id = request, .ok = true, .found = found, .count = count, .size = size };
 
 		(void)ipc_send_queue_admin_done(t->c, &m);
 	}
@@ -37,9 +37,9 @@ tool_failed(struct tool *t, uint64_t request, struct span text)
 }
 
 void
-tool_filter_failed(struct tool *t, uint64_t request, const struct filter_error *error)
+tool_wrong(struct tool *t, uint64_t request, unsigned column, struct span text)
 {
-	struct ipc_queue_admin_done m = { .id = request, .column = error->column, .text = span_str(error->text) };
+	struct ipc_queue_admin_done m = { .id = request, .wrong = true, .column = column, .text = text };
 
 	(void)ipc_send_queue_admin_done(t->c, &m);
 }
@@ -51,7 +51,7 @@ tool_filter(struct tool *t, uint64_t request, struct span text, unsigned where)
 	struct filter *f = filter_parse(text, where, &error);
 
 	if (!f)
-		tool_filter_failed(t, request, &error);
+		tool_wrong(t, request, error.column, span_str(error.text));
 	return f;
 }
 
@@ -143,7 +143,7 @@ on_queue_admin_act(struct channel *c, const struct ipc_queue_admin_act *m)
 
 	if (verb_of(m->verb, &r.verb))
 		return start(t, r);
-	tool_failed(t, m->id, SPAN("no such verb"));
+	tool_wrong(t, m->id, 0, SPAN("no such verb"));
 	return true;
 }
 

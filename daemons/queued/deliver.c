@@ -232,10 +232,11 @@ on_deliver_capacity(struct channel *c, const struct ipc_deliver_capacity *m)
 static void
 tell_full(struct queued *q, const struct ipc_deliver_result *m)
 {
+	const struct unit *u = queue_job_unit(q->queue, m->id, m->index);
 	bool lasting = span_eq(m->code, SPAN("5.2.2"));
 
-	if (q->route && m->peer.n && (lasting || span_eq(m->code, SPAN("4.2.2"))))
-		(void)ipc_send_route_full(q->route, &(struct ipc_route_full){ .home = m->peer, .lasting = lasting });
+	if (q->route && u && m->peer.n && (lasting || span_eq(m->code, SPAN("4.2.2"))))
+		(void)ipc_send_route_full(q->route, &(struct ipc_route_full){ .home = m->peer, .lasting = lasting, .quota = u->quota, .messages = u->messages });
 }
 
 static bool

@@ -108,7 +108,7 @@ past_go_on(struct past *p)
 		history_scan_next(&p->scan);
 		return;
 	}
-	tool_done(t, p->request, p->scan.matched, 0);
+	tool_done(t, p->request, p->scan.matched, p->scan.matched, 0);
 	past_stop(&t->past);
 }
 

@@ -251,7 +251,7 @@ rules_send(const struct rule_list *l, struct tool *t, uint64_t request)
 
 		(void)ipc_send_queue_admin_rule(t->c, &m);
 	}
-	tool_done(t, request, l->n, 0);
+	tool_done(t, request, l->n, l->n, 0);
 }
 
 static bool
@@ -279,7 +279,7 @@ rules_add(struct rule_list *l, struct tool *t, uint64_t request, struct span fil
 	}
 	r = l->answer ? NULL : new_rule(l->next, (uint64_t)now_ms, filter, span_sub(comment, 0, COMMENT_MAX), &error);
 	if (!l->answer && !r) {
-		tool_filter_failed(t, request, &error);
+		tool_wrong(t, request, error.column, span_str(error.text));
 		return;
 	}
 	if (span_chr(filter, '\t') != SIZE_MAX || !may_change(l, t, request)) {

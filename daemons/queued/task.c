@@ -33,7 +33,7 @@ struct task {
 	struct order *order;
 	struct ages *ages;
 	struct showing showing;
-	uint64_t count, size, looked_at;
+	uint64_t found, count, size, looked_at;
 	int64_t began_ms, told_ms;
 };
 
@@ -214,10 +214,8 @@ act(struct task *task, struct message *m)
 
 	if (task->r.dry_run ? !queue_would_act(m, task->r.verb) : !queue_act(task->t->q->queue, m, task->r.verb))
 		return;
-	if (task->r.dry_run)
-		task_send_item(task->t, task->r.id, m, true);
-	else if (!task->r.quiet && !task->t->view)
-		task_send_item(task->t, task->r.id, m, false);
+	if (!task->r.quiet && !task->t->view)
+		task_send_item(task->t, task->r.id, m, task->r.dry_run);
 	task->count++;
 	task->size += size;
 }
@@ -228,6 +226,7 @@ found(struct task *task, struct message *m)
 {
 	bool ok = true;
 
+	task->found++;
 	if (task->r.kind == TASK_ACT) {
 		act(task, m);
 		return true;
@@ -310,7 +309,7 @@ finish(struct task *task)
 	}
 	if (task->r.kind == TASK_ACT && !task->r.dry_run)
 		log_put(LOG_queue, "verb=%s filter=\"%s\" messages=%" PRIu64 " uid=%u", tool_verb(task->r.verb), task->text, task->count, t->uid);
-	tool_done(t, task->r.id, task->count, task->size);
+	tool_done(t, task->r.id, task->found, task->count, task->size);
 	task_stop(&t->task);
 }
 
@@ -320,7 +319,7 @@ on_sorted(void *arg)
 	struct task *task = arg;
 
 	task->sorted = true;
-	task->count = task->size = 0;
+	task->found = task->count = task->size = 0;
 	turn_later(&task->turn, task->t->q->service->loop);
 }
 
@@ -425,7 +424,10 @@ task_start(struct tool *t, const struct task_request *r)
 	if (!task || !ok) {
 		struct filter *filter = r->filter;
 
-		tool_failed(t, r->id, task && r->kind == TASK_LIST ? SPAN("sort by age, size, attempts, next, sender or domain; -KEY for the other way round") : SPAN("no memory"));
+		if (task && r->kind == TASK_LIST)
+			tool_wrong(t, r->id, 0, SPAN("sort by age, size, attempts, next, sender or domain; -KEY for the other way round"));
+		else
+			tool_failed(t, r->id, SPAN("no memory"));
 		filter_free(&filter);
 		free(task);
 		return;

@@ -54,9 +54,11 @@ struct answer *answer_new(struct tool *t, uint64_t request); /* NULL: no memory,
 /* As queue_accept()'s on_done: says done, and frees it. */
 void answer_on_done(void *arg, uint64_t id, const struct fail *why);
 
-void tool_done(struct tool *t, uint64_t request, uint64_t count, uint64_t size);
+/* count: of those found, listed or changed */
+void tool_done(struct tool *t, uint64_t request, uint64_t found, uint64_t count, uint64_t size);
 void tool_failed(struct tool *t, uint64_t request, struct span text);
-void tool_filter_failed(struct tool *t, uint64_t request, const struct filter_error *error);
+/* It is not understood; column: of the filter, 0: something else. */
+void tool_wrong(struct tool *t, uint64_t request, unsigned column, struct span text);
 const char *tool_verb(enum queue_verb verb); /* "flush", ... */
 /* Compiled, or NULL and said so. */
 struct filter *tool_filter(struct tool *t, uint64_t request, struct span text, unsigned where);

@@ -76,7 +76,8 @@ replace(struct remote_content *c, struct span by, struct fail *why)
 
 	if (!bytes)
 		return fail_errno(why, STATUS_SYSTEM_LOCAL_TEMP, "converting the message");
-	memcpy(bytes, by.p, by.n);
+	if (by.n)
+		memcpy(bytes, by.p, by.n);
 	content_free(c);
 	*c = (struct remote_content){ .bytes = bytes, .fd = -1, .size = by.n };
 	return true;

@@ -129,6 +129,8 @@ on_content(struct agent_job *base, const struct agent_content *given)
 		memcpy(bytes, given->bytes.p, given->bytes.n);
 	j->content = (struct remote_content){ .bytes = bytes, .fd = given->fd, .offset = given->offset, .size = given->size };
 	j->mail.size = given->size;
+	if (j->arena.failed) /* no memory for the sender, for one: it would be <> */
+		return false;
 	job_run(j);
 	return true;
 }

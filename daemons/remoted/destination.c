@@ -214,6 +214,7 @@ cut_at_preference(struct destination *d, uint16_t preference)
 	while (n < d->nhosts && d->hosts[n].preference < preference)
 		n++;
 	d->nhosts = n;
+	d->backup = n > 0;
 	if (n == 0)
 		give_up(d, FAIL_PERM, STATUS_LOOP, "its mail server is this host itself: mail would loop", SPAN_NONE);
 }
@@ -315,6 +316,8 @@ no_target(struct destination *d, struct span why)
 		out_of_memory(d);
 	else if (later || bogus)
 		give_up(d, FAIL_TEMP, STATUS_DIRECTORY_TEMP, bogus ? "the DNS answer is forged or badly signed" : "DNS lookup failed for now", why);
+	else if (d->backup) /* what a backup is for */
+		give_up(d, FAIL_TEMP, STATUS_UNROUTABLE_TEMP, "the mail servers that are preferred to this host have no usable address", SPAN_NONE);
 	else if (d->nhosts == 1 && d->hosts[0].result == DESTINATION_NO_NAME && (d->implicit || d->hop.kind == HOP_HOST))
 		give_up(d, FAIL_PERM, STATUS_BAD_SYSTEM, "no such host or domain", SPAN_NONE);
 	else

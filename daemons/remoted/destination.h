@@ -74,6 +74,7 @@ struct destination {
 	struct arena *arena;
 	bool mx_asked, mx_answered, mx_secure, null_mx, exhausted;
 	bool implicit; /* no MX: the domain itself is the host */
+	bool backup;   /* this host is one of its MX, and not the best */
 	size_t nhosts;
 	struct destination_host *hosts; /* DESTINATION_MX_MAX of them */
 	size_t ntargets;

@@ -188,14 +188,24 @@ order_targets(struct job *j)
 
 /* --- the destination ---------------------------------------------------------------- */
 
-static void
-destination_failed(struct job *j)
+/* The next hop is of the configuration, not the domain of the recipients, of whom nothing is said when it is not there. */
+static bool
+hop_is_ours(const struct job *j)
 {
-	const struct fail *why = &j->destination.why;
+	struct span address = j->mail.nrcpts ? j->mail.rcpts[0].address : SPAN_NONE;
 
-	j->last = verdict_make(why->status, &j->arena, "%s", why->text);
+	return !span_caseeq(span_from(address, span_rchr(address, '@') + 1), j->way);
+}
+
+/* There is no host to try. What the administrator can put right is waited for. */
+static void
+destination_failed(struct job *j, const struct fail *why)
+{
+	bool lasting = why->class == FAIL_PERM && !hop_is_ours(j);
+
+	j->last = verdict_make(lasting || why->class != FAIL_PERM ? why->status : STATUS_MISCONFIGURED, &j->arena, "%s", why->text);
 	j->last.again = false;
-	j->health = why->class == FAIL_PERM ? DELIVER_UNTRIED : DELIVER_UNREACHED;
+	j->health = lasting ? DELIVER_UNTRIED : DELIVER_UNREACHED;
 	(void)span_cstr(fail_text(why), j->trouble, sizeof(j->trouble));
 	finish(j);
 }
@@ -220,7 +230,7 @@ go_on(struct job *j)
 		return;
 	stop_lookups(j);
 	if (d->state == DESTINATION_FAILED) {
-		destination_failed(j);
+		destination_failed(j, &d->why);
 		return;
 	}
 	order_targets(j);
@@ -283,7 +293,7 @@ on_timer(struct timer *t)
 	struct job *j = OWNER_OF(t, struct job, timer);
 
 	(void)fail_set(&j->destination.why, FAIL_TEMP, STATUS_DIRECTORY_TEMP, "%.*s: no answer from the resolver in time", SPAN_ARG(span_sub(j->hop.name, 0, 100)));
-	destination_failed(j);
+	destination_failed(j, &j->destination.why);
 }
 
 static bool
@@ -312,13 +322,11 @@ resolve(struct job *j, struct span nexthop)
 	j->target = j->answered = 0;
 	j->plain = j->hurried = false;
 	nexthop = arena_dup(&j->arena, nexthop); /* which the hop points into */
+	j->way = nexthop;
 	if (!hop_parse(nexthop, j->policy->port, &j->hop, &why)) {
-		j->last = verdict_make(why.status, &j->arena, "%s", why.text);
-		j->health = DELIVER_UNTRIED;
-		finish(j);
+		destination_failed(j, &why);
 		return;
 	}
-	j->way = nexthop;
 	j->hop_login = span_eq(nexthop, span_str(j->nexthop)) ? j->login : SPAN_NONE; /* none of a fallback relay's business */
 	(void)snprintf(j->key, sizeof(j->key), "%d%s %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), marks[wish_of(j)], SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
 	idle = pool_take(&r->pool, span_str(j->key));
@@ -365,9 +373,8 @@ session_ended(struct job *j, const struct session *s)
 		try_next(j); /* the same target */
 		return;
 	case CLIENT_LOOP:
-		j->last = why;
-		j->health = DELIVER_UNTRIED;
-		finish(j);
+		(void)fail_set(&j->destination.why, FAIL_PERM, STATUS_LOOP, "%.*s", SPAN_ARG(why.text));
+		destination_failed(j, &j->destination.why);
 		return;
 	case CLIENT_REFUSED:
 		j->answered++;

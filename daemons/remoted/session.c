@@ -404,7 +404,7 @@ settle_in(struct session *s, enum tls_level level, bool lmtp)
 {
 	s->settings = (struct client_settings){
 		.helo = span_str(s->policy->helo),
-		.myself = !lmtp && netaddr_port(&s->address) == 25 ? span_str(s->policy->myself) : SPAN_NONE,
+		.myself = !lmtp && netaddr_port(&s->address) == s->policy->rules.own_port ? span_str(s->policy->myself) : SPAN_NONE,
 		.tls = (enum client_tls)level,
 		.lmtp = lmtp,
 		.send_8bit_anyway = s->policy->send_8bit_anyway,

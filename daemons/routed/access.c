@@ -8,7 +8,7 @@
 enum { KEYS_MAX = 64, WHY_MAX = 1000, PREPEND_MAX = 1500 };
 
 struct keys {
-	struct span v[KEYS_MAX];
+	struct rules_key v[KEYS_MAX];
 	size_t n;
 };
 
@@ -28,20 +28,20 @@ struct stage {
 };
 
 static void
-add(struct keys *k, struct span key)
+add(struct keys *k, struct rules_key key)
 {
-	if (key.n > 0 && key.n <= TABLE_KEY_MAX && k->n < KEYS_MAX)
+	if (key.text.n > 0 && key.text.n <= TABLE_KEY_MAX && k->n < KEYS_MAX)
 		k->v[k->n++] = key;
 }
 
 /* mail.example.org, .example.org, .org */
 static void
-add_domain(struct keys *k, struct span name)
+add_domain(struct keys *k, struct rules_key name)
 {
 	add(k, name);
-	for (size_t i = 1; i < name.n; i++)
-		if (name.p[i] == '.')
-			add(k, span_from(name, i));
+	for (size_t i = 1; i < name.text.n; i++)
+		if (name.text.p[i] == '.')
+			add(k, rules_part(span_from(name.text, i)));
 }
 
 /* ---- the keys of each stage ---- */
@@ -53,17 +53,17 @@ client_keys(struct check *c, struct keys *k)
 	struct span a = c->q->client_addr;
 	char dot = span_chr(a, ':') == SIZE_MAX ? '.' : ':';
 
-	add(k, a);
+	add(k, rules_whole(a));
 	for (size_t i = a.n; i-- > 1;)
 		if (a.p[i] == dot && a.p[i - 1] != dot)
-			add(k, span_sub(a, 0, i));
-	add_domain(k, c->q->client_name);
+			add(k, rules_part(span_sub(a, 0, i)));
+	add_domain(k, rules_whole(c->q->client_name));
 }
 
 static void
 helo_keys(struct check *c, struct keys *k)
 {
-	add_domain(k, c->q->helo);
+	add_domain(k, rules_whole(c->q->helo));
 }
 
 static void
@@ -71,9 +71,9 @@ login_keys(struct check *c, struct keys *k)
 {
 	size_t at = span_chr(c->q->login, '@');
 
-	add(k, c->q->login);
+	add(k, rules_whole(c->q->login));
 	if (at != SIZE_MAX)
-		add(k, span_from(c->q->login, at));
+		add(k, rules_part(span_from(c->q->login, at)));
 }
 
 static void
@@ -86,22 +86,22 @@ address_keys(struct check *c, struct span text, struct keys *k)
 	struct fail why;
 
 	if (!address_parse(&a, text, ADDRESS_UTF8 | ADDRESS_LONG_LOCAL | ADDRESS_NO_DOMAIN, &why)) {
-		add(k, text);
+		add(k, rules_whole(text));
 		return;
 	}
 	raw = address_local_raw(&a, memory);
-	add(k, text);
+	add(k, rules_whole(text));
 	if (address_subaddress(raw, conf->recipient_delimiter, &user, &detail))
-		add(k, arena_printf(c->arena, "%.*s@%.*s", SPAN_ARG(user), SPAN_ARG(address_domain(&a))));
-	add_domain(k, arena_dup(c->arena, address_domain(&a)));
-	add(k, arena_printf(c->arena, "%.*s@", SPAN_ARG(raw)));
+		add(k, rules_part(arena_printf(c->arena, "%.*s@%.*s", SPAN_ARG(user), SPAN_ARG(address_domain(&a)))));
+	add_domain(k, rules_part(arena_dup(c->arena, address_domain(&a))));
+	add(k, rules_part(arena_printf(c->arena, "%.*s@", SPAN_ARG(raw))));
 }
 
 static void
 sender_keys(struct check *c, struct keys *k)
 {
 	if (c->q->sender.n == 0)
-		add(k, SPAN("<>"));
+		add(k, rules_whole(SPAN("<>")));
 	else
 		address_keys(c, c->q->sender, k);
 }
@@ -303,7 +303,7 @@ run_stage(struct check *c, const struct stage *at)
 		if (found == TABLE_NONE)
 			continue;
 		buf_printf(&c->why, "%s%s %.*s %.*s: %.*s", buf_len(&c->why) ? "; " : "", rules_map_name(at->map), SPAN_ARG(which),
-		    SPAN_ARG(keys.v[i]), SPAN_ARG(found == TABLE_FOUND ? span_sub(value, 0, 200) : fail_text(&why)));
+		    SPAN_ARG(keys.v[i].text), SPAN_ARG(found == TABLE_FOUND ? span_sub(value, 0, 200) : fail_text(&why)));
 		if (found == TABLE_FOUND)
 			apply(c, at, value);
 		else

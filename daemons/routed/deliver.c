@@ -30,25 +30,25 @@ refuse_way(struct route_job *job, struct node *node, const struct way *way)
 
 /* The keys that a sender has in a table: as it is, without extension, @domain; <> for none. */
 static size_t
-sender_keys(struct route_job *job, const struct node *node, struct span keys[3])
+sender_keys(struct route_job *job, const struct node *node, struct rules_key keys[3])
 {
 	struct span sender = node->sender.n ? node->sender : job->q.sender, base = rules_without_extension(job->rules, sender, &job->arena);
 	size_t at = span_rchr(sender, '@'), n = 0;
 
 	if (!sender.n)
-		keys[n++] = SPAN("<>");
+		keys[n++] = rules_whole(SPAN("<>"));
 	if (at == SIZE_MAX)
 		return n;
-	keys[n++] = sender;
+	keys[n++] = rules_whole(sender);
 	if (base.n)
-		keys[n++] = base;
-	keys[n++] = span_from(sender, at);
+		keys[n++] = rules_part(base);
+	keys[n++] = rules_part(span_from(sender, at));
 	return n;
 }
 
 /* The first key that the map has. 1 found, 0 not, -1 put off. */
 static int
-first_of(struct route_job *job, struct node *node, enum rules_map map, const struct span *keys, size_t n, struct span *value, size_t *which)
+first_of(struct route_job *job, struct node *node, enum rules_map map, const struct rules_key *keys, size_t n, struct span *value, size_t *which)
 {
 	struct span table = SPAN("");
 	struct fail why = { 0 };
@@ -84,15 +84,16 @@ host_of(struct span nexthop)
 static void
 find_login(struct route_job *job, struct node *node, struct route_target *t)
 {
-	struct span keys[5], value = SPAN_NONE;
+	struct rules_key keys[5];
+	struct span value = SPAN_NONE;
 	size_t n = 0, which;
 
 	if (!rules_has_map(job->rules, RULES_SASL_PASSWORDS))
 		return;
 	if (job->conf->smtp_sender_dependent_authentication)
 		n = sender_keys(job, node, keys);
-	keys[n++] = t->nexthop;
-	keys[n++] = host_of(t->nexthop);
+	keys[n++] = rules_whole(t->nexthop);
+	keys[n++] = rules_whole(host_of(t->nexthop));
 	if (first_of(job, node, RULES_SASL_PASSWORDS, keys, n, &value, &which) <= 0)
 		return;
 	if (value.n > B_LOGIN || span_chr(value, ':') == SIZE_MAX || span_chr(value, ':') == 0) {
@@ -100,7 +101,7 @@ find_login(struct route_job *job, struct node *node, struct route_target *t)
 		return;
 	}
 	t->login = value;
-	job_explain(job, node, "smtp_sasl_password_maps %.*s: logs in as %.*s", SPAN_ARG(keys[which]), SPAN_ARG(span_sub(value, 0, span_chr(value, ':'))));
+	job_explain(job, node, "smtp_sasl_password_maps %.*s: logs in as %.*s", SPAN_ARG(keys[which].text), SPAN_ARG(span_sub(value, 0, span_chr(value, ':'))));
 }
 
 static void
@@ -125,9 +126,11 @@ send_way(struct route_job *job, struct node *node, const struct parts *p, const 
 
 /* ---- overrides ---- */
 
-/* 1 found, 0 not, -1 put off. */
+enum { NO_OVERRIDE = 2 };
+
+/* 1 found, 0 not, -1 put off; NO_OVERRIDE: the table says to go on as if there were none. */
 static int
-transport_key(struct route_job *job, struct node *node, struct span key, struct way *way)
+transport_key(struct route_job *job, struct node *node, struct rules_key key, struct way *way)
 {
 	struct span value, which = SPAN("");
 	struct fail why = { 0 };
@@ -136,8 +139,10 @@ transport_key(struct route_job *job, struct node *node, struct span key, struct 
 	case TABLE_NONE:
 		return 0;
 	case TABLE_FOUND:
-		job_explain(job, node, "transport_maps %.*s: %.*s is %.*s", SPAN_ARG(which), SPAN_ARG(key),
+		job_explain(job, node, "transport_maps %.*s: %.*s is %.*s", SPAN_ARG(which), SPAN_ARG(key.text),
 		    SPAN_ARG(value));
+		if (span_eq(span_trim(value), SPAN(":")))
+			return NO_OVERRIDE;
 		if (way_parse(value, way, &why))
 			return 1;
 		job_put_off(job, node, STATUS_MISCONFIGURED, why.text);
@@ -157,20 +162,20 @@ transport_of(struct route_job *job, struct node *node, const struct parts *p, bo
 
 	if (!rules_has_map(job->rules, RULES_TRANSPORT))
 		return 0;
-	found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full),
-	    SPAN_ARG(p->domain)), way);
+	found = transport_key(job, node, rules_whole(arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->full),
+	    SPAN_ARG(p->domain))), way);
 	if (found == 0 && p->base.n < p->full.n)
-		found = transport_key(job, node, arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base),
-		    SPAN_ARG(p->domain)), way);
+		found = transport_key(job, node, rules_part(arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(p->base),
+		    SPAN_ARG(p->domain))), way);
 	if (found == 0)
-		found = transport_key(job, node, p->domain, way);
+		found = transport_key(job, node, rules_part(p->domain), way);
 	while (found == 0 && rest.n > 0 && (dot = span_chr(span_from(rest, 1), '.')) != SIZE_MAX) {
 		rest = span_from(rest, dot + 1);
-		found = transport_key(job, node, rest, way);
+		found = transport_key(job, node, rules_part(rest), way);
 	}
 	if (found == 0 && any)
-		found = transport_key(job, node, SPAN("*"), way);
-	return found;
+		found = transport_key(job, node, rules_part(SPAN("*")), way);
+	return found == NO_OVERRIDE ? 0 : found;
 }
 
 static int
@@ -198,6 +203,14 @@ block_of(struct route_job *job, struct node *node, const struct parts *p, bool a
 	return -1;
 }
 
+/* Whether RCPT is to go by the tables of the class's recipients, wherever their mail goes. */
+static bool
+lists_recipients(const struct route_job *job, const struct node *node)
+{
+	return job->q.mode == ROUTE_CHECK && ((node->class == CLASS_LOCAL && rules_has_map(job->rules, RULES_LOCAL_RECIPIENTS)) ||
+	    (node->class == CLASS_VIRTUAL_MAILBOX && rules_has_map(job->rules, RULES_VIRTUAL_MAILBOXES)));
+}
+
 bool
 deliver_override(struct route_job *job, struct node *node, const struct parts *p)
 {
@@ -219,6 +232,8 @@ deliver_override(struct route_job *job, struct node *node, const struct parts *p
 	/* relay domains are checked for their recipients all the same */
 	if (node->class == CLASS_RELAY && way.transport != CONF_TRANSPORT_ERROR && rules_has_map(job->rules,
 	    RULES_RELAY_RECIPIENTS))
+		return false;
+	if (lists_recipients(job, node) && way.transport != CONF_TRANSPORT_ERROR && way.transport != CONF_TRANSPORT_RETRY)
 		return false;
 	send_way(job, node, p, &way);
 	return true;
@@ -347,7 +362,7 @@ known_by_table(struct route_job *job, struct node *node, const struct parts *p, 
 	keys[n++] = bare && has_ext ? p->base : SPAN_NONE;
 	keys[n++] = arena_printf(&job->arena, "@%.*s", SPAN_ARG(p->domain));
 	for (size_t i = 0; i < n && !*known; i++) {
-		switch (keys[i].n ? rules_lookup(job->rules, map, keys[i], &job->arena, &value, &which, &why)
+		switch (keys[i].n ? rules_lookup(job->rules, map, (struct rules_key){ keys[i], i > 0 }, &job->arena, &value, &which, &why)
 		    : TABLE_NONE) {
 		case TABLE_FOUND:
 			job_explain(job, node, "%s %.*s has %.*s", rules_map_name(map), SPAN_ARG(which),
@@ -448,7 +463,8 @@ static void
 deliver_remote(struct route_job *job, struct node *node, const struct parts *p)
 {
 	struct way way = { CONF_TRANSPORT_SMTP, SPAN("") };
-	struct span relay = job->conf->relayhost, own, keys[3];
+	struct span relay = job->conf->relayhost, own;
+	struct rules_key keys[3];
 	bool by_sender = false;
 	struct fail why;
 	size_t which;
@@ -466,7 +482,7 @@ deliver_remote(struct route_job *job, struct node *node, const struct parts *p)
 		bool lmtp = span_starts(relay, SPAN("lmtp:"));
 
 		if (by_sender)
-			job_explain(job, node, "sender_dependent_relayhost_maps: %.*s sends by %.*s", SPAN_ARG(keys[which]), SPAN_ARG(relay));
+			job_explain(job, node, "sender_dependent_relayhost_maps: %.*s sends by %.*s", SPAN_ARG(keys[which].text), SPAN_ARG(relay));
 		else
 			job_explain(job, node, "relayhost is %.*s", SPAN_ARG(relay));
 		if (lmtp || span_starts(relay, SPAN("smtp:")) ? !way_parse(relay, &way, &why)

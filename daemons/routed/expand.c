@@ -11,14 +11,14 @@
 
 /* Looks one key up and says so. 1 found, 0 not, -1 put off. */
 static int
-look(struct route_job *job, const struct node *node, enum rules_map map, struct span key, struct span *value)
+look(struct route_job *job, const struct node *node, enum rules_map map, struct rules_key key, struct span *value)
 {
 	struct span which = SPAN("");
 	struct fail why = { 0 };
 
 	switch (rules_lookup(job->rules, map, key, &job->arena, value, &which, &why)) {
 	case TABLE_FOUND:
-		job_explain(job, node, "%s %.*s: %.*s is %.*s", rules_map_name(map), SPAN_ARG(which), SPAN_ARG(key),
+		job_explain(job, node, "%s %.*s: %.*s is %.*s", rules_map_name(map), SPAN_ARG(which), SPAN_ARG(key.text),
 		    SPAN_ARG(*value));
 		return 1;
 	case TABLE_FAILED:
@@ -88,7 +88,7 @@ expand_virtual(struct route_job *job, struct node *node, const struct parts *p)
 	keys[n++] = local && has_ext ? p->base : SPAN_NONE;
 	keys[n++] = arena_printf(&job->arena, "@%.*s", SPAN_ARG(p->domain));
 	for (size_t i = 0; i < n; i++) {
-		int found = keys[i].n ? look(job, node, RULES_VIRTUAL, keys[i], &value) : 0;
+		int found = keys[i].n ? look(job, node, RULES_VIRTUAL, (struct rules_key){ keys[i], i > 0 }, &value) : 0;
 
 		if (found == 0)
 			continue;
@@ -104,9 +104,7 @@ expand_virtual(struct route_job *job, struct node *node, const struct parts *p)
 struct list_origin {
 	struct route_job *job;
 	struct node *node;
-	const struct parts *parts;
 	struct span sender;
-	bool by_base;
 };
 
 /* Each include file is read once in a resolution, however often it is named:
@@ -168,6 +166,19 @@ alias_address(struct list_origin *o, const struct aliaslist_item *item)
 	job_child(job, node, text, o->sender, same || item->final ? CHILD_NO_VIRTUAL | CHILD_NO_ALIAS : 0);
 }
 
+/* Commands, and files but the one in which nothing can be kept: "noreply: /dev/null" is in aliases everywhere. */
+static void
+alias_output(struct list_origin *o, const struct aliaslist_item *item)
+{
+	if (item->kind == ALIASLIST_FILE && span_eq(item->text, SPAN("/dev/null"))) {
+		job_explain(o->job, o->node, "/dev/null: thrown away");
+		(void)job_target(o->job, o->node, ROUTE_DISCARD);
+		return;
+	}
+	job_explain(o->job, o->node, "%.*s: mail is not given to commands and files", SPAN_ARG(item->text));
+	job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_POLICY, SPAN("an alias leads to a command or a file, which is not allowed here"));
+}
+
 static void
 alias_items(struct list_origin *o, struct span list)
 {
@@ -183,10 +194,7 @@ alias_items(struct list_origin *o, struct span list)
 			break;
 		case ALIASLIST_COMMAND:
 		case ALIASLIST_FILE:
-			job_explain(o->job, o->node, "%.*s: mail is not given to commands and files",
-			    SPAN_ARG(item.text));
-			job_refuse(o->job, o->node, ROUTE_FAIL, STATUS_POLICY,
-			    SPAN("an alias leads to a command or a file, which is not allowed here"));
+			alias_output(o, &item);
 			break;
 		default:
 			job_explain(o->job, o->node, "\"%.*s\" cannot be understood", SPAN_ARG(item.text));
@@ -208,7 +216,7 @@ list_sender(struct list_origin *o, struct span name)
 	o->sender = o->node->sender;
 	if (job->q.sender.n == 0 || span_starts(name, SPAN("owner-"))) /* a report never causes one */
 		return true;
-	switch (rules_lookup(job->rules, RULES_ALIASES, key, &job->arena, &value, &which, &why)) {
+	switch (rules_lookup(job->rules, RULES_ALIASES, rules_whole(key), &job->arena, &value, &which, &why)) {
 	case TABLE_FOUND:
 		o->sender = key_at(job, key, address_domain(&o->node->address));
 		job_explain(job, o->node, "the sender becomes %.*s", SPAN_ARG(o->sender));
@@ -224,14 +232,13 @@ list_sender(struct list_origin *o, struct span name)
 bool
 expand_alias(struct route_job *job, struct node *node, const struct parts *p)
 {
-	struct list_origin o = { .job = job, .node = node, .parts = p };
+	struct list_origin o = { .job = job, .node = node };
 	struct span value, key = p->full;
-	int found = look(job, node, RULES_ALIASES, key, &value);
+	int found = look(job, node, RULES_ALIASES, rules_whole(key), &value);
 
 	if (found == 0 && p->base.n < p->full.n) {
 		key = p->base;
-		o.by_base = true;
-		found = look(job, node, RULES_ALIASES, key, &value);
+		found = look(job, node, RULES_ALIASES, rules_whole(key), &value);
 	}
 	if (found <= 0)
 		return found < 0;

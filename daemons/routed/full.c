@@ -10,6 +10,7 @@ struct row {
 	struct map_node node;
 	struct list age;
 	int64_t until_ms;
+	struct full_limits met;
 	bool lasting;
 	char home[];
 };
@@ -48,7 +49,7 @@ find(struct full *f, struct span home)
 }
 
 void
-full_note(struct full *f, struct span home, bool lasting, int64_t now_ms)
+full_note(struct full *f, struct span home, struct full_limits met, bool lasting, int64_t now_ms)
 {
 	struct row *row = find(f, home);
 
@@ -63,6 +64,7 @@ full_note(struct full *f, struct span home, bool lasting, int64_t now_ms)
 	}
 	memcpy(row->home, home.p, home.n);
 	row->until_ms = now_ms + FULL_MS;
+	row->met = met;
 	row->lasting = lasting;
 	if (!map_put(&f->by_home, &row->node, span_of(row->home, home.n))) {
 		free(row);
@@ -73,14 +75,14 @@ full_note(struct full *f, struct span home, bool lasting, int64_t now_ms)
 }
 
 unsigned
-full_status(struct full *f, struct span home, int64_t now_ms)
+full_status(struct full *f, struct span home, struct full_limits now, int64_t now_ms)
 {
 	struct row *row = find(f, home);
 	bool lasting = row && row->lasting;
 
 	if (!row)
 		return 0;
-	if (now_ms >= row->until_ms) {
+	if (now_ms >= row->until_ms || row->met.quota != now.quota || row->met.messages != now.messages) {
 		forget(f, row);
 		return 0;
 	}

@@ -33,7 +33,7 @@ unsigned
 owner_check(struct rules *rules, struct span login, struct span sender, bool local, struct arena *arena, struct span *why)
 {
 	struct span base = rules_without_extension(rules, sender, arena), owners = SPAN_NONE, which = SPAN_NONE;
-	struct span keys[] = { sender, base, span_from(sender, span_rchr(sender, '@')) };
+	struct rules_key keys[] = { rules_whole(sender), rules_part(base), rules_part(span_from(sender, span_rchr(sender, '@'))) };
 	struct fail failure = { 0 };
 	bool listed = false;
 	unsigned status;
@@ -44,7 +44,7 @@ owner_check(struct rules *rules, struct span login, struct span sender, bool loc
 	if (login.n && (span_caseeq(sender, login) || span_caseeq(base, login)))
 		return 0;
 	for (size_t i = 0; i < 3 && !listed && rules_has_map(rules, RULES_SENDER_LOGIN); i++) {
-		enum table_found found = keys[i].n ? rules_lookup(rules, RULES_SENDER_LOGIN, keys[i], arena, &owners, &which, &failure) : TABLE_NONE;
+		enum table_found found = keys[i].text.n ? rules_lookup(rules, RULES_SENDER_LOGIN, keys[i], arena, &owners, &which, &failure) : TABLE_NONE;
 
 		if (found == TABLE_FAILED) {
 			*why = arena_printf(arena, "smtpd_sender_login_maps: %.*s", SPAN_ARG(fail_text(&failure)));

@@ -18,7 +18,7 @@ relaycert_ask(struct routed *d, const struct ipc_rcpt_ask *m, bool *may)
 	arena_init(&mem, TABLE_VALUE_MAX);
 	for (size_t i = 0; found == TABLE_NONE && i < sizeof(prints) / sizeof(*prints); i++)
 		if (prints[i].n == FINGERPRINT)
-			found = rules_lookup(d->rules, RULES_RELAY_CERTS, fingerprint_text((const uint8_t *)prints[i].p, text), &mem, &value, &which, &why);
+			found = rules_lookup(d->rules, RULES_RELAY_CERTS, rules_whole(fingerprint_text((const uint8_t *)prints[i].p, text)), &mem, &value, &which, &why);
 	if (found == TABLE_FAILED)
 		log_put(LOG_failure, "relay_clientcerts: %s", why.text);
 	*may = found == TABLE_FOUND;

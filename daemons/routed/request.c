@@ -240,7 +240,7 @@ answer_user(struct request *r, const struct route_user *user)
 	struct route_user known = *user;
 
 	if (known.exists && r->kind == REQUEST_RCPT)
-		known.full = full_status(&d->full, known.home, loop_now_ms(d->service->loop));
+		known.full = full_status(&d->full, known.home, (struct full_limits){ known.quota, known.messages }, loop_now_ms(d->service->loop));
 	route_answer_user(r->job, &known);
 }
 
@@ -396,7 +396,7 @@ on_route_full(struct channel *c, const struct ipc_route_full *m)
 {
 	struct routed *d = client_of(c)->daemon;
 
-	full_note(&d->full, m->home, m->lasting, loop_now_ms(d->service->loop));
+	full_note(&d->full, m->home, (struct full_limits){ m->quota, m->messages }, m->lasting, loop_now_ms(d->service->loop));
 	return true;
 }
 
@@ -518,8 +518,7 @@ client_free(struct client *cl)
 static void
 on_client_closed(struct channel *c, const struct fail *why)
 {
-	/* a tool that has its answer, or a daemon whose end maild reports, is no news */
-	if (why->class == FAIL_PEER && !span_ends(fail_text(why), SPAN("the peer is gone")))
+	if (why->class == FAIL_PEER) /* a tool that has its answer, or a daemon whose end maild reports, is no news */
 		log_put(LOG_channel, "%s: %s", channel_type(c)->name, why->text);
 	client_free(channel_owner(c));
 }

@@ -197,9 +197,7 @@ job_child(struct route_job *job, struct node *node, struct span text, struct spa
 		return;
 	}
 	if (job->nnodes > job->conf->alias_expansion_limit) {
-		job_refuse(job, node, ROUTE_FAIL, STATUS_LIST_EXPANSION,
-		    SPAN("more addresses than alias_expansion_limit"));
-		job->over = true;
+		job_put_off(job, node, STATUS_LIST_EXPANSION_TEMP, "more addresses than alias_expansion_limit");
 		return;
 	}
 	if (node->depth >= job->conf->alias_recursion_limit) {
@@ -222,6 +220,13 @@ static bool
 bare_postmaster(const struct route_job *job)
 {
 	return span_caseeq(job->q.address, SPAN("postmaster"));
+}
+
+/* RFC 5321 4.5.1: <postmaster> is for everybody, also where this host leaves the mail of myorigin to another. */
+static bool
+postmaster_of_origin(const struct route_job *job, const struct parts *p)
+{
+	return span_eq(p->full, SPAN("postmaster")) && span_caseeq(p->domain, job->conf->myorigin);
 }
 
 /* Whom hosts that verify our callouts' sender ask for: it exists, and has no mailbox. True if it settled the node. */
@@ -255,7 +260,8 @@ start_node(struct route_job *job, struct node *node)
 		job_explain(job, node, "%.*s: %.*s is %s (%s has %.*s)", SPAN_ARG(address_text(&node->address)),
 		    SPAN_ARG(p.domain),
 		    rules_class_words(node->class), rules_class_option(node->class), SPAN_ARG(which));
-	if (job->q.mode == ROUTE_CHECK && node->depth == 0 && node->class == CLASS_REMOTE && !job->q.may_relay) {
+	if (job->q.mode == ROUTE_CHECK && node->depth == 0 && node->class == CLASS_REMOTE && !job->q.may_relay &&
+	    !postmaster_of_origin(job, &p)) {
 		job_explain(job, node, "this client may not send to domains elsewhere");
 		(void)job_settle(job, STATUS_RELAY_DENIED, SPAN(""));
 		return;

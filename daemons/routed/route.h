@@ -15,7 +15,7 @@
  *      relay domains: relay_recipient_maps
  *   5. elsewhere: relayhost, else the domain's own MX
  * postmaster of any of our domains exists: the alias or the mailbox of that name in a local
- * domain (RFC 5321 4.5.1).
+ * domain (RFC 5321 4.5.1). The one of myorigin, which a bare <postmaster> means, is open to all.
  *
  * Runs until the user database must be asked and is resumed with the answer.
  * Does no I/O of its own but through rules.h and the include callback.

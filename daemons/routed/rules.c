@@ -224,15 +224,18 @@ short_spec(struct span spec)
 }
 
 enum table_found
-rules_lookup(struct rules *r, enum rules_map map, struct span key, struct arena *arena, struct span *value,
+rules_lookup(struct rules *r, enum rules_map map, struct rules_key key, struct arena *arena, struct span *value,
     struct span *which,
     struct fail *why)
 {
 	const struct table_list *l = &r->maps[map];
 
 	for (size_t i = 0; i < l->n; i++) {
-		enum table_found found = table_lookup(l->v[i], key, arena, value, why);
+		enum table_found found;
 
+		if (key.part && table_has_patterns(l->v[i]))
+			continue;
+		found = table_lookup(l->v[i], key.text, arena, value, why);
 		*which = short_spec(table_spec(l->v[i]));
 		if (found != TABLE_NONE)
 			return found;

@@ -69,8 +69,17 @@ const char *rules_map_name(enum rules_map map);
 const char *rules_class_option(enum rules_class class);
 const char *rules_class_words(enum rules_class class);
 
+/* What a table is asked for: an address or a name, or a part of one (the user without extension, @domain, .parent),
+ * about which patterns are not asked. */
+struct rules_key {
+	struct span text; /* empty: nothing */
+	bool part;
+};
+static inline struct rules_key rules_whole(struct span text) { return (struct rules_key){ text, false }; }
+static inline struct rules_key rules_part(struct span text) { return (struct rules_key){ text, true }; }
+
 /* The first table of the option that has the key; *which is that table (or the one that failed). */
-enum table_found rules_lookup(struct rules *rules, enum rules_map map, struct span key, struct arena *arena,
+enum table_found rules_lookup(struct rules *rules, enum rules_map map, struct rules_key key, struct arena *arena,
     struct span *value,
     struct span *which, struct fail *why);
 /* The class of a domain in lower case; false: a table failed. */

@@ -9,14 +9,14 @@ enum { MEMORY = 256 * 1024 };
 enum table_found
 tlsmap_find(struct rules *rules, struct span nexthop, struct arena *arena, struct span *value, struct span *which, struct span *key, struct fail *why)
 {
-	enum table_found found = rules_lookup(rules, RULES_TLS_POLICY, nexthop, arena, value, which, why);
+	enum table_found found = rules_lookup(rules, RULES_TLS_POLICY, rules_whole(nexthop), arena, value, which, why);
 	bool plain = span_chr(nexthop, '[') == SIZE_MAX && span_chr(nexthop, ':') == SIZE_MAX;
 	size_t dot;
 
 	*key = nexthop;
 	while (found == TABLE_NONE && plain && key->n && (dot = span_chr(span_from(*key, 1), '.')) != SIZE_MAX) {
 		*key = span_from(*key, dot + 1);
-		found = rules_lookup(rules, RULES_TLS_POLICY, *key, arena, value, which, why);
+		found = rules_lookup(rules, RULES_TLS_POLICY, rules_part(*key), arena, value, which, why);
 	}
 	return found;
 }

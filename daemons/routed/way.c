@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "way.h"
 
+#include "mail/domain.h"
+#include "net/netaddr.h"
+
 enum { NEXTHOP_MAX = 480 };
 
 static const struct {
@@ -19,31 +22,19 @@ static const struct {
 	{ SPAN_INIT("discard"), CONF_TRANSPORT_DISCARD },
 };
 
+/* As remoted reads it (hop.c), for which anything else is a reason to bounce. */
 static bool
 host_port_ok(struct span s)
 {
-	size_t close = span_chr(s, ']');
-	size_t colon = span_rchr(s, ':');
-	struct span host = s;
-	uint64_t port;
+	struct netaddr address;
+	struct span host;
+	uint16_t port = 1;
 
-	if (s.n > 0 && s.p[0] == '[') {
-		if (close == SIZE_MAX || close < 2)
-			return false;
-		host = span_sub(s, 1, close - 1);
-		s = span_from(s, close + 1);
-		if (s.n > 0 && (s.p[0] != ':' || !span_u64(span_from(s, 1), 65535, &port)))
-			return false;
-	} else if (colon != SIZE_MAX) {
-		host = span_sub(s, 0, colon);
-		if (!span_u64(span_from(s, colon + 1), 65535, &port))
-			return false;
-	}
-	for (size_t i = 0; i < host.n; i++)
-		if (!ascii_print(host.p[i]) || host.p[i] == ' ' || host.p[i] == '[' || host.p[i] == ']' ||
-		    host.p[i] == '/')
-			return false;
-	return host.n > 0;
+	if (!hostport_split(s, &host, &port, NULL))
+		return false;
+	if (span_casestarts(host, SPAN("IPv6:")))
+		host = span_from(host, 5);
+	return netaddr_parse(host, port, &address) || domain_valid(span_sub(host, 0, host.n - span_ends(host, SPAN("."))), true);
 }
 
 bool

@@ -113,8 +113,12 @@ arrival_begin(struct door *door, int fd, const struct netaddr *from)
 }
 
 void
-arrivals_end(struct smtpd *d)
+arrivals_end(struct smtpd *d, const struct door *door)
 {
-	LIST_EACH(&d->arrivals, it)
-		arrival_free(OWNER_OF(it, struct arrival, node));
+	LIST_EACH(&d->arrivals, it) {
+		struct arrival *a = OWNER_OF(it, struct arrival, node);
+
+		if (!door || a->door == door)
+			arrival_free(a);
+	}
 }

@@ -359,7 +359,7 @@ on_timeout(struct stream *s)
 	struct client *c = OWNER_OF(s, struct client, stream);
 
 	if (c->session.wait == WAIT_CLIENT && stream_unsent(s)) { /* who reads nothing is told nothing */
-		stream_reset(s);
+		stream_abandon(s);
 		on_closed(s, STREAM_TIMEOUT);
 		return;
 	}

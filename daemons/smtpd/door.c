@@ -124,9 +124,12 @@ doors_reload(struct smtpd *d)
 		if (block)
 			policy_init(&door->policy, conf, block);
 		else if (conf->nlisteners) {
-			/* Until they are gone its sessions need some listener's settings. */
-			policy_init(&door->policy, conf, &conf->listeners[0]);
+			/* Until they are gone its sessions need some listener's settings; what they may do is told by their own. */
+			door->policy.conf = conf;
+			door->policy.listener = &conf->listeners[0];
+			door->name[0] = '\0'; /* a listener that has this name later is another door */
 			door->sessions++; /* the visits below may end the last one */
+			arrivals_end(d, door);
 			clients_each(d, end_session_of, door);
 			door_release(door);
 		}

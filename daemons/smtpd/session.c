@@ -248,7 +248,9 @@ line_input(struct session *s, struct span in)
 		reply_status(s, STATUS_BAD_COMMAND, SPAN("Lines end with CR LF, and neither stands anywhere else"));
 		if (span_casestarts(line, SPAN("BDAT"))) /* its chunk would be taken for commands */
 			chunk_unknown(s);
-	} else if (s->state == SESSION_AUTH)
+	} else if (s->draining && !s->mail) /* when it was to end something was waited for */
+		session_shutdown(s);
+	else if (s->state == SESSION_AUTH)
 		auth_line(s, line);
 	else
 		do_command(s, line);

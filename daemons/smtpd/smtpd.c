@@ -51,7 +51,7 @@ smtpd_free(struct smtpd **at)
 {
 	struct smtpd *d = *at;
 
-	arrivals_end(d);
+	arrivals_end(d, NULL);
 	doors_close(d);
 	channel_free(&d->routed);
 	channel_free(&d->authd);
@@ -77,8 +77,11 @@ on_listener(struct service *s, const struct conf_listener *block, int fd)
 static void
 on_reload(struct service *s, const struct conf *old)
 {
+	struct smtpd *d = s->state;
+
 	(void)old;
-	doors_reload(s->state);
+	doors_reload(d);
+	signer_reload(d->signer);
 }
 
 static void
@@ -96,7 +99,7 @@ on_stop(struct service *s)
 	struct smtpd *d = s->state;
 
 	doors_close(d);
-	arrivals_end(d);
+	arrivals_end(d, NULL);
 	if (d->nclients)
 		clients_each(d, end_session, NULL);
 	else

@@ -115,7 +115,7 @@ struct span client_label(const struct client *c, char text[400]);
 
 /* arrival.c: a connection from a proxy, whose header says for whom it is. */
 void arrival_begin(struct door *door, int fd, const struct netaddr *from);
-void arrivals_end(struct smtpd *d);
+void arrivals_end(struct smtpd *d, const struct door *door); /* those at this door; NULL: all */
 
 /* peers.c */
 enum { SMTPD_CHANNELS = 7 };

@@ -72,16 +72,18 @@ on_suite_admin_reload(struct channel *c, const struct ipc_suite_admin_reload *m)
 	struct suite *s = ((struct admin_request *)channel_owner(c))->suite;
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct fail why = { .text = "" };
-	bool ok = errors && suite_reload(s, errors, &why);
+	char line[B_REPLY];
+	struct buf later;
+	bool ok;
 
-	for (size_t i = 0; errors && i < errors->n; i++) {
-		char text[B_REPLY];
-
-		(void)snprintf(text, sizeof(text), "%s:%u:%u: %s", s->config_path, errors->items[i].line, errors->items[i].column, errors->items[i].text);
-		(void)ipc_send_suite_admin_error(c, &(struct ipc_suite_admin_error){ .id = m->id, .text = span_str(text) });
-	}
+	buf_init(&later, sizeof(line) - 1);
+	ok = reload(s, &later, errors, &why);
+	for (size_t i = 0; conf_errors_line(errors, i, s->config_path, line, sizeof(line)); i++)
+		(void)ipc_send_suite_admin_error(c, &(struct ipc_suite_admin_error){ .id = m->id, .text = span_str(line) });
 	free(errors);
-	return answer(c, m->id, ok, why.text);
+	(void)span_cstr(buf_span(&later), line, sizeof(line));
+	buf_free(&later);
+	return answer(c, m->id, ok, ok ? line : why.text);
 }
 
 static bool

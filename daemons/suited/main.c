@@ -24,18 +24,12 @@ load(struct suite *s, int fd)
 {
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct fail why = { .text = "" };
-	struct buf text;
 	bool ok;
 
 	arena_init(&s->arena, CONF_ARENA_MAX);
-	buf_init(&text, 1 << 20);
-	ok = errors && conf_load_fd(fd, &s->arena, &s->conf, errors, &why);
-	if (!ok && errors && errors->n)
-		conf_errors_print(errors, s->config_path, &text);
-	else if (!ok)
-		buf_printf(&text, "%s: %s\n", s->config_path, why.text);
-	(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
-	buf_free(&text);
+	ok = conf_load_fd(fd, &s->arena, &s->conf, errors, &why);
+	if (!ok)
+		conf_errors_print(errors, s->config_path, &why, stderr);
 	free(errors);
 	(void)close(fd);
 	return ok;

@@ -2,7 +2,8 @@
  *
  * mend: a daemon has closed a channel because a sibling broke its rules.  Both live, so
  * nobody would ever give them another; suited does, a moment later, so that a sibling which does it
- * again and again costs little.  Who claims so falsely loses its own channel, and nothing else.
+ * again and again costs little.  Who claims so falsely loses its own channel, and nothing else: its
+ * sibling closes the one that it has when the next one comes (peer.mended).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,19 +13,30 @@
 
 enum { MEND_MS = 1000 };
 
+/* It does not read what it has been told: another channel would only be a descriptor that we keep for it. */
+static bool
+is_deaf(const struct process *p)
+{
+	return p->ctl && channel_blocked(p->ctl);
+}
+
 static void
 on_mend(struct timer *t)
 {
 	struct suite *s = OWNER_OF(t, struct suite, mend);
-	struct list *node;
 
-	while ((node = list_shift(&s->broken))) {
-		struct broken *b = OWNER_OF(node, struct broken, node);
+	LIST_EACH(&s->broken, it) {
+		struct broken *b = OWNER_OF(it, struct broken, node);
 
+		if (is_deaf(b->client) || is_deaf(b->server))
+			continue;
 		if (!s->stopping)
-			suite_wire(b->client, b->server, b->channel);
+			suite_wire(b->client, b->server, b->channel, true);
+		list_remove(it);
 		free(b);
 	}
+	if (!list_empty(&s->broken))
+		(void)timer_set(t, MEND_MS);
 }
 
 void

@@ -63,16 +63,19 @@ setup_directories(struct suite *s, struct fail *why)
 	return ok;
 }
 
-/* The row of a socket that is wanted: kept, or a new one to be opened (fd -1). */
+/* The row of a socket that is wanted: kept, whichever listener had its address, or a new one to be opened (fd -1). */
 static struct socket_row *
 keep_socket(struct suite *s, const char *name, const char *address, const char *process, struct fail *why)
 {
 	struct socket_row *row;
 
 	for (unsigned i = 0; i < s->nsockets; i++)
-		if (strcmp(s->sockets[i].name, name) == 0 && strcmp(s->sockets[i].address, address) == 0) {
-			s->sockets[i].fresh = true;
-			return &s->sockets[i];
+		if (strcmp(s->sockets[i].address, address) == 0) {
+			row = &s->sockets[i];
+			row->fresh = true;
+			row->process = process;
+			(void)snprintf(row->name, sizeof(row->name), "%s", name);
+			return row;
 		}
 	if (s->nsockets == SUITE_LISTENERS) {
 		(void)fail_set(why, FAIL_LIMIT, 0, "more than %d listening sockets", SUITE_LISTENERS);

@@ -19,7 +19,6 @@ enum {
 	SETTLED_MS = 10000,     /* a process that lived so long died by accident, not by nature */
 	HASTY_FREE = 5,         /* so many quick ends in a row are restarted at once */
 	BACKOFF_MAX_MS = 30000,
-	STOP_GRACE_MS = 20000,
 };
 
 static const struct process_row rows[] = {
@@ -160,7 +159,7 @@ wire_root(struct process *p)
 }
 
 void
-suite_wire(struct process *client, struct process *server, const char *channel)
+suite_wire(struct process *client, struct process *server, const char *channel, bool mended)
 {
 	struct launch_end ends[] = {
 		{ client->ctl, client->row->name, client->instance, client->crashed },
@@ -168,7 +167,7 @@ suite_wire(struct process *client, struct process *server, const char *channel)
 	};
 	struct fail why;
 
-	if (client->ctl && server->ctl && !launch_wire(&ends[0], &ends[1], channel, &why))
+	if (client->ctl && server->ctl && !launch_wire(&ends[0], &ends[1], channel, mended, &why))
 		log_put(LOG_channel, "%s", why.text);
 }
 
@@ -194,9 +193,9 @@ wire_process(struct process *p, bool both)
 			struct process *peer = &s->processes[i];
 
 			if (strcmp(p->row->name, wires[w].client) == 0 && strcmp(peer->row->name, wires[w].server) == 0)
-				suite_wire(p, peer, wires[w].channel);
+				suite_wire(p, peer, wires[w].channel, false);
 			else if (both && strcmp(p->row->name, wires[w].server) == 0 && strcmp(peer->row->name, wires[w].client) == 0)
-				suite_wire(peer, p, wires[w].channel);
+				suite_wire(peer, p, wires[w].channel, false);
 		}
 	}
 }
@@ -271,26 +270,8 @@ suite_open_log(struct suite *s, struct fail *why)
 	return true;
 }
 
-/* A rotated log is opened anew, for everybody. */
-static void
-reopen_log(struct suite *s)
-{
-	struct ipc_ctl_file file = { .purpose = SPAN("log"), .path = s->conf->maillog_file };
-	struct fail why;
-	int fd;
-
-	if (!suite_open_log(s, &why)) {
-		log_put(LOG_failure, "%s", why.text);
-		return;
-	}
-	for (unsigned i = 0; i < s->nprocesses; i++)
-		if (s->processes[i].ctl && (fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
-			(void)ipc_send_ctl_file(s->processes[i].ctl, &file, fd);
-}
-
-/* Listeners, files, start: at the start and at each reload. */
-static void
-hand_over(struct process *p)
+void
+suite_hand_over(struct process *p)
 {
 	struct suite *s = p->suite;
 	struct ipc_ctl_start start = { .generation = s->generation };
@@ -321,7 +302,7 @@ on_restart(struct timer *t)
 	}
 	wire_process(p, true);
 	p->crashed = false; /* all have heard of it */
-	hand_over(p);
+	suite_hand_over(p);
 }
 
 static int64_t
@@ -455,70 +436,15 @@ suite_stop(struct suite *s)
 	finish_stop(s);
 }
 
-static bool
-load_again(struct suite *s, struct arena *arena, const struct conf **conf, struct conf_errors *errors, struct fail *why)
-{
-	int fd = ask_file(s, span_str(s->config_path), false, why);
-	bool ok = fd >= 0 && conf_load_fd(fd, arena, conf, errors, why);
-
-	if (fd >= 0)
-		(void)close(fd);
-	return ok;
-}
-
-bool
-suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why)
-{
-	struct arena fresh, old = s->arena;
-	const struct conf *conf = NULL, *before = s->conf;
-
-	arena_init(&fresh, CONF_ARENA_MAX);
-	if (!load_again(s, &fresh, &conf, errors, why)) {
-		arena_free(&fresh);
-		return false;
-	}
-	s->conf = conf;
-	if (!setup_users(s, why) || !setup_sockets(s, why)) { /* a port that is taken: go on as before */
-		s->conf = before;
-		arena_free(&fresh);
-		return false;
-	}
-	s->arena = fresh;
-	s->generation++;
-	reopen_log(s);
-	for (unsigned i = 0; i < s->nprocesses; i++) {
-		struct process *p = &s->processes[i];
-		struct ipc_ctl_reload reload = { .generation = s->generation };
-		enum conf_reload need = CONF_LIVE;
-		int fd;
-
-		if (!p->ctl)
-			continue;
-		(void)conf_diff(before, conf, p->row->see, &need, NULL);
-		if (need != CONF_LIVE) { /* the reaper starts it again, with the new configuration */
-			(void)ipc_send_ctl_stop(p->ctl, &(struct ipc_ctl_stop){ .grace_ms = STOP_GRACE_MS });
-			continue;
-		}
-		if ((fd = launch_config(conf, p->row->see, why)) < 0)
-			continue;
-		(void)ipc_send_ctl_reload(p->ctl, &reload, fd);
-		hand_over(p);
-	}
-	arena_free(&old);
-	log_put(LOG_reload, "generation=%u", s->generation);
-	return true;
-}
-
 static void
 on_signal(struct child_signals *signals, int signal)
 {
 	struct suite *s = OWNER_OF(signals, struct suite, signals);
-	struct fail why = { .text = "" };
 
-	if (signal != SIGHUP)
+	if (signal == SIGHUP)
+		reload_by_signal(s);
+	else
 		suite_stop(s);
-	else if (!suite_reload(s, NULL, &why))
-		log_put(LOG_config, "reload refused: %s", why.text);
 }
 
 static bool
@@ -561,7 +487,7 @@ suite_start(struct suite *s, struct fail *why)
 	for (unsigned i = 0; i < s->nprocesses; i++)
 		wire_process(&s->processes[i], false);
 	for (unsigned i = 0; i < s->nprocesses; i++)
-		hand_over(&s->processes[i]);
+		suite_hand_over(&s->processes[i]);
 	start_begin(s);
 	return true;
 }

@@ -8,6 +8,7 @@
  *   ask.c    questions to maild that are waited for
  *   setup.c  directories and sockets
  *   suite.c  processes and their wires
+ *   reload.c another configuration while it runs
  *   admin.c  mailctl's requests
  *   limits.c  how far all their limits are used
  *   start.c  who ends before all serve
@@ -23,7 +24,7 @@
 #include "sys/box.h"
 #include "sys/child.h"
 
-enum { SUITE_PROCESSES = 256, SUITE_LISTENERS = 128 };
+enum { SUITE_PROCESSES = 256, SUITE_LISTENERS = 128, STOP_GRACE_MS = 20000 };
 
 struct process_row {
 	const char *name;
@@ -77,6 +78,8 @@ struct broken {
 	struct process *client, *server;
 	const char *channel;
 };
+
+_Static_assert((int)CONF_LISTENER_NAME_MAX < (int)B_NAME, "a socket's name holds a listener's");
 
 /* A listening socket, kept open over restarts and reloads. */
 struct socket_row {
@@ -140,15 +143,20 @@ const struct process_row *suite_own_row(void);
 bool suite_listen(struct suite *s, struct fail *why); /* to signals; before the walls */
 bool suite_start(struct suite *s, struct fail *why);
 bool suite_open_log(struct suite *s, struct fail *why);
-bool suite_reload(struct suite *s, struct conf_errors *errors, struct fail *why);
+void suite_hand_over(struct process *p); /* listeners, files, start: at the start and at each reload */
 void suite_stop(struct suite *s);
-void suite_wire(struct process *client, struct process *server, const char *channel); /* if both are there */
+void suite_wire(struct process *client, struct process *server, const char *channel, bool mended); /* if both are there */
 /* The name of that row of processes.def; NULL: there is none. */
 const char *suite_channel(struct span channel, const struct process *client, const struct process *server);
 /* The start has failed: says so where it was asked for, and ends. */
 void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
 void suite_begin(struct suite *s, int fd);
+
+/* reload.c: false: the configuration in force stays, and the log has every error; errors may be NULL.
+ * later: the options that take effect at the next start only, as conf_reload_fd() has them. */
+bool reload(struct suite *s, struct buf *later, struct conf_errors *errors, struct fail *why);
+void reload_by_signal(struct suite *s);
 
 /* start.c */
 void start_begin(struct suite *s); /* all have been started: who does not serve some minutes later fails it */

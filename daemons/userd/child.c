@@ -392,6 +392,15 @@ child_tell(const struct userd *u, struct channel *c, uint64_t request)
 }
 
 void
+child_log(struct channel *ctl)
+{
+	int fd = ctl ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (fd >= 0)
+		(void)ipc_send_ctl_file(ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
+}
+
+void
 child_reload(struct child *child)
 {
 	struct service *s = child->userd->service;
@@ -406,8 +415,6 @@ child_reload(struct child *child)
 		log_put(LOG_failure, "%s goes on as it was configured: %s", child->key, why.text);
 	else
 		(void)ipc_send_ctl_reload(child->ctl, &reload, fd);
-	if ((fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
-		(void)ipc_send_ctl_file(child->ctl, &(struct ipc_ctl_file){ .purpose = SPAN("log") }, fd);
 	if (child->held < 0) /* else it has not begun yet */
 		(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = s->generation });
 }

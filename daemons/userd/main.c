@@ -338,6 +338,16 @@ on_start(struct service *s, struct fail *why)
 }
 
 static void
+on_log(struct service *s)
+{
+	struct userd *u = s->state;
+
+	template_log(u);
+	LIST_EACH(&u->all, it)
+		child_log(OWNER_OF(it, struct child, all)->ctl);
+}
+
+static void
 on_stop_limit(struct timer *t)
 {
 	service_exit(OWNER_OF(t, struct userd, stop_limit)->service);
@@ -368,7 +378,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct service_ops ops = { .name = "userd", .see = CONF_USERD, .channels = channels,
-		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_start = on_start, .on_crash = poison_peer, .on_stop = on_stop, .on_state = on_state };
+		.nchannels = sizeof(channels) / sizeof(channels[0]), .on_boot = on_boot, .on_start = on_start, .on_log = on_log, .on_crash = poison_peer, .on_stop = on_stop, .on_state = on_state };
 
 	return service_main(&ops, argc, argv);
 }

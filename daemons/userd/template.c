@@ -44,6 +44,14 @@ template_retire(struct userd *u)
 		stop(t);
 }
 
+/* Its next copies inherit it. */
+void
+template_log(struct userd *u)
+{
+	if (u->template)
+		child_log(u->template->ctl);
+}
+
 /* What a template says of children that are not its own is a violation. */
 static struct child *
 child_of_template(struct channel *c, uint64_t id, bool *ok)

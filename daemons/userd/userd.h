@@ -108,6 +108,7 @@ void template_left(struct template *t); /* a child of it is gone */
 /* The next mailboxd is to come from another: the configuration has changed, or one has crashed,
  * and who made it crash shall not find the same addresses again. */
 void template_retire(struct userd *u);
+void template_log(struct userd *u); /* it has the log that is another file now */
 bool template_ended(struct userd *u, uint64_t id); /* a child of maild; false: it was none of them */
 
 /* main.c */
@@ -130,7 +131,8 @@ struct child *child_launch(struct userd *u, enum program program, const char *ke
 int child_peer(struct child *child, const char *channel, const char *client);
 void child_stop(struct child *child);
 bool child_tell(const struct userd *u, struct channel *c, uint64_t request); /* rows for mailctl status; false: the channel is closed */
-void child_reload(struct child *child); /* the new configuration, and the log, which may be another file now */
+void child_reload(struct child *child); /* the new configuration */
+void child_log(struct channel *ctl); /* of a child or the template, NULL for none: the log, which is another file now */
 /* It has ended: those that waited for that have their turn. */
 void child_gone(struct child *child);
 /* What the user may keep, from now on, also where everybody rests. */

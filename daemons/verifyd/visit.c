@@ -175,13 +175,14 @@ add_filters(struct visit *v, const struct conf *conf, const struct conf_listener
 {
 	const struct conf_list *rcpt = &conf->smtpd_recipient_policy_service, *data = &conf->smtpd_data_policy_service,
 	    *end = &conf->smtpd_end_of_data_policy_service;
-	size_t n = l ? l->milters.n : 0;
 
-	v->hooks = calloc(n + 1, sizeof(*v->hooks));
+	if (!l) /* of a configuration that smtpd has and we have not yet, or the other way round: nothing is to pass because of that */
+		return false;
+	v->hooks = calloc(l->milters.n + 1, sizeof(*v->hooks));
 	v->askers = calloc(rcpt->n + data->n + end->n + 1, sizeof(*v->askers));
 	if (!v->askers || !v->hooks)
 		return false;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < l->milters.n; i++)
 		if (!hook_init(&v->hooks[v->nhooks++], v, l->milters.items[i]))
 			return false;
 	return add_askers(v, rcpt, VISIT_RCPT) && add_askers(v, data, VISIT_DATA) && add_askers(v, end, VISIT_END);

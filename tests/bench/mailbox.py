@@ -236,8 +236,8 @@ def show_commands(runs, servers):
 
 # ---- a large folder ----
 
-def make_folder(count, octets=0):
-    """A Maildir's worth of files, made once, copied for each server."""
+def make_folder(count, octets=0, new=False):
+    """A Maildir's worth of files, made once, copied for each server; new: no session has seen them."""
     at = tempfile.mkdtemp(prefix="bench-folder-", dir="/var/tmp")
     peers.remove_later(at)
     line = b"The quick brown fox jumps over the lazy dog, again and again and again.\r\n"
@@ -247,7 +247,7 @@ def make_folder(count, octets=0):
             i % 100, i % 100, i % 7, 1 + i * 7 % 28, i // 3600 % 24, i // 60 % 60, i % 60, i, "References: <%d@else.test>\r\nIn-Reply-To: <%d@else.test>\r\n" % (i - 1, i - 1) if i % 5 else "",
             "needle" if i % 1000 == 7 else "a message", i)
         text = head.encode() + line * max((octets - len(head)) // len(line), 12) + (b"haystack\r\n" if i % 1000 == 9 else b"")
-        path = "%s/%d.M%06dP77.bench.test,S=%d,W=%d:2,%s" % (at, 1700000000 + i // 10, i, len(text), len(text), "S" if i % 3 else "")
+        path = "%s/%d.M%06dP77.bench.test,S=%d,W=%d%s" % (at, 1700000000 + i // 10, i, len(text), len(text), "" if new else ":2,S" if i % 3 else ":2,")
         with open(path, "wb") as f:
             f.write(text)
         os.utime(path, (1700000000 + i // 10, 1700000000 + i // 10))
@@ -298,7 +298,7 @@ def ask_one(server, asker, name, command, count):
 
 def measure_folder(names, servers, args, tls, records):
     count = args.messages
-    files, running, askers = make_folder(count, args.octets), {}, {}
+    files, running, askers = make_folder(count, args.octets, args.new), {}, {}
     times = {s: {row[0]: [] for row in FOLDER} for s in servers}
     cpus = {s: {row[0]: [] for row in FOLDER} for s in servers}
     try:
@@ -308,7 +308,7 @@ def measure_folder(names, servers, args, tls, records):
         os.sync()
         time.sleep(2.5)  # so that the directories' times can be trusted
         for s in servers:
-            askers[s] = enter_cold(running[s], count, args.runs, times[s])
+            askers[s] = enter_cold(running[s], count, 1 if args.new else args.runs, times[s])
         for name, command, again, _, _, _ in FOLDER:
             if command is None or name not in names:
                 continue
@@ -513,6 +513,7 @@ def arguments():
     parser.add_argument("--load", type=int, default=int(os.environ.get("LOAD", 2000)), help="messages, logins of a rate")
     parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", os.environ.get("FOLDER", 100000))), help="in the large folder")
     parser.add_argument("--octets", type=int, default=1340, help="of each of them")
+    parser.add_argument("--new", action="store_true", help="they lie in new/, as another program delivered them (a server that moves them does it once)")
     parser.add_argument("--texts", type=int, default=int(os.environ.get("TEXTS", 10000)), help="in the folder that is searched for texts")
     parser.add_argument("--idle", type=int, default=int(os.environ.get("IDLE", 5000)), help="idling users")
     parser.add_argument("--only", default="rates,folder,texts,notice,memory")

@@ -30,6 +30,11 @@ def make_certificate():
     return at
 
 
+def maildir_part(files):
+    """Where they lie: in new/, as delivered, when their names have no letters yet."""
+    return "/cur" if all(":2," in entry.name for entry in os.scandir(files)) else "/new"
+
+
 def copy_files(files, to, owner, name=lambda n: n):
     """Into a directory that is there, as its owner, with their times."""
     for entry in sorted(os.scandir(files), key=lambda e: e.name):
@@ -198,7 +203,7 @@ service stats {{
         for sub in ("", "/cur", "/new", "/tmp"):
             os.makedirs(target + sub, exist_ok=True)
             os.chown(target + sub, self.users["vmail"], self.users["vmail"])
-        copy_files(files, target + "/cur", self.users["vmail"])
+        copy_files(files, target + maildir_part(files), self.users["vmail"])
 
     def forget(self):
         for entry in glob.glob("%s/mail/user0/dovecot*" % self.dir):
@@ -227,7 +232,7 @@ class DovecotMdbox(Dovecot):
         for sub in ("", "/cur", "/new", "/tmp"):
             os.makedirs(source + sub, exist_ok=True)
             os.chown(source + sub, owner, owner)
-        copy_files(files, source + "/cur", owner)
+        copy_files(files, source + maildir_part(files), owner)
         self.inside(["/usr/bin/doveadm", "-c", "/etc/dovecot/dovecot.conf", "import", "-u", "user0", "maildir:" + source, "", "ALL"])
 
     def forget(self):
@@ -366,7 +371,7 @@ class Pillarpost(Store, peers.Pillarpost):
         imap.logout()
         self.forget()
         target = self.instance.maildir("user0")
-        copy_files(files, target + "/cur", os.stat(target).st_uid)
+        copy_files(files, target + maildir_part(files), os.stat(target).st_uid)
 
     def forget(self):
         self.end_sessions()

@@ -16,6 +16,7 @@
 #include "ipc/control.h"
 #include "service/launch.h"
 #include "sys/child.h"
+#include "sys/passrights.h"
 #include "sys/syscalls.h"
 #include "tests/siblings/siblings.h"
 
@@ -449,6 +450,7 @@ start_maild(struct rig *r)
 	door = control_listen(path, 0600, &why);
 	if (door < 0 || !start_program(r, r->null))
 		return broke(r, "%s: %s", path, why.text);
+	(void)setsockopt(door, SOL_SOCKET, SO_PASSRIGHTS, &(int){ 1 }, sizeof(int)); /* the stand-in gives us its ctl channel */
 	fd = await_stand_in(r, door);
 	(void)close(door);
 	r->ctl = end_new(r, END_CTL, &ipc_channel_root, CHANNEL_CLIENT, "suited", fd);

@@ -258,6 +258,7 @@ failure_in_routing_is_told_once(void **state)
 	id = sim_accept(&sim, "a@from.test", "team@later.test");
 	sim_run(&sim, sim.now + HOUR);
 	assert_int_equal(sim.reports, 1);
+	assert_int_equal(queue_stats(sim.queue).failed, 2);
 	sim_restart(&sim);
 	sim_run(&sim, sim.now + DAY);
 	assert_true(asked > 4);

@@ -136,7 +136,8 @@ def test_mail_is_put_off_where_the_configuration_has_an_error():
     expect(r.returncode, os.EX_TEMPFAIL)
     has(r.stderr, path + ":")
     has(r.stderr, "more")
-    expect(subprocess.run([sendmail, "-C", path, "-bp"], capture_output=True).returncode, os.EX_CONFIG)
+    expect(subprocess.run([sendmail, "-C", path, "-bi"], capture_output=True).returncode, os.EX_CONFIG)
+    expect(subprocess.run([sendmail, "-C", path, "-bp"], capture_output=True).returncode, os.EX_OK)
 
 
 def test_the_header_of_what_goes_to_a_long_list_is_read():

@@ -5,6 +5,7 @@ milter may do, hangs, crashes and talks nonsense; a scripted policy service."""
 import concurrent.futures
 import email
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -374,6 +375,34 @@ def test_default_actions():
         d.close()
         return reply.startswith("250") and first.seen and second.seen
     wait_for(back, 20, "the milters again")
+
+
+def test_no_message_passes_because_its_listener_is_not_known_to_verifyd():
+    plan()
+    config = suite.env["CONFIG"]
+    with open(config) as f:
+        good = f.read()
+    with open(config, "a") as f:
+        f.write('listener more { service = smtp; address = "127.0.0.1:%d"; }\n' % (suite.base + 7))
+    suite.mailctl("reload")
+    d = Dialogue(("127.0.0.1", suite.base + 7))
+    starts(d.reply(), "220 ")
+    starts(d.ask("EHLO client.test"), "250")
+    slow = [pid for name, _, pid in suite.processes() if name == "smtpd"]
+    for pid in slow:  # verifyd has the configuration without the listener before them
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        d.say("MAIL FROM:<x@else.test>")
+        with open(config, "w") as f:
+            f.write(good)
+        reloads = [line for line in suite.lines() if "verifyd" in line and " reload " in line]
+        suite.mailctl("reload")
+        wait_for(lambda: len([line for line in suite.lines() if "verifyd" in line and " reload " in line]) > len(reloads), 20, "verifyd's reload")
+    finally:
+        for pid in slow:
+            os.kill(pid, signal.SIGCONT)
+    starts(d.reply(), "451 4.3.5 ")
+    starts(d.ask("NOOP"), "421 ")
 
 
 def test_policy_service():

@@ -317,6 +317,27 @@ def test_who_has_more_than_an_idle_keeps_the_process():
     other.close()
 
 
+def test_who_has_listed_or_left_anothers_mailboxes_rests():
+    """Clients ask for all folders first; a mailbox of another user that is selected no longer holds nobody's process."""
+    a = suite.imap("alice")
+    expect(a.create("Shared")[0], "OK")
+    expect(a.setacl("Shared", "bob", "lr")[0], "OK")
+    a.logout()
+    shared, owner = 'SELECT "Other Users/alice/Shared"', Idler("alice")
+    for user, before in (("carol", ['LIST "" "*"']), ("bob", [shared]), ("bob", [shared, "CLOSE"])):
+        c = Idler(user, before=before)
+        rested(user)
+        rested("alice")
+        c.done()
+        c.close()
+    c = Idler("bob", idle=False)
+    c.say('x SELECT "Other Users/alice/None"')
+    starts(c.line(), "x NO")
+    rested("alice")
+    for client in (c, owner):
+        client.close()
+
+
 def test_each_goes_on_in_its_own_folder_and_mode():
     fill("dave", ["d%d" % i for i in range(8)])  # behind the one of before
     inbox = Idler("dave")

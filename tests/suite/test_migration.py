@@ -200,6 +200,12 @@ def test_a_maildir_of_dovecot_is_served_in_place():
     c.logout()
 
 
+def again(source, *lines):
+    told = suite.mailctl("mailbox", "import", "bob@example.test", source).stdout
+    for line in lines:
+        has(told, line)
+
+
 def test_an_import_brings_the_same():
     source = suite.dir + "/from-dovecot"
     shutil.copytree(dovecot.dir + "/mail/alice", source)
@@ -212,9 +218,15 @@ def test_an_import_brings_the_same():
     c.logout()
     no_session("bob")
     has(suite.mailctl("mailbox", "import", "bob@example.test", source).stdout, "4 folders, 20 messages")
+    shutil.rmtree(suite.maildir("bob") + "/.Work")  # as if it had been interrupted before that
+    again(source, "INBOX: is there already", "Work: imported, 5 messages", "Work.2026: is there already", "Entwürfe: is there already")
     same(account(suite.imap("bob")), fill_before)
     expect(uidls(suite.pop3("bob")), uidls_before)
     no_session("bob")
+    again(source, "INBOX: is there already", "Work: is there already")
+    # of what has no UIDs nobody knows
+    for directory in ("", "/.Work", "/.Work.2026", "/.Entw&APw-rfe"):
+        os.unlink(source + directory + "/dovecot-uidlist")
     r = suite.mailctl("mailbox", "import", "bob@example.test", source, check=False)
     has(r.stderr, "there are messages in it already")
 
@@ -264,6 +276,10 @@ def test_a_folder_and_an_account_move():
     before = account(suite.imap("carol"))
     no_session("carol")
     has(suite.mailctl("mailbox", "move", "carol@example.test", "Work", "Old.Work").stdout, "Work is now Old.Work")
+    has(suite.mailctl("mailbox", "move", "carol@example.test", "Old", "Older", "--dry-run").stdout, "Old would become Older")  # the parent of one alone
+    for wrong in (("Old", "INBOX"), ("Old", "Old.Work.Old"), ("Older", "Oldest"), ("INBOX", "Old.Work")):
+        dry, real = (suite.mailctl("mailbox", "move", "carol@example.test", *wrong, *how, check=False) for how in (("--dry-run",), ()))
+        expect((dry.returncode, dry.stderr), (1, real.stderr), wrong)
     c = suite.imap("carol")
     expect(folder(c, "Old.Work.2026"), before["Work.2026"])
     c.logout()

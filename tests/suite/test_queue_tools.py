@@ -18,7 +18,7 @@ import termios
 import threading
 import time
 
-from pillar import MAILCTL, ROOT, SLOW, Instance, expect, has, main, wait_for
+from pillar import MAILCTL, ROOT, SLOW, Instance, expect, has, main, starts, wait_for
 
 SIZE = int(os.environ.get("QUEUE_SIZE", "5000"))
 DOMAINS = 40
@@ -174,7 +174,7 @@ def test_03_mistakes_have_a_column():
     for command in (("stop", "--dry-run"), ("queue", "delete", "all", "--limit", "0"), ("queue", "list", "--limit", "x"), ("user", "add", "dry@example.test", "--password-stdin", "--dry-run"), ("status", "--rule"), ("reload", "now")):
         expect(suite.mailctl(*command, check=False, input="x\n").returncode, 64, command)
     assert "dry@example.test" not in suite.mailctl("user", "list").stdout
-    expect(suite.mailctl("queue", "list", "--sort", "colour", check=False).returncode, 1)
+    queue("list", "--sort", "colour", status=64)
 
 
 def test_04_sort_and_limit():
@@ -205,6 +205,7 @@ def test_05_stats():
 
 def test_06_hold_and_release():
     expect(len(queue("hold", "domain:d3.dead.test", "--dry-run").splitlines()), SIZE // DOMAINS + 1)
+    starts(queue("hold", "domain:d3.dead.test", "--dry-run", "--quiet"), "%d messages would be held, " % (SIZE // DOMAINS))
     expect(count("status:hold"), 0)
     expect(queue("release", "domain:d3.dead.test", "--dry-run"), "0 messages would be released, 0\n")
     out = queue("hold", "domain:d3.dead.test")
@@ -236,6 +237,21 @@ def test_07_delete_and_undelete():
     expect(queue("show", large, "--content").count("x" * 70), 5000, "the large one's content is whole")
     queue("undelete", large, status=1)
     queue("undelete", "1234", status=1)
+
+
+def test_07_what_is_named_has_to_be_there():
+    gone = "SGCPFYVVYE1"
+    there = rows("list", "domain:d4.dead.test")[0]["id"]
+    for verb in ("flush", "hold", "release", "delete", "bounce", "requeue", "expire"):
+        queue(verb, gone, status=1)
+        queue(verb, gone, "--dry-run", status=1)
+        queue(verb, "from:nobody@at.all")  # that nothing matches is no error
+    has(suite.mailctl("queue", "hold", there, gone, check=False).stderr, "1 of the 2 messages were not found")
+    queue("hold", there)  # it is already
+    queue("release", there, there)
+    expect(queue("list", gone), "0 messages, 0\n")
+    r = suite.mailctl("quarantine", "release", there, check=False)
+    expect((r.returncode, r.stderr), (1, "mailctl: %s: no such message was found\n" % there), "it is in the queue")
 
 
 def test_08_flush_requeue():
@@ -333,6 +349,24 @@ def test_12_history():
     expect(len(rows("history", "to:bob@example.test", "--limit", "3")), 3)
     expect(rows("history", "to:bob@example.test age>1h"), [])
     expect(suite.mailctl("queue", "history", "sasl:x", check=False).returncode, 64, "not known of finished messages")
+
+
+def failures():
+    return [r for r in rows("stats") if "failed" in r][0]["failed"]
+
+
+def test_12_what_fails_in_routing_has_failed():
+    suite.user_add("carol")
+    number = json.loads(queue("rule", "add", "to:carol@example.test", "--json"))["rule"]
+    with suite.smtp() as s:
+        s.sendmail("alice@example.test", ["carol@example.test"], "Subject: too late\r\n\r\nhello\r\n")
+    queue("rule", "delete", str(number))
+    suite.mailctl("user", "delete", "carol@example.test")
+    before = failures()
+    queue("release", "to:carol@example.test")
+    wait_for(lambda: rows("history", "to:carol@example.test"), 20, "its end")
+    expect([r["state"] for r in rows("history", "to:carol@example.test")], ["bounced"])
+    expect(failures(), before + 1)
 
 
 def test_13_postfix_commands():

@@ -42,6 +42,21 @@ def send(user, expected="250"):
     return code
 
 
+def rcpt(user):
+    s = suite.smtp()
+    s.helo("client.test")
+    s.mail("alice@example.test")
+    code = s.rcpt(user + "@example.test")[0]
+    s.quit()
+    return code
+
+
+def options(text):
+    with open(suite.env["CONFIG"], "a") as f:
+        f.write(text)
+    suite.mailctl("reload")
+
+
 def test_append_and_copy_stop_at_the_default():
     c = suite.imap("alice")
     for _ in range(2):
@@ -87,6 +102,7 @@ def test_delivery_waits_and_rcpt_says_so():
     expect(len(suite.mailbox_files()), 2)
     expect(sums("bob")[2], 2)
     suite.mailctl("user", "quota", "bob@example.test", "--messages", "10")
+    wait_for(lambda: rcpt("bob") == 250, 10, "250 at RCPT")
     suite.mailctl("queue", "flush")
     suite.wait_mail(3)
     wait_for(lambda: sums("bob") == ("10C", quota("bob")["size"], 3), 10, "sums that agree with the files")
@@ -104,14 +120,16 @@ def test_a_wrong_sum_refuses_nothing():
 
 def test_for_good_where_configured():
     suite.mailctl("user", "quota", "carol@example.test", "--size", "500")
-    with open(suite.env["CONFIG"], "a") as f:
-        f.write("mailbox_full_reject = yes\n")
-    suite.mailctl("reload")
+    options("mailbox_full_reject = yes\n")
     send("carol")
     suite.wait_mail(1, "carol")
     send("carol")
     suite.wait_log("5.2.2", "carol@example.test")
     wait_for(lambda: send("carol", "") == 552, 20, "552 at RCPT")
+    options("mailbox_size_limit = 10M\n")
+    expect(rcpt("carol"), 552, "her own limit is the same")
+    suite.mailctl("user", "quota", "carol@example.test", "--size", "default")
+    wait_for(lambda: rcpt("carol") == 250, 10, "250 at RCPT")
 
 
 def test_an_administrator_sets_quotas_over_imap():
@@ -175,6 +193,7 @@ def test_expunged_mail_comes_back():
     rows = kept("Projects.Old")
     expect([(r["folder"], r["uid"], r["subject"], r["from"]) for r in rows],
            [("Projects.Old", 1, "s0", "Jörg <j@x.test>"), ("Projects.Old", 2, "s1", "Jörg <j@x.test>")])
+    assert all(time.time() - 3600 < r["expunged"] <= time.time() for r in rows), rows
     has(suite.mailctl("mailbox", "expunged", "restore", "carol@example.test", "--uids", "2", "--dry-run").stdout, "1 message and 0 folders would be restored")
     expect(len(kept()), 2)
     suite.mailctl("mailbox", "expunged", "restore", "carol@example.test", "Projects.Old", "--uids", "2")

@@ -147,6 +147,9 @@ def test_route_explains_and_its_status_tells():
     r = suite.mailctl("route", "nobody@example.test", check=False)
     assert r.returncode != 0
     has(r.stdout, "5.1.1")
+    r = suite.mailctl("route", "x@nowhere.invalid", check=False)
+    expect(r.returncode, 1, "no host would take it")
+    has(r.stdout, "nowhere.invalid: no such domain")
 
 
 def test_check_reports_every_error_at_once():

@@ -534,6 +534,20 @@ def test_a_channel_that_a_taken_over_sibling_spoils_is_closed_and_replaced():
     suite.imap("alice").logout()
 
 
+def test_a_channel_that_is_only_said_to_be_closed_the_sibling_closes():
+    fd, ours = wait_for(lambda: channel_to("imapd", "authd"), 20, "a channel")
+    theirs = "socket:[%s]" % channel_peers()[inode_of(ours)]
+    code = break_into("imapd", everybody()["imapd"])
+    try:
+        assert code.call("dup", fd) > 0 # whatever the program does with its own
+        code.sends(3, frame("ctl", "broken", 0, {"channel": "auth", "client": 1, "name": "authd"}))
+    finally:
+        code.leave()
+    wait_for(lambda: theirs not in [target for _, target, _ in descriptors(everybody()["authd"])], 20, "authd to close its end")
+    suite.wait_log(" authd[", "channel auth: another takes its place")
+    suite.imap("alice").logout()
+
+
 def holders(*secrets):
     """Whose memory, read by root, has one of them."""
     found = set()

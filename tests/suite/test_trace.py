@@ -243,6 +243,18 @@ def test_rotated_logs():
     in_order(trace(i, "--log", copy), "Nov 21 15:23:12", "delivered to mailbox as ")
 
 
+def test_a_session_with_a_mailbox():
+    """Its lines bear one name, by which they are found."""
+    for tag, begin in (("imapd", lambda: suite.imap("bob").logout()), ("pop3d", lambda: suite.pop3("bob").quit())):
+        def ends():
+            return re.findall(tag + r"\[\d+\]: disconnect client=127\.0\.0\.1 session=(\w+)", suite.log())
+        before = ends()
+        begin()
+        session = wait_for(lambda: [s for s in ends() if s not in before], 20, "the end of a session")[0]
+        expect([e["event"] for e in events(session)], ["connect", "tls", "auth", "disconnect"])
+        expect({e["program"] for e in events(session)}, {tag})
+
+
 def test_hops_of_a_file():
     path = suite.wait_mail(1)[0]
     has(trace(path), "No host was passed twice")

@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -259,6 +261,30 @@ actions_add_up_over_the_stages(void **state)
 	assert_true(check()->discard && got.note);
 }
 
+/* "No sender but ours" as it is written for Postfix: @example.net alone is not asked about. */
+static void
+patterns_see_whole_addresses_and_names_only(void **state)
+{
+	static const char *const stages[] = { "client", "helo", "login", "sender", "recipient" };
+	char name[] = "/tmp/test_access.XXXXXX", text[200];
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0);
+	dprintf(fd, "/^(?!192\\.0\\.2\\.77$|(alice.*|bob)@example|out\\.mail\\.|helo\\.)/ REJECT\n");
+	close(fd);
+	for (size_t i = 0; i < sizeof(stages) / sizeof(*stages); i++) {
+		snprintf(text, sizeof(text), "smtpd_%s_access_maps = pcre:%s\n", stages[i], name);
+		configure(text);
+		assert_int_equal(check()->status, 0);
+	}
+	snprintf(text, sizeof(text), "reject_authenticated_sender_login_mismatch = yes\nsmtpd_sender_login_maps = pcre:%s\n", name);
+	configure(text);
+	assert_int_equal(check()->status, STATUS_SENDER_NOT_OWNED);
+	assert_non_null(strstr(arena_cstr(&arena, got.why), "nobody there"));
+	remove(name);
+}
+
 /* A mistake in a table neither loses mail nor opens the door. */
 static void
 values_nobody_can_obey_put_off(void **state)
@@ -326,6 +352,7 @@ main(void)
 		T(ok_ends_the_questions_dunno_does_not),
 		T(codes_and_texts_are_the_tables),
 		T(actions_add_up_over_the_stages),
+		T(patterns_see_whole_addresses_and_names_only),
 		T(values_nobody_can_obey_put_off),
 		T(a_table_that_fails_puts_off),
 		T(dns_lists_are_read),

@@ -6,17 +6,22 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "ipc/channel_sync.h"
+#include "ipc/control.h"
 #include "ipc/frame.h"
 #include "ipc/messages.h"
+#include "sys/passrights.h"
 
 struct seen {
 	unsigned asks, answers, opens, fds, closed;
 	char last[B_ADDRESS + 1], why[256];
+	enum fail_class class; /* of why */
 	bool refuse;
 };
 
@@ -133,6 +138,7 @@ on_closed(struct channel *c, const struct fail *why)
 	struct seen *seen = channel_owner(c);
 
 	seen->closed++;
+	seen->class = why->class;
 	memcpy(seen->why, why->text, sizeof(why->text));
 }
 
@@ -257,6 +263,29 @@ test_a_blocked_sender_hears_when_all_is_gone(void **state)
 	pair_drop(&p);
 }
 
+/* A packet with nothing in it is read as the end. */
+static void
+test_what_cannot_be_said_leaves_no_packet_behind(void **state)
+{
+	static char text[B_REPLY + 1];
+	struct ipc_rcpt_answer answer = { .why = span_of(text, sizeof(text)) };
+	struct pair p;
+	const void *m;
+	unsigned type;
+
+	(void)state;
+	pair_make(&p, &ipc_channel_rcpt, &rcpt_ops);
+	assert_true(channel_flush(p.server));
+	assert_false(ipc_send_rcpt_answer(p.server, &answer));
+	assert_true(channel_flush(p.server));
+	answer.why = SPAN("because");
+	assert_true(ipc_send_rcpt_answer(p.server, &answer));
+	assert_true(channel_flush(p.server));
+	assert_true(channel_sync_recv(p.client, &type, &m, NULL, 1000, NULL));
+	assert_int_equal(type, IPC_rcpt_answer);
+	pair_drop(&p);
+}
+
 static void
 test_handler_refusal_closes_the_peer(void **state)
 {
@@ -269,7 +298,23 @@ test_handler_refusal_closes_the_peer(void **state)
 	assert_true(channel_sync_send(p.client, IPC_rcpt_ask, &ask, -1, 1000, NULL));
 	turns(&p);
 	assert_int_equal(p.seen.closed, 1);
+	assert_int_equal(p.seen.class, FAIL_PEER);
 	assert_false(channel_is_open(p.server));
+	pair_drop(&p);
+}
+
+/* As every tool does that has its answer. */
+static void
+test_a_peer_that_ends_has_broken_nothing(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_make(&p, &ipc_channel_rcpt, &rcpt_ops);
+	channel_sync_free(&p.client);
+	turns(&p);
+	assert_int_equal(p.seen.closed, 1);
+	assert_int_equal(p.seen.class, FAIL_TEMP);
 	pair_drop(&p);
 }
 
@@ -345,6 +390,30 @@ test_mangled_packets_only_close(void **state)
 		pair_drop(&p);
 	}
 	buf_free(&packet);
+}
+
+/* Where anybody may connect nobody hands over a descriptor, which we would have to close. */
+static void
+test_a_control_socket_takes_no_descriptors(void **state)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int door, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), passes;
+	socklen_t n = sizeof(passes);
+	struct fail why;
+
+	(void)state;
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &passes, &n) < 0)
+		skip(); /* before Linux 6.16 */
+	(void)snprintf(at.sun_path, sizeof(at.sun_path), "/tmp/test_channel.%d", (int)getpid());
+	door = control_listen(at.sun_path, 0600, &why);
+	assert_true(door >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(frame_send(fd, SPAN("x"), &door, 1, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(frame_send(fd, SPAN("x"), NULL, 0, 0), 1);
+	(void)close(fd);
+	(void)close(door);
+	(void)unlink(at.sun_path);
 }
 
 static void
@@ -446,10 +515,13 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_question_and_answer),
+		cmocka_unit_test(test_what_cannot_be_said_leaves_no_packet_behind),
 		cmocka_unit_test(test_handler_refusal_closes_the_peer),
+		cmocka_unit_test(test_a_peer_that_ends_has_broken_nothing),
 		cmocka_unit_test(test_descriptor_arrives_and_surplus_is_a_violation),
 		cmocka_unit_test(test_other_build_does_not_join),
 		cmocka_unit_test(test_mangled_packets_only_close),
+		cmocka_unit_test(test_a_control_socket_takes_no_descriptors),
 		cmocka_unit_test(test_conversation_states),
 		cmocka_unit_test(test_who_waits_for_room_is_told_however_fast_the_peer_reads),
 		cmocka_unit_test(test_a_blocked_sender_hears_when_all_is_gone),

@@ -133,6 +133,7 @@ static void
 networks_match(void **state)
 {
 	const struct conf *conf = good("mynetworks = !10.1.0.0/16, 10.0.0.0/8, [fd00::]/9, 192.0.2.7\n");
+	const struct conf *six = good("mynetworks = ::/0\n");
 	static const struct {
 		const char *text;
 		bool in;
@@ -153,6 +154,7 @@ networks_match(void **state)
 			assert_true(conf_addr_bytes((struct sockaddr *)&in6, addr));
 		}
 		assert_int_equal(conf_nets_match(&conf->mynetworks, addr), t[i].in);
+		assert_int_equal(conf_nets_match(&six->mynetworks, addr), strchr(t[i].text, ':') != NULL); /* none of IPv4 */
 	}
 }
 
@@ -187,8 +189,12 @@ errors_say_where_and_what(void **state)
 	bad("listener sub\"mission {\n}\n", 1, 1, "a block is written");
 	bad("listener a { address = *:1 }\nlistener a { address = *:2 }\n", 2, 1, "a second listener");
 	bad("listener submissions { }\n", 1, 1, "needs a certificate");
+	(void)good("listener n23456789012345678901234567890123456789012345678901234567890x63 { service = smtp; tls = none }\n");
+	bad("listener n23456789012345678901234567890123456789012345678901234567890xx64 { service = smtp; tls = none }\n", 1, 1, "a listener's name has 63 characters at most");
 	bad("route x { transport = lmtp }\n", 1, 1, "lmtp needs a nexthop");
 	bad("smtpd_banner = a\1b\n", 1, 17, "control byte");
+	bad("\1\nlog_level = loud\n", 1, 1, "control byte");
+	assert_true(f.errors.n > 1); /* it is read on */
 }
 
 static void
@@ -200,11 +206,20 @@ all_errors_at_once(void **state)
 	for (size_t i = 1; i < f.errors.n; i++)
 		assert_true(f.errors.items[i].line >= f.errors.items[i - 1].line);
 
-	struct buf out;
-	buf_init(&out, 65536);
-	conf_errors_print(&f.errors, "x.conf", &out);
-	assert_true(span_starts(buf_span(&out), SPAN("x.conf:1:1: no option is named \"one\"\n")));
-	buf_free(&out);
+	char out[4096] = "";
+	FILE *to = fmemopen(out, sizeof(out), "w");
+	struct fail why = { .text = "cannot be opened" };
+
+	assert_non_null(to);
+	conf_errors_print(&f.errors, "x.conf", NULL, to);
+	f.errors.n = 0;
+	f.errors.more = 3;
+	conf_errors_print(&f.errors, "x.conf", NULL, to);
+	conf_errors_print(NULL, "x.conf", &why, to);
+	(void)fclose(to);
+	assert_true(span_starts(span_str(out), SPAN("x.conf:1:1: no option is named \"one\"\nx.conf:2:17: smtpd_timeout: ")));
+	assert_non_null(strstr(out, "\nx.conf:4:13: log_level: "));
+	assert_non_null(strstr(out, "\nx.conf: and 3 errors more\nx.conf: cannot be opened\n"));
 }
 
 static void
@@ -281,6 +296,9 @@ default_listeners(void **state)
 	assert_true(span_eq(conf_listener_find(conf, SPAN("imaps"))->address.text, SPAN("127.0.0.1:993")));
 	assert_true(span_eq(conf_listener_find(conf, SPAN("imaps2"))->address.text, SPAN("[::1]:993")));
 	assert_int_equal(conf_listener_find(conf, SPAN("imaps2"))->service, CONF_SERVICE_IMAPS);
+	/* Which family it is of does not change the address, by which a reload knows what is listened on already. */
+	conf = good("inet_protocols = ipv4\n");
+	assert_string_equal(conf_listener_find(conf, SPAN("smtp"))->address.text.p, "*:25");
 }
 
 static const char rich[] = "myhostname = mx.example.org\nsmtpd_banner = \"a \\\"b\\\" $$ # c\"\n"
@@ -348,8 +366,116 @@ differences_have_a_class(void **state)
 	assert_int_equal(reload, CONF_FIXED);
 	assert_false(conf_diff(a, c, CONF_SMTPD, &reload, NULL));
 	assert_true(conf_diff(a, d, CONF_ALL, &reload, NULL));
+	assert_int_equal(reload, CONF_LIVE); /* listeners that go and come are handed over */
+	assert_true(conf_diff(good("listener a { service = smtp; address = *:1 }\n"), good("listener a { service = imap; address = *:1 }\n"), CONF_ALL, &reload, NULL));
 	assert_int_equal(reload, CONF_RESTART);
 	buf_free(&names);
+}
+
+static void
+two_listeners_cannot_share_an_address(void **state)
+{
+	static const struct {
+		const char *first, *second;
+		bool clash;
+	} pairs[] = {
+		{ "*:25", "*:25", true },
+		{ "*:25", "*:26", false },
+		{ "*:25", "127.0.0.1:25", true },
+		{ "[::1]:25", "*:25", true },
+		{ "0.0.0.0:25", "127.0.0.1:25", true },
+		{ "0.0.0.0:25", "[::1]:25", false },
+		{ "0.0.0.0:25", "[::]:25", false },
+		{ "[::]:25", "[2001:db8::]:25", true },
+		{ "[2001:db8::]:25", "[2001:db8::1]:25", false },
+		{ "127.0.0.1:25", "127.0.0.1:25", true },
+		{ "127.0.0.1:25", "127.0.0.2:25", false },
+		{ "127.0.0.1:0", "127.0.0.1:0", false },
+		{ "/run/x", "unix:/run/x", true },
+		{ "/run/x", "/run/y", false },
+		{ "/run/x", "*:25", false },
+	};
+	char text[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		(void)snprintf(text, sizeof(text), "listener a { service = smtp; address = \"%s\" }\nlistener b { service = lmtp; address = \"%s\" }\n", pairs[i].first, pairs[i].second);
+		if (pairs[i].clash)
+			bad(text, 2, 40, "is taken by listener a");
+		else
+			(void)good(text);
+	}
+	(void)good("inet_protocols = ipv4\nlistener smtp { address = *:25 }\nlistener six { address = \"[::1]:25\" }\n");
+	(void)good("inet_protocols = ipv6\nlistener smtp { address = *:25 }\nlistener four { address = 127.0.0.1:25 }\n");
+	bad("listener smtp { }\nlistener inside { tls = none }\n", 2, 1, "*:25 is taken by listener smtp");
+	bad("listener smtp { }\nlistener inside { address = junk }\n", 2, 29, "\"junk\" is not");
+	assert_int_equal(f.errors.n, 1);
+}
+
+/* What text means to a suite that runs with `has`; later: what it is told about the next start. */
+static const struct conf *
+reloaded(const char *has, const char *text, char *later, size_t size)
+{
+	struct conf_running running;
+	const struct conf *conf;
+	struct buf names;
+	struct fail why;
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0 && fflush(file) == 0);
+	buf_init(&names, size - 1);
+	running = (struct conf_running){ good(has), &names };
+	assert_true(conf_reload_fd(fileno(file), &running, &f.arena, &conf, NULL, &why));
+	assert_true(span_cstr(buf_span(&names), later, size));
+	buf_free(&names);
+	(void)fclose(file);
+	return conf;
+}
+
+static void
+a_reload_keeps_what_is_fixed(void **state)
+{
+	const struct conf *conf;
+	enum conf_reload reload;
+	char later[200];
+	const char *has = "data_directory = /d\nqueue_directory = \"/q q\"\nlistener smtp { mode = 0600 }\n";
+
+	(void)state;
+	conf = reloaded(has, "data_directory = /e\nlistener smtp { mode = 0666; backlog = 5; tls = none }\nlistener lmtp { mode = 0600 }\n"
+			     "alias_maps = db:$data_directory/a\n", later, sizeof(later));
+	assert_string_equal(later, "queue_directory, data_directory, backlog of smtp, mode of smtp");
+	assert_string_equal(conf->queue_directory.p, "/q q");
+	assert_string_equal(conf->user_database.p, "/d/authd");
+	assert_true(span_eq(conf->alias_maps.items[0], SPAN("db:/d/a")));
+	assert_int_equal(conf->listeners[0].backlog, 1024);
+	assert_int_equal(conf->listeners[0].tls, CONF_MODE_NONE);
+	assert_true(conf_diff(good(has), conf, CONF_MAILD, &reload, NULL));
+	assert_int_equal(reload, CONF_LIVE);
+	(void)reloaded(has, has, later, sizeof(later));
+	assert_string_equal(later, "");
+	/* Every address cannot be listened on while one of them is. */
+	conf = reloaded("inet_interfaces = loopback-only\n", "", later, sizeof(later));
+	assert_string_equal(later, "inet_interfaces");
+	assert_string_equal(conf->listeners[0].address.text.p, "127.0.0.1:25");
+}
+
+/* What is fixed is of the socket, which its address tells: it may come by another name. */
+static void
+a_listener_at_another_address_is_a_new_socket(void **state)
+{
+	const struct conf *conf;
+	char later[200];
+
+	(void)state;
+	conf = reloaded("listener more { service = smtp; address = \"127.0.0.1:2525\" }\n", "listener more { service = smtp; address = \"/run/more\"; mode = 0600 }\n",
+	    later, sizeof(later));
+	assert_string_equal(conf->listeners[0].mode.p, "0600");
+	assert_string_equal(later, "");
+	conf = reloaded("listener more { service = smtp; address = \"/run/more\"; mode = 0660 }\n", "listener other { service = smtp; address = \"/run/more\"; mode = 0600 }\n",
+	    later, sizeof(later));
+	assert_string_equal(conf->listeners[0].mode.p, "0660");
+	assert_string_equal(later, "mode of other");
 }
 
 /* The example must parse as it is, and with every # before an option removed. */
@@ -424,6 +550,52 @@ a_file_is_read(void **state)
 	assert_false(conf_load(path, &f.arena, &conf, &f.errors, &why));
 }
 
+/* What conf_load_to_ask() makes of this text; told: what it says. */
+static const struct conf *
+asked(struct span text, char *told, size_t size)
+{
+	char path[] = "/tmp/test_conf.XXXXXX";
+	int fd = mkstemp(path);
+	FILE *to = fmemopen(told, size, "w");
+	const struct conf *conf;
+
+	assert_true(fd >= 0 && to);
+	assert_int_equal(write(fd, text.p, text.n), text.n);
+	conf = conf_load_to_ask(path, &f.arena, to);
+	(void)fclose(to);
+	(void)close(fd);
+	(void)unlink(path);
+	return conf;
+}
+
+static void
+a_suite_is_found_by_a_file_with_errors(void **state)
+{
+	const struct conf *conf;
+	char told[4096] = "";
+
+	(void)state;
+	conf = asked(SPAN("run_directory = /run/x\n"), told, sizeof(told));
+	assert_non_null(conf);
+	assert_string_equal(told, "");
+	conf = asked(SPAN("nonsense\n\1 {\nsmtpd_timeout = soon\nlistener a { b }\nrun_directory = /run/x\nlistener x { address"), told, sizeof(told));
+	assert_non_null(conf);
+	assert_string_equal(conf->run_directory.p, "/run/x");
+	assert_int_equal(conf->smtpd_timeout, 300 * 1000);
+	assert_non_null(strstr(told, " errors, which mailctl check shows; the suite in /run/x is asked"));
+
+	/* not where it might be another one */
+	assert_null(asked(SPAN("run_directory = run/x\n"), told, sizeof(told)));
+	assert_non_null(strstr(told, ":1:17: run_directory: "));
+	assert_null(asked(SPAN("run_directory /run/x\n"), told, sizeof(told)));
+	assert_null(asked(SPAN("run_directry = /run/x\n"), told, sizeof(told)));
+	assert_null(asked(SPAN("run_dir = /run/x\n"), told, sizeof(told)));
+	assert_null(asked(SPAN("# a comment\n run_directory = /run/x\n"), told, sizeof(told)));
+	assert_non_null(strstr(told, "none is before it: run_directory = /run/x\n"));
+	assert_null(asked(SPAN("data_directory = x\nrun_directory = $data_directory/run\n"), told, sizeof(told)));
+	assert_null(asked(SPAN("myorigin = a\0\nrun_directory = /run/x\n"), told, sizeof(told)));
+}
+
 int
 main(void)
 {
@@ -432,8 +604,9 @@ main(void)
 	    T(networks_match),
 		T(errors_say_where_and_what), T(all_errors_at_once), T(blocks), T(default_listeners),
 		    T(canonical_reads_back),
-		T(a_daemon_sees_its_own_options_only), T(differences_have_a_class), T(example_parses),
+		T(a_daemon_sees_its_own_options_only), T(differences_have_a_class), T(two_listeners_cannot_share_an_address), T(a_reload_keeps_what_is_fixed),
+		T(a_listener_at_another_address_is_a_new_socket), T(example_parses),
 		    T(durations_and_sizes),
-		T(a_file_is_read) };
+		T(a_file_is_read), T(a_suite_is_found_by_a_file_with_errors) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,6 +230,8 @@ test_loops(void **state)
 	(void)state;
 	run("a.test", scripts); /* a backup MX goes to those before it only */
 	assert_string_equal(targets(), "m1.test=10.0.0.1:25");
+	run("a.test", (struct script[]){ scripts[0], { "A", "m1.test", DESTINATION_NO_NAME, "" }, { NULL } }); /* and keeps the mail while they are away */
+	assert_failed(STATUS_UNROUTABLE_TEMP, FAIL_TEMP);
 	run("b.test", (struct script[]){ { "MX", "b.test", DESTINATION_OK, "10:us.test;20:m2.test" }, { NULL } });
 	assert_failed(STATUS_LOOP, FAIL_PERM);
 	assert_true(netaddr_parse(SPAN("10.0.0.9"), 0, &own));
@@ -237,6 +239,9 @@ test_loops(void **state)
 	rules.nown = 1;
 	run("c.test", (struct script[]){ { "MX", "c.test", DESTINATION_OK, "10:m9.test" }, { "A", "m9.test", DESTINATION_OK, "10.0.0.9" }, { NULL } });
 	assert_failed(STATUS_LOOP, FAIL_PERM);
+	run("c.test", (struct script[]){ { "MX", "c.test", DESTINATION_OK, "10:m1.test;20:m9.test" }, { "A", "m1.test", DESTINATION_NO_DATA, "" },
+		{ "A", "m9.test", DESTINATION_OK, "10.0.0.9" }, { NULL } });
+	assert_failed(STATUS_UNROUTABLE_TEMP, FAIL_TEMP);
 	/* At another port, and for a host named outright, it is meant so. */
 	run("c.test:2525", (struct script[]){ { "MX", "c.test", DESTINATION_OK, "10:m9.test" }, { "A", "m9.test", DESTINATION_OK, "10.0.0.9" }, { NULL } });
 	assert_string_equal(targets(), "m9.test=10.0.0.9:2525");

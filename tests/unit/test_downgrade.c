@@ -3,6 +3,7 @@
 
 #include "mail/charset.h"
 #include "mail/downgrade.h"
+#include "mail/limits.h"
 #include "mail/mime.h"
 #include "mail/status.h"
 
@@ -123,6 +124,86 @@ what_must_not_change(void **state)
 	assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
 }
 
+/* RFC 1847 2.1: not a label of what has been signed, either. */
+static void
+what_is_signed_keeps_its_labels(void **state)
+{
+#define TEXT "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: text/plain\r\n"
+#define SIGNED "\r\n--a\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n"                                     \
+	"--s\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"            \
+	"--b\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\nplain\r\n--b--\r\n"               \
+	"--s\r\n\r\nsig\r\n--s--\r\n--a--\r\n"
+	(void)state;
+	for (unsigned more = 0; more <= DOWNGRADE_BINARY; more += DOWNGRADE_BINARY) {
+		buf_reset(&out);
+		assert_true(downgrade(&out, SPAN(TEXT "\r\n\xc3\xbc" SIGNED), DOWNGRADE_8BIT | more, &arena, &why));
+		assert_span(buf_span(&out), TEXT "Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC" SIGNED);
+	}
+#undef TEXT
+#undef SIGNED
+}
+
+/* What stands between its parts means nothing; but where it has none, that is the message. */
+static void
+multipart_without_parts(void **state)
+{
+	static const char *const rows[] = {
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\nGr\xc3\xbc\xc3\x9f" "e\r\n--c\r\n\r\n\xc3\xbc\r\n--c--\r\n",
+		"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\xc3\xbc\r\n--a--\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_reset(&out);
+		if (downgrade(&out, span_str(rows[i]), DOWNGRADE_8BIT, &arena, &why))
+			fail_msg("row %zu: %.*s", i, SPAN_ARG(buf_span(&out)));
+		assert_int_equal(why.status, STATUS_CONVERSION_REQUIRED);
+	}
+}
+
+/* As many parts as that, the last one of a byte beyond ASCII. */
+static void
+put_parts(struct buf *to, unsigned n)
+{
+	buf_init(to, 1 << 20);
+	buf_puts(to, "Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+	for (unsigned i = 1; i < n; i++)
+		buf_puts(to, "--b\r\n\r\nplain\r\n");
+	buf_puts(to, "--b\r\n\r\n\xc3\xbc\r\n--b--\r\n");
+	assert_true(buf_ok(to));
+}
+
+/* Parts that the tree has no room for would become text of the one before them. */
+static void
+more_parts_than_are_known(void **state)
+{
+	static const struct {
+		unsigned parts;
+		size_t memory;
+		unsigned status;
+	} rows[] = {
+		{ LIMIT_MIME_PARTS / 2, 64 << 20, 0 },
+		{ LIMIT_MIME_PARTS + 1, 64 << 20, STATUS_CONVERSION_REQUIRED },
+		{ LIMIT_MIME_PARTS / 2, 64 << 10, STATUS_SYSTEM_LOCAL_TEMP },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena own;
+		struct buf in;
+
+		arena_init(&own, rows[i].memory);
+		put_parts(&in, rows[i].parts);
+		buf_reset(&out);
+		why = (struct fail){ .class = FAIL_NONE };
+		if (downgrade(&out, buf_span(&in), DOWNGRADE_8BIT, &own, &why) != !rows[i].status)
+			fail_msg("row %zu: %s", i, why.text);
+		assert_int_equal(why.status, rows[i].status);
+		buf_free(&in);
+		arena_free(&own);
+	}
+}
+
 static void
 check_lines(unsigned what, struct span in, const char *want)
 {
@@ -194,7 +275,11 @@ main(void)
 		T(stray_bytes_in_encoded_parts),
 		T(only_parts_that_need_it),
 		T(no_boundary_comes_of_folding),
-		T(what_must_not_change), T(binary_becomes_lines), T(what_cannot_become_lines),
+		T(what_must_not_change),
+		T(what_is_signed_keeps_its_labels),
+		T(multipart_without_parts),
+		T(more_parts_than_are_known),
+		T(binary_becomes_lines), T(what_cannot_become_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,44 @@ test_a_file_of_two_messages_stays_for_the_other(void **state)
 	view_close(&v);
 }
 
+static void
+scan(struct view *v)
+{
+	struct fail why;
+
+	assert_true(scan_all(v->mailbox, &why));
+}
+
+/* As a backup brings one back. */
+static void
+test_a_second_file_changes_no_flags(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t modseq;
+	struct view v;
+
+	put_file(f, "cur/1700000000.a:2,S", "A: b\r\n\r\n");
+	enter(&v, f, "INBOX");
+	modseq = mailbox_modseq(v.mailbox);
+	put_file(f, "cur/1700000000.a:2,F", "A: b\r\n\r\n");
+	quiet(f, 40);
+	scan(&v);
+	view_close(&v);
+	store_free(&f->store);
+	open_store(f);
+	enter(&v, f, "INBOX");
+	scan(&v);
+	assert_int_equal(view_count(&v), 1);
+	assert_int_equal(view_message(&v, 1)->flags, FLAG_SEEN);
+	assert_int_equal(mailbox_modseq(v.mailbox), modseq);
+	assert_true(file_exists(f, "cur/1700000000.a:2,S"));
+	move_file(f, "cur/1700000000.a:2,S", "tmp/gone"); /* then it is the message */
+	quiet(f, 40);
+	assert_int_equal(view_message(&v, 1)->flags, FLAG_FLAGGED);
+	assert_int_equal(view_uid(&v, 1), 1);
+	view_close(&v);
+}
+
 /* ---- away and back ---- */
 
 static void
@@ -284,6 +322,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_names_that_are_there_twice_are_one_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_they_are_one_by_the_uid_list_of_dovecot_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_of_two_messages_stays_for_the_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_second_file_changes_no_flags, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_at_once_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_that_comes_back_later_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_folder_made_again_has_another_uidvalidity, setup, teardown),

@@ -118,6 +118,10 @@ test_networks(void **state)
 	assert_true(cidr_parse(SPAN("0.0.0.0/0"), &c, &why));
 	a = addr("2001:db8::1", 0);
 	assert_false(cidr_match(&c, &a)); /* all of IPv4 is not all */
+	assert_true(cidr_parse(SPAN("::/0"), &c, &why));
+	assert_true(cidr_match(&c, &a));
+	a = addr("192.0.2.8", 0);
+	assert_false(cidr_match(&c, &a)); /* nor is all of IPv6 */
 	assert_false(cidr_parse(SPAN("10.0.0.1/8"), &c, &why));
 	assert_false(cidr_parse(SPAN("10.0.0.0/33"), &c, &why));
 	assert_false(cidr_parse(SPAN("10.0.0.0/"), &c, &why));

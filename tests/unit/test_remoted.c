@@ -17,6 +17,7 @@
 
 #include "daemons/remoted/job.h"
 #include "daemons/remoted/remoted.h"
+#include "mail/downgrade.h"
 #include "net/listener.h"
 #include "tests/unit/tls_fixture.h"
 
@@ -428,6 +429,18 @@ stop(void)
 	arena_free(&conf_arena);
 }
 
+/* To a recipient of that domain, by its own MX. */
+static void
+give_to(uint64_t id, const char *domain)
+{
+	char address[64];
+
+	(void)snprintf(address, sizeof(address), "bob@%s", domain);
+	assert_true(ipc_send_deliver_job(queued, &(struct ipc_deliver_job){ .id = id, .message = id, .nexthop = span_str(domain), .size = 10 }));
+	assert_true(ipc_send_deliver_rcpt(queued, &(struct ipc_deliver_rcpt){ .id = id, .address = span_str(address) }));
+	assert_true(ipc_send_deliver_content(queued, &(struct ipc_deliver_content){ .id = id, .bytes = SPAN("x\r\n") }));
+}
+
 static void
 give_head(uint64_t id, const char *nexthop, unsigned rcpts)
 {
@@ -528,6 +541,19 @@ test_delivers_and_reuses(void **state)
 	assert_int_equal(p.quits, 1);
 	peer_close(&p);
 	stop();
+}
+
+/* With sanitizers: there are no bytes that it could be made of. */
+static void
+test_a_message_without_a_byte_is_converted_to_none(void **state)
+{
+	struct remote_content c = { .fd = -1 };
+	struct fail why;
+
+	(void)state;
+	assert_true(content_convert(&c, DOWNGRADE_8BIT, &why));
+	assert_int_equal(c.size, 0);
+	content_free(&c);
 }
 
 /* smtp_connection_reuse_count_limit, smtp_connection_cache_on_demand; each connection ends with QUIT. */
@@ -662,20 +688,68 @@ test_by_mx(void **state)
 	give(1, hop, 1, "x\r\n"); /* the better MX has nobody on that port */
 	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
 	assert_true(strstr(got[1].peer, "live.test[127.0.0.1]:"));
-	give(2, "null.test", 1, "x\r\n");
+	give_to(2, "null.test");
 	assert_int_equal(wait_for(2)->outcome[0], DELIVER_FAILED);
 	assert_string_equal(got[2].code[0], "5.1.10");
 	assert_int_equal(got[2].health, DELIVER_UNTRIED);
-	give(3, "nosuch.test", 1, "x\r\n");
+	give_to(3, "nosuch.test");
 	assert_int_equal(wait_for(3)->outcome[0], DELIVER_FAILED);
 	assert_string_equal(got[3].code[0], "5.1.2");
 	give(4, "[127.0.0.201]:1", 1, "x\r\n");
 	assert_int_equal(wait_for(4)->outcome[0], DELIVER_DEFERRED);
 	assert_string_equal(got[4].code[0], "4.4.1");
 	assert_int_equal(got[4].health, DELIVER_UNREACHED);
-	give(5, "[", 1, "x\r\n");
+	give_to(5, "[");
 	assert_int_equal(wait_for(5)->outcome[0], DELIVER_FAILED);
 	peer_close(&p);
+	stop();
+}
+
+/* Sends a message to what calls itself what we do. */
+static struct outcome *
+give_ourselves(uint64_t id, bool own_domain)
+{
+	struct outcome *o;
+	struct peer p;
+	char hop[64];
+
+	peer_open(&p, NULL);
+	p.ehlo = "250 us.test";
+	remoted()->policy->rules.own_port = netaddr_port(&p.address); /* for 25, which a test cannot have */
+	(void)snprintf(hop, sizeof(hop), "[127.0.0.1]:%u", netaddr_port(&p.address));
+	if (own_domain)
+		give_to(id, hop);
+	else
+		give(id, hop, 1, "x\r\n");
+	o = wait_for(id);
+	peer_close(&p);
+	return o;
+}
+
+/* A slip of the administrator, or of whoever runs the smart host's DNS, is no reason to bounce all mail. */
+static void
+test_a_next_hop_of_ours_that_is_not_there_is_waited_for(void **state)
+{
+	static const char *const hops[] = { "nosuch.test", "null.test", "smtp:nosuch.test:587", "[" };
+
+	(void)state;
+	start("smtp_fallback_relay =");
+	for (uint64_t id = 1; id <= 4; id++) {
+		give(id, hops[id - 1], 1, "x\r\n");
+		assert_int_equal(wait_for(id)->outcome[0], DELIVER_DEFERRED);
+		assert_string_equal(got[id].code[0], "4.3.5");
+		assert_int_equal(got[id].health, DELIVER_UNREACHED);
+	}
+	assert_int_equal(give_ourselves(8, false)->outcome[0], DELIVER_DEFERRED);
+	assert_string_equal(got[8].code[0], "4.3.5");
+	assert_int_equal(give_ourselves(9, true)->outcome[0], DELIVER_FAILED);
+	assert_string_equal(got[9].code[0], "5.4.6");
+	stop();
+	start("smtp_fallback_relay = nosuch.test, [");
+	give(5, "[127.0.0.201]:1", 1, "x\r\n");
+	assert_int_equal(wait_for(5)->outcome[0], DELIVER_DEFERRED);
+	give_to(6, "null.test");
+	assert_int_equal(wait_for(6)->outcome[0], DELIVER_DEFERRED);
 	stop();
 }
 
@@ -1116,8 +1190,10 @@ test_callouts_to_the_dead(void **state)
 	call(3, "null.test", "bob@null.test", "");
 	assert_int_equal(told.outcome, CALLOUT_REFUSES);
 	assert_string_equal(told_text[0], "5.1.10");
-	call(4, "[bad", "bob@peer.test", "");
-	assert_false(told.unreached);
+	call(4, "[bad", "bob@peer.test", ""); /* which says nothing of bob */
+	assert_int_equal(told.outcome, CALLOUT_LATER);
+	call(5, "nosuch.test", "bob@peer.test", "");
+	assert_int_equal(told.outcome, CALLOUT_LATER);
 	peer_close(&fallback);
 	stop();
 }
@@ -1194,11 +1270,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_delivers_and_reuses),
 		cmocka_unit_test(test_8bit_content_is_converted_for_a_7bit_peer),
+		cmocka_unit_test(test_a_message_without_a_byte_is_converted_to_none),
 		cmocka_unit_test(test_connections_end_after_so_many_messages),
 		cmocka_unit_test(test_no_more_hosts_than_allowed_are_asked),
 		cmocka_unit_test(test_stale_connection_is_no_failure),
 		cmocka_unit_test(test_partial_and_refusals),
 		cmocka_unit_test(test_by_mx),
+		cmocka_unit_test(test_a_next_hop_of_ours_that_is_not_there_is_waited_for),
 		cmocka_unit_test(test_a_silent_address_is_not_waited_for),
 		cmocka_unit_test(test_a_slow_address_is_waited_for_in_the_end),
 		cmocka_unit_test(test_dnsd_dies),

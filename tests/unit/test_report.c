@@ -257,6 +257,31 @@ utf8_original_to_an_ascii_sender(void **state)
 	arena_free(&a);
 }
 
+/* What a human reads is decoded; what it is in has to say so. */
+static void
+utf8_orcpt_is_declared(void **state)
+{
+	static const struct report_recipient rcpt = { .action = REPORT_FAILED, .final = SPAN_INIT("jurgen@b.test"), .original = SPAN_INIT("utf-8;j\\x{FC}rgen@b.test") };
+	struct arena a;
+	struct buf b;
+	struct report r = base;
+	struct mime_part *root;
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	buf_init(&b, 1 << 20);
+	r.recipients = &rcpt;
+	r.nrecipients = 1;
+	assert_true(report_build(&r, &b, NULL));
+	root = check(buf_span(&b), &a, "multipart/report(text/plain, message/delivery-status, text/rfc822-headers)");
+	assert_has(part_of(root, buf_span(&b), 0), "(you wrote to j\xc3\xbcrgen@b.test)");
+	assert_int_equal(root->encoding, ENCODING_8BIT);
+	assert_int_equal(root->children->encoding, ENCODING_8BIT);
+	assert_has(mime_span(buf_span(&b), &root->children->header), "charset=utf-8");
+	buf_free(&b);
+	arena_free(&a);
+}
+
 static void
 orcpt_forms(void **state)
 {
@@ -318,6 +343,7 @@ main(void)
 		cmocka_unit_test(utf8_report),
 		cmocka_unit_test(fields_of_a_recipient),
 		cmocka_unit_test(utf8_original_to_an_ascii_sender),
+		cmocka_unit_test(utf8_orcpt_is_declared),
 		cmocka_unit_test(orcpt_forms),
 		cmocka_unit_test(refusals),
 	};

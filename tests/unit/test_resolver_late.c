@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * The resolver where one of two answers never comes; libunbound is played here, which validates what it says.
+ * The resolver where one of two answers never comes, and where name servers pass no signatures for a while;
+ * libunbound is played here, which validates what it says.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,20 +15,26 @@
 
 #include "daemons/dnsd/resolver.h"
 
-enum { TYPE_A = 1 };
+enum { TYPE_A = 1, TYPE_DNSKEY = 48 };
 
 struct ub_ctx {
 	int pipe[2];
-	ub_callback_type callback; /* of the question for A; one for AAAA has no answer */
+	bool validates;
+	ub_callback_type callback; /* of the question for A or DNSKEY; one for AAAA has no answer */
 	void *arg;
 };
 
-static struct ub_ctx played;
+static struct ub_ctx played[2];
+static unsigned made, probes;
+static bool stripped; /* the name servers pass no signatures */
 
 struct ub_ctx *
 ub_ctx_create(void)
 {
-	return pipe2(played.pipe, O_CLOEXEC | O_NONBLOCK) < 0 ? NULL : &played;
+	struct ub_ctx *c = &played[made++ % 2];
+
+	c->validates = false;
+	return pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK) < 0 ? NULL : c;
 }
 
 void
@@ -65,8 +72,8 @@ ub_ctx_set_fwd(struct ub_ctx *c, const char *addr)
 int
 ub_ctx_add_ta_file(struct ub_ctx *c, const char *name)
 {
-	(void)c;
 	(void)name;
+	c->validates = true;
 	return 0;
 }
 
@@ -111,8 +118,9 @@ ub_resolve_async(struct ub_ctx *c, const char *name, int rrtype, int rrclass, vo
 	(void)name;
 	(void)rrclass;
 	(void)id;
-	if (rrtype != TYPE_A)
+	if (rrtype != TYPE_A && rrtype != TYPE_DNSKEY)
 		return 0;
+	probes += rrtype == TYPE_DNSKEY;
 	c->callback = callback;
 	c->arg = arg;
 	return write(c->pipe[1], "", 1) == 1 ? 0 : -1;
@@ -129,7 +137,7 @@ ub_process(struct ub_ctx *c)
 
 	if (read(c->pipe[0], &byte, 1) != 1)
 		return 0;
-	r = (struct ub_result){ .data = data, .len = len, .havedata = 1, .secure = 1, .ttl = 300 };
+	r = (struct ub_result){ .data = data, .len = len, .havedata = 1, .secure = c->validates && !stripped, .bogus = c->validates && stripped, .ttl = 300 };
 	c->callback(c->arg, 0, &r);
 	return 0;
 }
@@ -154,7 +162,7 @@ on_answer(struct resolver_waiter *w, const struct answer *a)
 static void
 test_half_an_answer_is_as_secure_as_it_is(void **state)
 {
-	struct resolver_settings settings = { .cache_size = 1 << 20, .timeout_ms = 300, .v4 = true, .v6 = true };
+	struct resolver_settings settings = { .cache_size = 1 << 20, .timeout_ms = 300, .v4 = true, .v6 = true, .trust_anchor = "played" };
 	struct ask q = { .waiter = { .on_answer = on_answer } };
 	struct loop *loop = loop_new();
 	struct resolver *r;
@@ -176,11 +184,57 @@ test_half_an_answer_is_as_secure_as_it_is(void **state)
 	loop_free(&loop);
 }
 
+static struct ask
+answer_of(struct loop *loop, struct resolver *r)
+{
+	struct ask q = { .waiter = { .on_answer = on_answer } };
+
+	resolver_ask(r, DNS_ADDR, SPAN("mx.signed.test"), &q.waiter);
+	while (!q.done)
+		(void)loop_turn(loop, 50);
+	return q;
+}
+
+/* They may not be ready when we start, or make way for others. */
+static void
+test_answers_are_validated_again_when_signatures_are_passed(void **state)
+{
+	const struct span server = SPAN("192.0.2.53");
+	struct resolver_settings settings = { .servers = &server, .nservers = 1, .cache_size = 1 << 20, .timeout_ms = 3000, .v4 = true, .trust_anchor = "played", .probe_ms = 1 };
+	struct loop *loop = loop_new();
+	struct resolver *r;
+	struct fail why;
+	struct ask q;
+
+	(void)state;
+	probes = 0;
+	stripped = true;
+	r = resolver_new(loop, &settings, &why);
+	assert_non_null(r);
+	assert_true(resolver_start(r, &why));
+	for (int i = 0; i < 400 && (resolver_validates(r) || probes < 3); i++)
+		(void)loop_turn(loop, 50);
+	assert_true(probes >= 3 && !resolver_validates(r));
+	q = answer_of(loop, r);
+	assert_int_equal(q.result, DNS_OK);
+	assert_false(q.secure);
+	stripped = false;
+	for (int i = 0; i < 400 && !resolver_validates(r); i++)
+		(void)loop_turn(loop, 50);
+	assert_true(resolver_validates(r));
+	q = answer_of(loop, r);
+	assert_int_equal(q.result, DNS_OK);
+	assert_true(q.secure);
+	resolver_free(&r);
+	loop_free(&loop);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_half_an_answer_is_as_secure_as_it_is),
+		cmocka_unit_test(test_answers_are_validated_again_when_signatures_are_passed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

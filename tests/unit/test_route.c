@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -232,13 +234,17 @@ includes_owners_and_what_is_refused(void **state)
 {
 	(void)state;
 	configure(world,
-	    "alias_maps = inline:{news={:include:/list}, owner-news=alice, cmd={|/bin/sh}, file={/tmp/x}, none={:include:/none}, final={\\bob}, bob=alice}\n");
+	    "alias_maps = inline:{news={:include:/list}, owner-news=alice, cmd={|/bin/sh}, file={/tmp/x}, none={:include:/none}, final={\\bob}, bob=alice,"
+	    " noreply={/dev/null}, half={alice, /dev/null}, nearly={/dev/null/x}}\n");
 	include_text = "# the list\nalice\n\nbob@far.example,\n eve@far.example\n";
 	goes("news@example.org",
 	    "L example.org alice@example.org from owner-news@example.org|R far.example bob@far.example from owner-news@example.org"
 	    "|R far.example eve@far.example from owner-news@example.org");
 	goes("cmd@example.org", "F 5.7.0 cmd@example.org");
 	goes("file@example.org", "F 5.7.0 file@example.org");
+	goes("noreply@example.org", "X  noreply@example.org");
+	goes("half@example.org", "X  half@example.org|L example.org alice@example.org");
+	goes("nearly@example.org", "F 5.7.0 nearly@example.org");
 	goes("none@example.org", "D 4.2.4 none@example.org");
 	goes("final@example.org", "L example.org bob@example.org");
 	include_text = "news\n:include:/list\n";
@@ -280,6 +286,73 @@ the_way_out(void **state)
 	configure(world, "relayhost = lmtp:inet:h:24\nroute * { nexthop = [all] }\n");
 	goes("x@else.example", "R [all] x@else.example");
 	goes("bob@example.org", "L example.org bob@example.org");
+}
+
+/* What remoted would take for no next hop is not handed to it: it would be bounced. */
+static void
+a_next_hop_that_cannot_be_puts_off(void **state)
+{
+	static const char *const bad[] = { "smtp:gate..example", "smtp:gate.example:0", "smtp:[gate!]", "smtp:-gate", "lmtp:inet:gate..example:24", "smtp:[gate]25" };
+	static const char *const good[] = { "gate.example.:26", "[192.0.2.1]:26", "[2001:db8::1]", "2001:db8::beef", "[IPv6:2001:db8::1]:26", "m\303\274ller.example" };
+	char text[200], want[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(text, sizeof(text), "transport_maps = inline:{far.example=%s}\n", bad[i]);
+		configure(world, text);
+		goes("x@far.example", "D 4.3.5 x@far.example");
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		snprintf(text, sizeof(text), "transport_maps = inline:{far.example=smtp:%s}\n", good[i]);
+		snprintf(want, sizeof(want), "R %s x@far.example", good[i]);
+		configure(world, text);
+		goes("x@far.example", want);
+	}
+}
+
+/* As in Postfix's transport(5): our own domains are no business of the smart host that "*" names. */
+static void
+a_bare_colon_is_the_way_without_the_table(void **state)
+{
+	(void)state;
+	configure(world, "transport_maps = inline:{example.org=:, .example.org=:, virtual.example=:, relay.example=:, own.example=:, {*=smtp:[out]}}\n"
+			 "relayhost = [smart]\nroute relay.example { nexthop = inner.example }\n");
+	goes("alice@example.org", "L example.org alice@example.org");
+	goes("staff@example.org",
+	    "L example.org alice@example.org|L example.org bob@example.org|R [out] eve@far.example");
+	goes("carol@virtual.example", "L virtual.example carol@virtual.example");
+	goes("x@relay.example", "R inner.example x@relay.example");
+	goes("x@own.example", "R [smart] x@own.example");
+	verdict("nobody@example.org", false, STATUS_BAD_MAILBOX);
+	configure(world, "transport_maps = inline:{own.example=:[gate], else.example=smtp:}\nrelayhost = [smart]\n");
+	goes("x@own.example", "R [gate] x@own.example");
+	goes("x@else.example", "R else.example x@else.example");
+}
+
+/* As in Postfix's pcre_table(5): else "not one of ours" would be true of the bare domain of ours. */
+static void
+patterns_see_whole_addresses_only(void **state)
+{
+	static const char *const maps[] = { "transport_maps", "virtual_alias_maps", "relay_recipient_maps", "local_recipient_maps" };
+	char name[] = "/tmp/test_route.XXXXXX", text[200];
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0);
+	dprintf(fd, "!/@(example\\.org|virtual\\.example|relay\\.example)$/ smtp:[out]\n");
+	close(fd);
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		snprintf(text, sizeof(text), "%s = pcre:%s\n", maps[i], name);
+		configure(world, text);
+		verdict("alice@example.org", false, STATUS_RECIPIENT_OK);
+		verdict("nobody@example.org", false, STATUS_BAD_MAILBOX);
+		verdict("x@relay.example", false, i == 2 ? STATUS_BAD_MAILBOX : STATUS_RECIPIENT_OK);
+		goes("alice+x@example.org", "L example.org alice+x@example.org");
+		goes("carol+x@virtual.example", "L virtual.example carol+x@virtual.example");
+		if (i == 0)
+			goes("x@far.example", "R [out] x@far.example");
+	}
+	remove(name);
 }
 
 /* Way and login that a sender's mail to x@far.example has. */
@@ -338,6 +411,29 @@ recipients_by_table(void **state)
 	goes("hugo@virtual.example", "F 5.1.1 hugo@virtual.example");
 }
 
+/* Else every name is taken, and bounced when the host that it goes to refuses it. */
+static void
+recipients_by_table_whatever_the_way(void **state)
+{
+	(void)state;
+	configure(world, "local_recipient_maps = inline:{frank=x}\nvirtual_mailbox_maps = inline:{gina@virtual.example=x}\n"
+			 "transport_maps = inline:{example.org=smtp:[in], virtual.example=lmtp:inet:in:24, hugo@virtual.example=retry:later}\n");
+	verdict("frank@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("alice@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("staff@example.org", false, STATUS_RECIPIENT_OK);
+	verdict("nobody@example.org", false, STATUS_BAD_MAILBOX);
+	verdict("gina@virtual.example", false, STATUS_RECIPIENT_OK);
+	verdict("carol+x@virtual.example", false, STATUS_RECIPIENT_OK);
+	verdict("nobody@virtual.example", false, STATUS_BAD_MAILBOX);
+	verdict("hugo@virtual.example", false, STATUS_TEMP);
+	goes("frank@example.org", "R [in] frank@example.org");
+	goes("staff@example.org", "R [in] staff@example.org");
+	goes("gina@virtual.example", "R lmtp:inet:in:24 gina@virtual.example");
+	configure(world, "transport_maps = inline:{example.org=smtp:[in], virtual.example=lmtp:inet:in:24}\n");
+	verdict("nobody@example.org", false, STATUS_RECIPIENT_OK); /* only that host knows */
+	verdict("nobody@virtual.example", false, STATUS_RECIPIENT_OK);
+}
+
 static void
 luser_and_postmaster(void **state)
 {
@@ -347,6 +443,13 @@ luser_and_postmaster(void **state)
 	verdict("nobody@example.org", false, STATUS_RECIPIENT_OK);
 	configure(world, "luser_relay = @far.example\n");
 	goes("nobody@example.org", "R far.example nobody@far.example");
+	configure(world, "mydestination = localhost\nmyorigin = head.example\n"); /* of a host that leaves its mail to another */
+	verdict("Postmaster", false, STATUS_RECIPIENT_OK);
+	goes("postmaster", "R head.example postmaster@head.example");
+	verdict("Postmaster@head.example", false, STATUS_RECIPIENT_OK); /* as smtpd has made it of that */
+	verdict("postmaster@far.example", false, STATUS_RELAY_DENIED);
+	verdict("postmaster+x@head.example", false, STATUS_RELAY_DENIED);
+	verdict("root@head.example", false, STATUS_RELAY_DENIED);
 	configure(world, "alias_maps =\n");
 	verdict("postmaster@example.org", false, STATUS_MISCONFIGURED);
 	goes("postmaster@virtual.example", "D 4.3.5 postmaster@virtual.example");
@@ -374,12 +477,13 @@ expansion_is_bounded(void **state)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "u%d@far.example,", i);
 	strcat(text, "}}\n");
 	configure(world, text);
-	struct route_job *job = run(ROUTE_RESOLVE, "big@example.org", "x@y", true);
-	const struct route_target *t = route_targets(job);
-
-	assert_int_equal(t->agent, ROUTE_FAIL);
-	assert_int_equal(t->status, STATUS_LIST_EXPANSION);
-	route_free(&job);
+	goes("big@example.org", "D 4.2.4 big@example.org");
+	strcpy(strchr(text, '{'), "{lists={one, two}, one={alice, bob}, two={");
+	for (int i = 0; i < 50; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "u%d@far.example,", i);
+	strcat(text, "}}\n");
+	configure(world, text);
+	goes("lists@example.org", "D 4.2.4 lists@example.org"); /* not the first half of it */
 	strcpy(text, "alias_recursion_limit = 5\nalias_maps = inline:{");
 	for (int i = 0; i < 10; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "n%d=n%d,", i, i + 1);
@@ -410,7 +514,8 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases),
 	    T(includes_owners_and_what_is_refused),
-		T(the_way_out), T(smart_hosts_by_sender_and_their_logins), T(recipients_by_table), T(luser_and_postmaster), T(failures_put_off_the_whole),
+		T(the_way_out), T(a_next_hop_that_cannot_be_puts_off), T(a_bare_colon_is_the_way_without_the_table),
+		T(patterns_see_whole_addresses_only), T(smart_hosts_by_sender_and_their_logins), T(recipients_by_table), T(recipients_by_table_whatever_the_way), T(luser_and_postmaster), T(failures_put_off_the_whole),
 		    T(expansion_is_bounded),
 		T(explanations_name_the_rule) };
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -325,6 +325,25 @@ damage_is_never_believed(void **state)
 	free(good);
 }
 
+/* A run that found no memory is seen and in no list; the next text has it all the same. */
+static void
+no_memory_for_one_text_spoils_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct buf out;
+
+	buf_init(&out, 1 << 20);
+	signature_add(&f->maker, SPAN("needle"));
+	f->maker.n = 0;
+	f->maker.failed = true;
+	assert_false(signature_put(&f->maker, 1, MOST, &out));
+	signature_reset(&f->maker);
+	signature_add(&f->maker, SPAN("a needle and more"));
+	assert_true(signature_put(&f->maker, 1, MOST, &out));
+	assert_true(may_have(buf_span(&out), 1, SPAN("needle")));
+	buf_free(&out);
+}
+
 int
 main(void)
 {
@@ -332,6 +351,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(all_that_is_there_is_found),
 		T(texts_are_apart),
+		T(no_memory_for_one_text_spoils_no_other),
 		T(what_was_put_is_there_again),
 		T(only_what_ascends_is_taken),
 		T(expunged_ones_go),

@@ -6,12 +6,16 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/listener.h"
 #include "net/stream.h"
+#include "sys/passrights.h"
 #include "tests/unit/tls_fixture.h"
 
 enum { CAP = 16384 };
@@ -240,6 +244,82 @@ test_finish_sends_all_then_closes(void **state)
 }
 
 static void
+tcp_pair(int fd[2])
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(at);
+	int door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(door, (struct sockaddr *)&at, n), 0);
+	assert_int_equal(listen(door, 1), 0);
+	assert_int_equal(getsockname(door, (struct sockaddr *)&at, &n), 0);
+	fd[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd[1], (struct sockaddr *)&at, n), 0);
+	fd[0] = accept4(door, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(fd[0] >= 0);
+	(void)close(door);
+}
+
+/* Closing a TCP socket that has unread bytes is a reset, and what was to go out in front of it does not. */
+static void
+test_last_words_reach_a_peer_that_goes_on_talking(void **state)
+{
+	static char block[CAP * 4];
+	struct world w;
+	char text[8];
+	int fd[2];
+
+	(void)state;
+	world_make(&w, &events, false);
+	stream_close(&w.a.s);
+	(void)close(w.raw);
+	tcp_pair(fd);
+	w.raw = fd[1];
+	assert_true(stream_open(&w.a.s, w.loop, fd[0], &events, &limits));
+	w.a.finish_in_input = true;
+	assert_int_equal(write(w.raw, block, sizeof(block)), sizeof(block));
+	turns(&w, 3);
+	assert_int_equal(write(w.raw, block, 100), 100);
+	turns(&w, 3);
+	assert_int_equal(recv(w.raw, text, sizeof(text), MSG_DONTWAIT), 3);
+	assert_int_equal(recv(w.raw, text, sizeof(text), MSG_DONTWAIT), 0);
+	assert_int_equal(w.a.why, STREAM_OPEN);
+	(void)shutdown(w.raw, SHUT_WR);
+	for (int i = 0; i < 100 && w.a.why == STREAM_OPEN; i++)
+		turns(&w, 1);
+	assert_int_equal(w.a.why, STREAM_FINISHED);
+	world_end(&w);
+}
+
+/* A server that has enough says so and closes, which is a reset where it has not read all. */
+static void
+test_a_peers_last_words_are_heard_though_writing_fails(void **state)
+{
+	static char block[CAP / 2];
+	struct world w;
+	int fd[2];
+
+	(void)state;
+	world_make(&w, &events, false);
+	stream_close(&w.a.s);
+	(void)close(w.raw);
+	tcp_pair(fd);
+	w.raw = fd[1];
+	assert_true(stream_open(&w.a.s, w.loop, fd[0], &events, &limits));
+	while (!stream_unsent(&w.a.s)) { /* until the system takes no more */
+		stream_put(&w.a.s, span_of(block, sizeof(block)));
+		turns(&w, 2);
+	}
+	assert_int_equal(write(w.raw, "552 no\r\n", 8), 8);
+	(void)close(w.raw);
+	w.raw = -1;
+	turns(&w, 3);
+	assert_int_equal(buf_len(&w.a.got), 8);
+	assert_int_equal(w.a.why, STREAM_RESET);
+	world_end(&w);
+}
+
+static void
 test_owner_may_close_in_a_callback(void **state)
 {
 	struct world w;
@@ -345,6 +425,47 @@ test_a_socket_is_handed_on_with_its_unread_input(void **state)
 	world_end(&w);
 }
 
+/* A TCP connection to peer, who has been sent more than it and the kernel take. */
+static int
+stuffed(int *peer)
+{
+	static const char block[65536];
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(at);
+	int door = socket(AF_INET, SOCK_STREAM, 0), fd;
+
+	assert_true(bind(door, (struct sockaddr *)&at, n) == 0 && listen(door, 1) == 0 && getsockname(door, (struct sockaddr *)&at, &n) == 0);
+	*peer = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(*peer, (struct sockaddr *)&at, n), 0);
+	fd = accept4(door, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	(void)close(door);
+	while (write(fd, block, sizeof(block)) > 0)
+		;
+	return fd;
+}
+
+static void
+test_who_takes_nothing_is_given_up_by_the_system_too(void **state)
+{
+	struct world w;
+	struct pollfd same = { 0 };
+	struct end e = { 0 };
+	int peer, error = 0, fd = stuffed(&peer);
+	socklen_t n = sizeof(error);
+
+	(void)state;
+	world_make(&w, &events, false);
+	same.fd = dup(fd);
+	assert_true(stream_open(&e.s, w.loop, fd, &events, &limits));
+	stream_abandon(&e.s);
+	assert_int_equal(poll(&same, 1, 20000), 1);
+	assert_int_equal(getsockopt(same.fd, SOL_SOCKET, SO_ERROR, &error, &n), 0);
+	assert_int_equal(error, ETIMEDOUT);
+	(void)close(same.fd);
+	(void)close(peer);
+	world_end(&w);
+}
+
 static struct end accepted;
 
 static void
@@ -401,6 +522,38 @@ test_connect_and_accept(void **state)
 	stream_close(&e.s);
 	buf_free(&e.got);
 	world_end(&w);
+}
+
+/* Where anybody may connect nobody hands over a descriptor, which we would have to close. */
+static void
+test_a_socket_for_everybody_takes_no_descriptors(void **state)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = (char[]){ 'x' }, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+	int door, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), passes;
+	socklen_t n = sizeof(passes);
+	struct netaddr at;
+	struct fail why;
+	char path[64];
+
+	(void)state;
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &passes, &n) < 0)
+		skip(); /* before Linux 6.16 */
+	(void)snprintf(path, sizeof(path), "/tmp/test_stream.%d", (int)getpid());
+	assert_true(netaddr_unix(span_str(path), &at));
+	door = listener_bind(&at, 16, &why);
+	assert_true(door >= 0);
+	assert_int_equal(connect(fd, &at.u.sa, at.len), 0);
+	assert_int_equal(sendmsg(fd, &msg, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(write(fd, "x", 1), 1);
+	(void)close(fd);
+	(void)close(door);
+	(void)unlink(path);
 }
 
 struct tls_world {
@@ -546,12 +699,16 @@ main(void)
 		cmocka_unit_test(test_eof_comes_after_the_last_input_even_when_paused),
 		cmocka_unit_test(test_eof_without_a_handler_closes),
 		cmocka_unit_test(test_finish_sends_all_then_closes),
+		cmocka_unit_test(test_last_words_reach_a_peer_that_goes_on_talking),
+		cmocka_unit_test(test_a_peers_last_words_are_heard_though_writing_fails),
 		cmocka_unit_test(test_owner_may_close_in_a_callback),
 		cmocka_unit_test(test_unread_input_is_offered_again_on_demand),
 		cmocka_unit_test(test_a_full_input_buffer_stops_reading_without_spinning),
 		cmocka_unit_test(test_timeouts_follow_activity_deadlines_do_not),
 		cmocka_unit_test(test_a_socket_is_handed_on_with_its_unread_input),
+		cmocka_unit_test(test_who_takes_nothing_is_given_up_by_the_system_too),
 		cmocka_unit_test(test_connect_and_accept),
+		cmocka_unit_test(test_a_socket_for_everybody_takes_no_descriptors),
 		cmocka_unit_test(test_starttls_drops_what_was_sent_along_in_plaintext),
 		cmocka_unit_test(test_plaintext_behind_the_switch_breaks_the_handshake),
 		cmocka_unit_test(test_much_data_through_tls_both_ways),

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -149,6 +151,51 @@ file_table(void **state)
 	table_close(&t);
 }
 
+/* Into the file that is there, as `some-script > map` does. */
+static void
+write_in_place(const char *name, const char *text, time_t age_s)
+{
+	struct timespec times[2] = { { .tv_sec = time(NULL) - age_s }, { .tv_sec = time(NULL) - age_s } };
+	char path[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* Else whoever is not in it yet is refused for good. */
+static void
+a_file_that_is_being_written_is_left_alone(void **state)
+{
+	static const char *const types[] = { "file", "db" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		struct table *t;
+
+		put_file("map", "alice here\nbob here\n");
+		t = open_table(types[i], "map", TABLE_MAP, NULL);
+		is(t, "bob", "here");
+		write_in_place("map", "", -30);
+		table_refresh(t, now += 1001);
+		is(t, "bob", "here");
+		write_in_place("map", "alice there\n", -30);
+		table_refresh(t, now += 1001);
+		is(t, "bob", "here");
+		write_in_place("map", "alice there\nbob there\n", 10);
+		table_refresh(t, now += 1001);
+		is(t, "bob", "there");
+		write_in_place("map", "bob again\n", -3600); /* a clock that is wrong keeps nothing out for ever */
+		table_refresh(t, now += 1001);
+		is(t, "bob", "again");
+		table_close(&t);
+	}
+}
+
 static void
 a_missing_file_fails_until_it_is_there(void **state)
 {
@@ -220,22 +267,43 @@ db_table_in_the_cache(void **state)
 	table_close(&t);
 }
 
+/* As Postfix's postmap makes it, put into its place from elsewhere. */
+static void
+put_foreign_db(const char *name, const char *key, const char *value)
+{
+	char path[200], temp[220];
+	struct bdb *db;
+	struct fail why;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	snprintf(temp, sizeof(temp), "%s.new", path);
+	assert_true(bdb_file_create(temp, BDB_HASH, &db, &why));
+	assert_true(bdb_put(db, span_of(key, strlen(key) + 1), span_of(value, strlen(value) + 1), &why));
+	assert_true(bdb_close(&db, &why));
+	assert_int_equal(rename(temp, path), 0);
+}
+
 static void
 a_foreign_db_without_source(void **state)
 {
-	char path[200];
-	struct bdb *db;
-	struct fail why;
 	struct table *t;
 
 	(void)state;
-	snprintf(path, sizeof(path), "%s/made.db", dir);
-	assert_true(bdb_file_create(path, BDB_HASH, &db, &why));
-	assert_true(bdb_put(db, span_of("root\0", 5), span_of("bob\0", 4), &why));
-	assert_true(bdb_close(&db, &why));
+	put_foreign_db("made.db", "root", "bob");
 	t = open_table("hash", "made", TABLE_MAP, NULL);
 	is(t, "root", "bob");
 	is(t, "toor", NULL);
+	put_foreign_db("made.db", "toor", "eve");
+	table_refresh(t, now += 1001);
+	is(t, "toor", "eve");
+	is(t, "root", NULL);
+	put_file("made", "root alice\n");
+	table_refresh(t, now += 1001);
+	is(t, "root", "alice");
+	events[0] = '\0';
+	for (int i = 0; i < 3; i++)
+		table_refresh(t, now += 1001);
+	assert_string_equal(events, "");
 	table_close(&t);
 }
 
@@ -312,6 +380,26 @@ pcre_table(void **state)
 	table_close(&t);
 }
 
+/* What was to hold for some would hold for all. */
+static void
+what_stands_in_a_broken_if_does_not_count(void **state)
+{
+	struct table *t;
+
+	(void)state;
+	put_file("p", "if /(/\nif /a/\n/b/ inner\nendif\n/b/ outer\nendif\n/b/ behind\n");
+	t = open_table("pcre", "p", TABLE_MAP, NULL);
+	is(t, "ab", "behind");
+	assert_non_null(strstr(events, "line 1:"));
+	assert_null(strstr(events, "endif"));
+	table_close(&t);
+	put_file("c", "if !300.1.1.1\n0.0.0.0/0 inner\nendif\n10.0.0.0/8 behind\n");
+	t = open_table("cidr", "c", TABLE_MAP, NULL);
+	is(t, "10.2.3.4", "behind");
+	is(t, "192.0.2.1", NULL);
+	table_close(&t);
+}
+
 static void
 a_pattern_cannot_hang(void **state)
 {
@@ -330,6 +418,19 @@ cidr_table(void **state)
 	struct table *t;
 
 	(void)state;
+	put_file("c", "::/0 all six\n");
+	t = open_table("cidr", "c", TABLE_MAP, NULL);
+	is(t, "2001:db8::1", "all six");
+	is(t, "192.0.2.5", NULL);
+	is(t, "::ffff:192.0.2.5", NULL);
+	table_close(&t);
+	put_file("c", "!192.0.2.0/24 elsewhere\nif !2001:db8::/32\n2001:db9::/32 nine\n0.0.0.0/0 four\nendif\n");
+	t = open_table("cidr", "c", TABLE_MAP, NULL);
+	is(t, "10.0.0.1", "elsewhere");
+	is(t, "192.0.2.1", NULL);
+	is(t, "2001:db9::1", "nine");
+	is(t, "2001:db8::1", NULL);
+	table_close(&t);
 	put_file("c", "192.0.2.5 one\n192.0.2.0/24 net\nif 10.0.0.0/8\n!10.1.0.0/16 ten\n10.1.2.3 special\nendif\n"
 		      "[2001:db8::]/32 six\n300.1.1.1 broken\n0.0.0.0/0 rest\n");
 	t = open_table("cidr", "c", TABLE_MAP, NULL);
@@ -376,9 +477,9 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(file_table), T(a_missing_file_fails_until_it_is_there),
+	const struct CMUnitTest tests[] = { T(file_table), T(a_file_that_is_being_written_is_left_alone), T(a_missing_file_fails_until_it_is_there),
 	    T(db_table_is_rebuilt), T(db_table_in_the_cache),
-		T(a_foreign_db_without_source), T(alias_source), T(a_file_full_of_nonsense_is_told_briefly), T(pcre_table), T(a_pattern_cannot_hang),
+		T(a_foreign_db_without_source), T(alias_source), T(a_file_full_of_nonsense_is_told_briefly), T(pcre_table), T(what_stands_in_a_broken_if_does_not_count), T(a_pattern_cannot_hang),
 		    T(cidr_table), T(inline_and_static) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

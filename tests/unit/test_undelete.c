@@ -177,6 +177,66 @@ test_undelete_delivers_nothing_twice(void **state)
 	}
 }
 
+static uint64_t
+accept_many(struct sim *s, unsigned n)
+{
+	struct buf to;
+	uint64_t id;
+
+	buf_init(&to, 1 << 20);
+	buf_puts(&to, "one@good");
+	for (unsigned i = 0; i < n; i++)
+		buf_printf(&to, " alias@here%u", i);
+	buf_putc(&to, '\0');
+	id = sim_accept(s, "a@x", buf_span(&to).p);
+	buf_free(&to);
+	return id;
+}
+
+/* More is known of those that are left than one record holds. */
+static void
+test_undelete_knows_all_of_a_long_list(void **state)
+{
+	enum { MANY = 3500, OWNER = 310 };
+	char owner[OWNER];
+
+	(void)state;
+	memset(owner, 'o', OWNER);
+	for (unsigned restarts = 0; restarts < 4; restarts++) {
+		struct sim s;
+		struct message *m;
+		uint64_t id;
+
+		begin(&s);
+		s.segment = 16 << 20;
+		sim_restart(&s);
+		sim_host_add(&s, "good.test", take);
+		sim_host_add(&s, "second.test", refuse);
+		id = accept_many(&s, MANY);
+		sim_run(&s, s.now + 20000);
+		assert_int_equal(s.delivered, MANY + 1);
+		m = queue_find(s.queue, id);
+		for (uint32_t i = 1; i <= MANY; i++)
+			m->rcpts[i].expanded = message_set_owner(m, i, span_of(owner, OWNER));
+		assert_true(queue_act(s.queue, m, VERB_DELETE));
+		sim_run(&s, s.now + 2000);
+		if (restarts & 1)
+			sim_restart(&s);
+		undelete(&s, id);
+		if (restarts & 2)
+			sim_restart(&s);
+		m = queue_find(s.queue, id);
+		assert_int_equal(m->unsettled, MANY);
+		assert_true(m->rcpts[0].settled && m->rcpts[MANY].expanded);
+		assert_int_equal(message_owner(m, MANY).n, OWNER);
+		s.hosts[3].answer = take;
+		sim_run(&s, s.now + 3600000);
+		assert_int_equal(s.delivered, 2 * MANY + 1);
+		assert_int_equal(queue_stats(s.queue).messages, 0);
+		sim_free(&s);
+	}
+}
+
 /* What came back and was delivered is not there to be had again; what is deleted anew is. */
 static void
 test_undelete_once_for_each_deletion(void **state)
@@ -257,10 +317,12 @@ main(void)
 		cmocka_unit_test(test_walk_survives_changes),
 		cmocka_unit_test(test_undelete),
 		cmocka_unit_test(test_undelete_delivers_nothing_twice),
+		cmocka_unit_test(test_undelete_knows_all_of_a_long_list),
 		cmocka_unit_test(test_undelete_once_for_each_deletion),
 		cmocka_unit_test(test_an_old_deletion_removes_nothing),
 		cmocka_unit_test(test_frames),
 	};
 
+	log_set_level(LOG_LEVEL_ERROR + 1); /* it would be 50 MB */
 	return cmocka_run_group_tests_name("undelete", tests, NULL, NULL);
 }

@@ -7,14 +7,18 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/sandbox.h"
+#include "sys/syscalls.h"
 
 /* In a process of its own: what it is for good, no other test shall be. */
 static void
@@ -60,6 +64,27 @@ said(void)
 	return !(ok && says(&walls, &files, "file walls") && says(&walls, &net, "network walls") && !sandbox_verify_calls(&(struct fail){ .text = "" }));
 }
 
+/* The kernel looks at the lower half of the option, whatever the upper half is. No descriptor: EBADF is what came through. */
+static int
+options(void)
+{
+	static const unsigned long upper[] = { 0, 1UL << 32, 0x5555555500000000, 0xffffffff00000000 };
+	struct fail why;
+	bool ok = syscalls_enforce(0, &why);
+
+	for (unsigned long option = 0; option < 128; option++)
+		for (size_t i = 0; i < sizeof(upper) / sizeof(upper[0]); i++)
+			ok = ok && syscall(SYS_setsockopt, -1, SOL_SOCKET, upper[i] | option, NULL, 0) == -1 && errno == (option == SO_LINGER ? EPERM : EBADF);
+	return !ok;
+}
+
+static void
+test_any_socket_option_may_be_set_but_the_one_that_has_others_wait(void **state)
+{
+	(void)state;
+	apart(options);
+}
+
 static void
 test_walls_that_stand_are_found_to(void **state)
 {
@@ -80,6 +105,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_walls_that_stand_are_found_to),
 		cmocka_unit_test(test_each_wall_that_is_only_said_to_stand_is_named),
+		cmocka_unit_test(test_any_socket_option_may_be_set_but_the_one_that_has_others_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@
 #include "net/netaddr.h"
 #include "sys/priv.h"
 #include "table/table.h"
-#include "tools/mailctl/mailctl.h"
+#include "tools/mailctl/check.h"
 
 static const struct {
 	const char *name;
@@ -27,24 +27,47 @@ static const struct {
 #include "daemons/maild/processes.def"
 };
 
-struct check {
-	const struct conf *conf;
-	bool unprivileged, running;
-	unsigned problems;
-};
-
-static void problem(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
 static void
-problem(struct check *c, const char *fmt, ...)
+put_place(const struct check *c, const struct check_option *o)
+{
+	unsigned line, column;
+
+	if (conf_where(c->conf, o->table, o->block, o->name, &line, &column))
+		(void)fprintf(c->to, "%s:%u:%u: ", c->file, line, column);
+	(void)fprintf(c->to, "%s = %s: ", o->name, o->value.p);
+}
+
+void
+check_problem(struct check *c, const char *fmt, ...)
 {
 	va_list ap;
 
 	c->problems++;
 	va_start(ap, fmt);
-	(void)vprintf(fmt, ap);
+	(void)vfprintf(c->to, fmt, ap);
 	va_end(ap);
-	(void)putchar('\n');
+	(void)fputc('\n', c->to);
+}
+
+void
+check_problem_of(struct check *c, const struct check_option *option, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->problems++;
+	put_place(c, option);
+	va_start(ap, fmt);
+	(void)vfprintf(c->to, fmt, ap);
+	va_end(ap);
+	(void)fputc('\n', c->to);
+}
+
+void
+check_note_of(struct check *c, const struct check_option *option, const char *text)
+{
+	(void)fputs("note: ", c->to);
+	put_place(c, option);
+	(void)fprintf(c->to, "%s\n", text);
 }
 
 static void
@@ -54,10 +77,10 @@ check_user(struct check *c, const char *user)
 	struct fail why = { .text = "" };
 
 	if (!priv_lookup(user, &id, &why))
-		problem(c, "%s (make it with: useradd --system --no-create-home --shell /usr/sbin/nologin %s)",
+		check_problem(c, "%s (make it with: useradd --system --no-create-home --shell /usr/sbin/nologin %s)",
 		    why.text, user);
 	else if (id.uid == 0)
-		problem(c, "user %s is root; it must not be", user);
+		check_problem(c, "user %s is root; it must not be", user);
 }
 
 static void
@@ -68,7 +91,7 @@ check_processes(struct check *c)
 	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++) {
 		(void)snprintf(text, sizeof(text), "%s/%s", c->conf->daemon_directory.p, processes[i].name);
 		if (access(text, X_OK) < 0)
-			problem(c, "program %s: %s (daemon_directory)", text, strerror(errno));
+			check_problem(c, "program %s: %s (daemon_directory)", text, strerror(errno));
 		(void)snprintf(text, sizeof(text), "%s%s", c->conf->daemon_user_prefix.p, processes[i].name);
 		if (!processes[i].owned && !c->unprivileged)
 			check_user(c, text);
@@ -84,42 +107,26 @@ check_directory(struct check *c, const char *option, struct span path)
 	char at[B_PATH];
 	char *slash;
 
+	struct check_option o = { .name = option, .value = path };
+
 	if (path.p[0] != '/') {
-		problem(c, "%s = %s is not an absolute path", option, path.p);
+		check_problem_of(c, &o, "not an absolute path");
 		return;
 	}
 	(void)snprintf(at, sizeof(at), "%s", path.p);
 	while (access(at, F_OK) < 0 && (slash = strrchr(at, '/')) && slash != at)
 		*slash = '\0';
 	if (access(at, W_OK) < 0)
-		problem(c, "%s = %s: %s: %s", option, path.p, at, strerror(errno));
-}
-
-static void
-check_file(struct check *c, const char *option, struct span path)
-{
-	int fd;
-
-	if (!path.n)
-		return;
-	fd = open(path.p, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		problem(c, "%s = %s: %s", option, path.p, strerror(errno));
-	else
-		(void)close(fd);
+		check_problem_of(c, &o, "%s: %s", at, strerror(errno));
 }
 
 static void
 check_listener(struct check *c, const struct conf_listener *l)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)&l->address.sa;
+	struct check_option o = { "address", l->address.text, CONF_TABLE_LISTENER, (size_t)(l - c->conf->listeners) };
 	int fd, one = 1;
 
-	check_file(c, "cert_file", l->cert_file);
-	check_file(c, "key_file", l->key_file);
-	if (l->tls != CONF_MODE_NONE && l->tls != CONF_MODE_MAY && !l->cert_file.n)
-		problem(c, "listener %s: tls = %.*s needs a certificate (smtpd_tls_cert_file)", l->name.p,
-		    SPAN_ARG(conf_word_text(l->tls)));
 	if (c->running || sa->sa_family == AF_UNIX)
 		return; /* the suite has its ports; a stale UNIX socket is replaced */
 	fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -127,7 +134,7 @@ check_listener(struct check *c, const struct conf_listener *l)
 		return; /* no IPv6 here; IPv4 alone will be used */
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd < 0 || bind(fd, sa, l->address.len) < 0 || listen(fd, 1) < 0)
-		problem(c, "listener %s: %s: %s", l->name.p, l->address.text.p, strerror(errno));
+		check_problem_of(c, &o, "listener %s: %s", l->name.p, strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
 }
@@ -136,7 +143,7 @@ check_listener(struct check *c, const struct conf_listener *l)
 static void
 on_table_event(void *arg, const char *text)
 {
-	problem(arg, "%s", text);
+	check_problem(arg, "%s", text);
 }
 
 /* Reads the text behind a db: table as a file, so that checking builds nothing. */
@@ -173,7 +180,7 @@ check_tables(struct check *c, const char *option, const struct conf_list *tables
 		if (span_starts(tables->items[i], SPAN("inline:")))
 			options.on_event = NULL;
 		if (!table_open(options.on_event ? span_str(spec) : tables->items[i], &options, &t, &why)) {
-			problem(c, "%s: %s", option, why.text);
+			check_problem_of(c, &(struct check_option){ .name = option, .value = tables->items[i] }, "%s", why.text);
 			continue;
 		}
 		arena_init(&memory, TABLE_VALUE_MAX * 2);
@@ -227,10 +234,7 @@ check_all(struct check *c)
 	check_directory(c, "data_directory", conf->data_directory);
 	check_directory(c, "run_directory", conf->run_directory);
 	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
-	check_file(c, "smtpd_tls_cert_file", conf->smtpd_tls_cert_file);
-	check_file(c, "smtpd_tls_key_file", conf->smtpd_tls_key_file);
-	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
-		check_file(c, "smtpd_tls_chain_files", conf->smtpd_tls_chain_files.items[i]);
+	check_certificates(c);
 	check_all_tables(c);
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		check_listener(c, &conf->listeners[i]);
@@ -239,21 +243,11 @@ check_all(struct check *c)
 int
 check_cmd(struct mailctl *m)
 {
-	static struct conf_errors errors;
-	struct check c = { .unprivileged = geteuid() != 0 };
-	struct fail why = { .text = "" };
-	struct buf text;
+	struct check c = { .file = m->config_path, .to = stdout, .unprivileged = geteuid() != 0 };
 
-	arena_init(&m->arena, CONF_ARENA_MAX);
-	if (!conf_load(m->config_path, &m->arena, &c.conf, &errors, &why)) {
-		buf_init(&text, 1 << 20);
-		conf_errors_print(&errors, m->config_path, &text);
-		if (errors.n == 0)
-			buf_printf(&text, "%s\n", why.text);
-		(void)printf("%.*s", SPAN_ARG(buf_span(&text)));
-		buf_free(&text);
+	c.conf = conf_load_or_tell(m->config_path, &m->arena, stdout);
+	if (!c.conf)
 		return EX_CONFIG_;
-	}
 	c.running = suite_runs(c.conf);
 	check_all(&c);
 	if (c.unprivileged)

@@ -162,8 +162,10 @@ imapclient_read(struct imapclient *c, struct fail *why)
 		(void)fail_set(why, FAIL_PEER, 0, "the server does not speak IMAP");
 	else if (span_caseeq(span_word(&text), SPAN("OK")))
 		return IMAPCLIENT_DONE;
-	else
-		(void)fail_set(why, FAIL_PEER, 0, "the server refuses: %.*s", SPAN_ARG(span_sub(text, 0, 150)));
+	else {
+		(void)fail_set(why, FAIL_PEER, 0, "the server refuses: %.*s", SPAN_ARG(span_sub(span_trim(text), 0, 150)));
+		return IMAPCLIENT_REFUSED;
+	}
 	return IMAPCLIENT_FAILED;
 }
 

@@ -24,14 +24,14 @@ struct imapclient {
 	bool body;       /* the response at hand had a BODY[] */
 };
 
-enum imapclient_kind { IMAPCLIENT_UNTAGGED, IMAPCLIENT_DONE, IMAPCLIENT_FAILED };
+enum imapclient_kind { IMAPCLIENT_UNTAGGED, IMAPCLIENT_DONE, IMAPCLIENT_REFUSED, IMAPCLIENT_FAILED };
 
 /* host: 127.0.0.1, ::1, or a name of these; with the greeting read. */
 bool imapclient_connect(struct imapclient *c, struct span host_port, struct fail *why);
 void imapclient_close(struct imapclient *c);
 /* Sends a command without its tag. */
 bool imapclient_send(struct imapclient *c, struct span command, struct fail *why);
-/* The next response: an untagged one in c->text, or the end: OK, or not (*why has its text). */
+/* The next response: an untagged one in c->text, or the command's end: OK, or not (*why has its text); FAILED: of the connection. */
 enum imapclient_kind imapclient_read(struct imapclient *c, struct fail *why);
 /* A string as a quoted one; false: it cannot be. */
 bool imapclient_quote(struct buf *out, struct span s);

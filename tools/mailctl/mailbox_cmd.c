@@ -3,6 +3,7 @@
  * mailbox list, stat, check, repair, quota: on the files, as their owner.  All but
  * repair only look, also while the user is logged in.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "mail/status.h"
 #include "store/look.h"
 #include "store/name.h"
 #include "sys/loop.h"
@@ -23,7 +25,7 @@ struct visit {
 	int base;
 	int (*folder)(struct visit *v, struct span name);
 	struct store *store; /* repair */
-	bool files;
+	bool whole;
 	int status;
 };
 
@@ -70,7 +72,7 @@ mailbox_find_user(struct mailctl *m, const char *user, struct fail *why)
 	m->home[0] = '\0';
 	if (user_ask(m, user))
 		return fail_set(why, FAIL_TEMP, 0, "the users cannot be read");
-	return m->home[0] || fail_set(why, FAIL_PERM, 0, "there is no user %s", user);
+	return m->home[0] || fail_set(why, FAIL_PERM, STATUS_BAD_MAILBOX, "there is no user %s", user);
 }
 
 int
@@ -83,7 +85,15 @@ mailbox_open_base(struct mailctl *m, const char *user, struct fail *why)
 	base = open(m->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (base < 0)
 		(void)fail_errno(why, 0, "%s", m->home);
+	if (base < 0 && why->err == ENOENT)
+		(void)snprintf(why->text, sizeof(why->text), "%.200s has no mail yet", user);
 	return base;
+}
+
+int
+mailbox_unopened(const struct mailctl *m, const struct fail *why)
+{
+	return why->err == ENOENT && m->nargs == 1 ? mailctl_fail(EX_OK_, "%s", why->text) : mailctl_failed(why);
 }
 
 int
@@ -133,21 +143,21 @@ visit(struct visit *v, struct fail *why)
 {
 	bool ok = v->m->nargs > 1 ? mailbox_each_named(v->m, each_folder, v, why) : look_folders(v->base, each_folder, v, why);
 
-	return ok ? v->status : mailctl_fail(EX_FAILED, "%s", why->text);
+	return ok ? v->status : mailctl_failed(why);
 }
 
 static int
-run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool files)
+run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool whole)
 {
-	struct visit v = { .m = m, .folder = folder, .files = files };
+	struct visit v = { .m = m, .folder = folder, .whole = whole };
 	struct fail why = { .text = "" };
 	int status;
 
 	if (m->nargs < 1 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox %s NAME@DOMAIN ...", m->verb);
+		return mailctl_usage(m);
 	v.base = mailbox_open(m, m->args[0], &why);
 	if (v.base < 0)
-		return mailctl_fail(EX_FAILED, "%s", why.text);
+		return mailbox_unopened(m, &why);
 	status = visit(&v, &why);
 	close(v.base);
 	return status;
@@ -178,10 +188,22 @@ look(struct visit *v, struct span name, struct look *l, int *status)
 {
 	struct fail why = { .text = "" };
 
-	if (look_folder(v->base, name, v->files, l, &why))
+	if (look_folder(v->base, name, v->whole, l, &why))
 		return true;
 	*status = mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(name), why.text);
 	return false;
+}
+
+/* As the next session will find it. */
+static void
+take_in(struct look *l)
+{
+	l->status.messages += l->arrived.messages;
+	l->status.recent += l->arrived.messages;
+	l->status.unseen += l->arrived.unseen;
+	l->status.deleted += l->arrived.deleted;
+	l->status.uidnext += l->arrived.messages;
+	l->status.size += l->arrived.size;
 }
 
 static int
@@ -192,6 +214,7 @@ list_one(struct visit *v, struct span name)
 
 	if (!look(v, name, &l, &status))
 		return status;
+	take_in(&l);
 	if (v->m->json) {
 		(void)printf("{\"folder\":\"");
 		mailbox_print_name(name, true);
@@ -214,6 +237,7 @@ stat_one(struct visit *v, struct span name)
 
 	if (!look(v, name, &l, &status))
 		return status;
+	take_in(&l);
 	if (v->m->json)
 		(void)printf("{\"folder\":\"");
 	mailbox_print_name(name, v->m->json);
@@ -242,7 +266,7 @@ check_one(struct visit *v, struct span name)
 	mailbox_print_name(name, v->m->json);
 	(void)printf(v->m->json ? "\",\"index\":\"%s\",\"damaged\":%u,\"files\":%u,\"arrived\":%u,\"missing\":%u,\"names_behind\":%u,\"search_index\":\"%s\",\"incomplete\":%s}\n"
 	                        : ": index %s, damaged places %u, files %u, not taken in yet %u, missing %u, names behind flags %u, search index %s%s\n",
-	    states[l.state], l.damaged, l.files, l.arrived, l.missing, l.renamed, l.search_damaged ? "damaged" : l.search_size ? "good" : "none",
+	    states[l.state], l.damaged, l.files, l.arrived.messages, l.missing, l.renamed, l.search_damaged ? "damaged" : l.search_size ? "good" : "none",
 	    v->m->json ? (l.incomplete ? "true" : "false") : (l.incomplete ? ", a directory is missing" : ""));
 	return is_wrong(&l) ? EX_FAILED : 0;
 }
@@ -250,7 +274,7 @@ check_one(struct visit *v, struct span name)
 int
 mailbox_cmd_list(struct mailctl *m)
 {
-	return m->nargs > 1 ? mailctl_fail(EX_USAGE_, "usage: mailctl mailbox list NAME@DOMAIN") : run(m, list_one, false);
+	return m->nargs > 1 ? mailctl_usage(m) : run(m, list_one, false);
 }
 
 int
@@ -288,14 +312,14 @@ repair_one(struct visit *v, struct span name)
 	if (!look(v, name, &after, &status))
 		return status;
 	(void)printf(": %u messages, %s UIDVALIDITY %u, %u taken in, %u missing ones let go\n", after.status.messages,
-	    after.status.uidvalidity == before.status.uidvalidity ? "same" : "new", after.status.uidvalidity, before.arrived, before.missing);
+	    after.status.uidvalidity == before.status.uidvalidity ? "same" : "new", after.status.uidvalidity, before.arrived.messages, before.missing);
 	return 0;
 }
 
 static int
 repair_all(struct mailctl *m, int base)
 {
-	struct visit v = { .m = m, .base = base, .folder = repair_one, .files = true };
+	struct visit v = { .m = m, .base = base, .folder = repair_one, .whole = true };
 	struct fail why = { .text = "" };
 	struct loop *loop = loop_new();
 	struct worker_pool *pool = loop ? worker_pool_new(loop, 1) : NULL;
@@ -303,7 +327,7 @@ repair_all(struct mailctl *m, int base)
 	int status;
 
 	v.store = pool && config.base >= 0 ? store_new(&config, &why) : NULL;
-	status = v.store ? visit(&v, &why) : mailctl_fail(EX_FAILED, "%s", why.text);
+	status = v.store ? visit(&v, &why) : mailctl_failed(&why);
 	store_free(&v.store);
 	if (pool)
 		worker_pool_free(&pool);
@@ -321,45 +345,53 @@ mailbox_cmd_repair(struct mailctl *m)
 	if (m->dry_run)
 		return run(m, repair_one, true);
 	if (m->nargs < 1 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox repair NAME@DOMAIN [FOLDER ...] [--dry-run]");
+		return mailctl_usage(m);
 	base = mailbox_open(m, m->args[0], &why);
 	if (base < 0)
-		return mailctl_fail(EX_FAILED, "%s", why.text);
-	status = look_lock(base, &why) ? repair_all(m, base) : mailctl_fail(EX_FAILED, "%s", why.text);
+		return mailbox_unopened(m, &why);
+	status = look_lock(base, &why) ? repair_all(m, base) : mailctl_failed(&why);
 	close(base);
 	return status;
 }
 
 /* ---- quota ---- */
 
+/* What is there in truth; the sums are not ours. */
+static bool
+count_used(int base, struct quota *used, struct fail *why)
+{
+	struct vfs *v = maildir_vfs(base, "", why);
+	struct quota_file q;
+	bool ok;
+
+	if (!v)
+		return false;
+	quota_init(&q, v);
+	ok = quota_count(&q, &(struct quota){ .size = 0 }, why);
+	*used = quota_used(&q);
+	quota_close(&q);
+	vfs_posix_free(&v);
+	return ok;
+}
+
 int
 mailbox_cmd_quota(struct mailctl *m)
 {
 	struct fail why = { .text = "" };
-	struct quota limit, used;
-	struct quota_file q;
-	struct vfs *v = NULL;
+	struct quota limit, used = { .size = 0 };
 	struct buf text;
 	int base;
 	bool ok;
 
 	if (m->nargs != 1 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox quota NAME@DOMAIN");
+		return mailctl_usage(m);
 	base = mailbox_open(m, m->args[0], &why);
-	if (base < 0 || !(v = maildir_vfs(base, "", &why))) {
-		if (base >= 0)
-			close(base);
-		return mailctl_fail(EX_FAILED, "%s", why.text);
-	}
-	limit = (struct quota){ m->quota, m->quota_messages };
-	quota_init(&q, v);
-	ok = quota_count(&q, &(struct quota){ .size = 0 }, &why); /* what is there in truth; the sums are not ours */
-	used = quota_used(&q);
-	quota_close(&q);
-	vfs_posix_free(&v);
-	close(base);
+	ok = base < 0 ? why.err == ENOENT : count_used(base, &used, &why);
+	if (base >= 0)
+		close(base);
 	if (!ok)
-		return mailctl_fail(EX_FAILED, "%s", why.text);
+		return mailctl_failed(&why);
+	limit = (struct quota){ m->quota, m->quota_messages };
 	buf_init(&text, 200);
 	quota_text(&used, &limit, &text);
 	if (m->json)

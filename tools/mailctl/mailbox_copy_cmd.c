@@ -17,6 +17,7 @@
 #include "store/metadata.h"
 #include "store/name.h"
 #include "store/quota.h"
+#include "store/uidlist.h"
 #include "sys/loop.h"
 #include "sys/priv.h"
 #include "sys/worker.h"
@@ -161,7 +162,7 @@ mailbox_cmd_export(struct mailctl *m)
 
 	j.t.arg = &j;
 	if (m->nargs < 1 || !strchr(m->args[0], '@') || !m->to)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox export NAME@DOMAIN [FOLDER ...] --to DIRECTORY");
+		return mailctl_usage(m);
 	ok = (j.t.from = mailbox_open_base(m, m->args[0], &why)) >= 0 && (j.t.to = make_target(m->to, j.t.from, &why)) >= 0 &&
 	    mailbox_become_owner(j.t.from, &why);
 	if (ok && m->nargs > 1)
@@ -174,7 +175,7 @@ mailbox_cmd_export(struct mailctl *m)
 		(void)close(j.t.from);
 	if (j.t.to >= 0)
 		(void)close(j.t.to);
-	return ok ? j.status : mailctl_fail(EX_FAILED, "%s", why.text);
+	return ok ? j.status : mailctl_failed(&why);
 }
 
 /* ---- import ---- */
@@ -217,6 +218,35 @@ open_or_make(struct mailctl *m, const char *user, struct fail *why)
 	return m->dry_run ? -1 : make_home(m, why);
 }
 
+/* By our index, or by Dovecot's list that our first session goes by; 0: by neither. */
+static uint32_t
+validity_of(int base, struct span folder, const struct look *l)
+{
+	char name[STORE_NAME_MAX + 24];
+	struct uidlist list = { .uidvalidity = 0 };
+	struct fail why;
+	struct vfs *v;
+	struct buf text;
+
+	if (l->state == LOOK_GOOD)
+		return l->status.uidvalidity;
+	if (!(v = maildir_vfs(base, "", &why)))
+		return 0;
+	(void)snprintf(name, sizeof(name), ".%.*s/dovecot-uidlist", SPAN_ARG(folder));
+	buf_init(&text, UIDLIST_FILE_MAX);
+	if (!vfs_load(v, span_eq(folder, SPAN("INBOX")) ? "dovecot-uidlist" : name, &text) || !uidlist_open(&list, buf_span(&text)))
+		list.uidvalidity = 0;
+	buf_free(&text);
+	vfs_posix_free(&v);
+	return list.uidvalidity;
+}
+
+static uint64_t
+messages_of(const struct look *l)
+{
+	return l->state == LOOK_GOOD ? l->status.messages : l->files;
+}
+
 bool
 copy_wanted(struct copy_job *j, uint32_t uidvalidity, uint64_t messages)
 {
@@ -235,7 +265,7 @@ copy_wanted(struct copy_job *j, uint32_t uidvalidity, uint64_t messages)
 		return !copy_problem(j, why.text);
 	if (!there || (to.files == 0 && to.status.messages == 0))
 		return true;
-	if (uidvalidity && to.status.uidvalidity == uidvalidity && to.status.messages >= messages) {
+	if (uidvalidity && validity_of(j->t.to, j->folder, &to) == uidvalidity && messages_of(&to) >= messages) {
 		copy_say(j, "is there already");
 		return false;
 	}
@@ -253,7 +283,7 @@ wanted(struct copy_job *j)
 	j->t.messages = from.files;
 	j->t.missing = from.missing;
 	j->t.size = from.status.size;
-	return copy_wanted(j, from.state == LOOK_GOOD ? from.status.uidvalidity : 0, from.status.messages);
+	return copy_wanted(j, validity_of(j->t.from, j->folder, &from), messages_of(&from));
 }
 
 bool
@@ -378,7 +408,7 @@ mailbox_cmd_import(struct mailctl *m)
 
 	j.t.arg = &j;
 	if (m->nargs < (m->imap ? 1 : 2) || (m->imap && (m->nargs > 1 || !m->login)) || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox import NAME@DOMAIN DIRECTORY [FOLDER ...] | NAME@DOMAIN --imap HOST[:PORT] --login LOGIN [--dry-run]");
+		return mailctl_usage(m);
 	if (!m->imap)
 		j.t.from = open(m->args[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ok = m->imap || j.t.from >= 0 || fail_errno(&why, 0, "%s", m->args[1]);
@@ -393,7 +423,7 @@ mailbox_cmd_import(struct mailctl *m)
 		(void)close(j.t.to);
 	if (!ok && why.err == EACCES)
 		return mailctl_fail(EX_FAILED, "%s (files are read as the mailbox's owner, uid %u)", why.text, (unsigned)geteuid());
-	return ok ? j.status : mailctl_fail(EX_FAILED, "%s", why.text);
+	return ok ? j.status : mailctl_failed(&why);
 }
 
 /* ---- move ---- */
@@ -483,13 +513,8 @@ rename_folder(struct copy_job *j, struct span from, struct span to, struct fail 
 	struct worker_pool *pool = loop ? worker_pool_new(loop, 1) : NULL;
 	struct store_config config = { .loop = loop, .pool = pool, .base = fcntl(j->t.to, F_DUPFD_CLOEXEC, 3), .host = j->m->conf->myhostname, .locked = true };
 	struct store *store = pool && config.base >= 0 ? store_new(&config, why) : NULL;
-	bool ok = store != NULL;
+	bool ok = store && (j->m->dry_run ? store_may_rename : store_rename)(store, from, to, why);
 
-	if (ok && j->m->dry_run)
-		ok = (store_exists(store, from) || fail_set(why, FAIL_PERM, 0, "there is no such folder")) &&
-		    (!store_exists(store, to) || fail_set(why, FAIL_PERM, 0, "there is a folder of the new name"));
-	else
-		ok = ok && store_rename(store, from, to, why);
 	store_free(&store);
 	if (pool)
 		worker_pool_free(&pool);
@@ -530,10 +555,10 @@ mailbox_cmd_move(struct mailctl *m)
 	else if (m->nargs == 3 && strchr(m->args[0], '@'))
 		ok = move_folder(&j, &why);
 	else
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox move FROM@DOMAIN TO@DOMAIN | NAME@DOMAIN FOLDER NEWNAME [--dry-run]");
+		return mailctl_usage(m);
 	if (j.t.from >= 0)
 		(void)close(j.t.from);
 	if (j.t.to >= 0)
 		(void)close(j.t.to);
-	return ok ? 0 : j.status ? j.status : mailctl_fail(EX_FAILED, "%s", why.text);
+	return ok ? 0 : j.status ? j.status : mailctl_failed(&why);
 }

@@ -173,19 +173,19 @@ list_one(struct keeping *g, const struct kept *k)
 	buf_init(&line, 32768);
 	buf_init(&folder, (size_t)STORE_NAME_MAX * 4);
 	(void)name_to_utf8(k->folder, &folder);
-	if (gmtime_r(&since, &tm))
-		(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	bytes = k->uid ? read_header(g, k, &from, &subject) : 0;
 	if (g->m->json) {
 		buf_puts(&line, "{\"folder\":");
 		desc_json_string(&line, buf_span(&folder));
-		buf_printf(&line, ",\"expunged\":\"%s\",\"whole\":%s,\"uid\":%u,\"size\":%llu,\"from\":", when, k->uid ? "false" : "true", k->uid,
-		    (unsigned long long)bytes);
+		buf_printf(&line, ",\"expunged\":%lld,\"whole\":%s,\"uid\":%u,\"size\":%llu,\"from\":", (long long)k->since, k->uid ? "false" : "true",
+		    k->uid, (unsigned long long)bytes);
 		desc_json_string(&line, buf_span(&from));
 		buf_puts(&line, ",\"subject\":");
 		desc_json_string(&line, buf_span(&subject));
 		buf_puts(&line, "}");
 	} else {
+		if (gmtime_r(&since, &tm))
+			(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 		buf_printf(&line, "%s  ", when);
 		if (k->uid)
 			buf_printf(&line, "%6u %5s  ", k->uid, term_size(bytes, size));
@@ -278,7 +278,10 @@ run(struct mailctl *m, int (*act)(struct keeping *))
 	base = mailbox_open(m, m->args[0], &why);
 	if (base >= 0)
 		g.vfs = maildir_vfs(base, "", &why);
-	status = g.vfs && find(&g, base, &why) ? act(&g) : mailctl_fail(EX_FAILED, "%s", why.text);
+	if (base < 0)
+		status = mailbox_unopened(m, &why);
+	else
+		status = g.vfs && find(&g, base, &why) ? act(&g) : mailctl_failed(&why);
 	for (size_t i = 0; i < g.n; i++)
 		free(g.all[i].text);
 	free(g.all);
@@ -299,12 +302,12 @@ mailbox_cmd_expunged(struct mailctl *m)
 	} verbs[] = { { "list", list_all }, { "restore", restore_all }, { "purge", purge_all } };
 
 	if (m->nargs < 2 || !strchr(m->args[1], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl mailbox expunged list | restore | purge NAME@DOMAIN [FOLDER ...] [--since TIME] [--uids SET]");
+		return mailctl_usage(m);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
 		if (strcmp(m->args[0], verbs[i].name) == 0) {
 			m->args++;
 			m->nargs--;
 			return run(m, verbs[i].act);
 		}
-	return mailctl_fail(EX_USAGE_, "mailbox expunged: list, restore or purge, not %s", m->args[0]);
+	return mailctl_usage(m);
 }

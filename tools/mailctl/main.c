@@ -5,16 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mail/status.h"
 #include "service/probe.h"
 #include "tools/mailctl/mailctl.h"
 #include "tools/mailctl/trace.h"
 
-static const struct {
-	const char *group, *verb;
-	int (*run)(struct mailctl *m);
-	const char *arguments, *doc;
-} commands[] = {
-#define COMMAND(group, verb, function, arguments, doc) { group, verb, function, arguments, doc },
+static const struct mailctl_command commands[] = {
+#define COMMAND(group, verb, function, needs, arguments, doc) { group, verb, function, needs, arguments, doc },
 #include "tools/mailctl/commands.def"
 };
 enum { NCOMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -30,6 +27,12 @@ mailctl_fail(int status, const char *fmt, ...)
 	(void)fputc('\n', stderr);
 	va_end(ap);
 	return status;
+}
+
+int
+mailctl_failed(const struct fail *why)
+{
+	return mailctl_fail(why->status == STATUS_BAD_MAILBOX ? EX_NOUSER_ : EX_FAILED, "%s", why->text);
 }
 
 struct channel_sync *
@@ -70,20 +73,58 @@ mailctl_recv(struct channel_sync *c, unsigned *type, const void **m)
 	return mailctl_fail(0, "%s", why.text);
 }
 
-static int
-usage(FILE *to)
-{
-	(void)fprintf(to, "usage: mailctl [-c FILE] COMMAND ...\n\n");
-	for (size_t i = 0; i < NCOMMANDS; i++) {
-		char line[128];
+/* ---- usage ---- */
 
-		(void)snprintf(line, sizeof(line), "%s%s%s%s%s", commands[i].group, commands[i].verb[0] ? " " : "", commands[i].verb,
-		    commands[i].arguments[0] ? " " : "", commands[i].arguments);
-		(void)fprintf(to, "  %-58s %s\n", line, commands[i].doc);
+/* All commands, those of a group, or one. False: there is none. */
+static bool
+print_commands(FILE *to, const char *group, const char *verb)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < NCOMMANDS; i++) {
+		const struct mailctl_command *c = &commands[i];
+		int width;
+
+		if ((group && strcmp(c->group, group) != 0) || (verb && strcmp(c->verb, verb) != 0))
+			continue;
+		(void)fputs(n++ ? "" : "usage: mailctl [-c FILE] COMMAND ...\n\n", to);
+		width = fprintf(to, "  %s%s%s%s%s", c->group, c->verb[0] ? " " : "", c->verb, c->arguments[0] ? " " : "", c->arguments);
+		(void)fprintf(to, "%*s %s\n", width < 60 ? 60 - width : 0, "", c->doc);
 	}
-	(void)fprintf(to, "\n-c FILE is the configuration (default: $PILLARPOST_CONFIG, else %s/pillarpost.conf); see mailctl(8)\n", SYSCONFDIR);
-	return to == stdout ? 0 : EX_USAGE_;
+	if (n)
+		(void)fputc('\n', to);
+	return n > 0;
 }
+
+int
+mailctl_usage(const struct mailctl *m)
+{
+	(void)print_commands(stderr, m->command->group, m->command->verb);
+	(void)fputs("\"mailctl help\" lists all commands\n", stderr);
+	return EX_USAGE_;
+}
+
+/* mailctl help [GROUP [VERB]] */
+static int
+help(char **words, int n)
+{
+	if (!print_commands(stdout, n > 0 ? words[0] : NULL, n > 1 ? words[1] : NULL))
+		return mailctl_fail(EX_USAGE_, "there is no such command; \"mailctl help\" lists all");
+	(void)printf("-c FILE is the configuration (default: $PILLARPOST_CONFIG, else %s/pillarpost.conf); see mailctl(8)\n", SYSCONFDIR);
+	return EX_OK_;
+}
+
+/* What there is of its group, and that this is none of it. */
+static int
+unknown(char **argv, int argc)
+{
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return help(argv, 1);
+	(void)print_commands(stderr, argv[0], NULL);
+	return mailctl_fail(EX_USAGE_, "there is no command \"%s%s%s\"; \"mailctl help\" lists all", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+}
+
+/* ---- arguments ---- */
 
 static bool
 take_option(struct mailctl *m, char **argv, int argc, int *i)
@@ -162,21 +203,20 @@ has_words(const char *arguments)
 static bool
 load_config(struct mailctl *m)
 {
-	static struct conf_errors errors;
-	struct fail why = { .text = "" };
-	struct buf text;
+	const struct mailctl_command *c = m->command;
 
 	arena_init(&m->arena, CONF_ARENA_MAX);
-	if (conf_load(m->config_path, &m->arena, &m->conf, &errors, &why))
+	if (c->needs == NOTHING || (c->run == trace_cmd && trace_is_received(m)))
 		return true;
-	buf_init(&text, 1 << 20);
-	if (errors.n)
-		conf_errors_print(&errors, m->config_path, &text);
-	else
-		buf_printf(&text, "mailctl: %s\n", why.text);
-	(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
-	buf_free(&text);
-	return false;
+	m->conf = (c->needs == SUITE ? conf_load_to_ask : conf_load_or_tell)(m->config_path, &m->arena, stderr);
+	return m->conf != NULL;
+}
+
+static int
+wrong(const struct mailctl *m, const char *word, const char *how)
+{
+	(void)mailctl_fail(0, "%s: %s", word, how);
+	return mailctl_usage(m);
 }
 
 static int
@@ -187,26 +227,26 @@ run(struct mailctl *m, char **argv, int argc)
 
 		if (argc < words || strcmp(argv[0], commands[i].group) != 0 || (words == 2 && strcmp(argv[1], commands[i].verb) != 0))
 			continue;
-		m->verb = commands[i].verb;
+		m->command = &commands[i];
 		m->args = argv + words;
 		for (int k = words; k < argc; k++) {
 			const char *word = argv[k];
 
+			if (strcmp(word, "--help") == 0)
+				return help(argv, words);
 			if (word[0] != '-' || word[1] != '-') {
 				m->args[kept++] = argv[k];
 				if (!has_words(commands[i].arguments))
-					return mailctl_fail(EX_USAGE_, "%s: one word too many", word);
+					return wrong(m, word, "one word too many");
 			} else if (!has_option(span_str(commands[i].arguments), span_str(word)))
-				return mailctl_fail(EX_USAGE_, "%s: not an option of this command", word);
+				return wrong(m, word, "not an option of this command");
 			else if (!take_option(m, argv, argc, &k))
-				return mailctl_fail(EX_USAGE_, "%s: its value is missing, or is none", word);
+				return wrong(m, word, "its value is missing, or is none");
 		}
 		m->nargs = kept;
-		if (commands[i].run != check_cmd && !(commands[i].run == trace_cmd && trace_is_received(m)) && !load_config(m))
-			return EX_CONFIG_;
-		return commands[i].run(m);
+		return load_config(m) ? commands[i].run(m) : EX_CONFIG_;
 	}
-	return usage(stderr);
+	return unknown(argv, argc);
 }
 
 int
@@ -223,8 +263,10 @@ main(int argc, char **argv)
 		at += 2;
 	}
 	if (at < argc && (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "help") == 0))
-		return usage(stdout);
-	status = at < argc ? run(&m, argv + at, argc - at) : usage(stderr);
+		return help(argv + at + 1, argc - at - 1);
+	if (at >= argc)
+		return print_commands(stderr, NULL, NULL) ? EX_USAGE_ : 0;
+	status = run(&m, argv + at, argc - at);
 	arena_free(&m.arena);
 	return status;
 }

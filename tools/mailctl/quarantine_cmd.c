@@ -13,30 +13,6 @@
 
 #define IN_QUARANTINE "status:hold and reason~\"" QUEUE_QUARANTINE "\""
 
-/* Asks userd; each row is given to on_row. */
-static int
-ask_userd(struct mailctl *m, unsigned type, const void *request, void (*on_row)(struct mailctl *, const struct ipc_mailbox_admin_mailbox *))
-{
-	struct channel_sync *c = mailctl_connect(m, &ipc_channel_mailbox_admin);
-	int status = EX_UNAVAILABLE_;
-	const void *row;
-	unsigned what;
-
-	if (!c)
-		return status;
-	if (mailctl_send(c, type, request))
-		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &what, &row)) {
-			const struct ipc_mailbox_admin_done *done = row;
-
-			if (what == IPC_mailbox_admin_mailbox && on_row)
-				on_row(m, row);
-			else if (what != IPC_mailbox_admin_mailbox)
-				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
-		}
-	channel_sync_free(&c);
-	return status;
-}
-
 /* Printable, a line a line. */
 static void
 print_part(void *arg, uint32_t session, struct span bytes)
@@ -112,32 +88,47 @@ print_row(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
 	}
 }
 
-/* The messages on hold for it, given as a filter to one of the queue's commands. */
+/* Asks userd; each row is printed, and counted in *rows. */
 static int
-with_filter(struct mailctl *m, int (*command)(struct mailctl *), const char *id)
+ask_userd(struct mailctl *m, unsigned type, const void *request, unsigned *rows)
 {
-	char filter[200];
-	char *none = NULL, **args = m->args;
-	int nargs = m->nargs, status;
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_mailbox_admin);
+	int status = EX_UNAVAILABLE_;
+	const void *row;
+	unsigned what;
 
-	(void)snprintf(filter, sizeof(filter), IN_QUARANTINE "%s%.40s", id ? " and id:" : "", id ? id : "");
-	m->filter = filter;
-	m->args = &none;
-	m->nargs = 0;
-	status = command(m);
-	m->filter = NULL;
-	m->args = args;
-	m->nargs = nargs;
+	if (!c)
+		return status;
+	if (mailctl_send(c, type, request))
+		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &what, &row)) {
+			const struct ipc_mailbox_admin_done *done = row;
+
+			if (what == IPC_mailbox_admin_mailbox) {
+				print_row(m, row);
+				++*rows;
+			} else {
+				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+			}
+		}
+	channel_sync_free(&c);
 	return status;
+}
+
+/* One of the queue's commands, for messages that are on hold for it. */
+static int
+with_filter(struct mailctl *m, int (*command)(struct mailctl *))
+{
+	m->filter = IN_QUARANTINE;
+	return command(m);
 }
 
 int
 quarantine_cmd_list(struct mailctl *m)
 {
-	int status = with_filter(m, queue_cmd_list, NULL), also;
+	int status = with_filter(m, queue_cmd_list);
+	unsigned rows = 0;
+	int also = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, &rows);
 
-	m->nargs = 0;
-	also = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1 }, print_row);
 	return status ? status : also;
 }
 
@@ -152,24 +143,27 @@ is_message(const struct mailctl *m)
 int
 quarantine_cmd_show(struct mailctl *m)
 {
+	unsigned rows = 0;
+	int status;
+
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine show ID | NAME@DOMAIN | ADDRESS");
+		return mailctl_usage(m);
 	if (is_message(m))
-		return with_filter(m, queue_cmd_show, m->args[0]);
-	return ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1, .only = span_str(m->args[0]) }, print_row);
+		return with_filter(m, queue_cmd_show);
+	status = ask_userd(m, IPC_mailbox_admin_list, &(struct ipc_mailbox_admin_list){ .id = 1, .only = span_str(m->args[0]) }, &rows);
+	return status || rows ? status : mailctl_fail(EX_FAILED, "%s has crashed nothing", m->args[0]);
 }
 
 int
 quarantine_cmd_release(struct mailctl *m)
 {
 	struct ipc_mailbox_admin_release release = { .id = 1 };
+	unsigned rows = 0;
 
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl quarantine release ID | NAME@DOMAIN | ADDRESS");
-	if (is_message(m)) {
-		m->verb = "release";
-		return with_filter(m, queue_cmd_act, m->args[0]);
-	}
+		return mailctl_usage(m);
+	if (is_message(m))
+		return with_filter(m, queue_cmd_act);
 	release.user = span_str(m->args[0]);
-	return ask_userd(m, IPC_mailbox_admin_release, &release, NULL);
+	return ask_userd(m, IPC_mailbox_admin_release, &release, &rows);
 }

@@ -12,22 +12,29 @@
 
 /* ---- asking ---- */
 
-/* Several ids are several messages, not one with all of them. */
-static bool
-all_ids(const struct mailctl *m)
+/* How many messages are named by their ids and nothing else; 0: they are not. */
+static unsigned
+named(const struct mailctl *m)
 {
-	uint64_t id;
+	uint64_t id, other;
+	unsigned n = 0;
 
-	for (int i = 0; i < m->nargs; i++)
+	for (int i = 0; i < m->nargs; i++) {
+		int before = 0;
+
 		if (!queueid_parse(span_str(m->args[i]), &id))
-			return false;
-	return m->nargs > 1;
+			return 0;
+		while (before < i && queueid_parse(span_str(m->args[before]), &other) && other != id)
+			before++;
+		n += before == i;
+	}
+	return n;
 }
 
 bool
 queue_filter(const struct mailctl *m, struct buf *filter)
 {
-	bool ids = all_ids(m), both = m->filter && m->nargs > 0;
+	bool both = m->filter && m->nargs > 0, ids = named(m) > 1; /* several messages, not one with all of them */
 
 	buf_puts(filter, both ? "(" : "");
 	for (int i = 0; i < m->nargs; i++)
@@ -42,7 +49,7 @@ int
 queue_refused(const struct ipc_queue_admin_done *done, struct span filter)
 {
 	if (!done->column)
-		return mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+		return mailctl_fail(done->wrong ? EX_USAGE_ : EX_FAILED, "%.*s", SPAN_ARG(done->text));
 	(void)mailctl_fail(0, "filter, column %u: %.*s", done->column, SPAN_ARG(done->text));
 	(void)fprintf(stderr, "  %.*s\n  %*s^\n", SPAN_ARG(filter), (int)done->column - 1, "");
 	return EX_USAGE_;
@@ -86,6 +93,19 @@ queue_ask(struct mailctl *m, unsigned type, const void *request, bool (*on_row)(
 
 /* ---- commands ---- */
 
+/* What is to be changed and was named has to be there, and to match the filter, if there is one, such as quarantine's. */
+static int
+all_there(const struct mailctl *m, const struct ipc_queue_admin_done *done)
+{
+	unsigned n = named(m);
+
+	if (done->found >= n || (m->limit && done->count >= m->limit))
+		return EX_OK_;
+	if (n == 1)
+		return mailctl_fail(EX_FAILED, "%s: no such message was found", m->args[0]);
+	return mailctl_fail(EX_FAILED, "%u of the %u messages were not found", n - (unsigned)done->found, n);
+}
+
 /* Asks, prints the rows, and the sum of it: "3 messages held, 12k". */
 static int
 ask_and_print(struct mailctl *m, unsigned type, const void *request, struct span filter, const char *done_word)
@@ -104,7 +124,7 @@ ask_and_print(struct mailctl *m, unsigned type, const void *request, struct span
 	else if (status == 0 && !m->json && type != IPC_queue_admin_stats)
 		(void)printf("%llu message%s%s%s%s, %s\n", (unsigned long long)done.count, done.count == 1 ? "" : "s",
 		    m->dry_run ? " would be" : "", done_word ? " " : "", done_word ? done_word : "", term_size(done.size, size));
-	return status;
+	return status == 0 && type == IPC_queue_admin_act ? all_there(m, &done) : status;
 }
 
 int
@@ -194,20 +214,20 @@ add_rule(struct mailctl *m, struct span filter)
 int
 queue_cmd_act(struct mailctl *m)
 {
-	struct ipc_queue_admin_act act = { .id = 1, .verb = span_str(m->verb), .dry_run = m->dry_run, .quiet = m->quiet, .limit = m->limit };
+	struct ipc_queue_admin_act act = { .id = 1, .verb = span_str(m->command->verb), .dry_run = m->dry_run, .quiet = m->quiet, .limit = m->limit };
 	struct buf filter;
 	int status = EX_USAGE_;
 
-	if (m->nargs == 0 && !m->filter && strcmp(m->verb, "flush") != 0)
-		return mailctl_fail(EX_USAGE_, "%s needs a filter; \"all\" means everything", m->verb);
-	if (m->rule && strcmp(m->verb, "hold") != 0)
+	if (m->nargs == 0 && !m->filter && strcmp(m->command->verb, "flush") != 0)
+		return mailctl_fail(EX_USAGE_, "%s needs a filter; \"all\" means everything", m->command->verb);
+	if (m->rule && strcmp(m->command->verb, "hold") != 0)
 		return mailctl_fail(EX_USAGE_, "--rule goes with hold");
 	buf_init(&filter, B_FILTER + 1);
 	if (queue_filter(m, &filter)) {
 		act.filter = buf_span(&filter);
 		status = m->rule && !m->dry_run ? add_rule(m, act.filter) : 0;
 		if (status == 0)
-			status = ask_and_print(m, IPC_queue_admin_act, &act, act.filter, done_word(m->verb));
+			status = ask_and_print(m, IPC_queue_admin_act, &act, act.filter, done_word(m->command->verb));
 	}
 	buf_free(&filter);
 	return status;
@@ -267,7 +287,7 @@ delete_rule(struct mailctl *m)
 	int status;
 
 	if (m->nargs != 1 || !span_u64(span_str(m->args[0]), UINT64_MAX, &request.number))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue rule delete NUMBER");
+		return mailctl_usage(m);
 	status = queue_ask(m, IPC_queue_admin_rule_delete, &request, NULL, NULL, &done);
 	if (status == 0 && !done.ok)
 		return queue_refused(&done, SPAN_NONE);
@@ -290,7 +310,7 @@ queue_cmd_rule(struct mailctl *m)
 	if (strcmp(verb, "delete") == 0)
 		return delete_rule(m);
 	if (strcmp(verb, "add") != 0 || (m->nargs == 0 && !m->filter))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue rule add FILTER [--comment TEXT] | list | delete NUMBER");
+		return mailctl_usage(m);
 	buf_init(&filter, B_FILTER + 1);
 	if (queue_filter(m, &filter))
 		status = add_rule(m, buf_span(&filter));
@@ -307,7 +327,7 @@ queue_cmd_undelete(struct mailctl *m)
 	int status = 0;
 
 	if (!c)
-		return m->nargs ? EX_UNAVAILABLE_ : mailctl_fail(EX_USAGE_, "usage: mailctl queue undelete ID ...");
+		return m->nargs ? EX_UNAVAILABLE_ : mailctl_usage(m);
 	for (int i = 0; i < m->nargs && status != EX_UNAVAILABLE_; i++) {
 		struct ipc_queue_admin_undelete request = { .id = (uint64_t)i + 1 };
 		struct ipc_queue_admin_done done = { .ok = false };

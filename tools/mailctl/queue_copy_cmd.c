@@ -70,7 +70,7 @@ queue_cmd_show(struct mailctl *m)
 	int status = EX_USAGE_;
 
 	if (m->nargs == 0 && !m->filter)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue show ID | FILTER [--envelope | --content]");
+		return mailctl_usage(m);
 	buf_init(&filter, B_FILTER + 1);
 	answer_init(&a, m);
 	if (queue_filter(m, &filter)) {
@@ -191,7 +191,7 @@ queue_cmd_export(struct mailctl *m)
 	int status = EX_USAGE_;
 
 	if (!m->to || (m->nargs == 0 && !m->filter))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue export FILTER --to DIRECTORY [--maildir]; \"all\" means everything");
+		return mailctl_usage(m);
 	if (!export_open(&e.dir, m->to, m->maildir ? EXPORT_MAILDIR : EXPORT_EML, true, &why))
 		return mailctl_fail(EX_FAILED, "%s: %s", m->to, why.text);
 	buf_init(&filter, B_FILTER + 1);
@@ -336,7 +336,7 @@ queue_cmd_import(struct mailctl *m)
 	int status = EX_FAILED;
 
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl queue import DIRECTORY [--hold] [--dry-run]");
+		return mailctl_usage(m);
 	if (!export_open(&i.dir, m->args[0], EXPORT_EML, false, &why))
 		return mailctl_fail(EX_FAILED, "%s: %s", m->args[0], why.text);
 	buf_init(&i.text, EXPORT_TEXT_MAX);

@@ -103,7 +103,7 @@ begin_json(struct answer *a, const struct ipc_queue_admin_item *item, const char
 
 	buf_printf(out, "{\"id\":\"%s\"", id);
 	if (a->done)
-		buf_printf(out, ",\"action\":\"%s\",\"dry_run\":%s", a->m->verb, a->m->dry_run ? "true" : "false");
+		buf_printf(out, ",\"action\":\"%s\",\"dry_run\":%s", a->m->command->verb, a->m->dry_run ? "true" : "false");
 	buf_printf(out, ",\"state\":\"%.*s\",\"expired\":%s,\"arrived\":%llu,\"size\":%llu,\"sender\":", SPAN_ARG(item->state),
 	    item->expired ? "true" : "false", (unsigned long long)(item->arrived_ms / 1000), (unsigned long long)item->size);
 	desc_json_string(out, item->sender);

@@ -21,12 +21,13 @@ note_nexthop(struct nexthops *h, struct span nexthop)
 		h->n++;
 }
 
-/* How remoted would speak to its hosts; what it would not get through is no failure of the route. */
-static void
+/* How remoted would speak to its hosts; an exit status. */
+static int
 print_hosts(struct mailctl *m, const char *nexthop)
 {
 	struct ipc_remote_admin_explain explain = { .id = 1, .nexthop = span_str(nexthop) };
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_remote_admin);
+	int status = EX_UNAVAILABLE_;
 	const void *answer;
 	unsigned type;
 
@@ -38,6 +39,7 @@ print_hosts(struct mailctl *m, const char *nexthop)
 			} else if (type == IPC_remote_admin_done) {
 				const struct ipc_remote_admin_done *d = answer;
 
+				status = d->ok ? EX_OK_ : EX_FAILED;
 				if (!d->ok)
 					(void)printf("  %.*s\n", SPAN_ARG(d->text));
 				break;
@@ -45,6 +47,7 @@ print_hosts(struct mailctl *m, const char *nexthop)
 		}
 	}
 	channel_sync_free(&c);
+	return status;
 }
 
 int
@@ -58,7 +61,7 @@ route_cmd(struct mailctl *m)
 	unsigned type;
 
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl route ADDRESS [--sender ADDRESS]");
+		return mailctl_usage(m);
 	explain.address = span_str(m->args[0]);
 	c = mailctl_connect(m, &ipc_channel_route_admin);
 	if (!c || !mailctl_send(c, IPC_route_admin_explain, &explain))
@@ -76,8 +79,11 @@ route_cmd(struct mailctl *m)
 			break;
 		}
 	}
-	for (size_t i = 0; i < hops.n; i++)
-		print_hosts(m, hops.text[i]);
+	for (size_t i = 0; i < hops.n; i++) {
+		int hosts = print_hosts(m, hops.text[i]);
+
+		status = status ? status : hosts;
+	}
 out:
 	channel_sync_free(&c);
 	return status;

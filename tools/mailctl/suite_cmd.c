@@ -10,7 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/mailctl/mailctl.h"
+#include "tools/mailctl/check.h"
+
+/* The suite does without a certificate that is of no use, and its log says so: who starts or changes it should hear of it now. */
+static void
+warn_of_certificates(const struct mailctl *m)
+{
+	struct check c = { .file = m->config_path, .conf = m->conf, .to = stderr, .unprivileged = geteuid() != 0 };
+
+	check_certificates(&c);
+}
 
 /* maild goes into the background by itself and its foreground end waits
  * until every process serves, so mailctl simply becomes it. */
@@ -19,6 +28,7 @@ suite_cmd_start(struct mailctl *m)
 {
 	char program[B_PATH], user[B_NAME * 2];
 
+	warn_of_certificates(m);
 	(void)snprintf(program, sizeof(program), "%s/maild", m->conf->daemon_directory.p);
 	(void)snprintf(user, sizeof(user), "%ssuited", m->conf->daemon_user_prefix.p);
 	(void)execl(program, "maild", "-c", m->config_path, "-u", user, (char *)NULL);
@@ -39,7 +49,9 @@ wait_done(struct channel_sync *c)
 		} else if (type == IPC_suite_admin_done) {
 			const struct ipc_suite_admin_done *d = m;
 
-			return d->ok ? 0 : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
+			if (d->ok && d->text.n)
+				return mailctl_fail(EX_OK_, "not changed until the next start: %.*s", SPAN_ARG(d->text));
+			return d->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
 		}
 	}
 	return EX_FAILED;
@@ -81,6 +93,8 @@ suite_cmd_reload(struct mailctl *m)
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
 	int status = EX_UNAVAILABLE_;
 
+	if (c)
+		warn_of_certificates(m);
 	if (c && mailctl_send(c, IPC_suite_admin_reload, &(struct ipc_suite_admin_reload){ .id = 1 }))
 		status = wait_done(c);
 	channel_sync_free(&c);

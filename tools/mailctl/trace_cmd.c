@@ -364,8 +364,10 @@ trace_cmd(struct mailctl *m)
 
 	if (trace_is_received(m))
 		return trace_received(m);
-	if (m->nargs != 1 || !mailctl_since(m->since, &since_ms))
-		return mailctl_fail(EX_USAGE_, m->nargs != 1 ? "usage: mailctl trace ID | ADDRESS | MESSAGE-ID" : "--since takes 2026-11-21T08:00, or 90s, 10m, 2h, 3d");
+	if (m->nargs != 1)
+		return mailctl_usage(m);
+	if (!mailctl_since(m->since, &since_ms))
+		return mailctl_fail(EX_USAGE_, "--since takes 2026-11-21T08:00, or 90s, 10m, 2h, 3d");
 	files = calloc(1, sizeof(*files));
 	trace_init(&t, m->args[0], (size_t)m->limit);
 	if (files && find_log(m, files, &why))

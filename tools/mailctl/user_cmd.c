@@ -61,6 +61,7 @@ ask_password(const struct mailctl *m, char *password, size_t *n)
 void
 user_print(struct mailctl *m, const struct ipc_user_admin_user *u)
 {
+	m->nusers++;
 	if (m->on_user)
 		m->on_user(m, u);
 	else if (m->json)
@@ -85,7 +86,7 @@ ask_authd(struct mailctl *m, struct channel_sync *c, unsigned type, const void *
 		} else if (type == IPC_user_admin_done) {
 			const struct ipc_user_admin_done *d = answer;
 
-			return d->ok ? 0 : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(d->text));
+			return d->ok ? 0 : mailctl_fail(d->unknown ? EX_NOUSER_ : EX_FAILED, "%.*s", SPAN_ARG(d->text));
 		}
 	}
 	return EX_UNAVAILABLE_;
@@ -119,7 +120,7 @@ set_user(struct mailctl *m, bool create)
 	int status = EX_FAILED;
 
 	if (m->nargs != 1 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl user %s NAME@DOMAIN [--password-stdin]", m->verb);
+		return mailctl_usage(m);
 	set.user = span_str(m->args[0]);
 	if (ask_password(m, password, &n)) {
 		set.password = span_of(password, n);
@@ -142,34 +143,54 @@ user_cmd_passwd(struct mailctl *m)
 }
 
 int
-user_cmd_delete(struct mailctl *m)
-{
-	struct ipc_user_admin_remove remove = { .id = 1 };
-	struct ipc_user_admin_list list = { .id = 1 };
-
-	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl user delete NAME@DOMAIN [--dry-run]");
-	remove.user = list.match = span_str(m->args[0]);
-	if (!m->dry_run)
-		return carry_out(m, IPC_user_admin_remove, &remove);
-	(void)printf("would delete (the mail stays):\n");
-	return carry_out(m, IPC_user_admin_list, &list);
-}
-
-int
 user_ask(struct mailctl *m, const char *user)
 {
 	struct ipc_user_admin_list list = { .id = 1, .match = span_str(user) };
 
+	m->nusers = 0;
 	return carry_out(m, IPC_user_admin_list, &list);
+}
+
+/* Whoever is named has to be there. */
+static int
+list_named(struct mailctl *m, const char *user)
+{
+	int status = user_ask(m, user);
+	size_t at = span_chr(span_str(user), '@');
+
+	if (status == 0 && m->nusers == 0)
+		status = mailctl_fail(EX_NOUSER_, "there is no user %s%s", at == 0 || at == SIZE_MAX ? "in " : "", user + (at == 0));
+	return status;
 }
 
 int
 user_cmd_list(struct mailctl *m)
 {
-	struct ipc_user_admin_list list = { .id = 1, .match = span_str(m->nargs ? m->args[0] : "") };
+	if (m->nargs > 1)
+		return mailctl_usage(m);
+	return m->nargs ? list_named(m, m->args[0]) : user_ask(m, "");
+}
 
-	return carry_out(m, IPC_user_admin_list, &list);
+static void
+would_delete(struct mailctl *m, const struct ipc_user_admin_user *u)
+{
+	m->on_user = NULL;
+	(void)printf("would delete (the mail stays):\n");
+	user_print(m, u);
+}
+
+int
+user_cmd_delete(struct mailctl *m)
+{
+	struct ipc_user_admin_remove remove = { .id = 1 };
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_usage(m);
+	remove.user = span_str(m->args[0]);
+	if (!m->dry_run)
+		return carry_out(m, IPC_user_admin_remove, &remove);
+	m->on_user = would_delete;
+	return list_named(m, m->args[0]);
 }
 
 /* ---- quota ---- */
@@ -221,12 +242,11 @@ int
 user_cmd_quota(struct mailctl *m)
 {
 	struct ipc_user_admin_quota quota = { .id = 1 };
-	struct ipc_user_admin_list list = { .id = 1 };
 	int status;
 
 	if (m->nargs != 1 || !strchr(m->args[0], '@'))
-		return mailctl_fail(EX_USAGE_, "usage: mailctl user quota NAME@DOMAIN [--size SIZE | none | default] [--messages N | none | default]");
-	quota.user = list.match = span_str(m->args[0]);
+		return mailctl_usage(m);
+	quota.user = span_str(m->args[0]);
 	if (!take_limit(m->size, conf_value_size, &quota.set_size, &quota.size) || !take_limit(m->messages, parse_number, &quota.set_messages, &quota.messages))
 		return EX_USAGE_;
 	if (quota.set_size || quota.set_messages) {
@@ -236,5 +256,5 @@ user_cmd_quota(struct mailctl *m)
 	}
 	if (!m->json)
 		m->on_user = print_quota;
-	return carry_out(m, IPC_user_admin_list, &list);
+	return list_named(m, m->args[0]);
 }

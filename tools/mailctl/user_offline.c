@@ -99,5 +99,5 @@ user_offline(struct mailctl *m, unsigned type, const void *request)
 	bool ok = prepare(m, &why) && userdb_open(m->conf->user_database.p, &db, &why) && carry_out(m, db, type, request, &why);
 
 	userdb_close(&db);
-	return ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%s", why.text);
+	return ok ? EX_OK_ : mailctl_failed(&why);
 }

@@ -36,10 +36,10 @@ ask(struct mailctl *m, enum verify_verb verb, const char *address)
 int
 verify_cmd_show(struct mailctl *m)
 {
-	bool fresh = strcmp(m->verb, "ask") == 0;
+	bool fresh = strcmp(m->command->verb, "ask") == 0;
 
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl verify %s ADDRESS", m->verb);
+		return mailctl_usage(m);
 	return ask(m, fresh ? VERIFY_ASK : VERIFY_SHOW, m->args[0]);
 }
 
@@ -47,7 +47,7 @@ int
 verify_cmd_list(struct mailctl *m)
 {
 	if (m->nargs > 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl verify list [ADDRESS | @DOMAIN]");
+		return mailctl_usage(m);
 	return ask(m, VERIFY_LIST, m->nargs ? m->args[0] : "");
 }
 
@@ -55,6 +55,6 @@ int
 verify_cmd_forget(struct mailctl *m)
 {
 	if (m->nargs != 1)
-		return mailctl_fail(EX_USAGE_, "usage: mailctl verify forget ADDRESS | @DOMAIN | all");
+		return mailctl_usage(m);
 	return ask(m, VERIFY_FORGET, strcmp(m->args[0], "all") == 0 ? "" : m->args[0]);
 }

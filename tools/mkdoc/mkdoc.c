@@ -265,7 +265,7 @@ section_mailctl(struct buf *out)
 	static const struct {
 		const char *group, *verb, *arguments, *doc;
 	} commands[] = {
-#define COMMAND(group, verb, function, arguments, doc) { group, verb, arguments, doc },
+#define COMMAND(group, verb, function, needs, arguments, doc) { group, verb, arguments, doc },
 #include "tools/mailctl/commands.def"
 	};
 

@@ -26,28 +26,6 @@ complain(int status, const char *fmt, ...)
 	return status;
 }
 
-static const struct conf *
-load_config(const char *path, struct arena *arena)
-{
-	static struct conf_errors errors;
-	const struct conf *conf = NULL;
-	struct fail why = { .text = "" };
-
-	if (!conf_load(path, arena, &conf, &errors, &why)) {
-		struct buf text;
-
-		buf_init(&text, 1 << 20);
-		if (errors.n)
-			conf_errors_print(&errors, path, &text);
-		else
-			buf_printf(&text, "sendmail: %s\n", why.text);
-		(void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&text)));
-		buf_free(&text);
-		return NULL;
-	}
-	return conf;
-}
-
 enum { READ_CHUNK = 65536 };
 
 /* Has s a line that is a dot? What is in front of `fresh` has been looked at. */
@@ -211,7 +189,7 @@ main(int argc, char **argv)
 	if (!options_parse(&o, argc, argv))
 		return EX_USAGE;
 	arena_init(&arena, (size_t)CONF_ARENA_MAX * 4);
-	conf = load_config(o.config_path, &arena);
+	conf = (o.mode == MODE_LIST || o.mode == MODE_FLUSH ? conf_load_to_ask : conf_load_or_tell)(o.config_path, &arena, stderr);
 	if (!conf) { /* a message is not to be lost while somebody edits it */
 		arena_free(&arena);
 		return o.mode == MODE_SEND ? EX_TEMPFAIL : EX_CONFIG;

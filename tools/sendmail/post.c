@@ -28,12 +28,10 @@ post_fatal(const char *program, int status, const char *fmt, ...)
 }
 
 const struct conf *
-post_conf(const char *program, const char *config, struct arena *arena)
+post_conf(const char *config, struct arena *arena)
 {
-	static struct conf_errors errors;
 	const char *env = getenv("PILLARPOST_CONFIG");
-	const struct conf *conf = NULL;
-	struct fail why = { .text = "" };
+	const struct conf *conf;
 	struct stat st;
 	char path[B_PATH];
 
@@ -41,8 +39,9 @@ post_conf(const char *program, const char *config, struct arena *arena)
 		config = env && *env ? env : SYSCONFDIR "/pillarpost.conf";
 	(void)snprintf(path, sizeof(path), "%s%s", config, stat(config, &st) == 0 && S_ISDIR(st.st_mode) ? "/pillarpost.conf" : "");
 	arena_init(arena, (size_t)CONF_ARENA_MAX * 4);
-	if (!conf_load(path, arena, &conf, &errors, &why))
-		(void)post_fatal(program, EX_CONFIG, "%s", why.text);
+	conf = conf_load_to_ask(path, arena, stderr);
+	if (!conf)
+		arena_free(arena);
 	return conf;
 }
 
@@ -272,7 +271,7 @@ postqueue_main(int argc, char **argv)
 		return usage();
 	if (what == 's' && (!flush.site.n || flush.site.n > B_HOST))
 		return post_fatal("postqueue", EX_USAGE, "Cannot flush mail queue - invalid destination: \"%.100s\"", flush.site.p);
-	conf = post_conf("postqueue", config, &arena);
+	conf = post_conf(config, &arena);
 	status = !conf ? EX_CONFIG : what == 'p' || what == 'j' ? post_list("postqueue", conf, what == 'j') : post_flush("postqueue", conf, &flush);
 	arena_free(&arena);
 	return status;

@@ -22,7 +22,7 @@ int postcat_main(int argc, char **argv);
 /* "PROGRAM: fatal: text"; returns status. */
 int post_fatal(const char *program, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The configuration of -c (a file, or its directory), $PILLARPOST_CONFIG or the built-in path; NULL: said so. */
-const struct conf *post_conf(const char *program, const char *config, struct arena *arena);
+const struct conf *post_conf(const char *config, struct arena *arena);
 struct channel_sync *post_connect(const struct conf *conf, const struct ipc_channel *type, struct fail *why);
 
 /* A listing over queue_view, as mailq prints it or as JSON. */

@@ -192,7 +192,7 @@ postcat_main(int argc, char **argv)
 		    "messages are not files of their own here: name queue ids with -q; spoolcheck reads a queue that is not running");
 	if (!envelope && !header && !body)
 		envelope = header = body = true;
-	conf = post_conf("postcat", config, &arena);
+	conf = post_conf(config, &arena);
 	if (!conf)
 		return EX_CONFIG;
 	ch = post_connect(conf, &ipc_channel_queue_admin, &why);

@@ -167,7 +167,7 @@ postsuper_main(int argc, char **argv)
 		else if (verb_of(letter)) /* -p, -s, -S: there is no structure of files to repair */
 			steps[n].v = verb_of(letter), steps[n++].what = optarg;
 	}
-	conf = post_conf("postsuper", config, &arena);
+	conf = post_conf(config, &arena);
 	if (!conf)
 		return EX_CONFIG;
 	buf_init(&s.where, 100);

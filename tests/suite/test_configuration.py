@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""The configuration of a suite that runs: errors in it, and what a reload makes of a change."""
+import errno
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+
+from pillar import MAILCTL, SENDMAIL, SLOW, Dialogue, Instance, expect, family, has, main, starts, wait_for
+
+suite = Instance()
+CONFIG = suite.env["CONFIG"]
+GOOD = open(CONFIG).read()
+LINES = GOOD.count("\n")
+WRONG = ["%s:%d:1: no option is named \"nonsense\"" % (CONFIG, LINES + 1),
+         "%s:%d:17: smtpd_timeout: \"soon\" is not a time, with ms, s, m, h, d, w" % (CONFIG, LINES + 2)]
+BROKEN = GOOD + "nonsense = 1\nsmtpd_timeout = soon\n"
+
+
+def write(text):
+    with open(CONFIG, "w") as f:
+        f.write(text)
+
+
+def tool(name, *args, **kw):
+    return subprocess.run([os.path.join(os.path.dirname(SENDMAIL), name), *args], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PILLARPOST_CONFIG": CONFIG}, **kw)
+
+
+def links(pid):
+    """What a process has open."""
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.append(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+        except FileNotFoundError:  # closed just now
+            pass
+    return found
+
+
+def refused(r, status, wrong):
+    expect((r.returncode, r.stdout, r.stderr.splitlines()), (status, "", wrong))
+
+
+def test_each_tool_tells_all_errors():
+    where = GOOD.replace("run_directory = /", "run_directory = ./")
+    line = GOOD[:GOOD.index("run_directory = ")].count("\n") + 1
+    write(where + "nonsense = 1\n")
+    wrong = ["%s:%d:17: run_directory: " % (CONFIG, line), WRONG[0]]
+    for name, *args in (("postqueue", "-p"), ("postsuper", "-h", "ALL"), ("postcat", "-q", "SGCPFYVVYE1"), ("sendmail", "-bp"), ("mailctl", "reload")):
+        r = tool(name, *args)
+        expect((r.returncode, r.stdout), (78, ""), name)
+        expect([said[:len(w)] for said, w in zip(r.stderr.splitlines(), wrong)], wrong, name)
+    write(BROKEN)
+    refused(tool("sendmail", "bob@example.test", input="hello\n"), 75, WRONG)
+    refused(tool("sendmail", "-bi"), 78, WRONG)
+    refused(tool("mailctl", "reload"), 78, WRONG)
+    expect(suite.mailctl("check", check=False).stdout.splitlines(), WRONG)
+    refused(tool("postqueue", "-c", CONFIG + ".gone", "-p"), 78, [CONFIG + ".gone: cannot be opened: No such file or directory"])
+
+
+NOTE = CONFIG + ": 2 errors, which mailctl check shows; the suite in %s/sock is asked all the same" % suite.dir
+
+
+def test_a_file_with_errors_keeps_nobody_from_the_running_suite():
+    write(BROKEN)
+    for command in (["status"], ["status", "--sandbox"], ["limits"], ["route", "bob@example.test"], ["verify", "list"], ["queue", "list"], ["queue", "hold", "all"],
+                    ["queue", "history"], ["quarantine", "list"]):
+        r = suite.mailctl(*command)
+        expect(r.stderr.splitlines()[:1], [NOTE], command)
+    has(suite.mailctl("status", "--json").stdout, '"name":"smtpd"')
+    expect(tool("postqueue", "-p").stdout, "Mail queue is empty\n")
+    refused(tool("sendmail", "-q"), 0, [NOTE])
+    refused(tool("postsuper", "-h", "ALL"), 0, [NOTE])
+    for command in (["start"], ["user", "list"], ["mailbox", "list", "bob@example.test"], ["doctor", "--sandbox"]):
+        refused(tool("mailctl", *command), 78, WRONG)
+    refused(tool("mailctl", "stop"), 0, [NOTE])
+    refused(tool("mailctl", "status"), 69, [NOTE, "mailctl: maild is not to be reached (is the suite running?): %s/sock/suite_admin: Connection refused" % suite.dir])
+    write(GOOD)
+    suite.start()
+
+
+def test_a_reload_by_signal_logs_all_errors():
+    write(BROKEN)
+    os.kill(suite.maild(), signal.SIGHUP)
+    suite.wait_log("reload refused")
+    for line in WRONG:
+        has(suite.log(), "config " + line + "\n")
+    write(GOOD)
+    os.kill(suite.maild(), signal.SIGHUP)
+    suite.wait_log("reload", "generation=1")
+
+
+def test_a_rotated_log_is_left_by_all_whatever_the_configuration_is_like():
+    imap = suite.imap()
+    before = {pid for _, _, pid in suite.processes()} | {pid for _, pid in family(suite.maild())} | {suite.maild()}
+    os.rename(suite.dir + "/log", suite.dir + "/log.1")
+    write(BROKEN)
+    os.kill(suite.maild(), signal.SIGHUP)
+    wait_for(lambda: os.path.exists(suite.dir + "/log"), 20, "the new log")
+    suite.wait_log("suited", "reload refused")
+    other = suite.imap("alice")
+    logs = before | {suite.mailboxd("alice")}
+    wait_for(lambda: not [pid for pid in logs if (suite.dir + "/log.1") in links(pid)], 20, "everybody to leave the old log")
+    expect([suite.dir + "/log" in links(suite.mailboxd(user)) for user in ("alice", "bob")], [True, True])
+    imap.logout()
+    other.logout()
+    write(GOOD)
+    suite.mailctl("reload")
+
+
+def test_a_reload_leaves_to_the_next_start_what_is_fixed():
+    before = suite.processes()
+    other = suite.dir + "/elsewhere"
+    write(GOOD.replace("queue_directory = ", "queue_directory = %s\n#" % other) + "daemon_processes = 5\nsmtpd_timeout = 4m\n")
+    r = suite.mailctl("reload")
+    expect(r.stderr, "mailctl: not changed until the next start: queue_directory, daemon_processes\n")
+    suite.wait_log("suited", "reload generation=3; at the next start: queue_directory, daemon_processes")
+    expect(suite.processes(), before)
+    expect(os.path.exists(other), False)
+    os.kill(next(pid for name, _, pid in before if name == "queued"), signal.SIGKILL)
+    wait_for(lambda: len([1 for p in suite.processes() if p[0] == "queued" and p[2] and p not in before]), 20, "another queued")
+    expect(suite.mailctl("queue", "list").returncode, 0)
+    expect(os.path.exists(other), False, "a queued that is started again uses the queue that is there")
+    expect(suite.mailctl("reload").stderr, r.stderr)
+    suite.stop()
+    suite.start()
+    expect(os.path.isdir(other), True)
+    expect(len([1 for name, _, _ in suite.processes() if name == "smtpd"]), 5)
+    write(GOOD)
+    suite.stop()
+    suite.start()
+
+
+def test_listeners_come_and_go_under_sessions():
+    before = suite.processes()
+    smtp, imap = suite.smtp(), suite.imap()
+    smtp.mail("ann@example.net")
+    new = 'listener more { service = smtp; address = "127.0.0.1:%d"; }\nlistener still { service = imap; address = "127.0.0.1:%d"; tls = none; }\n'
+    write(GOOD + new % (suite.base + 7, suite.base + 8))
+    suite.mailctl("reload")
+    with smtplib.SMTP("127.0.0.1", suite.base + 7, timeout=30 * SLOW) as more:
+        expect(more.noop()[0], 250)
+    Dialogue(("127.0.0.1", suite.base + 8)).close()
+    # the other way round, and one of them where nobody listened
+    write(GOOD + new % (suite.base + 9, suite.base + 7))
+    suite.mailctl("reload")
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", suite.base + 8)) == errno.ECONNREFUSED, 20, "the old door to close")
+    starts(Dialogue(("127.0.0.1", suite.base + 7)).line(), "* OK")
+    starts(Dialogue(("127.0.0.1", suite.base + 9)).line(), "220 ")
+    # a port that is taken: what there was stays
+    with socket.create_server(("127.0.0.1", suite.base + 10)):
+        write(GOOD + new % (suite.base + 7, suite.base + 10))
+        has(suite.mailctl("reload", check=False).stderr, "127.0.0.1:%d: Address already in use" % (suite.base + 10))
+    starts(Dialogue(("127.0.0.1", suite.base + 7)).line(), "* OK")
+    starts(Dialogue(("127.0.0.1", suite.base + 9)).line(), "220 ")
+    write(GOOD)
+    suite.mailctl("reload")
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", suite.base + 7)) == errno.ECONNREFUSED, 20, "the new door to close")
+    expect(smtp.rcpt("bob@example.test")[0], 250)
+    expect(imap.noop()[0], "OK")
+    smtp.quit()
+    imap.logout()
+    expect(suite.processes(), before)
+
+
+def test_a_session_whose_listener_goes_ends_as_what_it_was():
+    more = 'listener more { service = smtp; address = "127.0.0.1:%d"; %%s}\n' % (suite.base + 7)
+    for first in ("submit", "lmtp"):  # whoever comes there may relay; each recipient has a reply
+        line = next(line for line in GOOD.splitlines(True) if line.startswith("listener %s " % first))
+        others = line + "".join(GOOD.split(line))
+        write(others + more % "")
+        suite.mailctl("reload")
+        idle, busy = (Dialogue(("127.0.0.1", suite.base + 7)) for _ in range(2))
+        starts(idle.reply(), "220 ")
+        starts(busy.reply(), "220 ")
+        for said, answer in (("EHLO client.example", "250-"), ("MAIL FROM:<ann@example.net>", "250 "), ("RCPT TO:<bob@example.test>", "250 "),
+                             ("RCPT TO:<alice@example.test>", "250 ")):
+            starts(busy.ask(said), answer)
+        write(others)
+        suite.mailctl("reload")
+        starts(idle.reply(), "421 ")
+        starts(busy.ask("RCPT TO:<ann@elsewhere.example>"), "554 5.7.1 ")
+        # another one has its name
+        write(others + 'listener more { service = lmtp; address = "127.0.0.1:%d"; }\n' % (suite.base + 8))
+        suite.mailctl("reload")
+        starts(Dialogue(("127.0.0.1", suite.base + 8)).reply(), "220 ")
+        starts(busy.ask("DATA"), "354 ")
+        starts(busy.ask("Subject: hello\r\n\r\nhello\r\n."), "250 2.0.0 ")
+        starts(busy.reply(), "421 ")
+        expect(busy.at_end(), True)
+
+
+def test_a_connection_whose_listener_goes_before_its_proxy_has_said_a_word_is_closed():
+    write(GOOD + 'listener more { service = smtp; address = "127.0.0.1:%d"; proxy_hosts = 127.0.0.1; }\n' % (suite.base + 7))
+    suite.mailctl("reload")
+    proxied = Dialogue(("127.0.0.1", suite.base + 7))
+    suite.smtp().quit()
+    write(GOOD)
+    suite.mailctl("reload")
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", suite.base + 7)) == errno.ECONNREFUSED, 20, "the door to close")
+    try:
+        proxied.raw(b"PROXY TCP4 192.0.2.77 127.0.0.1 4711 25\r\n")
+        expect(proxied.at_end(), True)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+def openssl(*args):
+    subprocess.run(["openssl", *args], cwd=suite.dir + "/tls", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_certificates_and_keys_that_keyd_cannot_use_are_told_with_their_place():
+    tls = suite.dir + "/tls/"
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=other.test",
+            "-addext", "subjectAltName=DNS:other.test", "-keyout", "other.key", "-out", "other.pem")
+    with open(tls + "dud.pem", "w") as f:
+        f.write("-----BEGIN CERTIFICATE-----\nMIIBdud\n-----END CERTIFICATE-----\n")
+    with open(tls + "both.pem", "w") as f:
+        f.write(open(tls + "other.key").read() + open(tls + "other.pem").read())
+    lines = GOOD.splitlines()
+    at = {name: next(i for i, line in enumerate(lines, 1) if line.startswith("smtpd_tls_%s_file = " % name)) for name in ("cert", "key")}
+
+    def found(text):
+        write(text)
+        r = suite.mailctl("check", check=False)
+        return r.returncode, [line[len(CONFIG):] for line in r.stdout.splitlines() if line.startswith(CONFIG + ":")]
+
+    def place(name, file):
+        return ":%d:%d: smtpd_tls_%s_file = %s: " % (at[name], len("smtpd_tls_%s_file = " % name) + 1, name, tls + file)
+    none = "neither a key nor a certificate is in it"
+    unfit = "the key of the certificate in %s is not there"
+    expect(found(GOOD), (0, [": no errors"]))
+    expect(found(GOOD.replace("tls/key.pem", "tls/other.key")), (1, [place("key", "other.key") + unfit % (tls + "cert.pem")]))
+    expect(found(GOOD.replace("tls/key.pem", "tls/cert.pem")), (1, [place("key", "cert.pem") + unfit % (tls + "cert.pem")]))
+    expect(found(GOOD.replace("tls/key.pem", "tls/ca.pem")), (1, [place("key", "ca.pem") + "no private key is in it", place("key", "ca.pem") + unfit % (tls + "cert.pem")]))
+    expect(found(GOOD.replace("tls/cert.pem", "tls/key.pem")), (1, [place("cert", "key.pem") + "no certificate is in it"]))
+    expect(found(GOOD.replace("tls/cert.pem", "tls/dud.pem")), (1, [place("cert", "dud.pem") + none]))
+    expect(found(GOOD.replace("tls/key.pem", "tls/gone.pem")), (1, [place("key", "gone.pem") + "No such file or directory", place("key", "gone.pem") + unfit % (tls + "cert.pem")]))
+    expect(found(GOOD + "smtpd_tls_chain_files = %sboth.pem, %sother.pem\nsmtpd_tls_CAfile = %sdud.pem\n" % (tls, tls, tls)),
+           (1, [":%d:20: smtpd_tls_CAfile = %sdud.pem: no certificate, or one that cannot be read, is in it" % (LINES + 2, tls)]))
+    expect(found(GOOD + "smtp_tls_cert_file = %sother.pem\nroute a.test { cert_file = %sboth.pem; key_file = %sdud.pem }\n" % (tls, tls, tls)),
+           (1, [":%d:%d: key_file = %sdud.pem: %s" % (LINES + 2, len("route a.test { cert_file = %sboth.pem; key_file = " % tls) + 1, tls, none)]))
+    expect(found(GOOD + "smtp_tls_cert_file = %sother.pem\n" % tls), (1, [":%d:22: smtp_tls_cert_file = %sother.pem: " % (LINES + 1, tls) + unfit % (tls + "other.pem")]))
+
+    other = next(i for i, line in enumerate(lines, 1) if line.startswith("listener imaps "))
+    write(GOOD.replace(lines[other - 1], lines[other - 1].replace("{", "{ cert_file = %sother.pem;" % tls, 1)))
+    r = suite.mailctl("reload")
+    has(r.stderr, "%s:%d:%d: cert_file = %sother.pem: " % (CONFIG, other, lines[other - 1].index("{") + 15, tls) + unfit % (tls + "other.pem"))
+    suite.wait_log("keyd", "certificate without key", "names=other.test")
+    suite.submission().quit()
+
+    write(GOOD)
+    suite.mailctl("reload")
+
+
+def test_a_key_that_the_user_may_not_read_could_not_be_checked():
+    if os.geteuid() != 0:
+        return  # its owner runs this
+    tls = suite.dir + "/tls/"
+    at = {name: "%s:%d:%d" % (CONFIG, GOOD[:GOOD.index("smtpd_tls_%s_file = " % name)].count("\n") + 1, len("smtpd_tls_%s_file = " % name) + 1) for name in ("cert", "key")}
+
+    def as_nobody():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    os.chmod(tls, 0o755)
+    r = subprocess.run([shutil.copy(MAILCTL, suite.dir), "-c", CONFIG, "check"], capture_output=True, text=True, timeout=120, preexec_fn=as_nobody)
+    expect([line for line in r.stdout.splitlines() if "tls/" in line],
+           ["note: %s: smtpd_tls_key_file = %skey.pem: could not be checked: this user may not read it" % (at["key"], tls),
+            "note: %s: smtpd_tls_cert_file = %scert.pem: could not be checked: its key may be in a file that this user may not read" % (at["cert"], tls)])
+
+
+if __name__ == "__main__":
+    main(globals())

@@ -168,6 +168,7 @@ def test_listeners_come_and_go_under_sessions():
 
 
 def test_a_session_whose_listener_goes_ends_as_what_it_was():
+    before = suite.processes()
     more = 'listener more { service = smtp; address = "127.0.0.1:%d"; %%s}\n' % (suite.base + 7)
     for first in ("submit", "lmtp"):  # whoever comes there may relay; each recipient has a reply
         line = next(line for line in GOOD.splitlines(True) if line.startswith("listener %s " % first))
@@ -192,6 +193,9 @@ def test_a_session_whose_listener_goes_ends_as_what_it_was():
         starts(busy.ask("Subject: hello\r\n\r\nhello\r\n."), "250 2.0.0 ")
         starts(busy.reply(), "421 ")
         expect(busy.at_end(), True)
+        write(GOOD)  # one name's change of service, which the next round would be, starts all daemons anew
+        suite.mailctl("reload")
+    expect(suite.processes(), before)
 
 
 def test_a_connection_whose_listener_goes_before_its_proxy_has_said_a_word_is_closed():

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 #include "store/reading.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "store/state.h"
 
-enum { OUT_MAX = 32 << 20, ARENA_MAX = 64 << 20 };
+enum {
+	OUT_MAX = 32 << 20,
+	ARENA_MAX = 64 << 20,
+	AHEAD = 32, /* files that a thread has the disk asked for at once */
+};
 
 struct read_file {
 	char path[MAILDIR_NAME_MAX + 5];
@@ -15,6 +21,7 @@ struct read_file {
 	uint64_t size, bare; /* of the file; LF without CR in it */
 	int64_t mtime;
 	size_t at, n; /* what was said */
+	int fd;       /* opened ahead; -1: not so */
 	bool sized;          /* all its lines end with CRLF, if its size is that of the index */
 	bool known;          /* so, and its date is there, too: reading tells whether it is still that */
 	bool read, ok;
@@ -26,6 +33,7 @@ struct reading_batch {
 	struct vfs *vfs, *base;
 	struct reading_use use;
 	uint32_t lo, hi;
+	bool cold; /* that the files are on the disk only is expected; then: was seen */
 	size_t n;
 	struct read_message told[READING_BATCH];
 	struct read_file files[READING_BATCH];
@@ -95,7 +103,7 @@ load_found(const struct reading_batch *b, struct read_file *f, int fd, struct bu
 static bool
 load(const struct reading_batch *b, struct read_file *f, struct buf *mem)
 {
-	int fd = open_file(b, f);
+	int fd = f->fd >= 0 ? f->fd : open_file(b, f);
 
 	buf_reset(mem);
 	if (fd < 0)
@@ -128,17 +136,44 @@ look(struct reading_batch *b, struct read_file *f, struct arena *arena, struct b
 	arena_reset(arena);
 }
 
+/* By this thread, from disks. */
+static long
+blocks_read(void)
+{
+	struct rusage used;
+
+	return getrusage(RUSAGE_THREAD, &used) == 0 ? used.ru_inblock : 0;
+}
+
+/* One file after another, each would be waited for alone. */
+static void
+ask_for(struct reading_batch *b, size_t *asked, size_t to)
+{
+	for (; *asked < to && *asked < b->n; ++*asked) {
+		struct read_file *f = &b->files[*asked];
+
+		if ((f->fd = open_file(b, f)) >= 0)
+			(void)posix_fadvise(f->fd, 0, READING_MESSAGE_MAX, POSIX_FADV_WILLNEED);
+	}
+}
+
 static void
 run(struct work *w)
 {
 	struct reading_batch *b = OWNER_OF(w, struct reading_batch, work);
+	long before = blocks_read();
+	size_t asked = 0;
 	struct arena arena;
 	struct buf mem;
 
 	arena_init(&arena, ARENA_MAX);
 	buf_init(&mem, READING_MESSAGE_MAX + 1);
-	for (size_t i = 0; i < b->n; i++)
+	for (size_t i = 0; i < b->n; i++) {
+		if (b->cold)
+			ask_for(b, &asked, i + AHEAD);
 		look(b, &b->files[i], &arena, &mem);
+	}
+	b->cold = blocks_read() != before;
 	buf_free(&mem);
 	arena_free(&arena);
 }
@@ -183,6 +218,7 @@ begin(struct reading *r, struct reading_batch **place)
 	b->n = 0;
 	b->lo = r->next;
 	b->hi = r->hi;
+	b->cold = r->cold;
 	for (; at < ix->n && ix->messages[at].uid <= r->hi && b->n < READING_BATCH && size < READING_BATCH_SIZE; at = behind(ix, uid)) {
 		struct read_file *f = &b->files[b->n];
 		const struct message *m = &ix->messages[at];
@@ -193,6 +229,7 @@ begin(struct reading *r, struct reading_batch **place)
 		size += m->size;
 		f->read = f->ok = false;
 		f->size = m->size;
+		f->fd = -1;
 		f->mtime = 0;
 		f->sized = (m->bits & MESSAGE_SIZED) && !(m->bits & MESSAGE_BARE);
 		f->known = f->sized && m->date && m->size && m->size <= READING_MESSAGE_MAX;
@@ -253,6 +290,7 @@ done(struct work *w)
 	for (size_t i = 0; i < READING_BATCHES; i++)
 		if (r->batches[i] == b)
 			r->batches[i] = NULL;
+	r->cold = b->cold;
 	begin_all(r); /* first, so that the threads have work while the loop tells */
 	tell(r, b);
 	batch_free(b);

@@ -41,6 +41,7 @@ struct reading {
 	struct reading_use use;
 	struct mailbox *mailbox;
 	uint32_t next, hi;   /* UIDs not begun yet */
+	bool cold;           /* the last batch came from the disk, not from memory: the files of the next are asked for ahead */
 	struct reading_batch *batches[READING_BATCHES]; /* owned; NULL: not under way */
 };
 

@@ -3,7 +3,7 @@
 """Mailboxes side by side with Debian's dovecot (Maildir and mdbox) and cyrus, in one run, alternating.
 
     mailbox.py [--quick] [--runs 5] [--load 2000] [--messages 100000] [--texts 10000] [--idle 5000]
-               [--only ROW,...] [--servers NAME,...] [--json FILE]
+               [--only ROW,...] [--servers NAME,...] [--new] [--cold] [--json FILE]
 
 Rates come from bench_load and bench_client, the same for all; a folder of --messages messages is
 asked by one client, milliseconds a command; what a server does later (names of files that follow) is
@@ -254,11 +254,20 @@ def make_folder(count, octets=0, new=False):
     return at
 
 
-def enter_cold(server, count, runs, times):
+def drop_caches():
+    """Of the whole machine: nothing of any file is in memory any more."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3\n")
+
+
+def enter_cold(server, count, runs, cold, times):
     """SELECT without an index and the first ENVELOPE, more than once where the server can forget; leaves a session."""
     for again in range(min(runs, 3)):
         if again and not server.forget():
             break
+        if cold:
+            drop_caches()
         asker = Asker(server)
         times["select-cold"].append(asker.ask("SELECT INBOX")["ms"])
         if asker.count() != count:
@@ -308,7 +317,7 @@ def measure_folder(names, servers, args, tls, records):
         os.sync()
         time.sleep(2.5)  # so that the directories' times can be trusted
         for s in servers:
-            askers[s] = enter_cold(running[s], count, 1 if args.new else args.runs, times[s])
+            askers[s] = enter_cold(running[s], count, 1 if args.new else args.runs, args.cold, times[s])
         for name, command, again, _, _, _ in FOLDER:
             if command is None or name not in names:
                 continue
@@ -514,6 +523,7 @@ def arguments():
     parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", os.environ.get("FOLDER", 100000))), help="in the large folder")
     parser.add_argument("--octets", type=int, default=1340, help="of each of them")
     parser.add_argument("--new", action="store_true", help="they lie in new/, as another program delivered them (a server that moves them does it once)")
+    parser.add_argument("--cold", action="store_true", help="what is read without an index is not in memory (needs root; drops the caches of the whole machine)")
     parser.add_argument("--texts", type=int, default=int(os.environ.get("TEXTS", 10000)), help="in the folder that is searched for texts")
     parser.add_argument("--idle", type=int, default=int(os.environ.get("IDLE", 5000)), help="idling users")
     parser.add_argument("--only", default="rates,folder,texts,notice,memory")

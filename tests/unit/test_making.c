@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
+#include <dirent.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "store/state.h"
 #include "storetest.h"
 #include "sys/loop.h"
 
@@ -77,10 +79,27 @@ wait_until_all_made(struct fixture *f, struct view *v, uint32_t except)
 			wait_until_made(f, v, uid);
 }
 
-static void
-test_ahead(void **state)
+static size_t
+open_messages(void)
 {
-	struct fixture *f = *state;
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	size_t n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		char path[4096];
+		ssize_t len = readlinkat(dirfd(d), e->d_name, path, sizeof(path));
+
+		n += len > 0 && span_find(span_of(path, (size_t)len), SPAN("/cur/")) != SIZE_MAX;
+	}
+	(void)closedir(d);
+	return n;
+}
+
+static void
+make_ahead(struct fixture *f, bool cold)
+{
 	struct facts_wait none = { .on_facts = on_facts };
 	char text[64];
 	uint64_t size;
@@ -91,8 +110,10 @@ test_ahead(void **state)
 		put_message(f, i, text);
 	}
 	enter(f, &v);
+	v.mailbox->making.reading.cold = cold;
 	(void)wait_for(f, &v, 1, MANY);
 	wait_until_all_made(f, &v, 9);
+	assert_int_equal(open_messages(), 0);
 	for (unsigned i = 1; i <= MANY; i++) { /* CRLF, whatever the file has */
 		(void)snprintf(text, sizeof(text), "10:text %03u\r\n", i);
 		assert_true(span_eq(mailbox_facts(v.mailbox, i), i == 9 ? SPAN_NONE : span_str(text)));
@@ -102,6 +123,19 @@ test_ahead(void **state)
 	assert_false(mailbox_facts_wait(v.mailbox, 9, MANY, &none)); /* not to be had */
 	assert_false(mailbox_facts_wait(v.mailbox, MANY + 1, MANY + 1, &none));
 	view_close(&v);
+}
+
+static void
+test_ahead(void **state)
+{
+	make_ahead(*state, false);
+}
+
+/* Many of them are open at once then. */
+static void
+test_ahead_from_a_disk(void **state)
+{
+	make_ahead(*state, true);
 }
 
 /* What was made is found by the next process. */
@@ -167,7 +201,7 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(test_ahead), T(test_kept), T(test_gone), T(test_background) };
+	const struct CMUnitTest tests[] = { T(test_ahead), T(test_ahead_from_a_disk), T(test_kept), T(test_gone), T(test_background) };
 #undef T
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,7 +252,7 @@ copy_chain(struct keys_chain *chain, BIO *from, BIO *to, unsigned *found)
 		ok = ok && PEM_write_bio_X509(to, certificate);
 		X509_free(certificate);
 	}
-	return ok;
+	return ok && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; /* the end, and not one that is broken */
 }
 
 static bool

@@ -33,7 +33,7 @@ struct keys_chain {
 void keys_init(struct keys *set);
 void keys_free(struct keys *set);
 /* Whatever is in a file: any keys, and at most one chain. path is its name for messages.
- * False, and nothing added: unreadable, encrypted, neither key nor certificate. */
+ * False, and nothing added: unreadable, also in part, encrypted, neither key nor certificate. */
 bool keys_add(struct keys *set, struct span path, struct span pem, struct fail *why);
 void keys_take(struct keys *to, struct keys *from); /* all of it; from is empty afterwards */
 /* Takes over what another set has from that file, when it cannot be read any more. */

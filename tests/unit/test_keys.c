@@ -97,6 +97,39 @@ test_a_bad_file_harms_only_itself(void **state)
 	fixture_free(&a);
 }
 
+/* A renewed file is read while it is being written. */
+static void
+test_a_certificate_that_is_cut_off_spoils_its_file(void **state)
+{
+	struct fixture a, b;
+	struct keys set, old;
+	struct fail why;
+	struct buf file;
+	size_t whole;
+
+	(void)state;
+	assert_true(fixture_make(&a, "EC", "a.test") && fixture_make(&b, "EC", "b.test"));
+	keys_init(&set);
+	keys_init(&old);
+	add_pair(&old, &a, "/a.pem");
+	buf_init(&file, 1 << 20);
+	buf_put(&file, buf_span(&a.private_key));
+	buf_put(&file, buf_span(&a.chain));
+	whole = buf_len(&file);
+	buf_put(&file, buf_span(&b.chain));
+	assert_false(keys_add(&set, SPAN("/a.pem"), span_sub(buf_span(&file), 0, whole - 100), &why));
+	assert_false(keys_add(&set, SPAN("/a.pem"), span_sub(buf_span(&file), 0, buf_len(&file) - 100), &why)); /* of the chain behind it */
+	assert_int_equal(set.nkeys + set.nchains, 0);
+	assert_true(keys_carry(&set, &old, SPAN("/a.pem")));
+	assert_non_null(keys_chain_next(&set, NULL));
+	assert_true(keys_add(&set, SPAN("/a.pem"), buf_span(&file), &why));
+	keys_free(&set);
+	keys_free(&old);
+	buf_wipe(&file);
+	fixture_free(&a);
+	fixture_free(&b);
+}
+
 static void
 test_only_what_the_table_allows_is_signed(void **state)
 {
@@ -501,6 +534,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files_are_paired_by_key),
 		cmocka_unit_test(test_a_bad_file_harms_only_itself),
+		cmocka_unit_test(test_a_certificate_that_is_cut_off_spoils_its_file),
 		cmocka_unit_test(test_only_what_the_table_allows_is_signed),
 		cmocka_unit_test(test_a_front_shakes_hands_through_keyd),
 		cmocka_unit_test(test_a_slow_keyd_delays_handshakes_alone),

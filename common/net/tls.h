@@ -106,7 +106,8 @@ void tls_server_only13(struct tls_server *server); /* before chains are added */
 bool tls_server_add_anchors(struct tls_server *server, struct span pem, struct fail *why);
 /* A PEM chain, leaf first. Served for the DNS names in the leaf (exact and
  * one-label wildcards); the first one added also for every other name and
- * for clients that send none. One bad chain harms only itself. */
+ * for clients that send none. Of several that have a name the first is served, or one a kind of key
+ * where it is the first name of each. One bad chain harms only itself. */
 bool tls_server_add_chain(struct tls_server *server, struct span pem, struct fail *why);
 bool tls_server_add_chain_file(struct tls_server *server, const char *path, struct fail *why);
 /* The key id of the leaf of a chain, for asking keyd whether it holds the key. */

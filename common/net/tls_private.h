@@ -64,7 +64,8 @@ int tls_on_session(SSL *ssl, SSL_SESSION *session);
 struct tls_chain {
 	SSL_CTX *ssl;
 	char name[256]; /* first DNS name of the leaf */
-	unsigned leaves;
+	X509 *leaves[3]; /* ssl's; one of each kind of key */
+	unsigned nleaves;
 	struct tls_chain *next;
 };
 

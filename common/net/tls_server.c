@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * One SSL_CTX a chain; two chains for the same first name but with different
+ * One SSL_CTX a chain; chains for the same first name but with different
  * kinds of key share one, and the client's abilities choose.
  */
 #include <openssl/core_names.h>
@@ -211,6 +211,16 @@ server_ctx(struct tls_server *server)
 	return ssl;
 }
 
+/* Another certificate with that kind of key is in it. */
+static bool
+taken(const struct tls_chain *chain, X509 *leaf)
+{
+	for (unsigned i = 0; i < chain->nleaves; i++)
+		if (EVP_PKEY_get_base_id(X509_get0_pubkey(chain->leaves[i])) == EVP_PKEY_get_base_id(X509_get0_pubkey(leaf)))
+			return X509_cmp(chain->leaves[i], leaf) != 0;
+	return false;
+}
+
 static struct tls_chain *
 chain_for(struct tls_server *server, X509 *leaf, struct fail *why)
 {
@@ -219,7 +229,7 @@ chain_for(struct tls_server *server, X509 *leaf, struct fail *why)
 
 	(void)leaf_names(server, leaf, NULL, first);
 	for (chain = server->chains; chain; chain = chain->next)
-		if (first[0] && span_caseeq(span_str(chain->name), span_str(first)))
+		if (first[0] && span_caseeq(span_str(chain->name), span_str(first)) && !taken(chain, leaf))
 			return chain;
 	chain = calloc(1, sizeof(*chain));
 	if (!chain || !(chain->ssl = server_ctx(server))) {
@@ -262,7 +272,7 @@ use_chain(struct tls_server *server, X509 *leaf, STACK_OF(X509) *rest, struct fa
 		*server->last = chain;
 		server->last = &chain->next;
 	}
-	chain->leaves++;
+	chain->leaves[chain->nleaves++] = leaf;
 	return leaf_names(server, leaf, chain, first) || fail_set(why, FAIL_TEMP, 0, "out of memory");
 }
 
@@ -305,7 +315,7 @@ tls_server_ambiguous(const struct tls_server *server, const SSL_CTX *ssl)
 
 	while (chain && chain->ssl != ssl)
 		chain = chain->next;
-	return !chain || chain->leaves != 1;
+	return !chain || chain->nleaves != 1;
 }
 
 /* The context. */

@@ -567,6 +567,33 @@ test_rsa_and_ecdsa_chains_of_one_name_share_it(void **state)
 	fixture_free(&b);
 }
 
+/* Two hosts' certificates, each with the name of both in front. */
+static void
+test_chains_that_share_their_first_name_serve_the_others(void **state)
+{
+	struct fixture a, b;
+	struct two two = { { &a, &b } };
+	struct tls_signer signer = { sign_either, &two, NULL };
+	struct fail why = { 0 };
+	struct tls_client *client = tls_client_new(NULL, NULL, &why);
+	struct tls_server *server = tls_server_new(&signer, &why);
+
+	(void)state;
+	assert_true(fixture_make(&a, "EC", "both.test,DNS:a.test"));
+	assert_true(fixture_make(&b, "EC", "both.test,DNS:b.test"));
+	assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
+	assert_true(tls_server_add_chain(server, buf_span(&b.chain), &why));
+	assert_false(tls_server_add_chain(server, buf_span(&b.chain), &why)); /* it is there */
+	check_name(server, client, "both.test", "both.test,DNS:a.test");
+	check_name(server, client, "a.test", "both.test,DNS:a.test");
+	check_name(server, client, "b.test", "both.test,DNS:b.test");
+	check_name(server, client, "", "both.test,DNS:a.test");
+	tls_server_unref(&server);
+	tls_client_unref(&client);
+	fixture_free(&a);
+	fixture_free(&b);
+}
+
 static void
 test_plaintext_is_not_a_handshake(void **state)
 {
@@ -749,6 +776,7 @@ main(void)
 		cmocka_unit_test(test_the_name_asked_for_chooses_the_chain),
 		cmocka_unit_test(test_a_chain_that_is_too_weak_leaves_nothing),
 		cmocka_unit_test(test_rsa_and_ecdsa_chains_of_one_name_share_it),
+		cmocka_unit_test(test_chains_that_share_their_first_name_serve_the_others),
 		cmocka_unit_test(test_plaintext_is_not_a_handshake),
 		cmocka_unit_test(test_tickets_are_shared_and_rotate),
 		cmocka_unit_test(test_channel_binding_of_a_resumed_session),

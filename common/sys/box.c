@@ -277,7 +277,7 @@ begins_login(const struct box_tape *t)
 static char
 keep(struct box_tape *t, char c)
 {
-	bool space = c == ' ' || c == '\r' || c == '\n';
+	bool space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
 
 	if (t->secret)
 		return space ? c : 'x';

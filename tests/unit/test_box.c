@@ -187,6 +187,7 @@ secrets_are_not_kept(void **state)
 	secret(CHUNKS("EHLO a\r\nAUTH PLAIN AGFsaWNl\r\nMAIL\r\n"), true, "EHLO a\r\nAUTH xxxxx xxxxxxxx\r\nxxxx\r\n");
 	secret(CHUNKS("auth login\r\n", "c2VjcmV0\r\n", "c2Vj==\r\n"), true, "auth xxxxx\r\nxxxxxxxx\r\nxxxxxx\r\n");
 	secret(CHUNKS("AU", "TH PL", "AIN secret\r\n"), true, "AUTH xxxxx xxxxxx\r\n");
+	secret(CHUNKS("AUTH\tPLAIN\tAGFsaWNl\r\n"), true, "AUTH\txxxxx\txxxxxxxx\r\n"); /* smtpd takes it */
 	secret(CHUNKS("USER bob\r\nPASS a secret\r\n"), true, "USER bob\r\nPASS x xxxxxx\r\n");
 	secret(CHUNKS("a LOGIN {3}\r\n", "bob {6}\r\n", "secret\r\n"), true, "a LOGIN xxx\r\nxxx xxx\r\nxxxxxx\r\n");
 	secret(CHUNKS("a1 AUTHENTICATE PLAIN AGE=\r\n"), true, "a1 AUTHENTICATE xxxxx xxxx\r\n");

@@ -23,18 +23,21 @@ is_token(struct span s)
 	return n > 0 && s.n <= OAUTH_TOKEN_MAX;
 }
 
-/* "Bearer TOKEN" */
+/* "Bearer TOKEN"; or nothing: what is wanted (RFC 7628 4.3)? */
 static bool
 take_token(struct span value, struct oauth_first *out, struct fail *why)
 {
-	struct span scheme = span_cut(&value, ' ');
+	struct span scheme;
 
+	if (!value.n)
+		return true;
+	scheme = span_cut(&value, ' ');
 	if (!span_caseeq(scheme, SPAN("Bearer")))
 		return bad(why, "not a bearer token");
 	while (value.n && value.p[0] == ' ')
 		value = span_from(value, 1);
-	if (out->token.n || !is_token(value))
-		return bad(why, "the token is malformed, too long or there twice");
+	if (!is_token(value))
+		return bad(why, "the token is malformed or too long");
 	out->token = value;
 	return true;
 }
@@ -65,6 +68,8 @@ take_name(struct span name, struct buf *names, struct oauth_first *out, struct f
 static bool
 take_pairs(struct span rest, struct oauth_first *out, struct fail *why)
 {
+	unsigned tokens = 0;
+
 	while (rest.n > 1) {
 		struct span pair = span_cut(&rest, KVSEP), key;
 
@@ -73,12 +78,16 @@ take_pairs(struct span rest, struct oauth_first *out, struct fail *why)
 		key = span_cut(&pair, '=');
 		if (!pair.p || !key.n)
 			return bad(why, "not a pair");
-		if (span_eq(key, SPAN("auth")) && !take_token(pair, out, why))
+		if (!span_eq(key, SPAN("auth")))
+			continue;
+		if (tokens++ > 0)
+			return bad(why, "there are two tokens");
+		if (!take_token(pair, out, why))
 			return false;
 	}
 	if (rest.n != 1 || rest.p[0] != KVSEP)
 		return bad(why, "the message has no end");
-	return out->token.n > 0 || bad(why, "there is no token");
+	return tokens > 0 || bad(why, "there is no token");
 }
 
 bool

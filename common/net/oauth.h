@@ -12,7 +12,8 @@
 
 enum { OAUTH_TOKEN_MAX = 8192 };
 
-/* token points into the message; user into names, which must have room already; it may be empty. */
+/* token points into the message; user into names, which must have room already. Both may be empty: who has no token
+ * asks which one is wanted (RFC 7628 4.3). */
 struct oauth_first {
 	struct span user, token;
 };

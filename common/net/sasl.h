@@ -77,7 +77,7 @@ enum sasl_result {
 	SASL_CHALLENGE, /* send sasl_challenge(), take the next line to sasl_step() */
 	SASL_CHECK,     /* authzid, user, password are there until sasl_end() */
 	SASL_IDENTIFY,  /* authzid is there until sasl_end(), and may be empty: ask whose the certificate is */
-	SASL_TOKEN,     /* user, which may be empty, and the token as password are there: ask about it; then sasl_end(), or sasl_refused() */
+	SASL_TOKEN,     /* user and the token as password are there, and may be empty: ask about it; then sasl_end(), or sasl_refused() */
 	SASL_REFUSED,   /* the client has heard sasl_refused(): it is over */
 	SASL_BEGIN,     /* authzid, user, bare, nonce are there: ask for a challenge, then sasl_challenged() */
 	SASL_PROVE,     /* final is there: ask whether the proof is right, then sasl_proved() */

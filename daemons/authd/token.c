@@ -227,6 +227,9 @@ token_begin(struct link *l, const struct ipc_auth_token *m)
 		a->cached++;
 		decide(b, user, false, "");
 		bearer_free(b);
+	} else if (!m->token.n) { /* RFC 7628 4.3 */
+		decide(b, SPAN_NONE, false, "without a token, to hear which one is wanted");
+		bearer_free(b);
 	} else {
 		(void)timer_set(&b->patience, a->service->conf->auth_oauth2_timeout + GRACE_MS);
 		inquiry_start(&a->tokend, &b->inquiry);

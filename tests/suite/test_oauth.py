@@ -232,6 +232,15 @@ def test_a_token_opens_its_own_users_mailbox_alone():
     starts(login(xoauth2("good-alice", "bob@example.test"), "XOAUTH2")[0], "-ERR [AUTH]")
 
 
+def test_without_a_token_the_client_hears_what_is_wanted():
+    before = len(ASKED)
+    answer, error = login(b64("n,a=alice@example.test,\x01host=localhost\x01port=993\x01auth=\x01\x01"))  # RFC 7628 4.3
+    starts(answer, "-ERR [AUTH]")
+    expect(error, {"status": "invalid_token", "scope": "mail", "openid-configuration": "https://issuer.test/.well-known/openid-configuration"})
+    logged("failed", "without a token")
+    expect(len(ASKED), before, "questions about no token")
+
+
 def test_the_identity_may_name_a_folder():
     starts(login(bearer("good-alice", "alice#Trash@example.test"))[0], "+OK")
     logged("auth ok user=alice@example.test folder=Trash service=pop3", "mechanism=OAUTHBEARER")

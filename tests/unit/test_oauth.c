@@ -45,6 +45,10 @@ test_bearer(void **state)
 	assert_string_equal(token, "a.b-c_d~e+f/g");
 	assert_true(BEARER("n,a=a=2Cb=3Dc,\x01" "auth=Bearer t\x01\x01"));
 	assert_string_equal(user, "a,b=c");
+	/* RFC 7628 4.3: what is wanted? */
+	assert_true(BEARER("n,a=user@example.com,\x01host=server.example.com\x01port=143\x01" "auth=\x01\x01"));
+	assert_string_equal(user, "user@example.com");
+	assert_string_equal(token, "");
 }
 
 static void
@@ -61,6 +65,8 @@ test_what_is_none(void **state)
 	assert_false(BEARER("n,,\x01" "auth=Bearer t"));
 	assert_false(BEARER("n,,\x01" "auth=Bearer t\x01\x01x"));
 	assert_false(BEARER("n,,\x01" "auth=Bearer t\x01" "auth=Bearer u\x01\x01"));
+	assert_false(BEARER("n,,\x01" "auth=\x01" "auth=Bearer t\x01\x01"));
+	assert_false(BEARER("n,,\x01" "auth=Bearer t\x01" "auth=\x01\x01"));
 	assert_false(BEARER("n,,\x01" "auth=Bearer \x01\x01"));
 	assert_false(BEARER("n,,\x01" "auth=Bearer ==\x01\x01"));
 	assert_false(BEARER("n,,\x01" "auth=Bearer a b\x01\x01"));

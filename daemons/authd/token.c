@@ -37,7 +37,7 @@ bearer_free(struct bearer *b)
 	inquiry_cancel(&b->inquiry);
 	timer_stop(&b->patience);
 	list_remove(&b->node);
-	a->ntokens--;
+	limit_count(a->service->loop, LIMIT_auth_tokens, --a->ntokens, TOKENS_MAX);
 	buf_wipe(&b->token);
 	link_unref(b->link);
 	free(b);
@@ -198,8 +198,7 @@ bearer_new(struct link *l, const struct ipc_auth_token *m)
 	buf_put(&b->token, m->token);
 	timer_init(&b->patience, a->service->loop, on_patience);
 	list_push(&a->tokens, &b->node);
-	a->ntokens++;
-	limit_count(a->service->loop, LIMIT_auth_tokens, a->ntokens, TOKENS_MAX);
+	limit_count(a->service->loop, LIMIT_auth_tokens, ++a->ntokens, TOKENS_MAX);
 	return b;
 }
 

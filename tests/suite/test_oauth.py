@@ -300,6 +300,14 @@ def test_an_issuer_that_fails_is_for_now_only():
     suite.pop3("bob").quit()
 
 
+def test_limits_count_what_is_under_way():
+    def tokens():
+        row, = [r for r in map(json.loads, suite.mailctl("limits", "--json").stdout.splitlines()) if r["limit"] == "auth_tokens"]
+        return row
+    assert tokens()["peak"] > 0, tokens()
+    expect(tokens()["use"], 0)
+
+
 def test_nothing_secret_is_in_the_log():
     log = suite.log()
     for secret in list(TOKENS) + ["hidden secret", "unheard-of", b64("pillarpost:hidden secret")]:

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "log/line.h"
+
 static struct conn *
 conn_of(struct stream *s)
 {
@@ -38,8 +40,7 @@ conn_free(struct conn *c)
 	free(c->certificate);
 	list_remove(&c->list);
 	free(c);
-	f->nconns--;
-	limit_count(f->service->loop, f->protocol->limit, f->nconns, f->protocol->session_limit(f->service->conf));
+	limit_count(f->service->loop, f->protocol->limit, --f->nconns, f->protocol->session_limit(f->service->conf));
 	if (f->service->stopping && f->nconns == 0)
 		service_exit(f->service);
 	if (f->paused && f->nconns < f->protocol->session_limit(f->service->conf)) {
@@ -209,21 +210,20 @@ show_signature(struct conn *c, const struct ipc_auth_answer *m)
 void
 conn_checked(struct conn *c, const struct ipc_auth_answer *m)
 {
-	bool scram = c->login && (c->login->want == LOGIN_BEGIN || c->login->want == LOGIN_PROVE), told;
+	bool scram = c->login && (c->login->want == LOGIN_BEGIN || c->login->want == LOGIN_PROVE);
 
 	if (c->phase != CONN_CHECK)
 		return;
 	answered(c);
-	log_put(LOG_auth, "client=%s session=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->session, c->login->user,
-	    c->front->protocol->service, c->login->mechanism, c->tls, m->ok ? "ok" : "failed: ", SPAN_ARG(m->why));
+	log_put(LOG_auth, "client=%s session=%s user=%s service=%s mechanism=%s tls=%d %s%.*s", c->addr, c->session,
+	    log_line_value(span_str(c->login->user), (char[LOG_VALUE]){ 0 }), c->front->protocol->service, c->login->mechanism, c->tls, m->ok ? "ok" : "failed: ", SPAN_ARG(m->why));
 	if (m->ok && scram) {
 		if (!show_signature(c, m))
 			refuse(c, LOGIN_TEMPORARY);
 		return;
 	}
 	c->login->out = stream_out(&c->stream);
-	told = !m->ok && !m->temporary && m->error.n && c->login->want == LOGIN_TOKEN && login_token_refused(c->login, m->error);
-	if (told) { /* RFC 7628 3.2.3: the client answers, and then it is over */
+	if (!m->ok && !m->temporary && m->error.n && c->login->want == LOGIN_TOKEN && login_token_refused(c->login, m->error)) { /* RFC 7628 3.2.3: the client answers, and then it is over */
 		stream_resume(&c->stream);
 		return;
 	}

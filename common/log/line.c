@@ -133,6 +133,17 @@ find_keys(struct log_line *l)
 	}
 }
 
+const char *
+log_line_value(struct span text, char room[LOG_VALUE])
+{
+	size_t n = text.n < LOG_VALUE ? text.n : LOG_VALUE - 1;
+
+	for (size_t i = 0; i < n; i++)
+		room[i] = ascii_blank(text.p[i]) || span_chr(SPAN("\"<>"), text.p[i]) != SIZE_MAX ? '?' : text.p[i];
+	room[n] = '\0';
+	return room;
+}
+
 bool
 log_line_parse(struct span text, struct log_line *l)
 {

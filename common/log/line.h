@@ -22,6 +22,9 @@ struct log_line {
 
 /* text without its line end. False: no line of ours. Spans point into text. */
 bool log_line_parse(struct span text, struct log_line *l);
+/* A stranger's words as a value behind which there are other fields: one word, whatever would end it as '?'. Returns room. */
+enum { LOG_VALUE = 400 };
+const char *log_line_value(struct span text, char room[LOG_VALUE]);
 
 /* "2026-11-21T15:23:12.407Z", with a zone or in UTC without; -1: something else. */
 int64_t log_time_parse(struct span s);

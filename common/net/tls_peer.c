@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "log/line.h"
 #include "net/fingerprint.h"
 #include "net/tls_private.h"
 
@@ -92,7 +93,7 @@ tls_certificate_words(const struct tls_certificate *c, char text[TLS_CERTIFICATE
 	if (!c->shown)
 		return SPAN_NONE;
 	n = snprintf(text, TLS_CERTIFICATE_WORDS, " certificate=%.*s trusted=%s subject=%s", SPAN_ARG(fingerprint_text(c->fingerprint, fingerprint)),
-	    c->trusted ? "yes" : "no", c->subject[0] ? c->subject : "-");
+	    c->trusted ? "yes" : "no", c->subject[0] ? log_line_value(span_str(c->subject), (char[LOG_VALUE]){ 0 }) : "-");
 	return span_of(text, n > 0 && n < TLS_CERTIFICATE_WORDS ? (size_t)n : 0);
 }
 

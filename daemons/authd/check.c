@@ -12,6 +12,7 @@
 #include "base/saslprep.h"
 #include "daemons/authd/check.h"
 #include "daemons/authd/folder.h"
+#include "log/line.h"
 
 /* Into the list where it belongs now, and counted there. */
 static void
@@ -85,7 +86,7 @@ static void
 log_outcome(const struct check *k, const char *outcome)
 {
 	log_put(LOG_auth, "%s user=%s%s%s service=%s mechanism=%s client=%s tls=%s%s%s", outcome, k->name[0] ? k->name : "-", k->folder[0] ? " folder=" : "",
-	    k->folder, k->service, k->mechanism, k->client, k->tls ? "yes" : "no", k->why[0] ? " why=" : "", k->why);
+	    log_line_value(span_str(k->folder), (char[LOG_VALUE]){ 0 }), k->service, k->mechanism, k->client, k->tls ? "yes" : "no", k->why[0] ? " why=" : "", k->why);
 }
 
 /* The wrong password's answer, after its time. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/queueid.h"
+#include "log/line.h"
 #include "net/shun.h"
 #include "smtpd.h"
 #include "transaction.h"
@@ -378,7 +379,7 @@ on_tls(struct stream *s, const struct tls_facts *facts)
 	int n = snprintf(text, sizeof(text), "%s cipher %s", facts->version, facts->cipher);
 
 	log_put(LOG_tls, "client=%.*s protocol=%s cipher=%s sni=%s%s%.*s", SPAN_ARG(client_label(c, label)), facts->version, facts->cipher,
-	    facts->sni, facts->resumed ? " resumed" : "", SPAN_ARG(tls_certificate_words(&facts->certificate, certificate)));
+	    log_line_value(span_str(facts->sni), (char[LOG_VALUE]){ 0 }), facts->resumed ? " resumed" : "", SPAN_ARG(tls_certificate_words(&facts->certificate, certificate)));
 	session_on_tls(&c->session, span_of(text, n > 0 ? (size_t)n : 0), &facts->certificate);
 	if (c->door->policy.wrapper)
 		session_ask_greeting(&c->session);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/queueid.h"
+#include "log/line.h"
 #include "mail/status.h"
 #include "smtpd.h"
 #include "transaction.h"
@@ -270,7 +271,7 @@ note(void *owner, enum session_note what, struct span text)
 		log_put(LOG_auth, "client=%.*s user=%.*s ok", SPAN_ARG(who), SPAN_ARG(text));
 		break;
 	case SESSION_NOTE_AUTH_FAILED:
-		log_put(LOG_auth, "client=%.*s user=%.*s failed: %.*s", SPAN_ARG(who), SPAN_ARG(c->session.subject), SPAN_ARG(text));
+		log_put(LOG_auth, "client=%.*s user=%s failed: %.*s", SPAN_ARG(who), log_line_value(c->session.subject, (char[LOG_VALUE]){ 0 }), SPAN_ARG(text));
 		break;
 	case SESSION_NOTE_DROPPED:
 		log_put(LOG_limit, "client=%.*s dropped: %.*s", SPAN_ARG(who), SPAN_ARG(text));

@@ -80,6 +80,14 @@ def test_each_way_to_name_a_folder():
     suite.wait_log("authd", "auth ok user=%s folder=Old.2020 service=pop3" % ALICE)
 
 
+def test_what_a_name_holds_is_not_taken_for_fields_of_the_log():
+    refused("alice#x client=192.0.2.9 id=SGX", "wrong")
+    line = suite.wait_log("authd", "auth failed", "folder=x")
+    assert "folder=x?client=192.0.2.9?id=SGX service=pop3 " in line and " client=127.0.0.1 " in line, line
+    line = suite.wait_log("pop3d", "failed", "user=alice#x")
+    assert "user=alice#x?client=192.0.2.9?id=SGX service=pop3 " in line, line
+
+
 def test_a_folder_has_its_own_uidls_and_deletions():
     c, inbox = pop3("alice#Archive"), pop3(ALICE)
     uidls = [c.uidl()[1], inbox.uidl()[1]]

@@ -38,6 +38,8 @@ test_strangers_words_are_not_fields(void **state)
 	assert_true(span_eq(l.session, SPAN("SG3")) && !l.id.n && l.to.p && l.to.n == 0);
 	assert_true(log_line_parse(SPAN("t smtpd[1]: reject client=c[1] session=SG3 helo=session=SG4"), &l));
 	assert_true(span_eq(l.session, SPAN("SG3")));
+	assert_string_equal(log_line_value(SPAN("<a b\"c\t(d>=e"), (char[LOG_VALUE]){ 0 }), "?a?b?c?(d?=e");
+	assert_string_equal(log_line_value(SPAN_NONE, (char[LOG_VALUE]){ 0 }), "");
 	assert_false(log_line_parse(SPAN("Nov 21 15:23:12 mail kernel: id=SG1"), &l));
 	assert_false(log_line_parse(SPAN("a[x]: b"), &l));
 	assert_false(log_line_parse(SPAN("queued[1]: "), &l));

@@ -208,6 +208,17 @@ test_fingerprints_are_written_as_ever(void **state)
 	assert_string_equal(text + 90, "00:00");
 }
 
+static void
+test_a_subject_is_one_word_of_the_log(void **state)
+{
+	struct tls_certificate c = { .shown = true, .subject = "me id=SG1 from=<a@b> (x" };
+	char text[TLS_CERTIFICATE_WORDS];
+	struct span words = tls_certificate_words(&c, text);
+
+	(void)state;
+	assert_true(span_ends(words, SPAN(" trusted=no subject=me?id=SG1?from=?a@b?" "?(x")));
+}
+
 int
 main(void)
 {
@@ -217,6 +228,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_session_is_resumed_where_the_same_was_asked_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rubbish_is_no_authority, setup, teardown),
 		cmocka_unit_test(test_fingerprints_are_written_as_ever),
+		cmocka_unit_test(test_a_subject_is_one_word_of_the_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

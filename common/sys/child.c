@@ -15,7 +15,7 @@
 static bool
 arrange_descriptors(int ctl, int log)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR); /* stays where it is, if that is one of them */
 
 	/* Out of the way first: ctl and log may stand where others must go. */
 	ctl = fcntl(ctl, F_DUPFD_CLOEXEC, CHILD_CTL + 1);

@@ -13,7 +13,6 @@
 #define WRITE REACH_WRITE
 #define CONNECT REACH_CONNECT
 #define BIND REACH_BIND
-#define ORDINARY REACH_ORDINARY
 #define SETTING(name) { REACH_SETTING, offsetof(struct conf, name), "" }
 #define BELOW(name, folder) { REACH_SETTING, offsetof(struct conf, name), "/" folder }
 #define AT(path) { REACH_AT, 0, path }
@@ -29,7 +28,6 @@ enum { REACH_ROWS = sizeof(reach_rows) / sizeof(reach_rows[0]) };
 #undef WRITE
 #undef CONNECT
 #undef BIND
-#undef ORDINARY
 #undef SETTING
 #undef BELOW
 #undef AT

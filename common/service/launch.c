@@ -35,12 +35,12 @@ make_pair(int fds[2], struct fail *why)
 }
 
 bool
-launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, bool unprivileged, char path[B_PATH], struct ipc_ctl_reach *m)
+launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, char path[B_PATH], struct ipc_ctl_reach *m)
 {
 	const char *setting = (const char *)conf + row->what.setting;
 	struct span base = SPAN_NONE;
 
-	if (strcmp(row->program, program) != 0 || (row->rights & REACH_ORDINARY && !unprivileged))
+	if (strcmp(row->program, program) != 0)
 		return false;
 	*m = (struct ipc_ctl_reach){ .rights = row->rights };
 	if (row->what.kind == REACH_PORT)
@@ -61,7 +61,7 @@ tell_reach(struct channel *ctl, const struct launch *what)
 	char path[B_PATH];
 
 	for (size_t i = 0; i < what->nreach; i++)
-		if (launch_reach(&what->reach[i], what->conf, what->name, what->unprivileged, path, &m) && !ipc_send_ctl_reach(ctl, &m))
+		if (launch_reach(&what->reach[i], what->conf, what->name, path, &m) && !ipc_send_ctl_reach(ctl, &m))
 			return false;
 	return true;
 }

@@ -26,7 +26,7 @@ struct launch_reach {
 
 /* A row as the message that tells the program of it; false: it is not this program's, or there is nothing to tell.
  * path keeps its text. */
-bool launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, bool unprivileged, char path[B_PATH], struct ipc_ctl_reach *m);
+bool launch_reach(const struct launch_reach *row, const struct conf *conf, const char *program, char path[B_PATH], struct ipc_ctl_reach *m);
 
 struct launch {
 	struct channel *root; /* to maild */

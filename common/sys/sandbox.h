@@ -16,7 +16,6 @@ enum {
 	REACH_WRITE = 1 << 1,
 	REACH_CONNECT = 1 << 2,
 	REACH_BIND = 1 << 3,
-	REACH_ORDINARY = 1 << 4, /* only where all programs run under one ordinary user */
 };
 
 struct sandbox {

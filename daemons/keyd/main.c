@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: ISC
  *
  * keyd: holds the private keys of TLS and signs with them for the fronts. It
- * reads no network byte; what it reads are key files that maild opened and
+ * reads no network byte and opens no file; what it reads are key files that maild opened and
  * requests on the sign channel.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +25,6 @@ struct ring {
 struct keyd {
 	struct ring servers, clients; /* what our servers show, what remoted shows to others: neither signs for the other */
 	struct anchors anchors, next_anchors;
-	bool filling;                  /* files for next have come */
 	bool anchors_failed;           /* those of before stay */
 	uint32_t generation;
 	struct tickets tickets;
@@ -229,12 +226,11 @@ read_file(int fd, size_t most, struct buf *out, struct fail *why)
 }
 
 static void
-take_file(struct keyd *k, struct ring *ring, struct span path, int fd)
+take_file(struct ring *ring, struct span path, int fd)
 {
 	struct buf pem;
 	struct fail why = { .class = FAIL_NONE };
 
-	k->filling = true;
 	buf_init(&pem, KEYS_FILE_MAX + 1);
 	if (!read_file(fd, KEYS_FILE_MAX, &pem, &why) || !keys_add(&ring->next, path, buf_span(&pem), &why))
 		log_put(LOG_key, "refused file=%.*s: %s%s", SPAN_ARG(path), why.text,
@@ -243,13 +239,11 @@ take_file(struct keyd *k, struct ring *ring, struct span path, int fd)
 }
 
 static void
-take_anchors(struct keyd *k, struct ring *ring, struct span path, int fd)
+take_anchors(struct keyd *k, struct span path, int fd)
 {
 	struct buf pem;
 	struct fail why = { .class = FAIL_NONE };
 
-	(void)ring;
-	k->filling = true;
 	buf_init(&pem, ANCHORS_FILE_MAX + 1);
 	if (!read_file(fd, ANCHORS_FILE_MAX, &pem, &why) || !anchors_read(&k->next_anchors, buf_span(&pem), &why)) {
 		log_put(LOG_key, "refused file=%.*s: %s%s", SPAN_ARG(path), why.text, k->anchors.n ? "; what it held before stays in use" : "");
@@ -264,42 +258,12 @@ on_file(struct service *s, struct span purpose, struct span path, int fd)
 	struct keyd *k = s->state;
 
 	if (span_eq(purpose, SPAN("key")) || span_eq(purpose, SPAN("cert")))
-		take_file(k, &k->servers, path, fd);
+		take_file(&k->servers, path, fd);
 	else if (span_eq(purpose, SPAN("client key")))
-		take_file(k, &k->clients, path, fd);
+		take_file(&k->clients, path, fd);
 	else if (span_eq(purpose, SPAN("ca")))
-		take_anchors(k, &k->servers, path, fd);
+		take_anchors(k, path, fd);
 	(void)close(fd);
-}
-
-static void
-open_file(struct keyd *k, const char *path, void (*take)(struct keyd *k, struct ring *ring, struct span path, int fd))
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	if (fd < 0) {
-		if (errno != EACCES || k->servers.now.nkeys == 0)
-			log_put(LOG_key, "cannot open file=%s errno=%d", path, errno);
-		return;
-	}
-	take(k, &k->servers, span_str(path), fd);
-	(void)close(fd);
-}
-
-/* Nobody opened them for us: an unprivileged run without a parent that may. */
-static void
-open_configured(struct service *s)
-{
-	const struct conf *conf = s->conf;
-
-	if (conf->smtpd_tls_cert_file.n)
-		open_file(s->state, conf->smtpd_tls_cert_file.p, take_file);
-	if (conf->smtpd_tls_key_file.n && !span_eq(conf->smtpd_tls_key_file, conf->smtpd_tls_cert_file))
-		open_file(s->state, conf->smtpd_tls_key_file.p, take_file);
-	for (size_t i = 0; i < conf->smtpd_tls_chain_files.n; i++)
-		open_file(s->state, conf->smtpd_tls_chain_files.items[i].p, take_file);
-	if (conf->smtpd_tls_CAfile.n)
-		open_file(s->state, conf->smtpd_tls_CAfile.p, take_anchors);
 }
 
 static void
@@ -398,14 +362,12 @@ on_start(struct service *s, struct fail *why)
 	struct keyd *k = s->state;
 
 	(void)why;
-	if (!k->filling)
-		open_configured(s);
 	each_ring(k, ring_turn);
 	if (!k->anchors_failed)
 		anchors_take(&k->anchors, &k->next_anchors);
 	if (k->anchors.n)
 		log_put(LOG_key, "authorities=%zu for clients' certificates file=%.*s", k->anchors.n, SPAN_ARG(s->conf->smtpd_tls_CAfile));
-	k->filling = k->anchors_failed = false;
+	k->anchors_failed = false;
 	k->generation++;
 	limit_count(s->loop, LIMIT_tls_signature_rate_limit, 0, s->conf->tls_signature_rate_limit);
 	each_ring(k, ring_log);

@@ -391,7 +391,7 @@ hand_over(struct rig *r)
 	(void)mkdir(path, 0700);
 	end_say(r, r->ctl, IPC_ctl_boot, &boot, launch_config(r->conf, r->target->see, &why));
 	for (size_t i = 0; i < REACH_ROWS; i++)
-		if (launch_reach(&reach_rows[i], r->conf, r->target->name, true, path, &reach))
+		if (launch_reach(&reach_rows[i], r->conf, r->target->name, path, &reach))
 			end_say(r, r->ctl, IPC_ctl_reach, &reach, -1);
 	wire_all(r);
 	control_open(r);

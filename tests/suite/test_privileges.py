@@ -165,9 +165,8 @@ def reach_rows():
     with open(TOP + "/daemons/reach.def") as table:
         for program, rights, kind, _, arguments in re.findall(r"^REACH\((\w+), ([A-Z| ]+), (\w+)(\((.*?)\))?, \".*\"\)$", table.read(), re.M):
             words = [w.strip('" ') for w in arguments.split(",")] if arguments else []
-            if "ORDINARY" not in rights:
-                value = words and (words[0] if kind == "AT" else known[words[0]])
-                rows.setdefault(program, []).append((rights, kind, value + "/" + words[1] if kind == "BELOW" else value or None))
+            value = words and (words[0] if kind == "AT" else known[words[0]])
+            rows.setdefault(program, []).append((rights, kind, value + "/" + words[1] if kind == "BELOW" else value or None))
     return rows
 
 

@@ -162,7 +162,7 @@ begin(struct doctor *d, const struct patient *p, struct channel_sync *c, uint32_
 	if (config < 0 || !channel_sync_send(c, IPC_ctl_boot, &boot, config, PROBE_MS, why))
 		return false;
 	for (size_t i = 0; i < REACH_ROWS; i++)
-		if (launch_reach(&reach_rows[i], conf, p->name, boot.unprivileged, path, &reach) && !channel_sync_send(c, IPC_ctl_reach, &reach, -1, PROBE_MS, why))
+		if (launch_reach(&reach_rows[i], conf, p->name, path, &reach) && !channel_sync_send(c, IPC_ctl_reach, &reach, -1, PROBE_MS, why))
 			return false;
 	return channel_sync_send(c, IPC_ctl_probe, &probe, -1, PROBE_MS, why);
 }

@@ -9,17 +9,30 @@
 
 enum { SCRATCH = 16384 };
 
+/* Whoever is there keeps the name that was given before names were prepared. */
 bool
-useradmin_check(const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why)
+useradmin_name(struct userdb *db, struct span given, bool create, char name[USERDB_NAME + 1], struct fail *why)
 {
+	struct user user;
+	struct arena mem;
 	struct buf room;
 	bool ok;
 
-	/* Whoever is there keeps the name that was given before names were prepared. */
+	arena_init(&mem, SCRATCH);
+	ok = !create && userdb_name(given, name, why) && userdb_get(db, span_str(name), &mem, &user, why) != BDB_NONE;
+	arena_free(&mem);
+	if (ok)
+		return true;
 	buf_init(&room, SASLPREP_MAX);
-	ok = userdb_name(set->create ? saslprep_or_given(set->user, &room) : set->user, name, why);
+	ok = userdb_name(saslprep_or_given(given, &room), name, why);
 	buf_free(&room);
-	if (!ok)
+	return ok;
+}
+
+bool
+useradmin_check(struct userdb *db, const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why)
+{
+	if (!useradmin_name(db, set->user, set->create, name, why))
 		return false;
 	if (!userdb_home_ok(set->home, set->uid))
 		return fail_set(why, FAIL_PERM, 0, "not a mailbox directory: %.*s", SPAN_ARG(span_sub(set->home, 0, 100)));
@@ -85,7 +98,7 @@ useradmin_set(struct userdb *db, const struct ipc_user_admin_set *set, const str
 	struct arena mem;
 	bool taken, ok;
 
-	if (!useradmin_check(set, name, why))
+	if (!useradmin_check(db, set, name, why))
 		return false;
 	arena_init(&mem, SCRATCH);
 	ok = fetch(db, span_str(name), set->create, &mem, &user, why);
@@ -109,7 +122,7 @@ useradmin_quota(struct userdb *db, const struct ipc_user_admin_quota *quota, str
 	struct arena mem;
 	bool taken, ok;
 
-	if (!userdb_name(quota->user, name, why))
+	if (!useradmin_name(db, quota->user, false, name, why))
 		return false;
 	arena_init(&mem, SCRATCH);
 	ok = fetch(db, span_str(name), false, &mem, &user, why);
@@ -149,7 +162,7 @@ useradmin_remove(struct userdb *db, const struct ipc_user_admin_remove *remove, 
 	struct arena mem;
 	bool ok;
 
-	if (!userdb_name(remove->user, name, why))
+	if (!useradmin_name(db, remove->user, false, name, why))
 		return false;
 	arena_init(&mem, SCRATCH);
 	ok = fetch(db, span_str(name), false, &mem, &user, why) && userdb_delete(db, span_str(name), why);
@@ -193,6 +206,9 @@ useradmin_list(struct userdb *db, const struct ipc_user_admin_list *list, bool (
     struct fail *why)
 {
 	struct listing l = { list->id, row, arg };
+	size_t at = span_chr(list->match, '@');
+	char name[USERDB_NAME + 1];
+	bool whole = at > 0 && at != SIZE_MAX && useradmin_name(db, list->match, false, name, why);
 
-	return userdb_each(db, list->match, list_one, &l, why);
+	return userdb_each(db, whole ? span_str(name) : list->match, list_one, &l, why);
 }

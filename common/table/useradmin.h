@@ -10,8 +10,10 @@
 #include "table/password.h"
 #include "table/userdb.h"
 
+/* Whose name that is, or will be: of who is there as a login finds him (RFC 4013). False and *why: it can be nobody's. */
+bool useradmin_name(struct userdb *db, struct span given, bool create, char name[USERDB_NAME + 1], struct fail *why);
 /* Checks a request before the password is hashed; fills the canonical name. */
-bool useradmin_check(const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why);
+bool useradmin_check(struct userdb *db, const struct ipc_user_admin_set *set, char name[USERDB_NAME + 1], struct fail *why);
 /* What is stored of a password; made by useradmin_hash() on a worker thread. */
 struct useradmin_secret {
 	struct buf hash, scram; /* empty: no login; no SCRAM */

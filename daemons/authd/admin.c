@@ -10,7 +10,7 @@ struct change {
 	struct work work;
 	struct link *link; /* counted */
 	struct ipc_user_admin_set set;
-	char user[B_ADDRESS + 1], home[B_PATH + 1];
+	char user[USERDB_NAME + 1], home[B_PATH + 1];
 	struct password_cost cost;
 	struct buf password; /* wiped */
 	struct useradmin_secret secret; /* wiped */
@@ -76,7 +76,7 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 	char name[USERDB_NAME + 1];
 	struct fail why;
 
-	if (!ch || l->authd->nchanges >= CHANGES_MAX || !useradmin_check(m, name, &why)) {
+	if (!ch || l->authd->nchanges >= CHANGES_MAX || !useradmin_check(l->authd->db, m, name, &why)) {
 		if (!ch)
 			(void)fail_set(&why, FAIL_TEMP, 0, "out of memory");
 		else if (l->authd->nchanges >= CHANGES_MAX)
@@ -89,7 +89,7 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 	ch->link = l;
 	l->refs++;
 	ch->set = *m;
-	(void)span_cstr(m->user, ch->user, sizeof(ch->user));
+	memcpy(ch->user, name, sizeof(name));
 	(void)span_cstr(m->home, ch->home, sizeof(ch->home));
 	ch->set.user = span_str(ch->user);
 	ch->set.home = span_str(ch->home);
@@ -106,12 +106,13 @@ admin_set(struct link *l, const struct ipc_user_admin_set *m)
 bool
 admin_quota(struct link *l, const struct ipc_user_admin_quota *m)
 {
+	char name[USERDB_NAME + 1];
 	struct fail why;
-	bool ok = useradmin_quota(l->authd->db, m, &why);
+	bool ok = useradmin_name(l->authd->db, m->user, false, name, &why) && useradmin_quota(l->authd->db, m, &why);
 
 	if (ok) {
-		admin_announce(l->authd, "quota changed", m->user);
-		quota_changed(l->authd, m->user);
+		admin_announce(l->authd, "quota changed", span_str(name));
+		quota_changed(l->authd, span_str(name));
 	}
 	finish(l->channel, m->id, ok, &why);
 	return true;
@@ -120,11 +121,12 @@ admin_quota(struct link *l, const struct ipc_user_admin_quota *m)
 bool
 admin_remove(struct link *l, const struct ipc_user_admin_remove *m)
 {
+	char name[USERDB_NAME + 1];
 	struct fail why;
-	bool ok = useradmin_remove(l->authd->db, m, &why);
+	bool ok = useradmin_name(l->authd->db, m->user, false, name, &why) && useradmin_remove(l->authd->db, m, &why);
 
 	if (ok) {
-		admin_announce(l->authd, "deleted", m->user);
+		admin_announce(l->authd, "deleted", span_str(name));
 		share_tell(l->authd, SPAN(""));
 	}
 	finish(l->channel, m->id, ok, &why);

@@ -206,6 +206,36 @@ test_a_record_of_version_1(void **state)
 	arena_free(&mem);
 }
 
+/* e and an accent: é (RFC 4013). */
+static void
+test_a_user_has_one_name_however_it_is_given(void **state)
+{
+	const struct span given = SPAN("Andre\xcc\x81@example.test"), prepared = SPAN("andr\xc3\xa9@example.test");
+	struct ipc_user_admin_set set = { .user = given, .create = true };
+	struct fail why;
+	struct arena mem;
+	struct user user;
+
+	(void)state;
+	arena_init(&mem, 65536);
+	assert_true(put(&set, "$6$one", "", 1, &why));
+	assert_false(put(&set, "$6$one", "", 1, &why));
+	assert_int_equal(listed("Andre\xcc\x81@example.test"), 1);
+	set.create = false;
+	assert_true(put(&set, "$6$two", "", 2, &why));
+	assert_true(useradmin_quota(db, &(struct ipc_user_admin_quota){ .user = given, .set_size = true, .size = 5 }, &why));
+	assert_int_equal(userdb_get(db, prepared, &mem, &user, &why), BDB_FOUND);
+	assert_true(span_eq(user.hash, SPAN("$6$two")) && user.quota == 5);
+	/* Who got his name before names were prepared keeps it. */
+	assert_true(userdb_put(db, SPAN("andre\xcc\x81@example.test"), &user, true, &(bool){ false }, &why));
+	assert_true(useradmin_remove(db, &(struct ipc_user_admin_remove){ .user = given }, &why));
+	assert_int_equal(userdb_get(db, prepared, &mem, &user, &why), BDB_FOUND);
+	assert_true(useradmin_remove(db, &(struct ipc_user_admin_remove){ .user = given }, &why));
+	assert_int_equal(userdb_get(db, prepared, &mem, &user, &why), BDB_NONE);
+	assert_false(useradmin_remove(db, &(struct ipc_user_admin_remove){ .user = given }, &why));
+	arena_free(&mem);
+}
+
 static void
 test_salts_stay_and_tell_nothing(void **state)
 {
@@ -415,6 +445,7 @@ main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_life_of_a_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_record_of_version_1, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_user_has_one_name_however_it_is_given, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_salts_stay_and_tell_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crashes, setup, teardown),

@@ -61,7 +61,7 @@ set(const struct mailctl *m, struct userdb *db, const struct ipc_user_admin_set 
 	bool ok;
 
 	useradmin_secret_init(&secret, db, request->user, scram ? (uint32_t)m->conf->auth_scram_iterations : 0);
-	ok = useradmin_check(request, name, why) && useradmin_hash(&secret, request->password, &cost, why) &&
+	ok = useradmin_check(db, request, name, why) && useradmin_hash(&secret, request->password, &cost, why) &&
 	     useradmin_set(db, request, &secret, (int64_t)time(NULL), why);
 	useradmin_secret_wipe(&secret);
 	return ok;

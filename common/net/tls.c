@@ -239,7 +239,7 @@ outcome(struct tls_conn *conn, int result, const char *doing, struct fail *why)
 	default:
 		conn->dead = true;
 		verify = SSL_get_verify_result(conn->ssl);
-		if (verify != X509_V_OK && SSL_get_verify_mode(conn->ssl) != SSL_VERIFY_NONE) {
+		if (verify != X509_V_OK && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
 			(void)fail_set(why, FAIL_PEER, 0, "%s: certificate not accepted: %s", doing, X509_verify_cert_error_string(verify));
 			ERR_clear_error();
 		} else {

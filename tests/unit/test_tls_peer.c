@@ -184,6 +184,40 @@ test_a_session_is_resumed_where_the_same_was_asked_alone(void **state)
 }
 
 static void
+test_what_breaks_later_is_not_the_certificates_fault(void **state)
+{
+	struct world *w = *state;
+	struct tls_server *server = server_with(&w->server, &w->friend);
+	SSL_CTX *ctx = client_with(&w->stranger, TLS1_3_VERSION);
+	SSL *ssl = SSL_new(ctx);
+	enum tls_io io = TLS_IO_READ;
+	struct fail why = { 0 };
+	struct tls_conn *conn;
+	char text[16];
+	size_t got;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	conn = tls_accept_new(server, fd[0], TLS_ASK_CERTIFICATE, &why);
+	(void)SSL_set_fd(ssl, fd[1]);
+	for (int i = 0; i < 20 && io == TLS_IO_READ; i++) {
+		(void)SSL_connect(ssl);
+		io = tls_handshake(conn, &why);
+	}
+	assert_int_equal(io, TLS_IO_DONE);
+	assert_int_equal(write(fd[1], "EHLO a\r\n", 8), 8);
+	assert_int_equal(tls_read(conn, text, sizeof(text), &got, &why), TLS_IO_FAIL);
+	if (span_find(fail_text(&why), SPAN("certificate")) != SIZE_MAX)
+		fail_msg("%s", why.text);
+	tls_conn_free(&conn);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	tls_server_unref(&server);
+	(void)close(fd[0]);
+	(void)close(fd[1]);
+}
+
+static void
 test_rubbish_is_no_authority(void **state)
 {
 	struct world *w = *state;
@@ -226,6 +260,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_shown_is_described, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_required_must_be_trusted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_session_is_resumed_where_the_same_was_asked_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_breaks_later_is_not_the_certificates_fault, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rubbish_is_no_authority, setup, teardown),
 		cmocka_unit_test(test_fingerprints_are_written_as_ever),
 		cmocka_unit_test(test_a_subject_is_one_word_of_the_log),

@@ -105,7 +105,8 @@ check_answer_wrong(struct check *k, const char *why)
 	struct authd *a = k->link->authd;
 	int64_t wait = guard_failed(&a->guard, span_str(k->name), span_str(k->client), loop_now_ms(a->service->loop));
 
-	(void)span_cstr(span_sub(span_str(why), 0, sizeof(k->why) - 1), k->why, sizeof(k->why));
+	if (why != k->why)
+		(void)span_cstr(span_sub(span_str(why), 0, sizeof(k->why) - 1), k->why, sizeof(k->why));
 	a->wrong++;
 	log_outcome(k, "failed");
 	timer_init(&k->wait, a->service->loop, on_held_back);
@@ -237,6 +238,12 @@ add_scram(const struct check *k, const struct user *user)
 		log_put(LOG_failure, "user database: %s", why.text);
 }
 
+const char *
+check_wrong(const struct check *k)
+{
+	return k->known ? "wrong password" : k->why[0] ? k->why : "unknown user or login is not possible";
+}
+
 /* The hash was computed; the user is read again, as it may have changed meanwhile. */
 static void
 done(struct work *w)
@@ -248,7 +255,7 @@ done(struct work *w)
 	struct fail why;
 
 	if (!k->good || !k->known) {
-		check_answer_wrong(k, k->known ? "wrong password" : "unknown user or login is not possible");
+		check_answer_wrong(k, check_wrong(k));
 		return;
 	}
 	arena_init(&mem, SCRATCH_MAX);
@@ -405,6 +412,16 @@ check_own_identity(struct check *k, struct span authzid)
 	return own;
 }
 
+bool
+check_may_act(struct check *k, struct span authzid)
+{
+	bool own = check_own_identity(k, authzid);
+
+	if (!own)
+		(void)strcpy(k->why, "may not act as another user");
+	return own;
+}
+
 static enum bdb_found
 look_up_in(struct check *k, struct span given, struct span domain, struct arena *mem, struct user *user, struct fail *why)
 {
@@ -538,7 +555,7 @@ check_begin(struct link *l, const struct ipc_auth_ask *ask)
 	arena_init(&mem, SCRATCH_MAX);
 	k = check_open(l, ask, &mem, &user, &found);
 	if (k) {
-		k->known = found && password_known(user.hash) && check_own_identity(k, ask->authzid);
+		k->known = found && password_known(user.hash) && check_may_act(k, ask->authzid);
 		if (!answer_from_cache(k, &user) && take_place(k))
 			start(k, &user);
 	}

@@ -49,6 +49,9 @@ bool check_same_name(const struct authd *a, struct span one, struct span other);
 /* Whether the identity that the client would act as, if it has named one, is this user himself: acting as
  * somebody else is not possible here (RFC 4616 2, RFC 5802 5.1). A folder that it names is taken over. */
 bool check_own_identity(struct check *k, struct span authzid);
+bool check_may_act(struct check *k, struct span authzid); /* the same; the log will say when not */
+/* Of a password or proof that is no good, or would not have been: why, for the log. */
+const char *check_wrong(const struct check *k);
 /* The user that a login names together with a folder (pop3_folder_delimiter), appended to user; false: it names none. */
 bool check_folder(const struct authd *a, struct span service, struct span login, struct buf *user, struct span *folder);
 

@@ -125,7 +125,7 @@ scram_begin(struct link *l, const struct ipc_auth_scram *m)
 	arena_init(&mem, SCRATCH_MAX);
 	k = check_admit(l, &ask, &mem, &user, &found);
 	if (k) {
-		k->known = found && user.hash.n > 0 && scramkey_parse(user.scram, &k->key) && check_own_identity(k, ask.authzid);
+		k->known = found && user.hash.n > 0 && scramkey_parse(user.scram, &k->key) && check_may_act(k, ask.authzid);
 		if (k->known)
 			buf_put(&k->stored, user.scram);
 		else if (found && user.hash.n > 0 && user.scram.n == 0)
@@ -147,10 +147,7 @@ judge(struct check *k)
 	bool good = scramkey_check(&k->key, buf_span(&k->message), k->proof, k->signature);
 
 	if (!k->known || !good) {
-		char reason[sizeof(k->why)];
-
-		(void)span_cstr(span_str(k->why), reason, sizeof(reason));
-		check_answer_wrong(k, k->known ? "wrong password" : reason[0] ? reason : "unknown user or login is not possible");
+		check_answer_wrong(k, check_wrong(k));
 		return;
 	}
 	arena_init(&mem, SCRATCH_MAX);

@@ -506,10 +506,13 @@ test_a_pop3_login_may_name_a_folder(void **state)
 	as(w, "alice#One", "alice", true, "One");
 	/* nobody gets to another user's mail by it */
 	as(w, "alice", "al#x", false, "");
+	assert_string_equal(w->text, "may not act as another user");
 	as(w, "alice#x", "al#ice", false, "");
 	as(w, "al#x", "alice#x", false, "");
 	as(w, "al#ce", "", false, ""); /* another's password */
+	assert_string_equal(w->text, "wrong password");
 	as(w, "nobody#Archive", "", false, "");
+	assert_string_equal(w->text, "unknown user or login is not possible");
 	as(w, "#Archive", "", false, "");
 	ask(w, "pop3", "al#ice", "wonderland"); /* whose name that is comes first */
 	assert_true(w->ok);

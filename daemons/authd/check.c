@@ -364,14 +364,22 @@ check_new(struct link *l, const struct ipc_auth_ask *ask)
 	return k;
 }
 
-bool
-check_same_name(const struct authd *a, struct span one, struct span other)
+static bool
+same_within(struct span domain, struct span one, struct span other)
 {
 	char x[USERDB_NAME + 1], y[USERDB_NAME + 1];
 
-	canonical_name(one, a->service->conf->myorigin, x);
-	canonical_name(other, a->service->conf->myorigin, y);
+	canonical_name(one, domain, x);
+	canonical_name(other, domain, y);
 	return x[0] && strcmp(x, y) == 0;
+}
+
+bool
+check_maybe_same(const struct authd *a, struct span one, struct span other)
+{
+	const struct conf *conf = a->service->conf;
+
+	return same_within(conf->myorigin, one, other) || same_within(conf->mydomain, one, other);
 }
 
 bool

@@ -44,8 +44,8 @@ void check_answer_good(struct check *k, const struct user *user);
 void check_answer_wrong(struct check *k, const char *why);
 void check_answer_later(struct check *k, const char *why);
 void check_refuse(struct channel *c, uint64_t id, const char *why); /* for now */
-/* Whether both are the same user, as names are made canonical. */
-bool check_same_name(const struct authd *a, struct span one, struct span other);
+/* Whether both may be the same user: for sure only check_own_identity() says it, when one of them was found. */
+bool check_maybe_same(const struct authd *a, struct span one, struct span other);
 /* Whether the identity that the client would act as, if it has named one, is this user himself: acting as
  * somebody else is not possible here (RFC 4616 2, RFC 5802 5.1). A folder that it names is taken over. */
 bool check_own_identity(struct check *k, struct span authzid);

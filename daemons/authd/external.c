@@ -19,7 +19,7 @@ choose(const struct authd *a, struct span logins, struct span authzid)
 		while (login.n) {
 			struct span one = span_cut(&login, ',');
 
-			if (one.n && (!authzid.n || check_same_name(a, one, authzid)))
+			if (one.n && (!authzid.n || check_maybe_same(a, one, authzid)))
 				return one;
 		}
 	}
@@ -40,7 +40,7 @@ decide(struct link *l, const struct ipc_auth_certificate *m, enum table_found fo
 	struct span folder;
 	struct buf head;
 	struct user user;
-	bool known;
+	bool known, own;
 	struct check *k;
 
 	buf_init(&head, B_ADDRESS);
@@ -50,10 +50,10 @@ decide(struct link *l, const struct ipc_auth_certificate *m, enum table_found fo
 	buf_free(&head);
 	if (!k)
 		return;
-	(void)check_own_identity(k, m->authzid); /* which it is: for the folder */
+	own = check_own_identity(k, m->authzid);
 	if (found == TABLE_NONE)
 		check_answer_wrong(k, "nobody is known to have this certificate");
-	else if (!ask.user.n)
+	else if (!ask.user.n || !own)
 		check_answer_wrong(k, "the certificate is not good for that identity");
 	else if (!known || !user.hash.n)
 		check_answer_wrong(k, "unknown user or login is not possible");

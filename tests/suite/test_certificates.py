@@ -9,7 +9,7 @@ import smtplib
 import ssl
 import subprocess
 
-from pillar import Dialogue, Instance, SLOW, expect, has, main, starts
+from pillar import Dialogue, Instance, SLOW, expect, has, main, starts, wait_for
 
 suite = Instance(start=False)
 TLS = suite.dir + "/tls/"
@@ -254,6 +254,30 @@ def rcpt(name):
 
 def test_relay_by_certificate():
     expect([rcpt(name) for name in ("relay", "alice", None)], [250, 554, 554])
+
+
+def test_a_name_without_a_domain_is_found_in_mydomain_too():
+    with open(suite.env["CONFIG"]) as f:
+        text = f.read()
+    def origin(text):
+        with open(suite.env["CONFIG"], "w") as f:
+            f.write(text)
+        suite.mailctl("reload")
+    assert "myorigin = example.test" in text
+    origin(text.replace("myorigin = example.test", "myorigin = other.test"))
+    wait_for(lambda: login("bob", "bob@example.test").startswith("+OK"), 10, "the map's bob as bob@example.test")
+    starts(login("bob"), "+OK")
+    starts(login("bob", "bob"), "+OK")
+    starts(login("own", "bob"), "+OK")  # the map's bob@example.test
+    logged(" ok ", "user=bob@example.test")
+    starts(login("own", "carol"), "-ERR [AUTH]")
+    suite.mailctl("user", "add", "bob@other.test", "--password-stdin", input="another\n")
+    starts(login("bob", "bob@example.test"), "-ERR [AUTH]")  # it is bob@other.test whom the map means
+    starts(login("bob", "bob"), "+OK")
+    logged(" ok ", "user=bob@other.test")
+    suite.mailctl("user", "delete", "bob@other.test")
+    origin(text)
+    wait_for(lambda: login("own", "alice").startswith("+OK"), 10, "as before")
 
 
 def test_a_reload_changes_what_is_trusted():

@@ -264,7 +264,7 @@ front_boot(struct service *s, const struct front_protocol *p, struct fail *why)
 	map_init(&f->hosts);
 	map_init(&f->relayed);
 	timer_init(&f->stopping, s->loop, on_stop_limit);
-	f->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13);
+	f->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13, s->conf->smtpd_tls_session_cache_timeout);
 	s->state = f;
 	return f->signer != NULL || fail_set(why, FAIL_TEMP, 0, "out of memory");
 }

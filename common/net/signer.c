@@ -45,6 +45,7 @@ struct signer {
 	bool client;
 	struct list lendable;       /* struct lendable: of a client */
 	bool only13;
+	unsigned ticket_s;
 	bool stale;          /* keyd has other chains than server was made of */
 	uint32_t generation; /* of the chains in server */
 	uint64_t last_id;
@@ -76,12 +77,13 @@ now_ms(void)
 }
 
 struct signer *
-signer_new(bool only13)
+signer_new(bool only13, int64_t ticket_ms)
 {
 	struct signer *s = calloc(1, sizeof(*s));
 
 	if (s) {
 		s->only13 = only13;
+		s->ticket_s = (unsigned)(ticket_ms / 1000);
 		s->stale = true;
 		list_init(&s->pending);
 		list_init(&s->lendable);
@@ -93,7 +95,7 @@ signer_new(bool only13)
 struct signer *
 signer_new_client(void)
 {
-	struct signer *s = signer_new(false);
+	struct signer *s = signer_new(false, 0);
 
 	if (s)
 		s->client = true;
@@ -421,6 +423,8 @@ begin_fetch(struct signer *s, struct fail *why)
 		return false;
 	if (s->harvest.server && s->only13)
 		tls_server_only13(s->harvest.server);
+	if (s->harvest.server)
+		tls_server_ticket_period(s->harvest.server, s->ticket_s);
 	if (channel_sync_send(s->certs, IPC_certs_fetch, &fetch, -1, s->slow ? 0 : SLOW_MS, why))
 		return true;
 	leave_keyd(s);

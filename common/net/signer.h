@@ -23,8 +23,9 @@ struct signer;
 
 extern const struct channel_ops signer_channel_ops;
 
-/* only13: TLS 1.3 alone is spoken (smtpd_tls_protocols). NULL: no memory. */
-struct signer *signer_new(bool only13);
+/* only13: TLS 1.3 alone is spoken (smtpd_tls_protocols). ticket_ms: how often keyd changes the keys of session
+ * tickets (smtpd_tls_session_cache_timeout). NULL: no memory. */
+struct signer *signer_new(bool only13, int64_t ticket_ms);
 /* Of a client: signer_context() has nothing, signer_lend() has. */
 struct signer *signer_new_client(void);
 /* Contexts that connections still use go on to need it: free it last. */

@@ -102,6 +102,7 @@ struct tls_server;
 struct tls_server *tls_server_new(const struct tls_signer *signer, struct fail *why);
 void tls_server_unref(struct tls_server **server);
 void tls_server_only13(struct tls_server *server); /* before chains are added */
+void tls_server_ticket_period(struct tls_server *server, unsigned seconds); /* how often the signer's ticket keys change; likewise */
 /* Authorities (PEM) that clients' certificates are judged by; before chains are added. */
 bool tls_server_add_anchors(struct tls_server *server, struct span pem, struct fail *why);
 /* A PEM chain, leaf first. Served for the DNS names in the leaf (exact and

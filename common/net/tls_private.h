@@ -80,6 +80,7 @@ struct tls_name {
 struct tls_server {
 	struct tls_context base;
 	bool only13;
+	unsigned ticket_period; /* seconds */
 	struct tls_chain *chains, **last; /* owned; the first is the default */
 	struct map names;
 	struct tls_name *name_list;        /* owned */

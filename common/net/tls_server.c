@@ -18,7 +18,7 @@
 enum {
 	PEM_MAX = TLS_CHAIN_PEM_MAX,
 	NAMES_MAX = 20000,      /* in one context */
-	TICKET_SECONDS = 3600,  /* a key encrypts for one, decrypts for two of these */
+	TICKET_SECONDS = 3600,  /* where nobody says another period: a key encrypts for one, decrypts for two of these */
 };
 
 /* Session tickets. */
@@ -31,7 +31,7 @@ ticket_keys(struct tls_server *server, struct tls_ticket_key keys[2])
 
 	if (server->base.signer.tickets && server->base.signer.tickets(server->base.signer.ctx, keys))
 		return true;
-	if (!made[0] || now - made[0] >= TICKET_SECONDS || now < made[0]) {
+	if (!made[0] || now - made[0] >= server->ticket_period || now < made[0]) {
 		server->tickets[1] = server->tickets[0];
 		made[1] = made[0];
 		if (RAND_bytes((unsigned char *)&server->tickets[0], sizeof(server->tickets[0])) <= 0)
@@ -205,6 +205,7 @@ server_ctx(struct tls_server *server)
 		SSL_CTX_free(ssl);
 		return NULL;
 	}
+	(void)SSL_CTX_set_timeout(ssl, 2L * server->ticket_period);
 	(void)SSL_CTX_set_tlsext_servername_callback(ssl, on_server_name);
 	if (server->anchors)
 		SSL_CTX_set1_cert_store(ssl, server->anchors);
@@ -350,11 +351,18 @@ server_setup(struct tls_server *server, const struct tls_signer *signer, struct 
 	map_init(&server->names);
 	server->last = &server->chains;
 	server->base.destroy = server_destroy;
+	server->ticket_period = TICKET_SECONDS;
 	if (!tls_context_init(&server->base, why))
 		return false;
 	server->base.signer = *signer;
 	server->ticket_cipher = EVP_CIPHER_fetch(server->base.libctx, "AES-256-CBC", NULL);
 	return server->ticket_cipher || tls_failed(why, FAIL_TEMP, "making a TLS context");
+}
+
+void
+tls_server_ticket_period(struct tls_server *server, unsigned seconds)
+{
+	server->ticket_period = seconds;
 }
 
 struct tls_server *

@@ -29,7 +29,7 @@ on_boot(struct service *s, struct fail *why)
 {
 	struct smtpd *d = calloc(1, sizeof(*d));
 
-	if (!d || !(d->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13))) {
+	if (!d || !(d->signer = signer_new(s->conf->smtpd_tls_protocols == CONF_TLS13, s->conf->smtpd_tls_session_cache_timeout))) {
 		free(d);
 		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	}

@@ -306,7 +306,7 @@ front_open(struct front *t)
 	struct fail why = { 0 };
 	int fd[2];
 
-	*t = (struct front){ .side = { .generation = 1 }, .loop = loop_new(), .signer = signer_new(false) };
+	*t = (struct front){ .side = { .generation = 1 }, .loop = loop_new(), .signer = signer_new(false, 3600 * 1000) };
 	assert_true(fixture_make(&t->f, "EC", "a.test"));
 	keys_init(&t->side.set);
 	add_pair(&t->side.set, &t->f, "/a.pem");

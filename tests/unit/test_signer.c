@@ -50,7 +50,7 @@ make(struct rig *r)
 	*r = (struct rig){ .loop = loop_new() };
 	assert_non_null(r->loop);
 	assert_true(fixture_make(&r->f, "EC", "one.test"));
-	r->signer = signer_new(false);
+	r->signer = signer_new(false, 3600 * 1000);
 	assert_non_null(r->signer);
 	sign = front_end(r, &ipc_channel_sign, &signer_channel_ops, &r->sign[0]);
 	r->other = front_end(r, &ipc_channel_sign, &signer_channel_ops, &r->sign[1]);

@@ -183,6 +183,27 @@ test_a_session_is_resumed_where_the_same_was_asked_alone(void **state)
 	tls_server_unref(&server);
 }
 
+/* A period is in use, and opens until the next one ends. */
+static void
+test_a_session_may_be_resumed_for_two_periods_of_its_key(void **state)
+{
+	struct world *w = *state;
+	struct tls_signer signer = { .sign = fixture_sign, .ctx = &w->server };
+	struct fail why = { 0 };
+	struct tls_server *server = tls_server_new(&signer, &why);
+	SSL_CTX *ctx = client_with(NULL, TLS1_2_VERSION);
+	SSL_SESSION *session = NULL;
+	struct tls_facts facts;
+
+	tls_server_ticket_period(server, 12 * 3600);
+	assert_true(tls_server_add_chain(server, buf_span(&w->server.chain), &why));
+	assert_true(shake(server, ctx, TLS_ASK_NOTHING, &session, &facts));
+	assert_int_equal(SSL_SESSION_get_ticket_lifetime_hint(session), 24 * 3600);
+	SSL_SESSION_free(session);
+	SSL_CTX_free(ctx);
+	tls_server_unref(&server);
+}
+
 static void
 test_what_breaks_later_is_not_the_certificates_fault(void **state)
 {
@@ -260,6 +281,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_shown_is_described, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_required_must_be_trusted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_session_is_resumed_where_the_same_was_asked_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_session_may_be_resumed_for_two_periods_of_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_breaks_later_is_not_the_certificates_fault, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rubbish_is_no_authority, setup, teardown),
 		cmocka_unit_test(test_fingerprints_are_written_as_ever),

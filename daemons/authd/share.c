@@ -124,7 +124,7 @@ static bool
 on_ticket_share(struct channel *c, const struct ipc_ticket_share *m)
 {
 	struct authd *a = authd_of(c);
-	struct fail why;
+	struct fail why = { .text = "not a user's name" };
 	char name[USERDB_NAME + 1];
 	bool ok = span_eq(m->guest, ANYONE) || (userdb_name(m->guest, name, &why) && span_eq(span_str(name), m->guest));
 

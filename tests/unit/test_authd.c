@@ -124,6 +124,7 @@ on_ticket_answered(struct channel *c, const struct ipc_ticket_answered *m)
 
 	w->answered++;
 	w->answered_ok = m->ok;
+	(void)span_cstr(span_sub(m->why, 0, sizeof(w->text) - 1), w->text, sizeof(w->text));
 	return true;
 }
 
@@ -977,6 +978,9 @@ test_only_who_was_given_rights_may_visit(void **state)
 	share(w, "alice@example.test", "Not Canonical@x", true);
 	assert_false(w->answered_ok);
 	assert_int_equal(w->shared, 3);
+	share(w, "alice@example.test", "Other@example.test", true);
+	assert_false(w->answered_ok);
+	assert_string_equal(w->text, "not a user's name");
 	share(w, "nobody@example.test", "other@example.test", true); /* userd said so: a user who is gone meanwhile */
 	assert_false(may_visit(w, "nobody@example.test", "other@example.test"));
 	assert_false(may_visit(w, "../../etc/passwd@x", "other@example.test"));

@@ -255,6 +255,15 @@ find_tls_required(struct transaction *t, struct span header)
 		t->tls_optional = !t->requiretls && span_caseeq(span_trim(field.value), SPAN("No"));
 }
 
+/* Of the field, which is a stranger's, what can be one; behind it could stand what looks like the log's own. */
+static struct span
+first_id(struct span value)
+{
+	size_t end = value.n && value.p[0] == '<' ? span_chr(value, '>') : SIZE_MAX;
+
+	return end == SIZE_MAX ? span_word(&value) : span_sub(value, 0, end + 1);
+}
+
 /* What log, trace and queue want to know of the header; one beyond the first frame goes without. */
 static void
 read_header(struct session *s, struct span header)
@@ -266,7 +275,7 @@ read_header(struct session *s, struct span header)
 	find_tls_required(t, header);
 	if (!header_find(header, SPAN("Message-ID"), &field))
 		return;
-	value = span_trim(field.value);
+	value = first_id(span_trim(field.value));
 	for (size_t i = 0; i < value.n; i++)
 		if (!ascii_print(value.p[i]))
 			return;

@@ -96,6 +96,17 @@ def test_by_address_and_message_id():
     has(suite.mailctl("trace", "nobody-ever@example.test", check=False).stderr, "is about nobody-ever@example.test")
 
 
+def test_a_message_id_says_nothing_about_the_message():
+    """What stands behind it in its header, or in place of one, is no field of the log."""
+    for n, header in enumerate(("<forged%d@client.test> user=ceo@example.test as=<ceo@example.test>", "forged%d@client.test user=ceo@example.test as=<ceo@example.test>")):
+        with suite.smtp() as s:
+            expect(s.sendmail("alice@example.test", "bob@example.test", "Message-ID: %s\r\n\r\nhello\r\n" % (header % n)), {})
+        line = suite.wait_log("received", "forged%d@client.test" % n)
+        assert "user=" not in line and "as=" not in line, line
+    expect(len(events("<forged0@client.test>")) > 1, True)
+    assert "forged" not in trace("ceo@example.test", check=False)
+
+
 def test_relayed_with_the_reply():
     text = ended(send("a@far.test", "relayed"))
     in_order(text, "routed", "via=remote/[127.0.0.11]:%d" % PORT, "sent", "relay=127.0.0.11[127.0.0.11]:%d" % PORT, "(250")

@@ -83,12 +83,29 @@ find_tag(struct span text, struct log_line *l)
 	return true;
 }
 
+/* Where what began with < ends: a quoted local part may hold a >. */
+static size_t
+closing(struct span s)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\\' && quoted)
+			i++;
+		else if (s.p[i] == '"')
+			quoted = !quoted;
+		else if (s.p[i] == '>' && !quoted)
+			return i;
+	}
+	return span_chr(s, '>');
+}
+
 /* A value: in angle brackets or quotes, or up to a blank. *at: behind it. */
 static struct span
 value(struct span s, size_t *at)
 {
 	char end = *at < s.n && s.p[*at] == '<' ? '>' : *at < s.n && s.p[*at] == '"' ? '"' : ' ';
-	size_t from = *at + (end != ' '), n = span_chr(span_from(s, from), end);
+	size_t from = *at + (end != ' '), n = end == '>' ? closing(span_from(s, from)) : span_chr(span_from(s, from), end);
 	struct span v = span_sub(s, from, n == SIZE_MAX ? s.n : n);
 
 	*at = from + v.n + (end != ' ');

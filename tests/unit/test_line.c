@@ -36,6 +36,8 @@ test_strangers_words_are_not_fields(void **state)
 	assert_true(span_eq(l.id, SPAN("SG1")) && !l.session.n && !l.report.n);
 	assert_true(log_line_parse(SPAN("t smtpd[1]: reject client=c[1] session=SG3 helo=y from=<\"x session=SG4 id=SG5\"@c> to=<>"), &l));
 	assert_true(span_eq(l.session, SPAN("SG3")) && !l.id.n && l.to.p && l.to.n == 0);
+	assert_true(log_line_parse(SPAN("t smtpd[1]: received session=SG3 from=<\"x> id=SG5 \\\"> as=<e@f> y\"@c> to=<d@e> message-id=<m\"n>"), &l));
+	assert_true(!l.id.n && !l.as.n && span_eq(l.to, SPAN("d@e")) && span_eq(l.message_id, SPAN("m\"n")));
 	assert_true(log_line_parse(SPAN("t smtpd[1]: reject client=c[1] session=SG3 helo=session=SG4"), &l));
 	assert_true(span_eq(l.session, SPAN("SG3")));
 	assert_string_equal(log_line_value(SPAN("<a b\"c\t(d>=e"), (char[LOG_VALUE]){ 0 }), "?a?b?c?(d?=e");

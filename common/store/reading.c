@@ -12,7 +12,8 @@
 enum {
 	OUT_MAX = 32 << 20,
 	ARENA_MAX = 64 << 20,
-	AHEAD = 32, /* files that a thread has the disk asked for at once */
+	AHEAD = 32,      /* files that a thread has the disk asked for at once */
+	PAGE_BLOCKS = 8, /* of 512 octets */
 };
 
 struct read_file {
@@ -173,7 +174,7 @@ run(struct work *w)
 			ask_for(b, &asked, i + AHEAD);
 		look(b, &b->files[i], &arena, &mem);
 	}
-	b->cold = blocks_read() != before;
+	b->cold = blocks_read() - before >= (long)b->n * PAGE_BLOCKS / 2; /* half of the files; asking for what is there costs something */
 	buf_free(&mem);
 	arena_free(&arena);
 }

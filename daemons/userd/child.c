@@ -12,6 +12,15 @@
 #include "sys/limits.h"
 #include "sys/syscalls.h"
 
+/* The programs that belong to mailbox owners. */
+static const struct {
+	const char *name;
+	unsigned see, promises, files, memory, cpu;
+} programs[] = {
+#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, files, memory, cpu },
+#include "daemons/maild/processes.def"
+};
+
 IGNORE(ctl, state)
 
 /* They are few different ones: each is kept once. */
@@ -46,7 +55,8 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 {
 	struct child *child = channel_owner(c);
 
-	(void)why; /* the reaper tells the rest; without ctl it ends by itself */
+	if (why->class == FAIL_PEER) /* the reaper tells the rest; without ctl it ends by itself */
+		log_put(LOG_channel, "%s %s: %s", programs[child->program].name, child->key, why->text);
 	child->stopping = true;
 	channel_free(&child->ctl);
 	if (child->orphan)
@@ -148,21 +158,13 @@ on_session_closed(struct channel *c, const struct fail *why)
 {
 	struct child *child = channel_owner(c);
 
-	(void)why;
+	if (why->class == FAIL_PEER)
+		log_put(LOG_channel, "%s %s: %s", programs[child->program].name, child->key, why->text);
 	channel_free(&child->session);
 	child_stop(child);
 }
 
 static const struct channel_ops session_ops = { dispatch_session, on_session_closed, NULL };
-
-/* The programs that belong to mailbox owners. */
-static const struct {
-	const char *name;
-	unsigned see, promises, files, memory, cpu;
-} programs[] = {
-#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, bit, promises, files, memory, cpu },
-#include "daemons/maild/processes.def"
-};
 
 struct channel *
 child_program(struct userd *u, enum program program, const char *label, const struct child_owner *owner, const struct channel_ops *ops, void *of, struct fail *why)

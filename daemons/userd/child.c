@@ -119,28 +119,29 @@ on_session_left(struct channel *c, const struct ipc_session_left *m, int fd)
 	return front_returned(channel_owner(c), m, fd);
 }
 
+/* Whoever asks on and on, and reads no answer, breaks the rules. */
 static bool
 on_session_visit(struct channel *c, const struct ipc_session_visit *m)
 {
-	return visit_begin(channel_owner(c), m);
+	return !channel_congested(c) && visit_begin(channel_owner(c), m);
 }
 
 static bool
 on_session_sharers(struct channel *c, const struct ipc_session_sharers *m)
 {
-	return visit_sharers(channel_owner(c), m);
+	return !channel_congested(c) && visit_sharers(channel_owner(c), m);
 }
 
 static bool
 on_session_share(struct channel *c, const struct ipc_session_share *m)
 {
-	return visit_share(channel_owner(c), m);
+	return !channel_congested(c) && visit_share(channel_owner(c), m);
 }
 
 static bool
 on_session_quota(struct channel *c, const struct ipc_session_quota *m)
 {
-	return visit_quota(channel_owner(c), m);
+	return !channel_congested(c) && visit_quota(channel_owner(c), m);
 }
 
 static bool

@@ -32,6 +32,8 @@ enter(struct userd *u, const struct front *front, const struct ipc_login_enter *
 	}
 	if (ok && !child->session)
 		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone");
+	if (ok && channel_blocked(child->session)) /* we would keep the connection for it, and all that come */
+		ok = fail_set(why, FAIL_TEMP, 0, "the mailbox process takes no sessions");
 	if (ok)
 		log_put(LOG_login, "user=%.*s service=%.*s client=%.*s tls=%d", SPAN_ARG(t->grant.user), SPAN_ARG(m->service), SPAN_ARG(m->client_addr), m->tls);
 	if (ok) {

@@ -69,7 +69,7 @@ begin(struct child *child, uint64_t about, unsigned kind)
 	struct userd *u = child->userd;
 	struct visit *v = NULL;
 
-	if (u->authd && child->nasked < VISITS_MAX && child->program == MAILBOXD)
+	if (u->authd && child->nasked < VISITS_MAX && child->program == MAILBOXD && !channel_blocked(child->session)) /* we would keep the answers for it, with a descriptor each */
 		v = calloc(1, sizeof(*v));
 	if (v) {
 		v->id = ++u->last_visit;
@@ -156,6 +156,8 @@ mailboxd_of(struct userd *u, const struct ipc_ticket_owner *m, struct fail *why)
 	child = child_mailboxd(u, &owner, why);
 	if (!child || !child->session)
 		return (void)fail_set(why, FAIL_TEMP, 0, "the mailbox process is gone"), NULL;
+	if (channel_blocked(child->session))
+		return (void)fail_set(why, FAIL_TEMP, 0, "the mailbox process takes no sessions"), NULL;
 	return child;
 }
 

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""An attacker's code in one user's mailboxd that asks userd for more and more and reads no answer, or takes
+no session: it costs that user his session, and nobody else anything."""
+import errno
+import os
+import signal
+
+import intruder
+from intruder import Intruder, frame, frames
+from pillar import Instance, expect, family, main, wait_for
+
+ROOM = 2000 # what sockets hold that nobody reads
+if intruder.possible():
+    print("1..0 # SKIP " + intruder.possible())
+    raise SystemExit(0)
+suite = Instance(extra="daemon_processes = 1\n", users=("alice", "bob", "carol"))
+with suite.imap("alice") as c:
+    expect(c.create("Projects")[0], "OK")
+    expect(c.setacl("Projects", "bob", "lr")[0], "OK")
+
+
+def userd():
+    [pid] = [pid for name, pid in family(suite.maild()) if name == "userd"]
+    return pid
+
+
+def descriptors():
+    return len(os.listdir("/proc/%d/fd" % userd()))
+
+
+def session_channel(pid):
+    """Its descriptors that are packet sockets but ctl: the way to userd."""
+    with open("/proc/net/unix") as f:
+        packet = {line.split()[6] for line in f.readlines()[1:] if line.split()[4] == "0005"}
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        name = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+        if name.startswith("socket:[") and name[8:-1] in packet and fd != "3":
+            found.append(int(fd))
+    [fd] = found
+    return fd
+
+
+def carol_reads():
+    with suite.imap("carol") as c:
+        expect(c.noop()[0], "OK")
+
+
+def visits(n):
+    return b"".join(frame("session", "visit", 0, {"id": i, "owner": "alice@example.test"}) for i in range(n))
+
+
+def test_who_asks_and_reads_no_answer():
+    b, before = suite.imap("bob"), descriptors()
+    code = Intruder(suite.mailboxd("bob"))
+    fd, most, told = session_channel(code.pid), 0, 0
+    for told in range(1500):
+        if code.sends(fd, visits(60)) == -errno.EPIPE:
+            break
+        most = max(most, descriptors())
+    print("# heard %d times; %d descriptors, %d before" % (told, most, before))
+    assert most < before + ROOM, most
+    suite.wait_log(" userd[", " channel mailboxd bob@example.test: session_visit was not allowed now")
+    code.leave()
+    b.shutdown()
+    carol_reads()
+
+
+def test_whose_process_takes_no_visitors():
+    a, before = suite.imap("alice"), descriptors()
+    wait_for(lambda: not suite.mailboxd("bob"), 20, "the end of the one before")
+    b = suite.imap("bob")
+    alice = suite.mailboxd("alice")
+    code = Intruder(suite.mailboxd("bob"))
+    fd, most, refusals = session_channel(code.pid), 0, 0
+    os.kill(alice, signal.SIGSTOP)
+    try:
+        for _ in range(200):
+            expect(code.sends(fd, visits(60)), len(visits(60)))
+            answers = []
+            while len(answers) < 60:
+                answers += list(frames("session", code.receives(fd) or b""))
+            refusals += sum(kind == "answered" for kind, _ in answers)
+            most = max(most, descriptors())
+    finally:
+        os.kill(alice, signal.SIGCONT)
+    print("# %d of 12000 refused; %d descriptors, %d before" % (refusals, most, before))
+    code.leave()
+    assert most < before + ROOM, most
+    assert refusals
+    b.shutdown()
+    carol_reads()
+    expect(a.noop()[0], "OK")
+
+
+main(globals(), crashes=True)

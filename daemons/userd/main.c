@@ -116,6 +116,8 @@ on_login_enter(struct channel *c, const struct ipc_login_enter *m, int fd)
 
 /* deliveries */
 
+enum { ASKS_MAX = 1024 }; /* each locald has one question at a time about a deliverd */
+
 /* A question that came while the deliverd it is about was ending. */
 struct pending {
 	struct list node;
@@ -141,7 +143,7 @@ answer(struct userd *u, struct channel *c, uint64_t id, uint32_t uid, uint32_t g
 		if (child)
 			(void)ipc_send_ctl_start(child->ctl, &(struct ipc_ctl_start){ .generation = u->service->generation });
 	}
-	if (child)
+	if (child && !channel_blocked(c) && !channel_blocked(child->ctl)) /* else we would keep them for who does not take them */
 		fd = child_peer(child, "mailbox", "locald");
 	if (fd >= 0)
 		return ipc_send_owner_child(c, &good, fd);
@@ -156,14 +158,17 @@ on_owner_ask(struct channel *c, const struct ipc_owner_ask *m)
 	struct pending *p;
 	char key[32];
 
+	if (channel_congested(c)) /* it asks on and on, and reads no answer */
+		return false;
 	(void)snprintf(key, sizeof(key), "%u:%u", m->uid, m->gid);
 	child = child_of(u, key);
 	if (child && child->ctl) /* who asks may have seen its end before us */
 		channel_catch_up(child->ctl);
-	if (!child || (!child->stopping && child->ctl && channel_is_open(child->ctl)) || !(p = calloc(1, sizeof(*p))))
+	if (!child || (!child->stopping && child->ctl && channel_is_open(child->ctl)) || child->nasks == ASKS_MAX || !(p = calloc(1, sizeof(*p))))
 		return answer(u, c, m->id, m->uid, m->gid);
 	*p = (struct pending){ .c = c, .id = m->id, .uid = m->uid, .gid = m->gid };
 	list_push(&child->asks, &p->node);
+	child->nasks++;
 	return true;
 }
 
@@ -188,12 +193,16 @@ on_owner_closed(struct channel *c, const struct fail *why)
 
 	if (!u->service->stopping)
 		log_put(LOG_channel, "locald: %s", why->text);
-	LIST_EACH(&u->all, it)
-		LIST_EACH(&OWNER_OF(it, struct child, all)->asks, ask)
+	LIST_EACH(&u->all, it) {
+		struct child *child = OWNER_OF(it, struct child, all);
+
+		LIST_EACH(&child->asks, ask)
 			if (OWNER_OF(ask, struct pending, node)->c == c) {
 				list_remove(ask);
+				child->nasks--;
 				free(OWNER_OF(ask, struct pending, node));
 			}
+	}
 	channel_free(&c);
 }
 

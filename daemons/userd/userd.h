@@ -89,6 +89,7 @@ struct child {
 	bool orphan;               /* that has ended: this one's ctl channel tells of its end */
 	struct child *before; /* its predecessor, still leaving: a mailbox has one writer at a time */
 	struct list asks;     /* of locald, who wait for what comes after it */
+	unsigned nasks;
 	struct box_page *box; /* of a mailboxd whose predecessor crashed: what it reads; or NULL */
 	int held;             /* the session channel's other end, handed over when that one is gone; or -1 */
 };

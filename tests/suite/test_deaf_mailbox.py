@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """An attacker's code in one user's mailboxd that asks userd for more and more and reads no answer, or takes
-no session: it costs that user his session, and nobody else anything."""
+no session: it costs that user his session, and nobody else anything. So does one in locald."""
 import errno
 import os
 import signal
+import subprocess
 
 import intruder
 from intruder import Intruder, frame, frames
@@ -20,26 +21,29 @@ with suite.imap("alice") as c:
     expect(c.setacl("Projects", "bob", "lr")[0], "OK")
 
 
-def userd():
-    [pid] = [pid for name, pid in family(suite.maild()) if name == "userd"]
+def the(program):
+    [pid] = [pid for name, pid in family(suite.maild()) if name == program]
     return pid
+
+
+def userd():
+    return the("userd")
 
 
 def descriptors():
     return len(os.listdir("/proc/%d/fd" % userd()))
 
 
-def session_channel(pid):
-    """Its descriptors that are packet sockets but ctl: the way to userd."""
-    with open("/proc/net/unix") as f:
-        packet = {line.split()[6] for line in f.readlines()[1:] if line.split()[4] == "0005"}
-    found = []
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        name = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-        if name.startswith("socket:[") and name[8:-1] in packet and fd != "3":
-            found.append(int(fd))
-    [fd] = found
-    return fd
+def channel_to_userd(pid):
+    """The descriptor of a process's channel to userd: but its ctl, of which mailboxd has one, too."""
+    there = {os.readlink("/proc/%d/fd/%s" % (userd(), fd)) for fd in os.listdir("/proc/%d/fd" % userd())}
+    ends = {}
+    for line in subprocess.run(["ss", "-xnaH"], capture_output=True, text=True, check=True).stdout.splitlines():
+        words = line.split()
+        if words[0] == "u_seq":
+            ends["socket:[%s]" % words[5]] = "socket:[%s]" % words[7]
+    [found] = [int(fd) for fd in os.listdir("/proc/%d/fd" % pid) if fd != "3" and ends.get(os.readlink("/proc/%d/fd/%s" % (pid, fd))) in there]
+    return found
 
 
 def carol_reads():
@@ -54,7 +58,7 @@ def visits(n):
 def test_who_asks_and_reads_no_answer():
     b, before = suite.imap("bob"), descriptors()
     code = Intruder(suite.mailboxd("bob"))
-    fd, most, told = session_channel(code.pid), 0, 0
+    fd, most, told = channel_to_userd(code.pid), 0, 0
     for told in range(1500):
         if code.sends(fd, visits(60)) == -errno.EPIPE:
             break
@@ -73,7 +77,7 @@ def test_whose_process_takes_no_visitors():
     b = suite.imap("bob")
     alice = suite.mailboxd("alice")
     code = Intruder(suite.mailboxd("bob"))
-    fd, most, refusals = session_channel(code.pid), 0, 0
+    fd, most, refusals = channel_to_userd(code.pid), 0, 0
     os.kill(alice, signal.SIGSTOP)
     try:
         for _ in range(200):
@@ -92,6 +96,23 @@ def test_whose_process_takes_no_visitors():
     b.shutdown()
     carol_reads()
     expect(a.noop()[0], "OK")
+
+
+def test_a_locald_that_asks_and_reads_no_answer():
+    before = descriptors()
+    code = Intruder(the("locald"))
+    fd, most, told = channel_to_userd(code.pid), 0, 0
+    asks = b"".join(frame("owner", "ask", 0, {"id": n}) for n in range(500))
+    for told in range(300):
+        if code.sends(fd, asks) == -errno.EPIPE:
+            break
+        most = max(most, descriptors())
+    print("# heard %d times; %d descriptors, %d before" % (told, most, before))
+    code.leave()
+    assert most < before + ROOM, most
+    with suite.smtp() as s:
+        s.sendmail("x@else.test", ["carol@example.test"], "Subject: on\r\n\r\nx\r\n")
+    suite.wait_mail(1, "carol")
 
 
 main(globals(), crashes=True)

@@ -6,7 +6,7 @@
 
 enum { ANSWER_MS = 30000 };
 
-bool
+static bool
 ask_channel(struct suite *s, struct fail *why)
 {
 	struct ipc_root_lend lend = { .all = true };
@@ -15,7 +15,9 @@ ask_channel(struct suite *s, struct fail *why)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return fail_errno(why, 0, "socketpair");
 	s->asks = channel_sync_new(fds[0], &ipc_channel_root, CHANNEL_CLIENT, why);
-	return ipc_send_root_lend(s->root, &lend, fds[1]) && channel_flush(s->root) && s->asks;
+	if (!ipc_send_root_lend(s->root, &lend, fds[1]) || !channel_flush(s->root))
+		return fail_set(why, FAIL_TEMP, 0, "maild takes no questions");
+	return s->asks != NULL;
 }
 
 bool
@@ -25,8 +27,12 @@ ask(struct suite *s, unsigned type, const void *m, int *fd, struct fail *why)
 	const void *answer;
 	unsigned got;
 
-	if (!channel_sync_send(s->asks, type, m, -1, ANSWER_MS, why) || !channel_sync_recv(s->asks, &got, &answer, fd, ANSWER_MS, why))
+	if (!s->asks && !ask_channel(s, why))
 		return false;
+	if (!channel_sync_send(s->asks, type, m, -1, ANSWER_MS, why) || !channel_sync_recv(s->asks, &got, &answer, fd, ANSWER_MS, why)) {
+		channel_sync_free(&s->asks); /* else the next question would get this one's answer, when it comes */
+		return false;
+	}
 	if (got == IPC_root_given)
 		return true;
 	done = answer;

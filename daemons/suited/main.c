@@ -65,7 +65,7 @@ set_up(struct suite *s, struct fail *why)
 	struct sandbox_report report;
 	bool seccomp;
 
-	return suite_listen(s, why) && raise_walls(&report, why) && syscalls_limit(suite_own_row()->promises, &seccomp, why) && ask_channel(s, why) && setup_users(s, why) &&
+	return suite_listen(s, why) && raise_walls(&report, why) && syscalls_limit(suite_own_row()->promises, &seccomp, why) && setup_users(s, why) &&
 	    setup_directories(s, why) && suite_open_log(s, why) && judge_walls(s, &report, seccomp, why) &&
 	    ask(s, IPC_root_lock, &(struct ipc_root_lock){ .path = s->conf->run_directory }, NULL, why) && admin_open(s, why) && suite_start(s, why);
 }

@@ -93,7 +93,7 @@ struct socket_row {
 struct suite {
 	struct loop *loop;
 	struct channel *root;      /* to maild: programs and what becomes of them */
-	struct channel_sync *asks; /* to maild: what is waited for */
+	struct channel_sync *asks; /* to maild: what is waited for; NULL: none yet, or an answer did not come */
 	char config_path[B_PATH];
 	struct arena arena; /* of conf */
 	const struct conf *conf;
@@ -127,7 +127,6 @@ struct suite {
 
 /* ask.c: a request of the root channel and its answer: a descriptor in *fd (-1: none) or done. */
 bool ask(struct suite *s, unsigned type, const void *m, int *fd, struct fail *why);
-bool ask_channel(struct suite *s, struct fail *why); /* before the first ask() */
 int ask_file(struct suite *s, struct span path, bool log, struct fail *why);
 int ask_control(struct suite *s, const char *path, mode_t mode, struct fail *why);
 

@@ -361,7 +361,20 @@ on_log(struct service *s)
 static void
 on_stop_limit(struct timer *t)
 {
-	service_exit(OWNER_OF(t, struct userd, stop_limit)->service);
+	struct userd *u = OWNER_OF(t, struct userd, stop_limit);
+
+	LIST_EACH(&u->all, it) {
+		const struct child *child = OWNER_OF(it, struct child, all);
+
+		log_put(LOG_child, "%s pid=%u did not stop in time: killed", child->key, child->pid);
+		if (u->root)
+			(void)ipc_send_root_kill(u->root, &(struct ipc_root_kill){ .id = child->id }); /* of a copy maild does not know */
+	}
+	if (u->root) {
+		template_kill_all(u);
+		(void)channel_flush(u->root);
+	}
+	service_exit(u->service);
 }
 
 static void

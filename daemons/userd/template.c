@@ -44,6 +44,14 @@ template_retire(struct userd *u)
 		stop(t);
 }
 
+/* Its copies die with it. */
+void
+template_kill_all(struct userd *u)
+{
+	LIST_EACH(&u->templates, it)
+		(void)ipc_send_root_kill(u->root, &(struct ipc_root_kill){ .id = OWNER_OF(it, struct template, node)->id });
+}
+
 /* Its next copies inherit it. */
 void
 template_log(struct userd *u)

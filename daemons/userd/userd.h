@@ -109,6 +109,7 @@ void template_left(struct template *t); /* a child of it is gone */
 /* The next mailboxd is to come from another: the configuration has changed, or one has crashed,
  * and who made it crash shall not find the same addresses again. */
 void template_retire(struct userd *u);
+void template_kill_all(struct userd *u);
 void template_log(struct userd *u); /* it has the log that is another file now */
 bool template_ended(struct userd *u, uint64_t id); /* a child of maild; false: it was none of them */
 

@@ -115,4 +115,22 @@ def test_a_locald_that_asks_and_reads_no_answer():
     suite.wait_mail(1, "carol")
 
 
+def lives(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_stop_ends_with_whose_process_hangs():
+    b = suite.imap("bob")
+    there = [pid for _, pid in family(suite.maild())] + [suite.maild()]
+    os.kill(suite.mailboxd("bob"), signal.SIGSTOP)
+    suite.stop()
+    expect([pid for pid in there if lives(pid)], [], "live on")
+    suite.start()
+    b.shutdown()
+
+
 main(globals(), crashes=True)

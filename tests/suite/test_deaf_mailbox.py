@@ -123,13 +123,26 @@ def lives(pid):
         return False
 
 
-def test_a_stop_ends_with_whose_process_hangs():
-    b = suite.imap("bob")
+def stop_all():
     there = [pid for _, pid in family(suite.maild())] + [suite.maild()]
-    os.kill(suite.mailboxd("bob"), signal.SIGSTOP)
     suite.stop()
     expect([pid for pid in there if lives(pid)], [], "live on")
     suite.start()
+
+
+def test_a_stop_ends_with_whose_process_hangs():
+    b = suite.imap("bob")
+    os.kill(suite.mailboxd("bob"), signal.SIGSTOP)
+    stop_all()
+    b.shutdown()
+
+
+def test_a_stop_waits_for_whose_process_hangs_and_userd_does_not_know():
+    b, old = suite.imap("bob"), userd()
+    os.kill(suite.mailboxd("bob"), signal.SIGSTOP)
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: [pid for name, pid in family(suite.maild()) if name == "userd" and pid != old], 20, "another userd")
+    stop_all()
     b.shutdown()
 
 

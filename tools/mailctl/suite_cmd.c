@@ -57,20 +57,22 @@ wait_done(struct channel_sync *c)
 	return EX_FAILED;
 }
 
-/* maild says so before its own end: its lock goes with it, and only then can
- * another start.  flock has no timeout, hence the steps. */
-static void
+/* suited says so before the end of maild, who kills after 20 s what outlives suited: its lock goes with it, and only
+ * then can another start.  flock has no timeout, hence the steps. */
+static int
 wait_unlocked(const struct mailctl *m)
 {
 	char path[B_PATH];
+	bool locked = true;
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s/maild.pid", m->conf->run_directory.p);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	for (int step = 0; fd >= 0 && step < 500 && flock(fd, LOCK_SH | LOCK_NB) < 0; step++)
+	for (int step = 0; step < 3000 && (locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0); step++)
 		(void)nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	if (fd >= 0)
 		(void)close(fd);
+	return locked ? mailctl_fail(EX_FAILED, "some process has not ended yet: maild waits for it") : EX_OK_;
 }
 
 int
@@ -82,9 +84,7 @@ suite_cmd_stop(struct mailctl *m)
 	if (c && mailctl_send(c, IPC_suite_admin_stop, &(struct ipc_suite_admin_stop){ .id = 1 }))
 		status = wait_done(c);
 	channel_sync_free(&c);
-	if (status == EX_OK_)
-		wait_unlocked(m);
-	return status;
+	return status == EX_OK_ ? wait_unlocked(m) : status;
 }
 
 int

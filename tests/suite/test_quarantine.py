@@ -179,9 +179,11 @@ def mailboxd_of(user):
     return found[0] if len(found) == 1 else None
 
 
-def crash_mailboxd():
+def crash_mailboxd(said=b""):
     c = suite.imap("bob")
     c.select("INBOX")
+    if said:
+        c.append("INBOX", None, None, said)
     pid = wait_for(lambda: mailboxd_of("bob@example.test"), 60, "bob's mailboxd alone")
     os.kill(pid, signal.SIGSEGV)
     wait_for(lambda: not os.path.exists("/proc/%d" % pid), 60, "its end")
@@ -204,6 +206,16 @@ def test_a_mailbox_whose_process_crashes_twice_lets_nobody_in_until_released():
     suite.imap("bob").logout()
     for verb in ("show", "release"):
         expect(suite.mailctl("quarantine", verb, "bob@example.test", check=False).returncode, 1, verb)
+
+
+def test_what_is_kept_of_a_mailbox_is_told_whole():
+    crash_mailboxd()
+    wait_for(lambda: mailboxes() == [("bob@example.test", 1, False)], 60, "the first crash to be known")
+    crash_mailboxd(b"\x80" * 60000)
+    wait_for(lambda: mailboxes() == [("bob@example.test", 2, True)], 60, "the second")
+    kept = json.loads(suite.mailctl("quarantine", "show", "bob@example.test", "--json").stdout)["input"]
+    assert kept.count("\ufffd") > 12000, len(kept)
+    suite.mailctl("quarantine", "release", "bob@example.test")
 
 
 def test_a_kill_is_no_crash():

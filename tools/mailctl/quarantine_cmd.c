@@ -13,6 +13,8 @@
 
 #define IN_QUARANTINE "status:hold and reason~\"" QUEUE_QUARANTINE "\""
 
+enum { JSON_MOST = 6 * (BOX_INPUT + B_REPLY + B_ADDRESS + B_NAME) + 512 }; /* an octet becomes up to six */
+
 /* Printable, a line a line. */
 static void
 print_part(void *arg, uint32_t session, struct span bytes)
@@ -77,7 +79,7 @@ print_row(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
 		return;
 	}
 	if (m->json) {
-		buf_init(&line, 128 << 10);
+		buf_init(&line, JSON_MOST);
 		desc_json(&ipc_channel_mailbox_admin.messages[IPC_mailbox_admin_mailbox].desc, row, &line);
 		(void)printf("%.*s\n", SPAN_ARG(buf_span(&line)));
 		buf_free(&line);

@@ -230,7 +230,7 @@ on_root_spawned(struct channel *c, const struct ipc_root_spawned *m)
 	if (child)
 		child->pid = m->pid;
 	if (child)
-		log_put(LOG_child, "%s %s pid=%u started", child->session ? "mailboxd" : "deliverd", child->key, m->pid);
+		log_put(LOG_child, "%s %s pid=%u started", child->program == MAILBOXD ? "mailboxd" : "deliverd", child->key, m->pid);
 	return true;
 }
 

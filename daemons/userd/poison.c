@@ -125,7 +125,7 @@ poison_note(struct userd *u, const struct child *child, struct span how)
 
 	if (!p)
 		return;
-	p->kind = child->session || child->entered ? POISON_MAILBOX : POISON_DELIVERY;
+	p->kind = child->program == MAILBOXD ? POISON_MAILBOX : POISON_DELIVERY;
 	if (child->box) {
 		buf_reset(&p->input);
 		(void)box_read(child->box, &p->input);

@@ -73,7 +73,7 @@ class Peer(threading.Thread):
 
 INNOCENT = 4
 peer = Peer()
-suite = Instance(extra="daemon_processes = 1\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n"
+suite = Instance(extra="daemon_processes = 1\nquota_administrators = alice@example.test\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n"
                  "mynetworks = 127.0.0.0/8\ntransport_maps = inline:{remote.test=smtp:[127.0.0.1]:%d}\n" % peer.port)
 
 
@@ -215,6 +215,18 @@ def test_what_is_kept_of_a_mailbox_is_told_whole():
     wait_for(lambda: mailboxes() == [("bob@example.test", 2, True)], 60, "the second")
     kept = json.loads(suite.mailctl("quarantine", "show", "bob@example.test", "--json").stdout)["input"]
     assert kept.count("\ufffd") > 12000, len(kept)
+    suite.mailctl("quarantine", "release", "bob@example.test")
+
+
+def test_a_crash_counts_though_nobody_had_logged_in():
+    suite.mailctl("user", "quota", "bob@example.test", "--size", "1G")
+    a = suite.imap("alice")
+    for n in (1, 2):
+        wait_for(lambda: not mailboxd_of("bob@example.test"), 60, "the end of the one before")
+        expect(a.getquota("user/bob@example.test")[0], "OK")
+        os.kill(mailboxd_of("bob@example.test"), signal.SIGSEGV)
+        wait_for(lambda: mailboxes() == [("bob@example.test", n, n > 1)], 60, "crash %d to be known" % n)
+    a.logout()
     suite.mailctl("quarantine", "release", "bob@example.test")
 
 

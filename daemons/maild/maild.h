@@ -33,7 +33,7 @@ struct maild {
 	char programs[B_PATH]; /* maild's own directory; others are not executed */
 	struct priv_identity ids[ROWS];
 	pid_t suited;      /* 0: it is gone */
-	bool killed;       /* not by its own will */
+	bool killed, stopped; /* not by its own will; by a signal to maild */
 	struct list wards; /* struct ward: every other child */
 	struct child_reaper reaper;
 	struct child_signals signals;

@@ -36,8 +36,9 @@ raise_file_limit(void)
 static void
 on_signal(struct child_signals *signals, int signal)
 {
-	const struct maild *m = OWNER_OF(signals, struct maild, signals);
+	struct maild *m = OWNER_OF(signals, struct maild, signals);
 
+	m->stopped |= signal != SIGHUP;
 	if (m->suited)
 		(void)kill(m->suited, signal);
 }
@@ -81,7 +82,7 @@ on_exit_of(struct child_reaper *r, pid_t pid, int status)
 	if (m->suited || !list_empty(&m->wards))
 		return;
 	timer_stop(&m->patience);
-	if (!m->killed || !timer_set(&m->again, AGAIN_MS))
+	if (!m->killed || m->stopped || !timer_set(&m->again, AGAIN_MS))
 		loop_stop(m->loop);
 }
 
@@ -95,8 +96,7 @@ find_programs(struct maild *m, struct fail *why)
 	if (n <= 0)
 		return fail_errno(why, 0, "/proc/self/exe");
 	m->programs[n] = '\0';
-	slash = strrchr(m->programs, '/');
-	if (slash)
+	if ((slash = strrchr(m->programs, '/')))
 		*slash = '\0';
 	return slash != NULL;
 }
@@ -126,10 +126,10 @@ static void
 on_again(struct timer *t)
 {
 	struct maild *m = OWNER_OF(t, struct maild, again);
-	struct fail why;
+	struct fail why = { .text = "the suite is to stop" };
 
 	log_put(LOG_child, "suited was killed: the suite is started anew");
-	if (!start_suited(m, &why)) {
+	if (m->stopped || !start_suited(m, &why)) {
 		log_put(LOG_failure, "suited: %s", why.text);
 		loop_stop(m->loop);
 	}

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import time
 
 import intruder
 from intruder import Intruder, frame, frames
@@ -143,6 +144,20 @@ def test_a_stop_waits_for_whose_process_hangs_and_userd_does_not_know():
     os.kill(old, signal.SIGKILL)
     wait_for(lambda: [pid for name, pid in family(suite.maild()) if name == "userd" and pid != old], 20, "another userd")
     stop_all()
+    b.shutdown()
+
+
+def test_a_signal_that_comes_when_suited_was_killed_stops_the_suite():
+    b, maild = suite.imap("bob"), suite.maild()
+    bob = suite.mailboxd("bob")
+    os.kill(bob, signal.SIGSTOP) # so that maild has to wait for an end
+    os.kill(the("suited"), signal.SIGKILL)
+    wait_for(lambda: {name for name, _ in family(maild)} <= {"template", "mailboxd"}, 20, "the end of the others")
+    os.kill(maild, signal.SIGTERM)
+    time.sleep(0.1)
+    os.kill(bob, signal.SIGCONT)
+    wait_for(lambda: not lives(maild), 20, "the end of maild")
+    suite.start()
     b.shutdown()
 
 

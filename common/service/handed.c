@@ -72,12 +72,17 @@ struct sibling {
 };
 
 static void
+ask_for_another(const struct service *s, const struct ipc_channel *type, bool client, struct span name, unsigned instance)
+{
+	(void)ipc_send_ctl_broken(s->ruler, &(struct ipc_ctl_broken){ .channel = span_str(type->name), .client = client, .name = name, .instance = instance });
+}
+
+static void
 on_violation(struct channel *c, struct channel_note *note)
 {
 	const struct sibling *s = OWNER_OF(note, struct sibling, note);
 
-	(void)ipc_send_ctl_broken(s->service->ruler, &(struct ipc_ctl_broken){
-	    .channel = span_str(channel_type(c)->name), .client = s->client, .name = span_str(s->name), .instance = s->instance });
+	ask_for_another(s->service, channel_type(c), s->client, span_str(s->name), s->instance);
 }
 
 static void
@@ -148,8 +153,10 @@ handed_sibling(struct service *s, const struct service_channel *sc, int fd, cons
 	if (m->mended)
 		close_old(s, sc, m);
 	c = handed_channel(s, sc, fd);
-	if (!c)
+	if (!c) { /* both live: nobody else would ask */
+		ask_for_another(s, sc->type, m->client, m->name, m->instance);
 		return;
+	}
 	note_sibling(s, c, m);
 	sc->on_open(s, c, m->name, m->instance);
 }

@@ -16,7 +16,7 @@ struct service;
 struct service_channel;
 /* A channel for fd, which is taken; its owner is the service.  NULL: no memory, which the log is told. */
 struct channel *handed_channel(struct service *s, const struct service_channel *sc, int fd);
-/* The one to a sibling, open: the parent hears of it when the sibling breaks its rules, and gives both another. */
+/* The one to a sibling, open: the parent hears of it when the sibling breaks its rules, or there is no memory for it, and gives both another. */
 void handed_sibling(struct service *s, const struct service_channel *sc, int fd, const struct ipc_ctl_peer *m);
 
 #endif

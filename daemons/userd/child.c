@@ -89,6 +89,7 @@ child_free(struct child *child)
 		if (child->before) /* still there, and the next must wait for it */
 			(void)map_put(&child->userd->children, &child->before->node, span_str(child->before->key));
 	}
+	map_remove(&child->userd->ids, &child->by_id);
 	list_remove(&child->all);
 	visit_child_gone(child->userd, child);
 	if (child->template)
@@ -222,7 +223,9 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 	child->held = -1;
 	list_init(&child->asks);
 	(void)snprintf(child->key, sizeof(child->key), "%s", key);
-	if (start(child, &owner, why)) {
+	if (!map_put_u64(&u->ids, &child->by_id, child->id)) {
+		(void)fail_errno(why, 0, "%s", key);
+	} else if (start(child, &owner, why)) {
 		if (before)
 			map_remove(&u->children, &before->node);
 		if (map_put(&u->children, &child->node, span_str(child->key))) {
@@ -233,6 +236,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 	}
 	if (child->template)
 		template_left(child->template);
+	map_remove(&u->ids, &child->by_id);
 	channel_free(&child->ctl);
 	free(child);
 	return NULL;
@@ -359,10 +363,9 @@ child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fai
 struct child *
 child_by_id(struct userd *u, uint64_t id)
 {
-	LIST_EACH(&u->all, it)
-		if (OWNER_OF(it, struct child, all)->id == id)
-			return OWNER_OF(it, struct child, all);
-	return NULL;
+	struct map_node *node = map_get_u64(&u->ids, id);
+
+	return node ? OWNER_OF(node, struct child, by_id) : NULL;
 }
 
 void

@@ -321,6 +321,7 @@ on_boot(struct service *s, struct fail *why)
 	s->state = u;
 	map_init(&u->tickets);
 	map_init(&u->children);
+	map_init(&u->ids);
 	map_init(&u->asked);
 	list_init(&u->visits);
 	list_init(&u->fronts);

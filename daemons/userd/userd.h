@@ -29,6 +29,7 @@ struct userd {
 	struct channel *authd;
 	struct map tickets;  /* struct ticket by its bytes */
 	struct map children; /* struct child by user, or by "uid:gid" */
+	struct map ids;      /* struct child by its id, those that are leaving too */
 	struct list order;   /* tickets, oldest first */
 	unsigned nchildren;  /* those that are leaving, too */
 	struct list all;     /* children, those that are leaving too */
@@ -67,7 +68,7 @@ struct ticket {
 
 /* One mailboxd or deliverd. */
 struct child {
-	struct map_node node;
+	struct map_node node, by_id;
 	struct list all;
 	struct userd *userd;
 	char key[B_ADDRESS + 1];

@@ -333,6 +333,7 @@ on_boot(struct service *s, struct fail *why)
 	map_init(&u->rests);
 	list_init(&u->resting);
 	timer_init(&u->still, s->loop, rest_on_still);
+	timer_init(&u->measure, s->loop, visit_on_measure);
 	return true;
 }
 

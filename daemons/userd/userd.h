@@ -40,6 +40,7 @@ struct userd {
 	struct timer stop_limit;
 	struct map asked;    /* struct visit by its id, while authd is asked */
 	struct list visits;  /* the same */
+	struct timer measure; /* for mailboxds that do not say how much there is */
 	uint64_t last_visit;
 	struct list fronts;  /* struct front */
 	uint64_t last_front;
@@ -152,6 +153,7 @@ bool visit_sharers(struct child *child, const struct ipc_session_sharers *m);
 bool visit_share(struct child *child, const struct ipc_session_share *m);
 bool visit_quota(struct child *child, const struct ipc_session_quota *m);
 bool visit_measured(struct child *child, const struct ipc_session_measured *m); /* false: it was not asked */
+void visit_on_measure(struct timer *t);
 void visit_child_gone(struct userd *u, const struct child *child);
 bool visit_owner(struct userd *u, const struct ipc_ticket_owner *m);
 bool visit_sharer(struct userd *u, const struct ipc_ticket_sharer *m);

@@ -14,6 +14,8 @@
 
 #include "daemons/userd/userd.h"
 
+enum { MEASURE_MS = 10000 };
+
 /* A request that authd has been asked about. */
 struct visit {
 	struct map_node node;
@@ -23,6 +25,7 @@ struct visit {
 	uint64_t about; /* its own id for it */
 	enum { VISIT_ENTER, VISIT_LIST, VISIT_SHARE, VISIT_QUOTA, VISIT_MEASURE } kind;
 	uint64_t target; /* VISIT_MEASURE: the child that is asked how much there is */
+	int64_t until_ms; /* and how long it has for that: its user's trouble is not the asker's */
 	uint64_t quota, messages; /* what its user may keep */
 };
 
@@ -212,6 +215,9 @@ quota_known(struct userd *u, struct visit *v, const struct ipc_ticket_owner *m)
 	struct child *to = mailboxd_of(u, m, &why);
 
 	v->kind = VISIT_MEASURE;
+	v->until_ms = loop_now_ms(u->service->loop) + MEASURE_MS;
+	if (!timer_running(&u->measure))
+		(void)timer_set(&u->measure, MEASURE_MS);
 	v->quota = m->quota;
 	v->messages = m->messages;
 	if (to)
@@ -219,6 +225,24 @@ quota_known(struct userd *u, struct visit *v, const struct ipc_ticket_owner *m)
 	if (!to || !ipc_send_session_limits(to->session, &(struct ipc_session_limits){ .quota = m->quota, .messages = m->messages }) ||
 	    !ipc_send_session_measure(to->session, &(struct ipc_session_measure){ .id = v->id }))
 		quota_told(u, v, NULL);
+}
+
+void
+visit_on_measure(struct timer *t)
+{
+	struct userd *u = OWNER_OF(t, struct userd, measure);
+	int64_t now = loop_now_ms(u->service->loop), next = 0;
+
+	LIST_EACH(&u->visits, it) {
+		struct visit *v = OWNER_OF(it, struct visit, order);
+
+		if (v->kind == VISIT_MEASURE && v->until_ms <= now)
+			quota_told(u, v, NULL);
+		else if (v->kind == VISIT_MEASURE && (!next || v->until_ms < next))
+			next = v->until_ms;
+	}
+	if (next)
+		(void)timer_set(t, next - now);
 }
 
 bool

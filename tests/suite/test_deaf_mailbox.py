@@ -16,7 +16,7 @@ ROOM = 2000 # what sockets hold that nobody reads
 if intruder.possible():
     print("1..0 # SKIP " + intruder.possible())
     raise SystemExit(0)
-suite = Instance(extra="daemon_processes = 1\n", users=("alice", "bob", "carol"))
+suite = Instance(extra="daemon_processes = 1\nquota_administrators = alice@example.test\n", users=("alice", "bob", "carol"))
 with suite.imap("alice") as c:
     expect(c.create("Projects")[0], "OK")
     expect(c.setacl("Projects", "bob", "lr")[0], "OK")
@@ -97,6 +97,20 @@ def test_whose_process_takes_no_visitors():
     b.shutdown()
     carol_reads()
     expect(a.noop()[0], "OK")
+
+
+def test_whose_process_does_not_say_how_much_there_is():
+    suite.mailctl("user", "quota", "bob@example.test", "--size", "1G")
+    a, b = suite.imap("alice"), suite.imap("bob")
+    bob = suite.mailboxd("bob")
+    os.kill(bob, signal.SIGSTOP)
+    try:
+        a.sock.settimeout(30)
+        expect(a.getquota("user/bob@example.test")[0], "NO")
+    finally:
+        os.kill(bob, signal.SIGCONT)
+    expect(a.getquota("user/bob@example.test")[0], "OK")
+    b.logout()
 
 
 def test_a_locald_that_asks_and_reads_no_answer():

@@ -57,6 +57,7 @@ reload(struct suite *s, struct buf *later, struct conf_errors *errors, struct fa
 	struct arena fresh, old = s->arena;
 	const struct conf *conf = NULL, *before = s->conf;
 	struct fail known;
+	unsigned left = 0;
 
 	reopen_log(s); /* it may have been rotated, whatever the configuration is like */
 	arena_init(&fresh, CONF_ARENA_MAX);
@@ -86,14 +87,17 @@ reload(struct suite *s, struct buf *later, struct conf_errors *errors, struct fa
 			(void)ipc_send_ctl_stop(p->ctl, &(struct ipc_ctl_stop){ .grace_ms = STOP_GRACE_MS });
 			continue;
 		}
-		if ((fd = launch_config(conf, p->row->see, why)) < 0)
+		if ((fd = launch_config(conf, p->row->see, why)) < 0) {
+			log_put(LOG_failure, "%s %s goes on as it was configured: %s", p->row->name, p->label, why->text);
+			left++;
 			continue;
+		}
 		(void)ipc_send_ctl_reload(p->ctl, &reload, fd);
 		suite_hand_over(p);
 	}
 	arena_free(&old);
 	log_put(LOG_reload, "generation=%u%s%.*s", s->generation, buf_len(later) ? "; at the next start: " : "", SPAN_ARG(buf_span(later)));
-	return true;
+	return left == 0 || fail_set(why, FAIL_TEMP, 0, "%u processes go on as they were configured: the log says why", left);
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/suited/suite.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -281,8 +282,12 @@ suite_hand_over(struct process *p)
 		struct ipc_ctl_listener listener = { .name = span_str(row->name), .control = row->control };
 		int fd;
 
-		if (row->process && strcmp(row->process, p->row->name) == 0 && (fd = fcntl(row->fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		if (!row->process || strcmp(row->process, p->row->name) != 0)
+			continue;
+		if ((fd = fcntl(row->fd, F_DUPFD_CLOEXEC, 0)) >= 0)
 			(void)ipc_send_ctl_listener(p->ctl, &listener, fd);
+		else
+			log_put(LOG_failure, "%s %s does without listener %s: %s", p->row->name, p->label, row->name, strerror(errno));
 	}
 	hand_keys(p);
 	(void)ipc_send_ctl_start(p->ctl, &start);

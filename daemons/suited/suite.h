@@ -152,7 +152,7 @@ void suite_fail(struct suite *s, int status, const char *text);
 /* main.c: the configuration is in *fd. */
 void suite_begin(struct suite *s, int fd);
 
-/* reload.c: false: the configuration in force stays, and the log has every error; errors may be NULL.
+/* reload.c: false: the configuration in force stays, of some processes or of all, and the log has every error; errors may be NULL.
  * later: the options that take effect at the next start only, as conf_reload_fd() has them. */
 bool reload(struct suite *s, struct buf *later, struct conf_errors *errors, struct fail *why);
 void reload_by_signal(struct suite *s);

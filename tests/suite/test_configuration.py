@@ -278,5 +278,24 @@ def test_a_key_that_the_user_may_not_read_could_not_be_checked():
             "note: %s: smtpd_tls_cert_file = %scert.pem: could not be checked: its key may be in a file that this user may not read" % (at["cert"], tls)])
 
 
+def limit_files(pid, n):
+    """Of a process, as its own user, who needs no right for that."""
+    who = os.stat("/proc/%d" % pid)
+    as_it = {"user": who.st_uid, "group": who.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    subprocess.run(["prlimit", "--pid", str(pid), "--nofile=%d:" % n], check=True, **as_it)
+
+
+def test_a_reload_that_does_not_reach_all_says_so():
+    [suited] = [pid for name, pid in family(suite.maild()) if name == "suited"]
+    processes = len(suite.mailctl("status").stdout.splitlines()) - 1
+    limit_files(suited, len(os.listdir("/proc/%d/fd" % suited)) + 1 + processes + 2) # mailctl's connection, a log for each, two more
+    r = suite.mailctl("reload", check=False)
+    limit_files(suited, 1024)
+    expect(r.returncode, 1, r.stderr)
+    has(r.stderr, "processes go on as they were configured: the log says why")
+    suite.wait_log(" suited[", " failure ", " goes on as it was configured: hand over the configuration: Too many open files")
+    suite.mailctl("reload")
+
+
 if __name__ == "__main__":
     main(globals())

@@ -223,6 +223,8 @@ def test_certificates_and_keys_that_keyd_cannot_use_are_told_with_their_place():
             "-addext", "subjectAltName=DNS:other.test", "-keyout", "other.key", "-out", "other.pem")
     with open(tls + "dud.pem", "w") as f:
         f.write("-----BEGIN CERTIFICATE-----\nMIIBdud\n-----END CERTIFICATE-----\n")
+    with open(tls + "text.pem", "w") as f:
+        f.write("nothing\n")
     with open(tls + "both.pem", "w") as f:
         f.write(open(tls + "other.key").read() + open(tls + "other.pem").read())
     lines = GOOD.splitlines()
@@ -236,18 +238,20 @@ def test_certificates_and_keys_that_keyd_cannot_use_are_told_with_their_place():
     def place(name, file):
         return ":%d:%d: smtpd_tls_%s_file = %s: " % (at[name], len("smtpd_tls_%s_file = " % name) + 1, name, tls + file)
     none = "neither a key nor a certificate is in it"
+    broken = "the certificates cannot be read"
     unfit = "the key of the certificate in %s is not there"
     expect(found(GOOD), (0, [": no errors"]))
     expect(found(GOOD.replace("tls/key.pem", "tls/other.key")), (1, [place("key", "other.key") + unfit % (tls + "cert.pem")]))
     expect(found(GOOD.replace("tls/key.pem", "tls/cert.pem")), (1, [place("key", "cert.pem") + unfit % (tls + "cert.pem")]))
     expect(found(GOOD.replace("tls/key.pem", "tls/ca.pem")), (1, [place("key", "ca.pem") + "no private key is in it", place("key", "ca.pem") + unfit % (tls + "cert.pem")]))
     expect(found(GOOD.replace("tls/cert.pem", "tls/key.pem")), (1, [place("cert", "key.pem") + "no certificate is in it"]))
-    expect(found(GOOD.replace("tls/cert.pem", "tls/dud.pem")), (1, [place("cert", "dud.pem") + none]))
+    expect(found(GOOD.replace("tls/cert.pem", "tls/text.pem")), (1, [place("cert", "text.pem") + none]))
+    expect(found(GOOD.replace("tls/cert.pem", "tls/dud.pem")), (1, [place("cert", "dud.pem") + broken]))
     expect(found(GOOD.replace("tls/key.pem", "tls/gone.pem")), (1, [place("key", "gone.pem") + "No such file or directory", place("key", "gone.pem") + unfit % (tls + "cert.pem")]))
     expect(found(GOOD + "smtpd_tls_chain_files = %sboth.pem, %sother.pem\nsmtpd_tls_CAfile = %sdud.pem\n" % (tls, tls, tls)),
            (1, [":%d:20: smtpd_tls_CAfile = %sdud.pem: no certificate, or one that cannot be read, is in it" % (LINES + 2, tls)]))
     expect(found(GOOD + "smtp_tls_cert_file = %sother.pem\nroute a.test { cert_file = %sboth.pem; key_file = %sdud.pem }\n" % (tls, tls, tls)),
-           (1, [":%d:%d: key_file = %sdud.pem: %s" % (LINES + 2, len("route a.test { cert_file = %sboth.pem; key_file = " % tls) + 1, tls, none)]))
+           (1, [":%d:%d: key_file = %sdud.pem: %s" % (LINES + 2, len("route a.test { cert_file = %sboth.pem; key_file = " % tls) + 1, tls, broken)]))
     expect(found(GOOD + "smtp_tls_cert_file = %sother.pem\n" % tls), (1, [":%d:22: smtp_tls_cert_file = %sother.pem: " % (LINES + 1, tls) + unfit % (tls + "other.pem")]))
 
     other = next(i for i, line in enumerate(lines, 1) if line.startswith("listener imaps "))

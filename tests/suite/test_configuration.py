@@ -265,6 +265,16 @@ def test_certificates_and_keys_that_keyd_cannot_use_are_told_with_their_place():
     suite.mailctl("reload")
 
 
+def test_next_hops_that_are_none_are_told_with_their_place():
+    write(GOOD + "relayhost = foo..bar\nsmtp_fallback_relay = [a.test]:26, [b.test]:0\nroute c.test { transport = lmtp; nexthop = unix:lmtp }\n"
+          "route d.test { nexthop = d.test:smtp-port }\nroute e.test { nexthop = smtp:[192.0.2.1]:26 }\nroute f.test { transport = lmtp; nexthop = inet:f.test }\n")
+    why = "no next hop: that is a domain, [host], either with :port"
+    expect([line[len(CONFIG):] for line in suite.mailctl("check", check=False).stdout.splitlines() if "no next hop" in line],
+           [":%d:13: relayhost = foo..bar: %s" % (LINES + 1, why), ":%d:23: smtp_fallback_relay = [b.test]:0: %s" % (LINES + 2, why),
+            ":%d:44: nexthop = unix:lmtp: %s, or unix:/path" % (LINES + 3, why), ":%d:26: nexthop = d.test:smtp-port: %s" % (LINES + 4, why)])
+    write(GOOD)
+
+
 def test_a_key_that_the_user_may_not_read_could_not_be_checked():
     if os.geteuid() != 0:
         return  # its owner runs this

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * check: every error of the configuration at once, then what would fail at
- * run time: users, directories, programs, certificates and keys, ports, tables.
+ * run time: users, directories, programs, certificates and keys, ports, tables, next hops.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemons/remoted/hop.h"
 #include "net/netaddr.h"
 #include "sys/priv.h"
 #include "table/table.h"
@@ -209,6 +210,34 @@ check_all_tables(struct check *c)
 		(void)printf("note: mail for postmaster is put off unless there is a mailbox of that name: add \"postmaster: NAME\" to alias_maps (RFC 5321 4.5.1)\n");
 }
 
+/* As remoted will take it apart. */
+static void
+check_next_hop(struct check *c, const struct check_option *o, bool lmtp)
+{
+	char text[512];
+	struct hop hop;
+
+	(void)snprintf(text, sizeof(text), "%s%.*s", lmtp ? "lmtp:" : "", SPAN_ARG(o->value));
+	if (o->value.n > 0 && !hop_parse(span_str(text), (uint16_t)c->conf->smtp_tcp_port, &hop, NULL))
+		check_problem_of(c, o, "no next hop: that is a domain, [host], either with :port%s", lmtp ? ", or unix:/path" : "");
+}
+
+static void
+check_next_hops(struct check *c)
+{
+	const struct conf *conf = c->conf;
+
+	check_next_hop(c, &(struct check_option){ .name = "relayhost", .value = conf->relayhost }, false);
+	for (size_t i = 0; i < conf->smtp_fallback_relay.n; i++)
+		check_next_hop(c, &(struct check_option){ .name = "smtp_fallback_relay", .value = conf->smtp_fallback_relay.items[i] }, false);
+	for (size_t i = 0; i < conf->nroutes; i++) {
+		const struct conf_route *r = &conf->routes[i];
+
+		if (r->transport == CONF_TRANSPORT_SMTP || r->transport == CONF_TRANSPORT_LMTP)
+			check_next_hop(c, &(struct check_option){ "nexthop", r->nexthop, CONF_TABLE_ROUTE, i }, r->transport == CONF_TRANSPORT_LMTP);
+	}
+}
+
 static bool
 suite_runs(const struct conf *conf)
 {
@@ -236,6 +265,7 @@ check_all(struct check *c)
 	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
 	check_certificates(c);
 	check_all_tables(c);
+	check_next_hops(c);
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		check_listener(c, &conf->listeners[i]);
 }

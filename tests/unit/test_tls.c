@@ -477,8 +477,12 @@ check_name(struct tls_server *server, struct tls_client *client, const char *sni
 	pair_close(&p);
 }
 
+/* A server with two keys, and who asks it. */
 struct two {
-	struct fixture *f[2];
+	struct fixture key[2];
+	struct tls_signer signer;
+	struct tls_client *client;
+	struct tls_server *server;
 };
 
 static bool
@@ -487,111 +491,112 @@ sign_either(void *ctx, const struct tls_sign_request *ask, struct buf *signature
 	struct two *two = ctx;
 
 	for (size_t i = 0; i < 2; i++)
-		if (memcmp(two->f[i]->id, ask->key_id, TLS_KEY_ID) == 0)
-			return fixture_sign(two->f[i], ask, signature, why);
+		if (memcmp(two->key[i].id, ask->key_id, TLS_KEY_ID) == 0)
+			return fixture_sign(&two->key[i], ask, signature, why);
 	return fail_set(why, FAIL_PERM, 0, "no such key");
+}
+
+static void
+two_open(struct two *two, const char *kind0, const char *name0, const char *kind1, const char *name1)
+{
+	two->signer = (struct tls_signer){ sign_either, two, NULL };
+	two->client = tls_client_new(NULL, NULL, NULL);
+	two->server = tls_server_new(&two->signer, NULL);
+	assert_true(fixture_make(&two->key[0], kind0, name0));
+	assert_true(fixture_make(&two->key[1], kind1, name1));
+}
+
+/* With no certificate yet. */
+static void
+two_renew(struct two *two)
+{
+	tls_server_unref(&two->server);
+	two->server = tls_server_new(&two->signer, NULL);
+}
+
+static bool
+two_add(struct two *two, size_t which)
+{
+	struct fail why = { 0 };
+	bool ok = tls_server_add_chain(two->server, buf_span(&two->key[which].chain), &why);
+
+	assert_true(ok || why.class != FAIL_NONE);
+	return ok;
+}
+
+static void
+two_close(struct two *two)
+{
+	tls_server_unref(&two->server);
+	tls_client_unref(&two->client);
+	fixture_free(&two->key[0]);
+	fixture_free(&two->key[1]);
 }
 
 static void
 test_the_name_asked_for_chooses_the_chain(void **state)
 {
-	struct fixture a, b;
-	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two, NULL };
 	struct fail why = { 0 };
-	struct tls_client *client = tls_client_new(NULL, NULL, &why);
-	struct tls_server *server = tls_server_new(&signer, &why);
+	struct two two;
 
 	(void)state;
-	assert_true(fixture_make(&a, "EC", "a.test"));
-	assert_true(fixture_make(&b, "RSA", "*.b.test"));
-	assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
-	assert_false(tls_server_add_chain(server, SPAN("-----BEGIN CERTIFICATE-----\nrubbish\n"), &why));
-	assert_true(tls_server_add_chain(server, buf_span(&b.chain), &why));
-	check_name(server, client, "a.test", "a.test");
-	check_name(server, client, "imap.B.test", "*.b.test");
-	check_name(server, client, "x.y.b.test", "a.test");
-	check_name(server, client, "unknown.test", "a.test");
-	check_name(server, client, "", "a.test");
-	tls_server_unref(&server);
-	tls_client_unref(&client);
-	fixture_free(&a);
-	fixture_free(&b);
+	two_open(&two, "EC", "a.test", "RSA", "*.b.test");
+	assert_true(two_add(&two, 0));
+	assert_false(tls_server_add_chain(two.server, SPAN("-----BEGIN CERTIFICATE-----\nrubbish\n"), &why));
+	assert_true(two_add(&two, 1));
+	check_name(two.server, two.client, "a.test", "a.test");
+	check_name(two.server, two.client, "imap.B.test", "*.b.test");
+	check_name(two.server, two.client, "x.y.b.test", "a.test");
+	check_name(two.server, two.client, "unknown.test", "a.test");
+	check_name(two.server, two.client, "", "a.test");
+	two_close(&two);
 }
 
 /* One bad chain harms only itself: nothing of it is left, nor touched (with the sanitizers). */
 static void
 test_a_chain_that_is_too_weak_leaves_nothing(void **state)
 {
-	struct fixture weak, good;
-	struct two two = { { &weak, &good } };
-	struct tls_signer signer = { sign_either, &two, NULL };
-	struct fail why = { 0 };
-	struct tls_client *client = tls_client_new(NULL, NULL, &why);
-	struct tls_server *server = tls_server_new(&signer, &why);
+	struct two two;
 
 	(void)state;
-	assert_true(fixture_make(&weak, "RSA512", "a.test"));
-	assert_true(fixture_make(&good, "EC", "b.test"));
-	assert_false(tls_server_add_chain(server, buf_span(&weak.chain), &why));
-	assert_true(why.class != FAIL_NONE);
-	assert_true(tls_server_add_chain(server, buf_span(&good.chain), &why));
-	check_name(server, client, "a.test", "b.test");
-	tls_server_unref(&server);
-	tls_client_unref(&client);
-	fixture_free(&weak);
-	fixture_free(&good);
+	two_open(&two, "RSA512", "a.test", "EC", "b.test");
+	assert_false(two_add(&two, 0));
+	assert_true(two_add(&two, 1));
+	check_name(two.server, two.client, "a.test", "b.test");
+	two_close(&two);
 }
 
 static void
 test_rsa_and_ecdsa_chains_of_one_name_share_it(void **state)
 {
-	struct fixture a, b;
-	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two, NULL };
-	struct fail why = { 0 };
-	struct tls_client *client = tls_client_new(NULL, NULL, &why);
-	struct tls_server *server = tls_server_new(&signer, &why);
+	struct two two;
 
 	(void)state;
-	assert_true(fixture_make(&a, "RSA", "a.test"));
-	assert_true(fixture_make(&b, "EC", "a.test"));
-	assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
-	assert_true(tls_server_add_chain(server, buf_span(&b.chain), &why));
-	check_name(server, client, "a.test", "a.test");
-	assert_int_equal(b.asked, 1); /* a modern client prefers ECDSA */
-	assert_int_equal(a.asked, 0);
-	tls_server_unref(&server);
-	tls_client_unref(&client);
-	fixture_free(&a);
-	fixture_free(&b);
+	two_open(&two, "RSA", "a.test", "EC", "a.test");
+	assert_true(two_add(&two, 0));
+	assert_true(two_add(&two, 1));
+	check_name(two.server, two.client, "a.test", "a.test");
+	assert_int_equal(two.key[1].asked, 1); /* a modern client prefers ECDSA */
+	assert_int_equal(two.key[0].asked, 0);
+	two_close(&two);
 }
 
 /* Two hosts' certificates, each with the name of both in front. */
 static void
 test_chains_that_share_their_first_name_serve_the_others(void **state)
 {
-	struct fixture a, b;
-	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two, NULL };
-	struct fail why = { 0 };
-	struct tls_client *client = tls_client_new(NULL, NULL, &why);
-	struct tls_server *server = tls_server_new(&signer, &why);
+	struct two two;
 
 	(void)state;
-	assert_true(fixture_make(&a, "EC", "both.test,DNS:a.test"));
-	assert_true(fixture_make(&b, "EC", "both.test,DNS:b.test"));
-	assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
-	assert_true(tls_server_add_chain(server, buf_span(&b.chain), &why));
-	assert_false(tls_server_add_chain(server, buf_span(&b.chain), &why)); /* it is there */
-	check_name(server, client, "both.test", "both.test,DNS:a.test");
-	check_name(server, client, "a.test", "both.test,DNS:a.test");
-	check_name(server, client, "b.test", "both.test,DNS:b.test");
-	check_name(server, client, "", "both.test,DNS:a.test");
-	tls_server_unref(&server);
-	tls_client_unref(&client);
-	fixture_free(&a);
-	fixture_free(&b);
+	two_open(&two, "EC", "both.test,DNS:a.test", "EC", "both.test,DNS:b.test");
+	assert_true(two_add(&two, 0));
+	assert_true(two_add(&two, 1));
+	assert_false(two_add(&two, 1)); /* it is there */
+	check_name(two.server, two.client, "both.test", "both.test,DNS:a.test");
+	check_name(two.server, two.client, "a.test", "both.test,DNS:a.test");
+	check_name(two.server, two.client, "b.test", "both.test,DNS:b.test");
+	check_name(two.server, two.client, "", "both.test,DNS:a.test");
+	two_close(&two);
 }
 
 static void
@@ -723,42 +728,37 @@ test_tickets_are_shared_and_rotate(void **state)
 static void
 test_channel_binding_of_a_resumed_session(void **state)
 {
-	struct fixture a, b;
-	struct two two = { { &a, &b } };
-	struct tls_signer signer = { sign_either, &two, hourly };
-	struct fail why = { 0 };
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct two two;
 
 	(void)state;
-	assert_true(fixture_make(&a, "RSA", "a.test") && fixture_make(&b, "EC", "a.test"));
+	two_open(&two, "RSA", "a.test", "EC", "a.test");
+	two.signer.tickets = hourly;
 	(void)SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	ticket_hour = 5;
 	for (int both = 0; both < 2; both++) {
-		struct tls_server *server = tls_server_new(&signer, &why);
 		SSL_SESSION *session = NULL;
 
-		assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why) && (!both || tls_server_add_chain(server, buf_span(&b.chain), &why)));
-		assert_false(resumes(server, ctx, &session));
+		two_renew(&two);
+		assert_true(two_add(&two, 0) && (!both || two_add(&two, 1)));
+		assert_false(resumes(two.server, ctx, &session));
 		assert_true(bindings.exporter && bindings.end_point);
-		assert_true(resumes(server, ctx, &session));
+		assert_true(resumes(two.server, ctx, &session));
 		assert_true(bindings.exporter && bindings.end_point == !both);
 		SSL_SESSION_free(session);
-		tls_server_unref(&server);
 	}
 	SSL_CTX_set_options(ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET); /* RFC 9266 3 */
 	{
-		struct tls_server *server = tls_server_new(&signer, &why);
 		SSL_SESSION *session = NULL;
 
-		assert_true(tls_server_add_chain(server, buf_span(&a.chain), &why));
-		assert_false(resumes(server, ctx, &session));
+		two_renew(&two);
+		assert_true(two_add(&two, 0));
+		assert_false(resumes(two.server, ctx, &session));
 		assert_true(!bindings.exporter && bindings.end_point);
 		SSL_SESSION_free(session);
-		tls_server_unref(&server);
 	}
 	SSL_CTX_free(ctx);
-	fixture_free(&a);
-	fixture_free(&b);
+	two_close(&two);
 }
 
 int

@@ -260,6 +260,19 @@ tcp_pair(int fd[2])
 	(void)close(door);
 }
 
+static void
+world_make_tcp(struct world *w)
+{
+	int fd[2];
+
+	world_make(w, &events, false);
+	stream_close(&w->a.s);
+	(void)close(w->raw);
+	tcp_pair(fd);
+	w->raw = fd[1];
+	assert_true(stream_open(&w->a.s, w->loop, fd[0], &events, &limits));
+}
+
 /* Closing a TCP socket that has unread bytes is a reset, and what was to go out in front of it does not. */
 static void
 test_last_words_reach_a_peer_that_goes_on_talking(void **state)
@@ -267,15 +280,9 @@ test_last_words_reach_a_peer_that_goes_on_talking(void **state)
 	static char block[CAP * 4];
 	struct world w;
 	char text[8];
-	int fd[2];
 
 	(void)state;
-	world_make(&w, &events, false);
-	stream_close(&w.a.s);
-	(void)close(w.raw);
-	tcp_pair(fd);
-	w.raw = fd[1];
-	assert_true(stream_open(&w.a.s, w.loop, fd[0], &events, &limits));
+	world_make_tcp(&w);
 	w.a.finish_in_input = true;
 	assert_int_equal(write(w.raw, block, sizeof(block)), sizeof(block));
 	turns(&w, 3);
@@ -297,15 +304,9 @@ test_a_peers_last_words_are_heard_though_writing_fails(void **state)
 {
 	static char block[CAP / 2];
 	struct world w;
-	int fd[2];
 
 	(void)state;
-	world_make(&w, &events, false);
-	stream_close(&w.a.s);
-	(void)close(w.raw);
-	tcp_pair(fd);
-	w.raw = fd[1];
-	assert_true(stream_open(&w.a.s, w.loop, fd[0], &events, &limits));
+	world_make_tcp(&w);
 	while (!stream_unsent(&w.a.s)) { /* until the system takes no more */
 		stream_put(&w.a.s, span_of(block, sizeof(block)));
 		turns(&w, 2);

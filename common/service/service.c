@@ -368,15 +368,11 @@ on_ctl_ask(struct channel *c, const struct ipc_ctl_ask *m)
 {
 	struct skeleton *k = channel_owner(c);
 	struct buf text;
-	char walls[128];
 	bool ok;
 
 	buf_init(&text, B_REPLY);
-	buf_puts(&text, sandbox_words(&k->sandbox, k->seccomp, walls, sizeof(walls)));
-	if (k->ops->on_state) {
-		buf_putc(&text, ' ');
+	if (k->ops->on_state)
 		k->ops->on_state(&k->service, &text);
-	}
 	ok = ipc_send_ctl_state(c, &(struct ipc_ctl_state){ .id = m->id, .text = buf_span(&text) });
 	buf_free(&text);
 	return ok;

@@ -76,7 +76,7 @@ struct service_ops {
 	void (*on_end)(struct service *s);
 	/* Another program has crashed while it worked for a peer; false: a violation. NULL: nobody tells it (of userd alone). */
 	bool (*on_crash)(struct service *s, const struct ipc_ctl_crash *m);
-	/* Words for `mailctl status`: name=value. May be NULL. */
+	/* What it counts, for `mailctl status --counters`: name=value words. May be NULL. */
 	void (*on_state)(struct service *s, struct buf *out);
 };
 

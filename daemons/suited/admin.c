@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * the control socket suite_admin: status, reload, stop, for mailctl.
+ * the control socket suite_admin: status, limits, reload, stop, for mailctl.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,11 +59,23 @@ on_suite_admin_status(struct channel *c, const struct ipc_suite_admin_status *m)
 }
 
 static bool
-on_suite_admin_limits(struct channel *c, const struct ipc_suite_admin_limits *m)
+survey(struct channel *c, enum survey_of of, uint64_t id)
 {
 	struct admin_request *r = channel_owner(c);
 
-	return limits_ask(r->suite, r, m->id) || answer(c, m->id, false, "somebody else is asking; try again");
+	return survey_begin(r->suite, of, r, id) || answer(c, id, false, "somebody else is asking; try again");
+}
+
+static bool
+on_suite_admin_limits(struct channel *c, const struct ipc_suite_admin_limits *m)
+{
+	return survey(c, SURVEY_LIMITS, m->id);
+}
+
+static bool
+on_suite_admin_count(struct channel *c, const struct ipc_suite_admin_count *m)
+{
+	return survey(c, SURVEY_COUNTERS, m->id);
 }
 
 static bool
@@ -107,7 +119,7 @@ on_closed(struct channel *c, const struct fail *why)
 	struct admin_request *r = channel_owner(c);
 
 	(void)why;
-	limits_forget(r->suite, r);
+	survey_forget(r->suite, r);
 	if (r->suite->stopper == r)
 		r->suite->stopper = NULL;
 	channel_free(&r->channel);

@@ -82,7 +82,6 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 	return true;
 }
 
-IGNORE(ctl, state) /* nothing is asked yet */
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, forked)  /* templates are userd's */
 REFUSE(ctl, gone)
@@ -90,13 +89,19 @@ REFUSE(ctl, gone)
 static bool
 on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)
 {
-	return limits_row(channel_owner(c), m);
+	return survey_limit(channel_owner(c), m);
+}
+
+static bool
+on_ctl_state(struct channel *c, const struct ipc_ctl_state *m)
+{
+	return survey_counters(channel_owner(c), m);
 }
 
 static bool
 on_ctl_limits_done(struct channel *c, const struct ipc_ctl_limits_done *m)
 {
-	return limits_done(channel_owner(c), m->id);
+	return survey_done(channel_owner(c), m->id);
 }
 
 #define DISPATCH_DEF "ipc/ctl.def"
@@ -109,7 +114,7 @@ on_ctl_closed(struct channel *c, const struct fail *why)
 {
 	struct process *p = channel_owner(c);
 
-	(void)limits_done(p, p->limits_id);
+	(void)survey_done(p, p->survey_id);
 	if (!p->suite->stopping && p->alive) {
 		log_put(LOG_channel, "%s %s: %s", p->row->name, p->label, why->text);
 		(void)ipc_send_root_kill(p->suite->root, &(struct ipc_root_kill){ .id = p->id });

@@ -10,7 +10,7 @@
  *   suite.c  processes and their wires
  *   reload.c another configuration while it runs
  *   admin.c  mailctl's requests
- *   limits.c  how far all their limits are used
+ *   survey.c  how far all their limits are used, and what they count
  *   start.c  who ends before all serve
  *   peers.c  for whom a program worked when it crashed
  *   mend.c   channels that were closed for what a sibling said
@@ -51,8 +51,10 @@ struct process {
 	int64_t since_ms, since_wall_ms;
 	struct timer restart;
 	struct box_page *box; /* of PEERS: whom it works for */
-	uint64_t limits_id; /* it was asked for its limits; 0: it was not, or has answered */
+	uint64_t survey_id; /* it was asked; 0: it was not, or has answered */
 };
+
+enum survey_of { SURVEY_LIMITS, SURVEY_COUNTERS };
 
 /* What a program is to think of a peer, by userd's word. */
 struct peer {
@@ -118,11 +120,12 @@ struct suite {
 	struct watch admin;            /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
 	struct {
+		enum survey_of of;
 		struct admin_request *asker; /* NULL: nobody */
 		uint64_t request, id;
 		unsigned pending;
 		struct timer patience;
-	} limits;
+	} survey;
 };
 
 /* ask.c: a request of the root channel and its answer: a descriptor in *fd (-1: none) or done. */
@@ -170,11 +173,12 @@ bool on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m);
 void mend_init(struct suite *s);
 bool on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m);
 
-/* limits.c. One asker at a time; rows go to the channel. False: a violation. */
-bool limits_ask(struct suite *s, struct admin_request *asker, uint64_t request);
-bool limits_row(struct process *p, const struct ipc_ctl_limit *m);
-bool limits_done(struct process *p, uint64_t id);
-void limits_forget(struct suite *s, const struct admin_request *asker); /* it is gone */
+/* survey.c. One asker at a time; rows go to the channel. False: a violation. */
+bool survey_begin(struct suite *s, enum survey_of of, struct admin_request *asker, uint64_t request); /* false: somebody else is asking */
+bool survey_limit(struct process *p, const struct ipc_ctl_limit *m);
+bool survey_counters(struct process *p, const struct ipc_ctl_state *m);
+bool survey_done(struct process *p, uint64_t id);
+void survey_forget(struct suite *s, const struct admin_request *asker); /* it is gone */
 
 /* admin.c: mailctl's requests. */
 struct admin_request {

@@ -18,6 +18,22 @@ def limits(name):
     return [r for r in map(json.loads, suite.mailctl("limits", "--json").stdout.splitlines()) if r["limit"] == name]
 
 
+def counters():
+    rows = [json.loads(line) for line in suite.mailctl("status", "--counters", "--json").stdout.splitlines()]
+    return {(r["process"], r["instance"]): dict(word.split("=") for word in r["text"].split()) for r in rows}
+
+
+def test_each_process_tells_what_it_counts():
+    before = counters()
+    expect(sorted(before), sorted((name, instance) for name, instance, _ in suite.processes()))
+    with suite.smtp() as smtp:
+        smtp.sendmail("ann@example.net", ["bob@example.test"], "Subject: one\r\n\r\none\r\n")
+    suite.wait_mail(1)
+    wait_for(lambda: int(counters()["queued", 0]["delivered"]) == int(before["queued", 0]["delivered"]) + 1, 20, "the delivery to be counted")
+    expect(int(counters()["queued", 0]["accepted"]), int(before["queued", 0]["accepted"]) + 1)
+    has(suite.mailctl("status", "--counters").stdout, "queued            0  messages=0 ")
+
+
 def test_each_row_is_of_the_table_and_says_how_much_may_be():
     rows = [json.loads(line) for line in suite.mailctl("limits", "--json").stdout.splitlines()]
     assert rows and {r["limit"] for r in rows} <= ROWS, rows

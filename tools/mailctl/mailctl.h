@@ -31,7 +31,7 @@ struct mailctl {
 	const struct mailctl_command *command;
 	char **args; /* behind the verb, options taken out */
 	int nargs;
-	bool json, dry_run, password_stdin, sandbox, widen;
+	bool json, dry_run, password_stdin, sandbox, counters, widen;
 	bool follow, received;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
 	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids, *imap, *login;

@@ -136,6 +136,7 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--json", offsetof(struct mailctl, json) },
 		{ "--dry-run", offsetof(struct mailctl, dry_run) },
 		{ "--sandbox", offsetof(struct mailctl, sandbox) },
+		{ "--counters", offsetof(struct mailctl, counters) },
 		{ "--widen", offsetof(struct mailctl, widen) },
 		{ "--password-stdin", offsetof(struct mailctl, password_stdin) },
 		{ "--follow", offsetof(struct mailctl, follow) },

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/common/term.h"
 #include "tools/mailctl/check.h"
 
 /* The suite does without a certificate that is of no use, and its log says so: who starts or changes it should hear of it now. */
@@ -201,15 +202,47 @@ print_owned(const struct mailctl *m)
 	channel_sync_free(&c);
 }
 
-int
-suite_cmd_status(struct mailctl *m)
+static void
+print_counters(const struct mailctl *m, const struct ipc_suite_admin_counters *row)
 {
-	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
+	struct buf line;
+
+	buf_init(&line, 6 * (B_REPLY + B_NAME) + 512);
+	if (m->json)
+		desc_json(&ipc_channel_suite_admin.messages[IPC_suite_admin_counters].desc, row, &line);
+	else
+		buf_printf(&line, "%-10.*s %8u  %.*s", SPAN_ARG(row->process), row->instance, SPAN_ARG(row->text));
+	term_line(stdout, buf_span(&line), 0);
+	buf_free(&line);
+}
+
+static int
+status_counters(const struct mailctl *m, struct channel_sync *c)
+{
+	int status = EX_UNAVAILABLE_;
+	const void *answer;
+	unsigned type;
+
+	if (!m->json)
+		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "COUNTERS");
+	if (mailctl_send(c, IPC_suite_admin_count, &(struct ipc_suite_admin_count){ .id = 1 }))
+		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &type, &answer)) {
+			const struct ipc_suite_admin_done *done = answer;
+
+			if (type == IPC_suite_admin_done)
+				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+			else if (type == IPC_suite_admin_counters)
+				print_counters(m, answer);
+		}
+	return status;
+}
+
+static int
+status_processes(const struct mailctl *m, struct channel_sync *c)
+{
 	unsigned type = 0, down = 0;
 	const void *answer;
 
-	if (!c)
-		return EX_UNAVAILABLE_;
 	if (!m->json && m->sandbox)
 		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "WALLS");
 	else if (!m->json)
@@ -221,10 +254,19 @@ suite_cmd_status(struct mailctl *m)
 			print_process(m, answer);
 			down += !((const struct ipc_suite_admin_process *)answer)->ready;
 		}
-	channel_sync_free(&c);
 	if (type != IPC_suite_admin_done)
 		return EX_UNAVAILABLE_;
 	if (m->sandbox)
 		print_owned(m);
 	return down ? EX_FAILED : 0;
+}
+
+int
+suite_cmd_status(struct mailctl *m)
+{
+	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
+	int status = c ? (m->counters ? status_counters : status_processes)(m, c) : EX_UNAVAILABLE_;
+
+	channel_sync_free(&c);
+	return status;
 }

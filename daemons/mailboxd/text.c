@@ -304,6 +304,12 @@ text_make_facts(struct span message, struct arena *arena, struct buf *out)
 	return ok;
 }
 
+bool
+text_read_facts(struct span packed, struct facts *out)
+{
+	return packed.n > 0 && desc_decode_older(&fact_desc, packed, out, NULL) && out->version == FACTS_VERSION;
+}
+
 /* What is kept was made before there was more, or without it. */
 static bool
 lacks(const struct text *t)
@@ -317,7 +323,7 @@ text_facts_kept(struct text *t, const struct facts **out)
 	if (!t->known) {
 		struct span packed = mailbox_facts(t->mailbox, t->uid);
 
-		if (!packed.n || !desc_decode_older(&fact_desc, packed, &t->facts, NULL) || t->facts.version != FACTS_VERSION)
+		if (!text_read_facts(packed, &t->facts))
 			return false;
 		t->known = true;
 	}

@@ -71,5 +71,7 @@ bool text_digest(struct text *t, struct span *out);       /* that of the facts *
 
 /* On any thread: appends what the store keeps of a message (struct store_facts). */
 bool text_make_facts(struct span message, struct arena *arena, struct buf *out);
+/* And read again; spans point into packed.  False: by another release, or no facts at all. */
+bool text_read_facts(struct span packed, struct facts *out);
 
 #endif

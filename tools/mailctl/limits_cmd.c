@@ -44,28 +44,27 @@ print_text(const struct ipc_suite_admin_limit *l)
 	buf_free(&line);
 }
 
+static void
+print_limit(const struct mailctl *m, const void *row)
+{
+	const struct ipc_suite_admin_limit *l = row;
+
+	if (l->row < LIMIT_COUNT)
+		(m->json ? print_json : print_text)(l);
+}
+
 int
 limits_cmd(struct mailctl *m)
 {
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
 	int status = EX_UNAVAILABLE_;
-	const void *answer;
-	unsigned type;
 
 	if (!c)
 		return status;
 	if (!m->json)
 		(void)printf("%-36s %-9s %3s  %12s %12s %12s  %-9s  %s\n", "LIMIT", "PROCESS", "", "USE", "PEAK", "BOUND", "OF", "REACHED");
 	if (mailctl_send(c, IPC_suite_admin_limits, &(struct ipc_suite_admin_limits){ .id = 1 }))
-		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &type, &answer)) {
-			const struct ipc_suite_admin_done *done = answer;
-			const struct ipc_suite_admin_limit *row = answer;
-
-			if (type == IPC_suite_admin_done)
-				status = done->ok ? 0 : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
-			else if (type == IPC_suite_admin_limit && row->row < LIMIT_COUNT)
-				(m->json ? print_json : print_text)(row);
-		}
+		status = suite_rows(m, c, IPC_suite_admin_limit, print_limit);
 	channel_sync_free(&c);
 	return status;
 }

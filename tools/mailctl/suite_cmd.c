@@ -202,9 +202,27 @@ print_owned(const struct mailctl *m)
 	channel_sync_free(&c);
 }
 
-static void
-print_counters(const struct mailctl *m, const struct ipc_suite_admin_counters *row)
+int
+suite_rows(const struct mailctl *m, struct channel_sync *c, unsigned row, void (*print)(const struct mailctl *m, const void *row))
 {
+	const void *answer;
+	unsigned type;
+
+	while (mailctl_recv(c, &type, &answer)) {
+		const struct ipc_suite_admin_done *done = answer;
+
+		if (type == IPC_suite_admin_done)
+			return done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
+		if (type == row)
+			print(m, answer);
+	}
+	return EX_UNAVAILABLE_;
+}
+
+static void
+print_counters(const struct mailctl *m, const void *answer)
+{
+	const struct ipc_suite_admin_counters *row = answer;
 	struct buf line;
 
 	buf_init(&line, 6 * (B_REPLY + B_NAME) + 512);
@@ -219,22 +237,11 @@ print_counters(const struct mailctl *m, const struct ipc_suite_admin_counters *r
 static int
 status_counters(const struct mailctl *m, struct channel_sync *c)
 {
-	int status = EX_UNAVAILABLE_;
-	const void *answer;
-	unsigned type;
-
 	if (!m->json)
 		(void)printf("%-10s %8s  %s\n", "PROCESS", "INSTANCE", "COUNTERS");
-	if (mailctl_send(c, IPC_suite_admin_count, &(struct ipc_suite_admin_count){ .id = 1 }))
-		while (status == EX_UNAVAILABLE_ && mailctl_recv(c, &type, &answer)) {
-			const struct ipc_suite_admin_done *done = answer;
-
-			if (type == IPC_suite_admin_done)
-				status = done->ok ? EX_OK_ : mailctl_fail(EX_FAILED, "%.*s", SPAN_ARG(done->text));
-			else if (type == IPC_suite_admin_counters)
-				print_counters(m, answer);
-		}
-	return status;
+	if (!mailctl_send(c, IPC_suite_admin_count, &(struct ipc_suite_admin_count){ .id = 1 }))
+		return EX_UNAVAILABLE_;
+	return suite_rows(m, c, IPC_suite_admin_counters, print_counters);
 }
 
 static int

@@ -404,17 +404,6 @@ on_stop(struct service *s)
 }
 
 static bool
-on_session_stop(struct channel *c, const struct ipc_session_stop *m)
-{
-	struct mailboxd *d = mailboxd_of(c);
-
-	(void)m;
-	d->service->stopping = true;
-	on_stop(d->service);
-	return true;
-}
-
-static bool
 on_session_arrived(struct channel *c, const struct ipc_session_arrived *m, int fd)
 {
 	return link_arrived(&mailboxd_of(c)->link, m, fd);

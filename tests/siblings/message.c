@@ -308,8 +308,8 @@ left_out(struct rig *r, const struct end *e, const struct ipc_message *msg)
 	/* Each is a process. */
 	if (strcmp(msg->desc.name, "root_spawn") == 0)
 		return rnd(r, 50) > 0;
-	/* What these order is their right: to end. */
-	return strcmp(msg->desc.name, "session_stop") == 0 || e->type == &ipc_channel_suite_admin;
+	/* What this orders is its right: to end. */
+	return e->type == &ipc_channel_suite_admin;
 }
 
 /* One of those that may come in this conversation, or of all. */

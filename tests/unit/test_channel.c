@@ -73,14 +73,6 @@ on_session_unwatch(struct channel *c, const struct ipc_session_unwatch *m, int f
 }
 
 static bool
-on_session_stop(struct channel *c, const struct ipc_session_stop *m)
-{
-	(void)m;
-	((struct seen *)channel_owner(c))->opens++;
-	return true;
-}
-
-static bool
 on_session_arrived(struct channel *c, const struct ipc_session_arrived *m, int fd)
 {
 	(void)c, (void)m, (void)close(fd);
@@ -111,7 +103,8 @@ on_session_limits(struct channel *c, const struct ipc_session_limits *m)
 static bool
 on_session_measure(struct channel *c, const struct ipc_session_measure *m)
 {
-	(void)c, (void)m;
+	(void)m;
+	((struct seen *)channel_owner(c))->opens++;
 	return true;
 }
 
@@ -323,7 +316,7 @@ test_descriptor_arrives_and_surplus_is_a_violation(void **state)
 {
 	struct pair p;
 	struct ipc_session_enter enter = { .service = SPAN("imap"), .pending = SPAN("a NOOP\r\n") };
-	struct ipc_session_stop stop = { .grace_ms = 1 };
+	struct ipc_session_measure measure = { .id = 1 };
 	struct buf packet;
 	bool full;
 	int fd = dup(0);
@@ -334,8 +327,8 @@ test_descriptor_arrives_and_surplus_is_a_violation(void **state)
 	turns(&p);
 	assert_int_equal(p.seen.fds, 1);
 
-	buf_init(&packet, IPC_PACKET_MAX); /* stop carries none, the frame says 1 */
-	assert_true(frame_put(&packet, &ipc_channel_session, IPC_session_stop, &stop, 1, IPC_PACKET_MAX, &full));
+	buf_init(&packet, IPC_PACKET_MAX); /* measure carries none, the frame says 1 */
+	assert_true(frame_put(&packet, &ipc_channel_session, IPC_session_measure, &measure, 1, IPC_PACKET_MAX, &full));
 	assert_true(frame_send(p.raw, buf_span(&packet), &fd, 1, 0) > 0);
 	turns(&p);
 	assert_int_equal(p.seen.opens, 0);

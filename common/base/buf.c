@@ -119,12 +119,6 @@ buf_put(struct buf *b, struct span s)
 }
 
 void
-buf_putc(struct buf *b, char c)
-{
-	buf_put(b, span_of(&c, 1));
-}
-
-void
 buf_puts(struct buf *b, const char *cstr)
 {
 	buf_put(b, span_str(cstr));

@@ -32,7 +32,16 @@ static inline size_t buf_len(const struct buf *b) { return b->end - b->at; }
 static inline bool buf_ok(const struct buf *b) { return !b->failed; }
 
 void buf_put(struct buf *b, struct span s);
-void buf_putc(struct buf *b, char c);
+
+static inline void
+buf_putc(struct buf *b, char c)
+{
+	if (b->end < b->size && !b->failed)
+		b->mem[b->end++] = c;
+	else
+		buf_put(b, span_of(&c, 1));
+}
+
 void buf_puts(struct buf *b, const char *cstr);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));

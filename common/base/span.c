@@ -27,12 +27,6 @@ span_eq(struct span a, struct span b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-bool
-span_caseeq(struct span a, struct span b)
-{
-	return a.n == b.n && span_casecmp(a, b) == 0;
-}
-
 int
 span_cmp(struct span a, struct span b)
 {

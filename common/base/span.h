@@ -28,9 +28,9 @@ struct span span_of(const void *p, size_t n);
 struct span span_str(const char *cstr); /* NULL gives the empty span */
 
 bool span_eq(struct span a, struct span b);
-bool span_caseeq(struct span a, struct span b); /* ASCII case only */
-int span_cmp(struct span a, struct span b);     /* memcmp order, shorter first */
-int span_casecmp(struct span a, struct span b);
+int span_cmp(struct span a, struct span b); /* memcmp order, shorter first */
+int span_casecmp(struct span a, struct span b); /* ASCII case only */
+static inline bool span_caseeq(struct span a, struct span b) { return a.n == b.n && span_casecmp(a, b) == 0; }
 bool span_starts(struct span s, struct span prefix);
 bool span_casestarts(struct span s, struct span prefix);
 bool span_ends(struct span s, struct span suffix);

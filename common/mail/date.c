@@ -2,6 +2,7 @@
 #include "mail/date.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/cursor.h"
@@ -354,14 +355,37 @@ date_format(char out[DATE_SIZE], int64_t time, int zone_minutes)
 	return out;
 }
 
+static char *
+two_digits(char *to, unsigned n)
+{
+	to[0] = (char)('0' + n / 10 % 10);
+	to[1] = (char)('0' + n % 10);
+	return to + 2;
+}
+
+/* By hand: one stands before each message of a folder (FETCH INTERNALDATE). */
 const char *
 date_format_imap(char out[DATE_SIZE], int64_t time, int zone_minutes)
 {
 	struct calendar c = shown(&time, zone_minutes);
 	unsigned z = (unsigned)(zone_minutes < 0 ? -zone_minutes : zone_minutes) % 6000;
+	char *to = two_digits(out, (unsigned)c.day);
 
-	(void)snprintf(out, DATE_SIZE, "%2d-%s-%04d %02d:%02d:%02d %c%02u%02u", c.day, months[c.month - 1], c.year,
-		       c.hour, c.minute, c.second, zone_minutes < 0 ? '-' : '+', z / 60, z % 60);
+	if (out[0] == '0')
+		out[0] = ' ';
+	*to++ = '-';
+	memcpy(to, months[c.month - 1], 3);
+	to[3] = '-';
+	to = two_digits(two_digits(to + 4, (unsigned)c.year / 100), (unsigned)c.year % 100);
+	*to++ = ' ';
+	to = two_digits(to, (unsigned)c.hour);
+	*to++ = ':';
+	to = two_digits(to, (unsigned)c.minute);
+	*to++ = ':';
+	to = two_digits(to, (unsigned)c.second);
+	*to++ = ' ';
+	*to++ = zone_minutes < 0 ? '-' : '+';
+	*two_digits(two_digits(to, z / 60), z % 60) = '\0';
 	return out;
 }
 

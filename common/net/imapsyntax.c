@@ -342,17 +342,22 @@ imap_take_u32(struct imap_parse *p, uint32_t min, uint32_t *out)
 enum { QUOTED_MAX = 1024 }; /* longer strings are cheaper to read as literals */
 
 static bool
-quotable(struct span s)
+needs_escape(char c)
 {
-	if (s.n > QUOTED_MAX)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
+	return c == '"' || c == '\\';
+}
 
-		if (c < ' ' || c >= 127)
-			return false;
+static bool
+quotable(struct span s, size_t *escapes)
+{
+	bool ok = s.n <= QUOTED_MAX;
+
+	*escapes = 0;
+	for (size_t i = 0; ok && i < s.n; i++) {
+		ok = s.p[i] >= ' ' && s.p[i] < 127;
+		*escapes += needs_escape(s.p[i]);
 	}
-	return true;
+	return ok;
 }
 
 void
@@ -367,15 +372,15 @@ imap_put_literal(struct buf *out, struct span s)
 void
 imap_put_string(struct buf *out, struct span s)
 {
-	size_t from = 0;
+	size_t from = 0, escapes;
 
-	if (!quotable(s)) {
+	if (!quotable(s, &escapes)) {
 		imap_put_literal(out, s);
 		return;
 	}
 	buf_putc(out, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] != '"' && s.p[i] != '\\')
+	for (size_t i = 0; escapes && i < s.n; i++) {
+		if (!needs_escape(s.p[i]))
 			continue;
 		buf_put(out, span_sub(s, from, i - from));
 		buf_putc(out, '\\');

@@ -12,6 +12,7 @@ enum {
 	ENTRY_HEAD = 16,  /* of a blob: uid, length, checksum, nothing */
 	READ_FIRST = 2048,
 	READ_AHEAD = 64 << 10,
+	KEEP_MAX = 128 << 10,
 	FACTS_UNIT = 16,  /* places are counted in these, so that 32 bits reach 64 GiB */
 };
 
@@ -128,19 +129,35 @@ facts_pack(struct buf *entries, uint32_t uid, struct span blob)
 	return (uint32_t)(at / FACTS_UNIT);
 }
 
-uint32_t
-facts_append(struct facts_file *f, struct span entries)
+/* What was put is what is asked for next: it need not be read. */
+static void
+keep(struct facts_file *f, struct buf *entries, uint64_t at)
 {
+	struct buf read = f->blob;
+
+	if (buf_len(entries) > KEEP_MAX)
+		return;
+	f->blob = *entries;
+	f->at = at;
+	*entries = read;
+	buf_reset(entries);
+}
+
+uint32_t
+facts_append(struct facts_file *f, struct buf *entries)
+{
+	struct span all = buf_span(entries);
 	uint64_t at;
 
-	if (entries.n == 0 || !ready(f) || (f->end + entries.n) / FACTS_UNIT >= UINT32_MAX)
+	if (all.n == 0 || !ready(f) || (f->end + all.n) / FACTS_UNIT >= UINT32_MAX)
 		return 0;
 	at = f->end;
 	if (at < f->at + buf_len(&f->blob)) /* it lies over what was read */
 		buf_reset(&f->blob);
-	if (!vfs_write_all(f->vfs, f->fd, entries.p, entries.n, at))
+	if (!vfs_write_all(f->vfs, f->fd, all.p, all.n, at))
 		return 0;
-	f->end += entries.n;
+	f->end += all.n;
+	keep(f, entries, at);
 	return (uint32_t)(at / FACTS_UNIT);
 }
 
@@ -152,7 +169,7 @@ facts_put(struct facts_file *f, uint32_t uid, struct span blob)
 
 	buf_init(&entry, FACTS_BLOB_MAX + ENTRY_HEAD + FACTS_UNIT);
 	if (facts_pack(&entry, uid, blob) == 0 && buf_ok(&entry))
-		where = facts_append(f, buf_span(&entry));
+		where = facts_append(f, &entry);
 	buf_free(&entry);
 	return where;
 }

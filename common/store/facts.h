@@ -31,7 +31,7 @@ uint32_t facts_put(struct facts_file *f, uint32_t uid, struct span blob);
 /* Several at once: each is packed behind those before it, which gives its distance from where
  * facts_append() puts them all.  A blob that is no good has UINT32_MAX. */
 uint32_t facts_pack(struct buf *entries, uint32_t uid, struct span blob);
-uint32_t facts_append(struct facts_file *f, struct span entries); /* 0: nowhere */
+uint32_t facts_append(struct facts_file *f, struct buf *entries); /* 0: nowhere; else the entries may be taken, and the buffer empty */
 /* Forgets all blobs: nothing may ask for what was put before. */
 void facts_drop(struct facts_file *f);
 

@@ -45,6 +45,12 @@ index_place(const struct index *ix, uint32_t uid)
 {
 	size_t lo = 0, hi = ix->n;
 
+	/* At most as far from the first as its number: there, where nothing was expunged. */
+	if (hi && uid >= ix->messages[0].uid && uid - ix->messages[0].uid < hi) {
+		hi = uid - ix->messages[0].uid;
+		if (ix->messages[hi].uid == uid)
+			return hi;
+	}
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 

@@ -90,7 +90,7 @@ put_all(struct mailbox *mb, const struct read_message *all, size_t n)
 		if ((distance[i] = facts_pack(&entries, all[i].uid, all[i].said)) == UINT32_MAX)
 			uidset_add(&mb->making.failed, all[i].uid, all[i].uid);
 	limit_waste(mb);
-	at = buf_ok(&entries) ? facts_append(&mb->facts, buf_span(&entries)) : 0;
+	at = buf_ok(&entries) ? facts_append(&mb->facts, &entries) : 0;
 	for (size_t i = 0; i < n; i++) {
 		struct message *m = at && distance[i] != UINT32_MAX ? index_find(mailbox_index(mb), all[i].uid) : NULL;
 

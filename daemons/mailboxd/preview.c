@@ -60,35 +60,35 @@ static bool
 squeeze(struct span s, bool html, struct buf *out)
 {
 	char text[PREVIEW_CHARS * CHAR_MAX];
-	size_t to = 0;
+	size_t to = 0, n;
 	unsigned chars = 0;
 	bool gap = false, line = true;
 
-	while (s.n && chars < PREVIEW_CHARS) {
-		unsigned char first = (unsigned char)s.p[0];
-		size_t n = first < 0x80 ? 1 : utf8_next(s, NULL);
-		struct span c = span_sub(s, 0, n ? n : 1);
+	for (size_t at = 0; at < s.n && chars < PREVIEW_CHARS; at += n) {
+		unsigned char first = (unsigned char)s.p[at];
 
 		if (line && !html && first == '>') {
-			size_t lf = span_chr(s, '\n');
+			size_t lf = span_chr(span_from(s, at), '\n');
 
-			s = lf == SIZE_MAX ? SPAN_NONE : span_from(s, lf + 1);
+			n = lf == SIZE_MAX ? s.n - at : lf + 1;
 			continue;
 		}
 		line = first == '\n';
-		s = span_from(s, c.n);
+		n = first < 0x80 ? 1 : utf8_next(span_from(s, at), NULL);
 		if (first <= ' ' || first == 0x7f) {
 			gap = chars > 0;
 			continue;
 		}
-		if (!n)
+		if (!n) {
+			n = 1;
 			continue;
+		}
 		if (gap && ++chars < PREVIEW_CHARS)
 			text[to++] = ' ';
 		gap = false;
 		chars++;
-		memcpy(text + to, c.p, c.n);
-		to += c.n;
+		for (size_t i = 0; i < n; i++)
+			text[to++] = s.p[at + i];
 	}
 	buf_put(out, span_of(text, to));
 	return chars >= PREVIEW_CHARS;

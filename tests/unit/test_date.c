@@ -89,6 +89,7 @@ imap_dates(void **state)
 	assert_string_equal(date_format_imap(out, d.time, d.zone), "17-Jul-1996 02:44:25 -0700");
 	assert_true(date_parse_imap(&d, SPAN(" 1-Jan-1970 00:00:00 +0000")));
 	assert_string_equal(date_format_imap(out, 0, 0), " 1-Jan-1970 00:00:00 +0000");
+	assert_string_equal(date_format_imap(out, -59011459201, -570), "31-Dec-0099 14:29:59 -0930"); /* the second before the year 100 in UTC */
 	assert_false(date_parse_imap(&d, SPAN("17-Jul-1996 02:44:25")));
 	assert_false(date_parse_imap(&d, SPAN("17-Jul-1996 02:44:25 -07000")));
 	assert_false(date_parse_imap(&d, SPAN("17-Jul-96 02:44:25 -0700")));

@@ -148,10 +148,10 @@ take_units(struct queue_job *job, struct entry *e, uint32_t limit)
 {
 	struct destination *d = e->d;
 	struct text *sender = e->units->sender;
-	struct span login = text_span(e->units->login);
+	struct span logins = text_span(e->units->logins);
 
 	while (job->nunits < limit && e->units && span_eq(text_span(e->units->sender), text_span(sender)) &&
-	       span_eq(text_span(e->units->login), login)) {
+	       span_eq(text_span(e->units->logins), logins)) {
 		job->units[job->nunits++] = entry_take(e);
 		d->nrcpts--;
 	}

@@ -174,9 +174,9 @@ unit_free(struct unit *u)
 	free(u->address);
 	free(u->home);
 	free(u->sender);
-	if (u->login)
-		explicit_bzero(u->login->bytes, u->login->n);
-	free(u->login);
+	if (u->logins)
+		explicit_bzero(u->logins->bytes, u->logins->n);
+	free(u->logins);
 	free(u);
 }
 

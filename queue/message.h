@@ -57,7 +57,7 @@ struct unit {
 	uint64_t quota, messages; /* limits of the mailbox */
 	struct text *address; /* NULL: the recipient's own */
 	struct text *home, *sender;
-	struct text *login; /* user:password for the next hop; wiped */
+	struct text *logins; /* net/logins.h; wiped */
 };
 
 enum entry_state { ENTRY_IDLE, ENTRY_UNROUTED, ENTRY_WAITING, ENTRY_READY };

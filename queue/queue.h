@@ -34,7 +34,7 @@ struct queue_target {
 	uint64_t quota, messages; /* LOCAL: the user's limits */
 	unsigned status;  /* FAIL, DEFER: row of mail/status.def */
 	struct span text; /* and why */
-	struct span login; /* REMOTE: user:password for the next hop */
+	struct span logins; /* REMOTE: net/logins.h */
 };
 
 struct queue_result {

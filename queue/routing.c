@@ -177,7 +177,7 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 		a->max_units = max;
 	}
 	if ((!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)) && !text_keep(&u->address, t->address)) ||
-	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, t->sender) || !text_keep(&u->login, t->login)) {
+	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, t->sender) || !text_keep(&u->logins, t->logins)) {
 		unit_free(u);
 		return false;
 	}

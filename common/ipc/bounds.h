@@ -23,6 +23,7 @@ enum {
 	B_TOKEN = 8192, /* an OAuth token */
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
+	B_LOGINS = 16384, /* net/logins.h */
 	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */
 };
 

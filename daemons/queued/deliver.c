@@ -200,7 +200,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.by_ms = m->extra ? m->extra->by_ms : 0,
 		.by_mode = list || !m->extra ? 0 : m->extra->by_mode,
 		.ret = list ? 0 : m->ret,
-		.login = job->nunits > 0 ? text_span(job->units[0]->login) : SPAN_NONE,
+		.logins = job->nunits > 0 ? text_span(job->units[0]->logins) : SPAN_NONE,
 		.envid = list ? SPAN_NONE : message_envid(m),
 		.last = job->last,
 	};

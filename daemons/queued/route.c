@@ -20,7 +20,7 @@ on_route_target(struct channel *c, const struct ipc_route_target *m)
 {
 	struct queued *q = channel_owner(c);
 	struct queue_target t = { .agent = m->agent, .nexthop = m->nexthop, .address = m->address, .home = m->home,
-		.sender = m->sender, .login = m->login, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages, .status = m->status, .text = m->text };
+		.sender = m->sender, .logins = m->logins, .uid = m->uid, .gid = m->gid, .quota = m->quota, .messages = m->messages, .status = m->status, .text = m->text };
 
 	return queue_target(q->queue, m->id, &t) || queue_has_asked(q->queue, m->id); /* a question given up meanwhile is no violation */
 }

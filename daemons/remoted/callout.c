@@ -62,7 +62,7 @@ on_callout_ask(struct channel *c, const struct ipc_callout_ask *m)
 		return refuse(c, m->id, "too many addresses are being verified");
 	}
 	a = calloc(1, sizeof(*a));
-	j = a ? job_new(r, &kind, m->nexthop, m->login) : NULL;
+	j = a ? job_new(r, &kind, m->nexthop, m->logins) : NULL;
 	if (!j) {
 		free(a);
 		return refuse(c, m->id, "out of memory");

@@ -94,7 +94,7 @@ by_left(const struct client_mail *mail)
 static struct agent_job *
 on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
-	struct job *j = job_new(OWNER_OF(a, struct remoted, agent), &delivery, m->nexthop, m->login);
+	struct job *j = job_new(OWNER_OF(a, struct remoted, agent), &delivery, m->nexthop, m->logins);
 
 	if (!j)
 		return NULL;

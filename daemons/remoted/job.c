@@ -10,6 +10,7 @@
 #include "daemons/remoted/tlsreport.h"
 #include "log/log.h"
 #include "mail/status.h"
+#include "net/logins.h"
 
 enum {
 	/* For a connection: what is sent first and again after a second has had its answer by then. */
@@ -43,8 +44,8 @@ job_free(struct job *j)
 		session_abandon(j->session);
 	free(j->mail.rcpts);
 	free(j->origins);
-	if (j->login.n)
-		explicit_bzero((char *)(uintptr_t)j->login.p, j->login.n);
+	if (j->logins.n)
+		explicit_bzero((char *)(uintptr_t)j->logins.p, j->logins.n);
 	arena_free(&j->arena);
 	policy_unref(&j->policy);
 	free(j);
@@ -327,8 +328,8 @@ resolve(struct job *j, struct span nexthop)
 		destination_failed(j, &why);
 		return;
 	}
-	j->hop_login = span_eq(nexthop, span_str(j->nexthop)) ? j->login : SPAN_NONE; /* none of a fallback relay's business */
-	(void)snprintf(j->key, sizeof(j->key), "%d%s %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), marks[wish_of(j)], SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->hop_login, 0, span_chr(j->hop_login, ':'))));
+	j->login = logins_get(j->logins, nexthop);
+	(void)snprintf(j->key, sizeof(j->key), "%d%s %.*s %.*s", (int)policy_tls_level(r->conf, nexthop, &j->hop), marks[wish_of(j)], SPAN_ARG(nexthop), SPAN_ARG(span_sub(j->login, 0, span_chr(j->login, ':'))));
 	idle = pool_take(&r->pool, span_str(j->key));
 	if (idle) {
 		j->session = idle;
@@ -495,7 +496,7 @@ job_content(const struct job *j)
 struct span
 job_login(const struct job *j)
 {
-	return j->hop_login;
+	return j->login;
 }
 
 bool
@@ -505,7 +506,7 @@ job_source(const struct job *j, int family, struct netaddr *from)
 }
 
 struct job *
-job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span login)
+job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span logins)
 {
 	struct job *j = calloc(1, sizeof(*j));
 
@@ -521,7 +522,7 @@ job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, str
 	(void)span_cstr(nexthop, j->nexthop, sizeof(j->nexthop));
 	j->mail.arena = &j->arena;
 	j->health = DELIVER_UNTRIED;
-	j->login = arena_dup(&j->arena, login);
+	j->logins = arena_dup(&j->arena, logins);
 	return j;
 }
 

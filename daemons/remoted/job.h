@@ -59,8 +59,8 @@ struct job {
 	int64_t by_ms;           /* Unix time by which it is to be delivered, when mail.by_mode */
 	char nexthop[B_NEXTHOP + 1];
 	char key[JOB_KEY];
-	struct span login;       /* "user:password" for the next hop, in the arena, or empty; wiped */
-	struct span hop_login;   /* the same, for the next hop now in work */
+	struct span logins;      /* net/logins.h, in the arena; wiped */
+	struct span login;       /* of the next hop now in work: "user:password", or empty */
 	struct hop hop;
 	struct span way;         /* the next hop now in work, in the arena */
 	struct tlslookup plans;
@@ -83,7 +83,7 @@ struct job {
 };
 
 /* NULL: no memory. */
-struct job *job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span login);
+struct job *job_new(struct remoted *r, const struct job_kind *kind, struct span nexthop, struct span logins);
 /* False: more than JOB_RCPTS, or no memory. */
 bool job_add(struct job *j, struct span address, struct span orcpt, uint8_t notify);
 /* It is complete; it may be over when this returns. */

@@ -225,7 +225,7 @@ send_ask(struct inquiry *q, struct channel *channel)
 	const struct callout *c = OWNER_OF(q, struct callout, inquiry);
 
 	return ipc_send_callout_ask(channel, &(struct ipc_callout_ask){ .id = q->id, .nexthop = c->nexthop, .address = c->address, .sender = c->sender,
-		.login = c->login });
+		.logins = c->logins });
 }
 
 /* Whom it was asked is gone, maybe for what the peer said to it: it is not asked again by itself. */

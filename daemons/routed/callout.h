@@ -27,7 +27,7 @@ struct callout {
 	struct callout_hop *hop; /* NULL: not under way */
 	int64_t since_ms;        /* it has run; 0: it waits for its turn */
 	/* The owner's: what is said, and who hears of it. The texts of *a are gone when on_answer returns. */
-	struct span nexthop, address, sender, login;
+	struct span nexthop, address, sender, logins;
 	void (*on_answer)(struct callout *c, const struct ipc_callout_answer *a);
 };
 

@@ -7,6 +7,7 @@
 
 #include "ipc/bounds.h"
 #include "job.h"
+#include "net/logins.h"
 #include "way.h"
 
 /* ---- the way out ---- */
@@ -80,28 +81,44 @@ host_of(struct span nexthop)
 	return span_sub(nexthop, 0, span_rchr(nexthop, ':'));
 }
 
-/* Whom to log in as there: by sender, by next hop, by its host. The value is shown to nobody. */
+/* Whom to log in as at a next hop: by sender, by next hop, by its host. The value is shown to nobody. */
 static void
-find_login(struct route_job *job, struct node *node, struct route_target *t)
+find_login(struct route_job *job, struct node *node, struct span nexthop, struct buf *logins)
 {
 	struct rules_key keys[5];
 	struct span value = SPAN_NONE;
 	size_t n = 0, which;
 
-	if (!rules_has_map(job->rules, RULES_SASL_PASSWORDS))
-		return;
 	if (job->conf->smtp_sender_dependent_authentication)
 		n = sender_keys(job, node, keys);
-	keys[n++] = rules_whole(t->nexthop);
-	keys[n++] = rules_whole(host_of(t->nexthop));
+	keys[n++] = rules_whole(nexthop);
+	keys[n++] = rules_whole(host_of(nexthop));
 	if (first_of(job, node, RULES_SASL_PASSWORDS, keys, n, &value, &which) <= 0)
 		return;
-	if (value.n > B_LOGIN || span_chr(value, ':') == SIZE_MAX || span_chr(value, ':') == 0) {
+	if (value.n > B_LOGIN || !logins_put(logins, nexthop, value)) {
 		job_put_off(job, node, STATUS_MISCONFIGURED, "smtp_sasl_password_maps has something else than user:password");
 		return;
 	}
-	t->login = value;
 	job_explain(job, node, "smtp_sasl_password_maps %.*s: logs in as %.*s", SPAN_ARG(keys[which].text), SPAN_ARG(span_sub(value, 0, span_chr(value, ':'))));
+}
+
+/* There, and at the fallback relays, which remoted goes to when nobody is there. */
+static void
+find_logins(struct route_job *job, struct node *node, const struct way *way, struct route_target *t)
+{
+	const struct conf_list *fallback = &job->conf->smtp_fallback_relay;
+	struct buf logins;
+
+	if (!rules_has_map(job->rules, RULES_SASL_PASSWORDS))
+		return;
+	buf_init(&logins, B_LOGINS);
+	find_login(job, node, t->nexthop, &logins);
+	for (size_t i = 0; way->transport == CONF_TRANSPORT_SMTP && i < fallback->n; i++)
+		find_login(job, node, fallback->items[i], &logins);
+	t->logins = arena_dup(&job->arena, buf_span(&logins));
+	if (!buf_ok(&logins) || t->logins.n != buf_len(&logins))
+		job_put_off(job, node, STATUS_MISCONFIGURED, "smtp_sasl_password_maps has too much for smtp_fallback_relay");
+	buf_wipe(&logins);
 }
 
 static void
@@ -121,7 +138,7 @@ send_way(struct route_job *job, struct node *node, const struct parts *p, const 
 	t->nexthop = way_text(way, p->domain, &job->arena);
 	job_explain(job, node, "to %.*s by %s", SPAN_ARG(t->nexthop), way->transport == CONF_TRANSPORT_LMTP ? "LMTP"
 	    : "SMTP");
-	find_login(job, node, t);
+	find_logins(job, node, way, t);
 }
 
 /* ---- overrides ---- */

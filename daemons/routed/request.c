@@ -118,7 +118,7 @@ send_target(struct request *r, const struct route_target *t)
 	struct buf text;
 	struct ipc_route_target m = { .id = r->id, .agent = (uint8_t)t->agent, .nexthop = t->nexthop,
 	    .address = t->address, .home = t->home,
-		.uid = t->uid, .gid = t->gid, .quota = t->quota, .messages = t->messages, .sender = t->sender, .login = t->login, .status = (uint16_t)t->status };
+		.uid = t->uid, .gid = t->gid, .quota = t->quota, .messages = t->messages, .sender = t->sender, .logins = t->logins, .status = (uint16_t)t->status };
 
 	m.text = one_line(t->text, 1000, &text);
 	(void)ipc_send_route_target(r->client->channel, &m);

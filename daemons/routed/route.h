@@ -37,7 +37,7 @@ struct route_target {
 	struct route_target *next;
 	enum route_agent agent;
 	struct span nexthop, address, home, sender, text;
-	struct span login; /* remote: user:password */
+	struct span logins; /* remote: net/logins.h */
 	uint32_t uid, gid;
 	uint64_t quota, messages; /* local: the user's limits, 0 for none */
 	unsigned status; /* of status.def */

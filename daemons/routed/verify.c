@@ -254,7 +254,7 @@ keep(struct pending *p, size_t *at, struct span s)
 static struct pending *
 pending_new(struct verify *v, struct span key, const struct verify_way *way)
 {
-	size_t size = key.n + way->nexthop.n + way->address.n + way->sender.n + way->login.n, at = 0;
+	size_t size = key.n + way->nexthop.n + way->address.n + way->sender.n + way->logins.n, at = 0;
 	struct pending *p = calloc(1, sizeof(*p) + size);
 
 	if (!p)
@@ -266,7 +266,7 @@ pending_new(struct verify *v, struct span key, const struct verify_way *way)
 	p->callout.nexthop = keep(p, &at, way->nexthop);
 	p->callout.address = keep(p, &at, way->address);
 	p->callout.sender = keep(p, &at, way->sender);
-	p->callout.login = keep(p, &at, way->login);
+	p->callout.logins = keep(p, &at, way->logins);
 	p->callout.on_answer = on_callout;
 	list_push(&v->pending, &p->node);
 	if (map_put(&v->asked, &p->by_address, p->address))

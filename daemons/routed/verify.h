@@ -29,7 +29,7 @@ struct verify {
 };
 
 struct verify_way {
-	struct span nexthop, address, sender, login; /* as for a delivery; sender is the callout's */
+	struct span nexthop, address, sender, logins; /* as for a delivery; sender is the callout's */
 };
 
 struct verify_answer {

@@ -177,7 +177,7 @@ find(struct request *r, const struct route_job *job, struct verify_answer *a, co
 {
 	const struct route_target *t = route_targets(job);
 	struct routed *d = r->client->daemon;
-	struct verify_way way = { t->nexthop, t->address, verify_sender(d->service->conf), t->login };
+	struct verify_way way = { t->nexthop, t->address, verify_sender(d->service->conf), t->logins };
 	const struct status *status = status_get(t->status);
 
 	*why = not_callable(r, t);

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 
+import pillar
 from pillar import Dialogue, Instance, SLOW, expect, has, main, starts, wait_for
 
 MECHANISMS = "scram-sha-256-plus, scram-sha-256, plain, login"
@@ -307,6 +308,19 @@ def test_remoted_logs_in_at_a_smart_host():
         wait_for(lambda: any(("by smart host " + name).encode() in t for t in suite.messages()), 20, "the message " + name)
         logged("smtp", wanted)
         other.stop()
+
+
+def test_remoted_logs_in_at_a_fallback_relay():
+    port, dead = suite.port("SUBMISSION"), pillar.free_base()
+    other = Instance("transport_maps = inline:{ far.test=smtp:[127.0.0.1]:%d }\nmynetworks = 127.0.0.0/8\nsmtp_fallback_relay = [127.0.0.1]:%d\n"
+                     "smtp_tls_security_level = encrypt\nsmtp_sasl_password_maps = inline:{[127.0.0.1]:%d=%s:%s}\n" %
+                     (dead, port, port, ALICE, suite.password("alice")), users=())
+    with other.smtp() as s:
+        s.sendmail(ALICE, ["x@far.test"], "From: %s\r\nSubject: by fallback relay\r\n\r\nhello\r\n" % ALICE)
+    line = wait_for(lambda: re.search(r" to=<x@far.test> relay=\S+:%d .*" % port, other.log()), 20, "what became of it")[0]
+    has(line, "status=sent")
+    assert suite.password("alice") not in other.log()
+    other.stop()
 
 
 def test_zz_no_password_is_in_the_log():

@@ -12,6 +12,7 @@
 
 #include "daemons/routed/route.h"
 #include "mail/status.h"
+#include "net/logins.h"
 
 /* alice, bob and postmaster-less example.org; virtual.example with carol */
 static const char world[] = "myhostname = mx.example.org\n"
@@ -355,9 +356,9 @@ patterns_see_whole_addresses_only(void **state)
 	remove(name);
 }
 
-/* Way and login that a sender's mail to x@far.example has. */
+/* Way and login that a sender's mail to x@far.example has; with which login it would go by the fallback relay (NULL: none). */
 static void
-sent_by(const char *sender, const char *nexthop, const char *login)
+sent_by_either(const char *sender, const char *nexthop, const char *login, const char *at_fallback)
 {
 	struct route_job *job = run(ROUTE_RESOLVE, "x@far.example", sender, true);
 	const struct route_target *t = route_targets(job);
@@ -365,10 +366,36 @@ sent_by(const char *sender, const char *nexthop, const char *login)
 	assert_int_equal(t->agent, nexthop ? ROUTE_REMOTE : ROUTE_DEFER);
 	if (nexthop) {
 		assert_true(span_eq(t->nexthop, span_str(nexthop)));
-		assert_true(span_eq(t->login, span_str(login)));
+		assert_true(span_eq(logins_get(t->logins, t->nexthop), span_str(login)));
+		assert_int_equal(t->logins.n > 0, *login || at_fallback);
+		assert_true(!at_fallback || span_eq(logins_get(t->logins, SPAN("[fallback.example]:587")), span_str(at_fallback)));
 	}
 	assert_null(strstr(explained, "secret"));
 	route_free(&job);
+}
+
+static void
+sent_by(const char *sender, const char *nexthop, const char *login)
+{
+	sent_by_either(sender, nexthop, login, NULL);
+}
+
+static void
+fallback_relays_have_logins(void **state)
+{
+	(void)state;
+	configure(world, "smtp_fallback_relay = [none.example], [fallback.example]:587\n"
+			 "smtp_sasl_password_maps = inline:{fallback.example=f:secret, far.example=x:secret}\n");
+	sent_by_either("a@one.example", "far.example", "x:secret", "f:secret");
+	configure(world, "smtp_fallback_relay = [fallback.example]:587\nsmtp_sender_dependent_authentication = yes\n"
+			 "smtp_sasl_password_maps = inline:{[fallback.example]:587=f:secret, a@one.example=a:secret}\n");
+	sent_by_either("b@one.example", "far.example", "", "f:secret");
+	sent_by_either("a@one.example", "far.example", "a:secret", "a:secret");
+	configure(world, "smtp_fallback_relay = [fallback.example]:587\ntransport_maps = inline:{far.example=lmtp:inet:[smart.example]:24}\n"
+			 "smtp_sasl_password_maps = inline:{fallback.example=f:secret}\n");
+	sent_by("a@one.example", "lmtp:inet:[smart.example]:24", ""); /* which has no fallback */
+	configure(world, "smtp_fallback_relay = [fallback.example]:587\nsmtp_sasl_password_maps = inline:{fallback.example=nothing}\n");
+	sent_by("", NULL, NULL);
 }
 
 static void
@@ -515,7 +542,7 @@ main(void)
 	const struct CMUnitTest tests[] = { T(who_may_send_where), T(an_existing_name_is_asked_for_once), T(aliases),
 	    T(includes_owners_and_what_is_refused),
 		T(the_way_out), T(a_next_hop_that_cannot_be_puts_off), T(a_bare_colon_is_the_way_without_the_table),
-		T(patterns_see_whole_addresses_only), T(smart_hosts_by_sender_and_their_logins), T(recipients_by_table), T(recipients_by_table_whatever_the_way), T(luser_and_postmaster), T(failures_put_off_the_whole),
+		T(patterns_see_whole_addresses_only), T(smart_hosts_by_sender_and_their_logins), T(fallback_relays_have_logins), T(recipients_by_table), T(recipients_by_table_whatever_the_way), T(luser_and_postmaster), T(failures_put_off_the_whole),
 		    T(expansion_is_bounded),
 		T(explanations_name_the_rule) };
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static struct channel *remoted[2];
 static struct asked {
 	uint64_t id;
 	struct channel *by;
-	char address[100], sender[100], login[100], nexthop[100];
+	char address[100], sender[100], logins[100], nexthop[100];
 } asked[ASKED_MAX];
 static size_t nasked;
 static struct {
@@ -47,7 +47,7 @@ on_callout_ask(struct channel *c, const struct ipc_callout_ask *m)
 	a->by = c;
 	(void)span_cstr(m->address, a->address, sizeof(a->address));
 	(void)span_cstr(m->sender, a->sender, sizeof(a->sender));
-	(void)span_cstr(m->login, a->login, sizeof(a->login));
+	(void)span_cstr(m->logins, a->logins, sizeof(a->logins));
 	(void)span_cstr(m->nexthop, a->nexthop, sizeof(a->nexthop));
 	return true;
 }
@@ -165,7 +165,7 @@ on_answer(struct verify_question *q, const struct verify_answer *a)
 static const char *
 ask_by(size_t i, const char *address, const char *nexthop, bool fresh)
 {
-	const struct verify_way way = { span_str(nexthop), span_str(address), verify_sender(v.conf), SPAN("user:secret") };
+	const struct verify_way way = { span_str(nexthop), span_str(address), verify_sender(v.conf), SPAN("relay.test user:secret\n") };
 	struct verify_answer a;
 
 	who[i].q.on_answer = on_answer;
@@ -232,7 +232,7 @@ an_answer_is_remembered_and_outlives_a_restart(void **state)
 	assert_int_equal(nasked, 1);
 	assert_string_equal(asked[0].address, "Bob@Relay.test");
 	assert_string_equal(asked[0].sender, "");
-	assert_string_equal(asked[0].login, "user:secret");
+	assert_string_equal(asked[0].logins, "relay.test user:secret\n");
 	assert_string_equal(asked[0].nexthop, "relay.test");
 	say(0, CALLOUT_TAKES, false, "250 ok");
 	assert_string_equal(who[0].got, "taken 2.1.5 mx[192.0.2.1]:25 250 ok now");

@@ -30,12 +30,6 @@ struct put {
 	char home_path[B_PATH + 1], folder_name[B_PATH + 1];
 };
 
-static struct deliverd *
-deliverd_of(struct channel *c)
-{
-	return ((struct peer *)channel_owner(c))->owner;
-}
-
 /* ---- the end of one ---- */
 
 static void
@@ -296,14 +290,17 @@ static void
 on_mailbox_closed(struct channel *c, const struct fail *why)
 {
 	struct peer *peer = channel_owner(c);
+	struct deliverd *d = peer->owner;
 
-	if (!deliverd_of(c)->service->stopping)
+	if (why->class == FAIL_PEER)
 		log_put(LOG_channel, "locald: %s", why->text);
 	peer->nputs++; /* holds it while its puts go */
 	map_each(&peer->puts, drop_waiting, NULL);
 	peer->nputs--;
 	peer->channel = NULL;
 	channel_free(&c);
+	if (--d->peers == 0)
+		(void)ipc_send_ctl_idle(d->service->ruler, &(struct ipc_ctl_idle){ .peers = d->given });
 	peer_free_if_done(peer);
 }
 
@@ -321,6 +318,8 @@ on_mailbox_open(struct service *s, struct channel *c, struct span name, unsigned
 		return;
 	}
 	peer->owner = s->state;
+	peer->owner->given++;
+	peer->owner->peers++;
 	peer->channel = c;
 	map_init(&peer->puts);
 	channel_set_owner(c, peer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * deliverd: writes messages into one owner's Maildirs.  Long-lived, started by
- * userd as that owner; forks nothing, reads no message's inside.
+ * deliverd: writes messages into one owner's Maildirs.  Lives as long as a
+ * locald has something for that owner now and then, started by userd as him; forks nothing, reads no message's inside.
  *
  *   main.c    the daemon's face      deliverd.c  the channel     homes.c  open Maildirs
  *   room.c    quotas
@@ -23,6 +23,7 @@ struct deliverd {
 	struct worker_pool *pool;
 	struct deliverer *deliverer;
 	struct homes homes;
+	uint64_t given, peers; /* localds: all, and those that are there; without any userd has this end */
 	uint64_t delivered, failed;
 };
 

@@ -107,6 +107,11 @@ on_boot(struct service *s, struct fail *why)
 	l->service = s;
 	map_init(&l->owners);
 	agent_init(&l->agent, s, &job_ops, LOCALD_JOBS);
+	l->most_open = LOCALD_OWNERS;
+	l->rest_ms = LOCALD_REST_MS;
+	list_init(&l->idle);
+	list_init(&l->queue);
+	timer_init(&l->rest, s->loop, owner_on_rest);
 	timer_init(&l->patience, s->loop, on_patience);
 	s->state = l;
 	return true;

@@ -19,6 +19,8 @@ enum {
 	LOCALD_JOB_ARENA = 16 * 1024 * 1024,
 	LOCALD_IN_FLIGHT = 512,    /* puts at one deliverd */
 	LOCALD_WAIT_MS = 60 * 1000, /* for a deliverd to come; then deferred */
+	LOCALD_OWNERS = 500,       /* deliverd at once; who needs another waits for one of them to be idle */
+	LOCALD_REST_MS = 5 * 60 * 1000, /* a deliverd that has had nothing to do for so long is let go */
 	LOCALD_PATIENCE_MS = 5000, /* how often that is looked at */
 	LOCALD_HEADER_MAX = 256 * 1024, /* of a message, searched for loops */
 	LOCALD_CONVERT = 64 * 1024 * 1024, /* no larger binary message is brought into lines */
@@ -28,6 +30,11 @@ struct locald {
 	struct service *service;
 	struct channel *userd; /* NULL: away for the moment */
 	struct map owners;     /* by uid and gid */
+	unsigned nopen, most_open; /* owners with a deliverd, or a question for one; LOCALD_OWNERS */
+	int64_t rest_ms;       /* LOCALD_REST_MS */
+	struct list idle;      /* those with a deliverd and nothing for it, the longest first */
+	struct list queue;     /* those that wait for one to be idle, by their turn */
+	struct timer rest;     /* looks after both */
 	struct agent agent;    /* jobs */
 	struct timer patience;
 	uint64_t next_id;      /* of puts and questions */

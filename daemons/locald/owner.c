@@ -10,17 +10,106 @@
 /* userd shall have heard of a deliverd's end, too, and how it ended, before it is asked for another. */
 enum { PAUSE_MS = 100 };
 
+static bool
+needed(const struct owner *o)
+{
+	return !list_empty(&o->waiting) || o->sent.count > 0;
+}
+
+static void
+set_open(struct owner *o, bool open)
+{
+	o->locald->nopen += (unsigned)open - (unsigned)o->open;
+	o->open = open;
+	if (!open && !list_empty(&o->locald->queue))
+		(void)timer_set(&o->locald->rest, 1);
+}
+
+/* Others have their deliverd: it has its turn when one of them is idle. */
+static void
+stand_in_line(struct owner *o)
+{
+	if (!list_linked(&o->place))
+		list_push(&o->locald->queue, &o->place);
+	if (!list_empty(&o->locald->idle))
+		(void)timer_set(&o->locald->rest, 1);
+}
+
 static void
 ask(struct owner *o)
 {
 	struct locald *l = o->locald;
 	struct ipc_owner_ask m = { .uid = o->uid, .gid = o->gid };
 
-	if (timer_running(&o->pause) || o->mailbox || o->question || (list_empty(&o->waiting) && o->sent.count == 0) || !l->userd)
+	if (timer_running(&o->pause) || o->mailbox || o->question || !needed(o) || !l->userd)
 		return;
+	if (!o->open && l->nopen >= l->most_open) {
+		stand_in_line(o);
+		return;
+	}
+	list_remove(&o->place);
 	m.id = ++l->next_id;
 	if (ipc_send_owner_ask(l->userd, &m))
 		o->question = m.id;
+	set_open(o, o->question != 0);
+}
+
+/* ---- those that have nothing to do ---- */
+
+/* Its deliverd may be let go, later: the channel may be at work. */
+static void
+rest(struct owner *o)
+{
+	struct locald *l = o->locald;
+
+	if (needed(o) || !o->mailbox || list_linked(&o->place))
+		return;
+	o->idle_ms = loop_now_ms(l->service->loop);
+	list_push(&l->idle, &o->place);
+	if (!list_empty(&l->queue))
+		(void)timer_set(&l->rest, 1);
+	else if (!timer_running(&l->rest))
+		(void)timer_set(&l->rest, l->rest_ms);
+}
+
+/* userd has a deliverd end that no locald has any more. */
+static void
+let_go(struct owner *o)
+{
+	list_remove(&o->place);
+	channel_free(&o->mailbox);
+	set_open(o, false);
+	timer_stop(&o->pause);
+	map_remove(&o->locald->owners, &o->node);
+	map_free(&o->sent);
+	free(o);
+}
+
+static struct owner *
+first_of(const struct list *line)
+{
+	return list_empty(line) ? NULL : OWNER_OF(line->next, struct owner, place);
+}
+
+void
+owner_on_rest(struct timer *t)
+{
+	struct locald *l = OWNER_OF(t, struct locald, rest);
+	int64_t now = loop_now_ms(l->service->loop);
+	struct owner *idle, *next;
+
+	while ((next = first_of(&l->queue)) && (l->nopen < l->most_open || first_of(&l->idle))) {
+		if (l->nopen >= l->most_open)
+			let_go(first_of(&l->idle));
+		list_remove(&next->place);
+		ask(next);
+	}
+	while ((idle = first_of(&l->idle)) && idle->idle_ms + l->rest_ms <= now)
+		let_go(idle);
+	if (idle)
+		(void)timer_set(t, idle->idle_ms + l->rest_ms - now);
+	else
+		timer_stop(t);
 }
 
 static void
@@ -71,6 +160,7 @@ on_mailbox_result(struct channel *c, const struct ipc_mailbox_result *m)
 	else
 		target_settle(t, status_get(m->status)->class == FAIL_NONE ? STATUS_MAILBOX_TEMP : m->status, m->text, false);
 	send_waiting(o);
+	rest(o);
 	return true;
 }
 
@@ -111,6 +201,8 @@ on_mailbox_closed(struct channel *c, const struct fail *why)
 	if (!o->locald->service->stopping)
 		log_put(LOG_channel, "deliverd uid=%u: %s", o->uid, why->text);
 	channel_free(&o->mailbox);
+	list_remove(&o->place);
+	set_open(o, false);
 	if (!o->locald->userd || o->locald->service->stopping || !timer_set(&o->pause, PAUSE_MS))
 		lose_sent(o, false);
 }
@@ -171,7 +263,9 @@ owner_on_child(struct locald *l, uint64_t id, bool crashed, int fd)
 	o->mailbox = channel_new(l->service->loop, fd, &ipc_channel_mailbox, CHANNEL_CLIENT, &mailbox_ops, o);
 	if (!o->mailbox)
 		log_put(LOG_failure, "no memory for a channel");
+	set_open(o, o->mailbox != NULL);
 	send_waiting(o);
+	rest(o);
 	return true;
 }
 
@@ -191,6 +285,7 @@ owner_on_refused(struct locald *l, uint64_t id, struct span why)
 		t->owner = NULL;
 		target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, why.n ? why : SPAN("there is no delivery process"), false);
 	}
+	set_open(o, false);
 	return true;
 }
 
@@ -214,6 +309,7 @@ forget_one(struct map_node *node, void *arg)
 
 	(void)arg;
 	o->question = 0;
+	set_open(o, o->mailbox != NULL);
 	if (!o->mailbox)
 		lose_sent(o, false); /* nobody will say how it ended */
 }
@@ -259,6 +355,8 @@ owner_deliver(struct locald *l, struct target *t)
 		return;
 	}
 	t->owner = o;
+	if (o->mailbox)
+		list_remove(&o->place); /* it is not idle any more */
 	list_push(&o->waiting, &t->waiting);
 	send_waiting(o);
 	ask(o);
@@ -267,6 +365,9 @@ owner_deliver(struct locald *l, struct target *t)
 void
 owner_withdraw(struct target *t)
 {
+	struct owner *o = t->owner;
+
 	list_remove(&t->waiting);
 	t->owner = NULL;
+	rest(o);
 }

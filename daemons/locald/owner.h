@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * owner: one owner of mailboxes: the channel to its deliverd, asked of userd
- * when first needed and kept; what waits for it, what was sent to it.
+ * when first needed and kept for a while; what waits for it, what was sent to it.
  *
  * A deliverd that dies takes nothing with it: what was sent is deferred as
  * perhaps done, what waited is given to the next one.
@@ -17,6 +17,9 @@ struct owner {
 	uint32_t uid, gid;
 	struct channel *mailbox; /* NULL: none yet */
 	uint64_t question;       /* at userd, 0: none */
+	bool open;               /* counted in locald.nopen */
+	struct list place;       /* in locald.idle or locald.queue */
+	int64_t idle_ms;         /* since then, in locald.idle */
 	struct timer pause;      /* after the end of a deliverd */
 	struct list waiting;     /* targets */
 	struct map sent;         /* targets by id; without a mailbox: until userd says how it ended */
@@ -30,6 +33,7 @@ void owner_withdraw(struct target *t);
 void owner_ask_all(struct locald *l);
 /* userd is gone: nothing is asked of it any more. */
 void owner_forget_questions(struct locald *l);
+void owner_on_rest(struct timer *t); /* locald.rest */
 
 bool owner_on_child(struct locald *l, uint64_t id, bool crashed, int fd);
 bool owner_on_refused(struct locald *l, uint64_t id, struct span why);

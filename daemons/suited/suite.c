@@ -85,6 +85,7 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, forked)  /* templates are userd's */
 REFUSE(ctl, gone)
+REFUSE(ctl, idle)
 
 static bool
 on_ctl_limit(struct channel *c, const struct ipc_ctl_limit *m)

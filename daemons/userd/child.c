@@ -38,6 +38,18 @@ on_ctl_ready(struct channel *c, const struct ipc_ctl_ready *m)
 	return true;
 }
 
+static bool
+on_ctl_idle(struct channel *c, const struct ipc_ctl_idle *m)
+{
+	struct child *child = channel_owner(c);
+
+	if (child->program != DELIVERD)
+		return false;
+	if (m->peers == child->entered)
+		child_stop(child);
+	return true;
+}
+
 REFUSE(ctl, attempt) /* only mailctl doctor has walls tried */
 REFUSE(ctl, limit)   /* nor does userd ask for these */
 REFUSE(ctl, limits_done)
@@ -95,6 +107,7 @@ child_free(struct child *child)
 	if (child->template)
 		template_left(child->template);
 	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
+	child->userd->ndeliverd -= child->program == DELIVERD;
 	if (child->held >= 0)
 		(void)close(child->held);
 	channel_free(&child->ctl);
@@ -208,7 +221,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 	struct child_owner owner = { .id = ++u->next_id, .uid = uid, .gid = gid };
 	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
 
-	if (u->nchildren >= USERD_CHILDREN_MAX) {
+	if (u->nchildren >= USERD_CHILDREN_MAX || (program == DELIVERD && u->ndeliverd >= USERD_DELIVERD_MAX)) {
 		limit_reached(s->loop, LIMIT_mailbox_processes, USERD_CHILDREN_MAX, span_str(key));
 		log_put(LOG_limit, "%u processes of mailbox owners: none is started for %s", u->nchildren, key);
 		free(child);
@@ -231,6 +244,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 		if (map_put(&u->children, &child->node, span_str(child->key))) {
 			list_push(&u->all, &child->all);
 			limit_count(s->loop, LIMIT_mailbox_processes, ++u->nchildren, USERD_CHILDREN_MAX);
+			u->ndeliverd += program == DELIVERD;
 			return child;
 		}
 	}

@@ -145,8 +145,10 @@ answer(struct userd *u, struct channel *c, uint64_t id, uint32_t uid, uint32_t g
 	}
 	if (child && !channel_blocked(c) && !channel_blocked(child->ctl)) /* else we would keep them for who does not take them */
 		fd = child_peer(child, "mailbox", "locald");
-	if (fd >= 0)
+	if (fd >= 0) {
+		child->entered++;
 		return ipc_send_owner_child(c, &good, fd);
+	}
 	return ipc_send_owner_refused(c, &(struct ipc_owner_refused){ .id = id, .why = fail_text(&why) });
 }
 

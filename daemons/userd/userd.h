@@ -20,7 +20,7 @@
 #include "service/service.h"
 #include "sys/box.h"
 
-enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000, USERD_WALLS = 8 };
+enum { TICKETS_MAX = 10000, VISITS_MAX = 64 /* asked at once by one mailboxd */, USERD_CHILDREN_MAX = 20000, USERD_DELIVERD_MAX = 10000 /* of them: no locald keeps users out */, USERD_GRACE_MS = 10000, USERD_RESTED_MAX = 100000, USERD_WALLS = 8 };
 
 struct userd {
 	struct service *service;
@@ -32,6 +32,7 @@ struct userd {
 	struct map ids;      /* struct child by its id, those that are leaving too */
 	struct list order;   /* tickets, oldest first */
 	unsigned nchildren;  /* those that are leaving, too */
+	unsigned ndeliverd;  /* of them */
 	struct list all;     /* children, those that are leaving too */
 	struct map poison;   /* those that crashed lately, by their keys */
 	struct list poisoned;
@@ -79,7 +80,7 @@ struct child {
 	uint8_t walls;           /* struct userd's; 0: it has not said which stand */
 	struct channel *ctl;
 	struct channel *session; /* mailboxd */
-	uint64_t entered;        /* sessions given to it */
+	uint64_t entered;        /* sessions given to it; of a deliverd: peers */
 	uint64_t left;           /* sessions given back by it */
 	unsigned nasked;         /* struct visit of it */
 	bool stopping, leaving; /* leaving: it hands over its sessions */

@@ -143,6 +143,20 @@ def test_what_an_open_session_was_told_is_there_after_userd_is_killed():
     c.logout()
 
 
+def test_a_deliverd_that_no_locald_has_any_more_ends():
+    send()
+    all_arrive()
+    [old] = pids("deliverd")
+    [locald] = pids("locald")
+    os.kill(locald, signal.SIGKILL)
+    wait_for(lambda: old not in pids("deliverd"), 20, "the end of deliverd")
+    suite.wait_log(" pid=%d ended: exit status 0" % old)
+    for _ in range(5):
+        send()
+    all_arrive()
+    expect(len(pids("deliverd")), 1)
+
+
 def test_a_userd_that_hangs_holds_up_logins_and_no_delivery():
     send()
     all_arrive()

@@ -35,6 +35,8 @@ struct fixture {
 	struct service locald, deliverd;
 	struct channel *queue; /* our end */
 	struct channel *userd; /* our end */
+	struct channel *ruler, *ruled; /* deliverd's ctl: our end, and its own */
+	uint64_t idle;         /* that deliverd has said: peers that have come and gone */
 	struct result results[RESULTS];
 	unsigned nresults, done, health, questions;
 	bool refuse, hold; /* how the test's userd answers */
@@ -135,6 +137,16 @@ on_closed(struct channel *c, const struct fail *why)
 	fail_msg("channel closed: %s", why->text);
 }
 
+static bool
+told_ruler(struct channel *c, unsigned type, const void *m, int fd)
+{
+	assert_int_equal(type, IPC_ctl_idle);
+	assert_int_equal(fd, -1);
+	((struct fixture *)channel_owner(c))->idle = ((const struct ipc_ctl_idle *)m)->peers;
+	return true;
+}
+
+static const struct channel_ops ruler_ops = { told_ruler, on_closed, NULL };
 static const struct channel_ops queue_ops = { dispatch_deliver, on_closed, NULL };
 static const struct channel_ops userd_ops = { dispatch_owner, on_closed, NULL };
 
@@ -145,6 +157,7 @@ setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct fail why = { .text = "" };
+	int pair[2];
 
 	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/test_locald.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
@@ -153,6 +166,9 @@ setup(void **state)
 	f->conf.virtual_mailbox_base = span_str(f->dir);
 	f->conf.myhostname = SPAN("mail.test");
 	f->locald = f->deliverd = (struct service){ .loop = f->loop, .conf = &f->conf };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	f->ruler = channel_new(f->loop, pair[0], &ipc_channel_ctl, CHANNEL_CLIENT, &ruler_ops, f);
+	f->deliverd.ruler = f->ruled = channel_new(f->loop, pair[1], &ipc_channel_ctl, CHANNEL_SERVER, &ruler_ops, f);
 	assert_true(locald_ops.on_boot(&f->locald, &why));
 	assert_true(deliverd_ops.on_boot(&f->deliverd, &why));
 	assert_true(deliverd_ops.on_start(&f->deliverd, &why));
@@ -170,6 +186,8 @@ teardown(void **state)
 
 	channel_free(&f->queue);
 	channel_free(&f->userd);
+	channel_free(&f->ruler);
+	channel_free(&f->ruled);
 	if (f->held >= 0)
 		(void)close(f->held);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
@@ -354,6 +372,81 @@ test_refuses_paths_outside(void **state)
 	}
 }
 
+/* Each to a user with a uid of his own, the home's name. */
+static void
+send_to_uids(struct fixture *f, uint64_t id, uint32_t lo, uint32_t hi)
+{
+	struct ipc_deliver_job job = { .id = id, .sender = SPAN(""), .size = 2 };
+	char home[40];
+
+	assert_true(ipc_send_deliver_job(f->queue, &job));
+	for (uint32_t uid = lo; uid <= hi; uid++) {
+		struct ipc_deliver_rcpt rcpt = { .id = id, .index = uid - lo, .address = SPAN("bob@example.test"), .uid = uid, .gid = uid };
+
+		(void)snprintf(home, sizeof(home), "example.test/u%u", uid);
+		rcpt.home = span_str(home);
+		assert_true(ipc_send_deliver_rcpt(f->queue, &rcpt));
+	}
+	assert_true(ipc_send_deliver_content(f->queue, &(struct ipc_deliver_content){ .id = id, .bytes = SPAN("\r\n") }));
+}
+
+static void
+turn_for(struct fixture *f, int64_t ms)
+{
+	for (int64_t end = loop_now_ms(f->loop) + ms; loop_now_ms(f->loop) < end;)
+		(void)loop_turn(f->loop, 5);
+}
+
+static void
+test_no_more_deliverds_at_once_than_may_be(void **state)
+{
+	struct fixture *f = *state;
+	struct locald *l = f->locald.state;
+
+	l->most_open = 2;
+	send_to_uids(f, 1, 1001, 1010);
+	for (int i = 0; i < 1000 && f->done < 1; i++) {
+		(void)loop_turn(f->loop, 10);
+		assert_true(l->nopen <= 2);
+	}
+	assert_int_equal(f->nresults, 10);
+	for (unsigned i = 0; i < f->nresults; i++)
+		assert_int_equal(f->results[i].outcome, DELIVER_DELIVERED);
+	assert_int_equal(f->questions, 10);
+	assert_int_equal(l->owners.count, 2); /* who has nothing to do is forgotten */
+	f->nresults = 0;
+	send_to_uids(f, 2, 1010, 1010); /* the last is there */
+	turn_until(f, 2);
+	assert_int_equal(f->questions, 10);
+}
+
+static void
+test_an_idle_deliverd_is_let_go(void **state)
+{
+	struct fixture *f = *state;
+	struct locald *l = f->locald.state;
+
+	l->rest_ms = 1000;
+	send_to_uids(f, 1, 1001, 1003);
+	turn_until(f, 1);
+	turn_for(f, 700);
+	send_to_uids(f, 2, 1002, 1002);
+	turn_until(f, 2);
+	for (int i = 0; i < 1000 && l->owners.count > 1; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_non_null(map_get_u64(&l->owners, (uint64_t)1002 << 32 | 1002)); /* who had something to do meanwhile */
+	assert_int_equal(f->idle, 0); /* of this deliverd, which has three peers here */
+	for (int i = 0; i < 1000 && !f->idle; i++)
+		(void)loop_turn(f->loop, 10);
+	assert_int_equal(l->owners.count, 0);
+	assert_int_equal(l->nopen, 0);
+	assert_int_equal(f->idle, 3);
+	assert_false(timer_running(&l->rest));
+	send_to_uids(f, 3, 1002, 1002);
+	turn_until(f, 3);
+	assert_int_equal(f->questions, 4);
+}
+
 static void
 test_makes_a_removed_mailbox_anew(void **state)
 {
@@ -436,6 +529,8 @@ main(void)
 		T(test_refused_owner_defers),
 		T(test_dead_deliverd_defers_what_it_had),
 		T(test_refuses_paths_outside),
+		T(test_no_more_deliverds_at_once_than_may_be),
+		T(test_an_idle_deliverd_is_let_go),
 		T(test_makes_a_removed_mailbox_anew),
 		T(test_idle_homes_leave_descriptors_to_others),
 	};

@@ -1,66 +1,15 @@
-/* SPDX-License-Identifier: ISC */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+/* SPDX-License-Identifier: ISC
+ *
+ * The configuration as text: values, defaults, errors and their places, files.
+ */
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include <cmocka.h>
-
-#include "conf/conf.h"
 #include "conf/value.h"
-
-struct fixture {
-	struct arena arena;
-	struct conf_errors errors;
-};
-static struct fixture f;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	arena_init(&f.arena, CONF_ARENA_MAX);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_free(&f.arena);
-	return 0;
-}
-
-static const struct conf *
-good(const char *text)
-{
-	const struct conf *conf = conf_parse(span_str(text), &f.arena, &f.errors);
-
-	if (!conf)
-		print_message("%u:%u: %s\n", f.errors.items[0].line, f.errors.items[0].column, f.errors.items[0].text);
-	assert_non_null(conf);
-	return conf;
-}
-
-/* The first error stands at this position and says this. */
-static void
-bad(const char *text, unsigned line, unsigned column, const char *says)
-{
-	assert_null(conf_parse(span_str(text), &f.arena, &f.errors));
-	assert_true(f.errors.n > 0);
-	if (!strstr(f.errors.items[0].text, says))
-		print_message("%s\n", f.errors.items[0].text);
-	assert_non_null(strstr(f.errors.items[0].text, says));
-	assert_int_equal(f.errors.items[0].line, line);
-	assert_int_equal(f.errors.items[0].column, column);
-}
+#include "tests/unit/conf_fixture.h"
 
 static void
 every_default_is_valid(void **state)
@@ -222,262 +171,6 @@ all_errors_at_once(void **state)
 	assert_non_null(strstr(out, "\nx.conf: and 3 errors more\nx.conf: cannot be opened\n"));
 }
 
-static void
-blocks(void **state)
-{
-	const struct conf *conf = good("message_size_limit = 1M\nsmtpd_tls_cert_file = /c.pem\n"
-				       "listener submission { address = \"[::1]:10587\"; banner = \"a;b}\" ; auth = yes }\n"
-				       "listener inside\n{\n  # comment\n  service = lmtp\n  address = /run/x/lmtp\n  message_size_limit = 2M\n}\n"
-				       "listener smtp { }\n"
-				       "route .example.org { nexthop = [a.example]:26; tls = encrypt }\n"
-				       "route \"bob@example.net\" { transport = error; nexthop = 5.1.1 gone away }\n");
-	const struct conf_listener *l = conf_listener_find(conf, SPAN("submission"));
-	struct sockaddr_in6 in6;
-
-	(void)state;
-	assert_int_equal(conf->nlisteners, 3);
-	assert_non_null(l);
-	assert_int_equal(l->service, CONF_SERVICE_SUBMISSION);
-	assert_int_equal(l->tls, CONF_MODE_ENCRYPT);
-	assert_true(l->auth);
-	assert_true(span_eq(l->banner, SPAN("a;b}")));
-	assert_int_equal(l->mynetworks.n, 0);
-	assert_int_equal(l->message_size_limit, 1 << 20);
-	memcpy(&in6, &l->address.sa, sizeof(in6));
-	assert_int_equal(ntohs(in6.sin6_port), 10587);
-	assert_true(span_eq(l->cert_file, SPAN("/c.pem")));
-
-	l = conf_listener_find(conf, SPAN("inside"));
-	assert_int_equal(l->service, CONF_SERVICE_LMTP);
-	assert_int_equal(l->address.sa.ss_family, AF_UNIX);
-	assert_string_equal(l->address.un.sun_path, "/run/x/lmtp");
-	assert_int_equal(l->message_size_limit, 2 << 20);
-
-	l = conf_listener_find(conf, SPAN("smtp"));
-	assert_true(l->address.any);
-	assert_int_equal(l->tls, CONF_MODE_MAY);
-	assert_int_equal(l->mynetworks.n, 2);
-
-	assert_int_equal(conf->nroutes, 2);
-	assert_true(span_eq(conf->routes[0].nexthop, SPAN("[a.example]:26")));
-	assert_int_equal(conf->routes[0].tls, CONF_TLS_ENCRYPT);
-	assert_int_equal(conf->routes[0].concurrency, 20);
-	assert_true(span_eq(conf->routes[1].name, SPAN("bob@example.net")));
-	assert_true(span_eq(conf->routes[1].nexthop, SPAN("5.1.1 gone away")));
-	assert_ptr_equal(conf_route_match(conf, SPAN("bob@example.net")), &conf->routes[1]);
-	assert_null(conf_route_match(conf, SPAN("alice@example.net")));
-	assert_ptr_equal(conf_route_match(conf, SPAN("x@a.b.example.org")), &conf->routes[0]);
-	assert_null(conf_route_match(conf, SPAN("x@example.org")));
-	assert_ptr_equal(conf_route_for_hop(conf, SPAN("[a.example]:26")), &conf->routes[0]);
-	assert_null(conf_route_for_hop(conf, SPAN("a.example:26")));
-	conf = good("route slow.example { concurrency = 1 }\nroute l { transport = lmtp; nexthop = unix:/l }\n");
-	assert_ptr_equal(conf_route_for_hop(conf, SPAN("slow.example:26")), &conf->routes[0]);
-	assert_ptr_equal(conf_route_for_hop(conf, SPAN("lmtp:unix:/l")), &conf->routes[1]);
-	assert_null(conf_route_for_hop(conf, SPAN("[slow.example]")));
-	assert_null(conf_route_for_hop(conf, SPAN("")));
-	conf = good("smtp_bind_address = 192.0.2.1\nroute a.example { bind_address = 192.0.2.2 }\nroute b.example { tls = none }\n");
-	assert_true(span_eq(conf_route_for_hop(conf, SPAN("a.example"))->bind_address, SPAN("192.0.2.2")));
-	assert_true(span_eq(conf_route_for_hop(conf, SPAN("b.example"))->bind_address, SPAN("192.0.2.1")));
-	conf = good("smtp_tls_security_level = none\nroute a { nexthop = [x]; tls = none }\nroute b { nexthop = [x]; tls = verify }\nroute c { nexthop = [x]; tls = may }\n");
-	assert_int_equal(conf_tls_for_hop(conf, SPAN("[x]")), CONF_TLS_VERIFY);
-	assert_int_equal(conf_tls_for_hop(conf, SPAN("[y]")), CONF_TLS_NONE);
-}
-
-static void
-default_listeners(void **state)
-{
-	const struct conf *conf = good("");
-
-	(void)state;
-	assert_int_equal(conf->nlisteners, 4); /* without a certificate: smtp, submit, imap, pop3 */
-	assert_non_null(conf_listener_find(conf, SPAN("submit")));
-	conf = good("smtpd_tls_cert_file = /x\ninet_interfaces = 127.0.0.1, ::1\n");
-	assert_int_equal(conf->nlisteners, 7 * 2 + 1);
-	assert_true(span_eq(conf_listener_find(conf, SPAN("imaps"))->address.text, SPAN("127.0.0.1:993")));
-	assert_true(span_eq(conf_listener_find(conf, SPAN("imaps2"))->address.text, SPAN("[::1]:993")));
-	assert_int_equal(conf_listener_find(conf, SPAN("imaps2"))->service, CONF_SERVICE_IMAPS);
-	/* Which family it is of does not change the address, by which a reload knows what is listened on already. */
-	conf = good("inet_protocols = ipv4\n");
-	assert_string_equal(conf_listener_find(conf, SPAN("smtp"))->address.text.p, "*:25");
-}
-
-static const char rich[] = "myhostname = mx.example.org\nsmtpd_banner = \"a \\\"b\\\" $$ # c\"\n"
-			   "alias_maps = inline:{a=b, c=d} \"file:/a b\"\nsmtpd_tls_cert_file=/c\n"
-			   "listener submission { banner = \"x;y\"; address = *:1 }\nroute * { nexthop = [h] }\n";
-
-static void
-canonical_reads_back(void **state)
-{
-	const struct conf *conf = good(rich), *again;
-	enum conf_reload reload;
-	struct buf out;
-
-	(void)state;
-	buf_init(&out, 1 << 20);
-	conf_canonical(conf, CONF_ALL, &out);
-	assert_true(buf_ok(&out));
-	again = conf_parse(buf_span(&out), &f.arena, &f.errors);
-	assert_non_null(again);
-	assert_false(conf_diff(conf, again, CONF_ALL, &reload, NULL));
-	assert_true(span_eq(again->smtpd_banner, SPAN("a \"b\" $ # c")));
-	buf_free(&out);
-}
-
-static void
-a_daemon_sees_its_own_options_only(void **state)
-{
-	const struct conf *conf = good("smtpd_tls_key_file = /secret\nsmtpd_tls_cert_file = /c\nuser_database = /db\n");
-
-	(void)state;
-	for (unsigned bit = 0; bit < CONF_BIT_COUNT; bit++) {
-		struct buf out;
-		const struct conf *again;
-
-		buf_init(&out, 1 << 20);
-		conf_canonical(conf, 1U << bit, &out);
-		again = conf_parse(buf_span(&out), &f.arena, &f.errors);
-		assert_non_null(again);
-		assert_int_equal(again->nlisteners, conf->nlisteners);
-		if (bit != CONF_BIT_MAILD && bit != CONF_BIT_KEYD)
-			assert_int_equal(span_find(buf_span(&out), SPAN("/secret")), SIZE_MAX);
-		if (bit == CONF_BIT_SMTPD)
-			assert_int_equal(span_find(buf_span(&out), SPAN("/db")), SIZE_MAX);
-		buf_free(&out);
-	}
-	assert_int_equal(conf_daemon_by_name(SPAN("routed")), CONF_ROUTED);
-	assert_int_equal(conf_daemon_by_name(SPAN("nobody")), 0);
-}
-
-static void
-differences_have_a_class(void **state)
-{
-	const struct conf *a = good("log_level = info\n"),
-	    *b = good("log_level = debug\nmaximal_queue_lifetime = 1d\n");
-	const struct conf *c = good("queue_directory = /q\n"), *d = good("listener smtp { }\n");
-	enum conf_reload reload;
-	struct buf names;
-
-	(void)state;
-	buf_init(&names, 1000);
-	assert_true(conf_diff(a, b, CONF_ALL, &reload, &names));
-	assert_int_equal(reload, CONF_LIVE);
-	assert_true(span_eq(buf_span(&names), SPAN("log_level, maximal_queue_lifetime")));
-	assert_true(conf_diff(a, c, CONF_ALL, &reload, NULL));
-	assert_int_equal(reload, CONF_FIXED);
-	assert_false(conf_diff(a, c, CONF_SMTPD, &reload, NULL));
-	assert_true(conf_diff(a, d, CONF_ALL, &reload, NULL));
-	assert_int_equal(reload, CONF_LIVE); /* listeners that go and come are handed over */
-	assert_true(conf_diff(good("listener a { service = smtp; address = *:1 }\n"), good("listener a { service = imap; address = *:1 }\n"), CONF_ALL, &reload, NULL));
-	assert_int_equal(reload, CONF_RESTART);
-	buf_free(&names);
-}
-
-static void
-two_listeners_cannot_share_an_address(void **state)
-{
-	static const struct {
-		const char *first, *second;
-		bool clash;
-	} pairs[] = {
-		{ "*:25", "*:25", true },
-		{ "*:25", "*:26", false },
-		{ "*:25", "127.0.0.1:25", true },
-		{ "[::1]:25", "*:25", true },
-		{ "0.0.0.0:25", "127.0.0.1:25", true },
-		{ "0.0.0.0:25", "[::1]:25", false },
-		{ "0.0.0.0:25", "[::]:25", false },
-		{ "[::]:25", "[2001:db8::]:25", true },
-		{ "[2001:db8::]:25", "[2001:db8::1]:25", false },
-		{ "127.0.0.1:25", "127.0.0.1:25", true },
-		{ "127.0.0.1:25", "127.0.0.2:25", false },
-		{ "127.0.0.1:0", "127.0.0.1:0", false },
-		{ "/run/x", "unix:/run/x", true },
-		{ "/run/x", "/run/y", false },
-		{ "/run/x", "*:25", false },
-	};
-	char text[300];
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-		(void)snprintf(text, sizeof(text), "listener a { service = smtp; address = \"%s\" }\nlistener b { service = lmtp; address = \"%s\" }\n", pairs[i].first, pairs[i].second);
-		if (pairs[i].clash)
-			bad(text, 2, 40, "is taken by listener a");
-		else
-			(void)good(text);
-	}
-	(void)good("inet_protocols = ipv4\nlistener smtp { address = *:25 }\nlistener six { address = \"[::1]:25\" }\n");
-	(void)good("inet_protocols = ipv6\nlistener smtp { address = *:25 }\nlistener four { address = 127.0.0.1:25 }\n");
-	bad("listener smtp { }\nlistener inside { tls = none }\n", 2, 1, "*:25 is taken by listener smtp");
-	bad("listener smtp { }\nlistener inside { address = junk }\n", 2, 29, "\"junk\" is not");
-	assert_int_equal(f.errors.n, 1);
-}
-
-/* What text means to a suite that runs with `has`; later: what it is told about the next start. */
-static const struct conf *
-reloaded(const char *has, const char *text, char *later, size_t size)
-{
-	struct conf_running running;
-	const struct conf *conf;
-	struct buf names;
-	struct fail why;
-	FILE *file = tmpfile();
-
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0 && fflush(file) == 0);
-	buf_init(&names, size - 1);
-	running = (struct conf_running){ good(has), &names };
-	assert_true(conf_reload_fd(fileno(file), &running, &f.arena, &conf, NULL, &why));
-	assert_true(span_cstr(buf_span(&names), later, size));
-	buf_free(&names);
-	(void)fclose(file);
-	return conf;
-}
-
-static void
-a_reload_keeps_what_is_fixed(void **state)
-{
-	const struct conf *conf;
-	enum conf_reload reload;
-	char later[200];
-	const char *has = "data_directory = /d\nqueue_directory = \"/q q\"\nlistener smtp { mode = 0600 }\n";
-
-	(void)state;
-	conf = reloaded(has, "data_directory = /e\nlistener smtp { mode = 0666; backlog = 5; tls = none }\nlistener lmtp { mode = 0600 }\n"
-			     "alias_maps = db:$data_directory/a\n", later, sizeof(later));
-	assert_string_equal(later, "queue_directory, data_directory, backlog of smtp, mode of smtp");
-	assert_string_equal(conf->queue_directory.p, "/q q");
-	assert_string_equal(conf->user_database.p, "/d/authd");
-	assert_true(span_eq(conf->alias_maps.items[0], SPAN("db:/d/a")));
-	assert_int_equal(conf->listeners[0].backlog, 1024);
-	assert_int_equal(conf->listeners[0].tls, CONF_MODE_NONE);
-	assert_true(conf_diff(good(has), conf, CONF_MAILD, &reload, NULL));
-	assert_int_equal(reload, CONF_LIVE);
-	(void)reloaded(has, has, later, sizeof(later));
-	assert_string_equal(later, "");
-	/* Every address cannot be listened on while one of them is. */
-	conf = reloaded("inet_interfaces = loopback-only\n", "", later, sizeof(later));
-	assert_string_equal(later, "inet_interfaces");
-	assert_string_equal(conf->listeners[0].address.text.p, "127.0.0.1:25");
-}
-
-/* What is fixed is of the socket, which its address tells: it may come by another name. */
-static void
-a_listener_at_another_address_is_a_new_socket(void **state)
-{
-	const struct conf *conf;
-	char later[200];
-
-	(void)state;
-	conf = reloaded("listener more { service = smtp; address = \"127.0.0.1:2525\" }\n", "listener more { service = smtp; address = \"/run/more\"; mode = 0600 }\n",
-	    later, sizeof(later));
-	assert_string_equal(conf->listeners[0].mode.p, "0600");
-	assert_string_equal(later, "");
-	conf = reloaded("listener more { service = smtp; address = \"/run/more\"; mode = 0660 }\n", "listener other { service = smtp; address = \"/run/more\"; mode = 0600 }\n",
-	    later, sizeof(later));
-	assert_string_equal(conf->listeners[0].mode.p, "0660");
-	assert_string_equal(later, "mode of other");
-}
-
 /* The example must parse as it is, and with every # before an option removed. */
 static void
 example_parses(void **state)
@@ -600,13 +293,17 @@ int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { T(every_default_is_valid), T(rows_are_sane), T(values_of_each_kind),
-	    T(networks_match),
-		T(errors_say_where_and_what), T(all_errors_at_once), T(blocks), T(default_listeners),
-		    T(canonical_reads_back),
-		T(a_daemon_sees_its_own_options_only), T(differences_have_a_class), T(two_listeners_cannot_share_an_address), T(a_reload_keeps_what_is_fixed),
-		T(a_listener_at_another_address_is_a_new_socket), T(example_parses),
-		    T(durations_and_sizes),
-		T(a_file_is_read), T(a_suite_is_found_by_a_file_with_errors) };
+	const struct CMUnitTest tests[] = {
+		T(every_default_is_valid),
+		T(rows_are_sane),
+		T(values_of_each_kind),
+		T(networks_match),
+		T(errors_say_where_and_what),
+		T(all_errors_at_once),
+		T(example_parses),
+		T(durations_and_sizes),
+		T(a_file_is_read),
+		T(a_suite_is_found_by_a_file_with_errors),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

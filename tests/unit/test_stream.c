@@ -1,126 +1,18 @@
-/* SPDX-License-Identifier: ISC */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-
-#include <cmocka.h>
+/* SPDX-License-Identifier: ISC
+ *
+ * Streams without TLS, and how they come to be: sockets, listeners, connecting.
+ */
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/listener.h"
-#include "net/stream.h"
 #include "sys/passrights.h"
-#include "tests/unit/tls_fixture.h"
-
-enum { CAP = 16384 };
-
-/* An owner that records what happens to it. */
-struct end {
-	struct stream s;
-	struct buf got;
-	int inputs, eofs, drains, connects, secured, timeouts;
-	enum stream_why why;
-	bool keep; /* leaves its input unread */
-	bool close_in_input, finish_in_input, pause_in_input, starttls;
-	struct tls_server *server;
-	struct fail failure;
-};
-
-static void
-on_input(struct stream *s)
-{
-	struct end *e = OWNER_OF(s, struct end, s);
-
-	e->inputs++;
-	if (e->close_in_input) {
-		stream_close(s);
-		return;
-	}
-	if (e->starttls && span_starts(stream_input(s), SPAN("STARTTLS\r\n"))) {
-		stream_eat(s, 10);
-		stream_puts(s, "220 go\r\n");
-		assert_true(stream_tls_accept(s, e->server, TLS_ASK_NOTHING, NULL));
-		return;
-	}
-	if (e->keep)
-		return;
-	buf_put(&e->got, stream_input(s));
-	stream_eat(s, stream_input(s).n);
-	if (e->pause_in_input)
-		stream_pause(s);
-	if (e->finish_in_input) {
-		stream_puts(s, "bye");
-		stream_finish(s);
-	}
-}
-
-static void on_eof(struct stream *s) { OWNER_OF(s, struct end, s)->eofs++; }
-static void on_drain(struct stream *s) { OWNER_OF(s, struct end, s)->drains++; }
-static void on_connected(struct stream *s) { OWNER_OF(s, struct end, s)->connects++; }
-static void on_timeout(struct stream *s) { OWNER_OF(s, struct end, s)->timeouts++; }
-static void on_tls(struct stream *s, const struct tls_facts *f) { OWNER_OF(s, struct end, s)->secured += f->bits > 0; }
-
-static void
-on_closed(struct stream *s, enum stream_why why)
-{
-	struct end *e = OWNER_OF(s, struct end, s);
-
-	e->why = why;
-	e->failure = *stream_failure(s);
-}
-
-static const struct stream_events events = { on_input, on_eof, on_drain, on_connected, on_tls, on_timeout, on_closed };
-static const struct stream_events plain = { .on_input = on_input, .on_connected = on_connected, .on_closed = on_closed };
-static const struct stream_limits limits = { CAP, CAP };
-
-struct world {
-	struct loop *loop;
-	struct end a, b;
-	int raw; /* the other end when b is not a stream */
-};
-
-static void
-world_make(struct world *w, const struct stream_events *ev, bool both)
-{
-	int fd[2];
-
-	memset(w, 0, sizeof(*w));
-	w->loop = loop_new();
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-	buf_init(&w->a.got, 1 << 24);
-	buf_init(&w->b.got, 1 << 24);
-	assert_true(stream_open(&w->a.s, w->loop, fd[0], ev, &limits));
-	w->raw = -1;
-	if (both)
-		assert_true(stream_open(&w->b.s, w->loop, fd[1], ev, &limits));
-	else
-		w->raw = fd[1];
-}
-
-static void
-world_end(struct world *w)
-{
-	stream_close(&w->a.s);
-	stream_close(&w->b.s);
-	buf_free(&w->a.got);
-	buf_free(&w->b.got);
-	if (w->raw >= 0)
-		(void)close(w->raw);
-	loop_free(&w->loop);
-}
-
-static void
-turns(struct world *w, int n)
-{
-	while (n-- > 0)
-		(void)loop_turn(w->loop, 5);
-}
+#include "tests/unit/stream_fixture.h"
 
 static void
 test_bytes_pass_and_idle_holds_no_buffers(void **state)
@@ -557,139 +449,6 @@ test_a_socket_for_everybody_takes_no_descriptors(void **state)
 	(void)unlink(path);
 }
 
-struct tls_world {
-	struct world w;
-	struct fixture f;
-	struct tls_server *server;
-	struct tls_client *client;
-};
-
-static const struct tls_want any = { TLS_LEVEL_MAY, SPAN_INIT("a.test"), NULL, 0 };
-
-static void
-tls_world_make(struct tls_world *t, bool both)
-{
-	struct fail why = { 0 };
-	struct tls_signer signer = { fixture_sign, &t->f, NULL };
-
-	assert_true(fixture_make(&t->f, "EC", "a.test"));
-	t->server = tls_server_new(&signer, &why);
-	assert_true(tls_server_add_chain(t->server, buf_span(&t->f.chain), &why));
-	t->client = tls_client_new(NULL, NULL, &why);
-	world_make(&t->w, &events, both);
-	t->w.a.server = t->server;
-}
-
-static void
-tls_world_end(struct tls_world *t)
-{
-	world_end(&t->w);
-	tls_server_unref(&t->server);
-	tls_client_unref(&t->client);
-	fixture_free(&t->f);
-}
-
-static void
-test_starttls_drops_what_was_sent_along_in_plaintext(void **state)
-{
-	struct tls_world t;
-
-	(void)state;
-	tls_world_make(&t, true);
-	t.w.a.starttls = true;
-	stream_puts(&t.w.b.s, "STARTTLS\r\nRCPT TO:<injected@a.test>\r\n");
-	turns(&t.w, 4);
-	assert_int_equal(buf_len(&t.w.b.got), 8);
-	assert_true(stream_tls_connect(&t.w.b.s, t.client, &any, NULL));
-	turns(&t.w, 10);
-	assert_int_equal(t.w.a.secured, 1);
-	assert_int_equal(t.w.b.secured, 1);
-	assert_int_equal(buf_len(&t.w.a.got), 0); /* the injected command was never seen */
-	stream_puts(&t.w.b.s, "EHLO b\r\n");
-	turns(&t.w, 4);
-	assert_memory_equal(buf_span(&t.w.a.got).p, "EHLO b\r\n", 8);
-	assert_null(t.w.a.s.in.mem);
-	stream_finish(&t.w.a.s);
-	turns(&t.w, 4);
-	assert_int_equal(t.w.a.why, STREAM_FINISHED);
-	assert_int_equal(t.w.b.eofs, 1);
-	tls_world_end(&t);
-}
-
-static void
-test_plaintext_behind_the_switch_breaks_the_handshake(void **state)
-{
-	struct tls_world t;
-	char text[16];
-
-	(void)state;
-	tls_world_make(&t, false);
-	t.w.a.starttls = true;
-	assert_int_equal(write(t.w.raw, "STARTTLS\r\n", 10), 10);
-	turns(&t.w, 3);
-	assert_int_equal(read(t.w.raw, text, sizeof(text)), 8);
-	assert_int_equal(write(t.w.raw, "MAIL FROM:<>\r\n", 14), 14);
-	turns(&t.w, 3);
-	assert_int_equal(t.w.a.why, STREAM_TLS);
-	assert_int_equal(t.w.a.secured, 0);
-	tls_world_end(&t);
-}
-
-static void
-test_much_data_through_tls_both_ways(void **state)
-{
-	struct tls_world t;
-	char block[1000];
-	size_t sent = 0, back = 0;
-
-	(void)state;
-	memset(block, 'y', sizeof(block));
-	tls_world_make(&t, true);
-	assert_true(stream_tls_accept(&t.w.a.s, t.server, TLS_ASK_NOTHING, NULL));
-	assert_true(stream_tls_connect(&t.w.b.s, t.client, &any, NULL));
-	for (int i = 0; i < 3000 && (sent < 1000000 || back < 500000); i++) {
-		while (t.w.a.secured && sent < 1000000 && !stream_full(&t.w.b.s)) {
-			stream_put(&t.w.b.s, span_of(block, sizeof(block)));
-			sent += sizeof(block);
-		}
-		while (t.w.a.secured && back < 500000 && !stream_full(&t.w.a.s)) {
-			stream_put(&t.w.a.s, span_of(block, sizeof(block)));
-			back += sizeof(block);
-		}
-		(void)loop_turn(t.w.loop, 1);
-	}
-	turns(&t.w, 50);
-	assert_int_equal(buf_len(&t.w.a.got), sent);
-	assert_int_equal(buf_len(&t.w.b.got), back);
-	assert_true(sent >= 1000000 && back >= 500000);
-	tls_world_end(&t);
-}
-
-static void
-test_tls_input_larger_than_the_buffer_waits_inside(void **state)
-{
-	struct tls_world t;
-	char block[4000];
-
-	(void)state;
-	memset(block, 'z', sizeof(block));
-	tls_world_make(&t, true);
-	assert_true(stream_tls_accept(&t.w.a.s, t.server, TLS_ASK_NOTHING, NULL));
-	assert_true(stream_tls_connect(&t.w.b.s, t.client, &any, NULL));
-	turns(&t.w, 10);
-	t.w.a.keep = true;
-	for (int i = 0; i < 12; i++) {
-		stream_put(&t.w.b.s, span_of(block, sizeof(block)));
-		turns(&t.w, 2);
-	}
-	assert_true(stream_input_full(&t.w.a.s));
-	t.w.a.keep = false;
-	stream_again(&t.w.a.s);
-	turns(&t.w, 30);
-	assert_int_equal(buf_len(&t.w.a.got), 12 * sizeof(block));
-	tls_world_end(&t);
-}
-
 int
 main(void)
 {
@@ -710,10 +469,6 @@ main(void)
 		cmocka_unit_test(test_who_takes_nothing_is_given_up_by_the_system_too),
 		cmocka_unit_test(test_connect_and_accept),
 		cmocka_unit_test(test_a_socket_for_everybody_takes_no_descriptors),
-		cmocka_unit_test(test_starttls_drops_what_was_sent_along_in_plaintext),
-		cmocka_unit_test(test_plaintext_behind_the_switch_breaks_the_handshake),
-		cmocka_unit_test(test_much_data_through_tls_both_ways),
-		cmocka_unit_test(test_tls_input_larger_than_the_buffer_waits_inside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,7 @@ struct fixture {
 	struct store *store;
 };
 
-static void
+static inline void
 open_store(struct fixture *f)
 {
 	struct fail why;
@@ -35,7 +35,7 @@ open_store(struct fixture *f)
 	assert_non_null(f->store);
 }
 
-static int
+static inline int
 setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -49,7 +49,7 @@ setup(void **state)
 	return 0;
 }
 
-static int
+static inline int
 teardown(void **state)
 {
 	struct fixture *f = *state;

@@ -5,27 +5,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/listener.h"
 #include "service/handed.h"
 
 struct control {
 	struct list node;
-	struct watch watch;
+	struct listener listener;
 	struct service *service;
 	const struct service_channel *channel;
 };
 
 static void
-on_ready(struct watch *w, unsigned ready)
+on_accept(struct listener *l, int fd, const struct netaddr *peer)
 {
-	struct control *control = OWNER_OF(w, struct control, watch);
+	struct control *control = OWNER_OF(l, struct control, listener);
 	struct ucred who = { .uid = (uid_t)-1 };
 	socklen_t len = sizeof(who);
 	struct channel *c;
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)ready;
-	if (fd < 0)
-		return;
+	(void)peer;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
 		(void)close(fd);
 		return;
@@ -47,9 +45,8 @@ control_open(struct list *controls, struct service *s, const struct service_chan
 	}
 	control->service = s;
 	control->channel = sc;
-	watch_init(&control->watch, s->loop, fd, on_ready);
 	list_push(controls, &control->node);
-	if (!watch_want(&control->watch, WATCH_READ))
+	if (!listener_open(&control->listener, s->loop, fd, on_accept))
 		log_put(LOG_failure, "control socket %s cannot be watched", sc->type->name);
 }
 
@@ -61,8 +58,7 @@ control_close(struct list *controls)
 	while ((node = list_shift(controls))) {
 		struct control *control = OWNER_OF(node, struct control, node);
 
-		watch_stop(&control->watch);
-		(void)close(control->watch.fd);
+		listener_close(&control->listener);
 		free(control);
 	}
 }

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemons/suited/suite.h"
@@ -129,20 +128,17 @@ on_closed(struct channel *c, const struct fail *why)
 static const struct channel_ops admin_ops = { dispatch_suite_admin, on_closed, NULL };
 
 static void
-on_admin(struct watch *w, unsigned ready)
+on_admin(struct listener *l, int fd, const struct netaddr *peer)
 {
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct admin_request *r = fd >= 0 ? calloc(1, sizeof(*r)) : NULL;
+	struct admin_request *r = calloc(1, sizeof(*r));
 
-	(void)ready;
-	if (fd < 0)
-		return;
+	(void)peer;
 	if (!r) {
 		(void)close(fd);
 		return;
 	}
-	r->suite = OWNER_OF(w, struct suite, admin);
-	r->channel = channel_new(w->loop, fd, &ipc_channel_suite_admin, CHANNEL_SERVER, &admin_ops, r);
+	r->suite = OWNER_OF(l, struct suite, admin);
+	r->channel = channel_new(l->watch.loop, fd, &ipc_channel_suite_admin, CHANNEL_SERVER, &admin_ops, r);
 	if (!r->channel)
 		free(r);
 }
@@ -162,6 +158,5 @@ admin_open(struct suite *s, struct fail *why)
 	char path[B_PATH];
 	int fd = ask_control(s, control_path(path, s->conf->run_directory, "suite_admin"), 0600, why);
 
-	watch_init(&s->admin, s->loop, fd, on_admin);
-	return fd >= 0 && watch_want(&s->admin, WATCH_READ);
+	return fd >= 0 && listener_open(&s->admin, s->loop, fd, on_admin);
 }

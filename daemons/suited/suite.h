@@ -20,6 +20,7 @@
 
 #include "base/arena.h"
 #include "ipc/channel_sync.h"
+#include "net/listener.h"
 #include "service/launch.h"
 #include "sys/box.h"
 #include "sys/child.h"
@@ -117,7 +118,7 @@ struct suite {
 	uint64_t last_crash;
 	struct list broken; /* struct broken */
 	struct timer mend;
-	struct watch admin;            /* the control socket suite_admin */
+	struct listener admin;         /* the control socket suite_admin */
 	struct admin_request *stopper; /* who waits for the end */
 	struct {
 		enum survey_of of;

@@ -224,11 +224,12 @@ channel_new(struct loop *loop, int fd, const struct ipc_channel *type, enum chan
 	turn_init(&c->flush, on_flush);
 	turn_init(&c->closing, report_closed);
 	hello = packet_new(c);
-	if (!hello || !watch_want(&c->watch, WATCH_READ)) {
+	if (hello)
+		frame_put_hello(&hello->bytes);
+	if (!hello || !buf_ok(&hello->bytes) || !watch_want(&c->watch, WATCH_READ)) {
 		channel_free(&c);
 		return NULL;
 	}
-	frame_put_hello(&hello->bytes);
 	c->backlog = buf_len(&hello->bytes);
 	turn_later(&c->flush, loop);
 	return c;
@@ -279,13 +280,18 @@ channel_forget(struct channel **c)
 	channel_free(c);
 }
 
-int
-channel_take_fd(struct channel **c)
+void
+channel_give_up(struct channel **c)
 {
-	int fd = fcntl((*c)->watch.fd, F_DUPFD_CLOEXEC, 0);
-
+	if ((*c)->note)
+		(*c)->note->on_violation(*c, (*c)->note);
 	channel_free(c);
-	return fd;
+}
+
+int
+channel_copy_fd(const struct channel *c)
+{
+	return fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
 }
 
 void *
@@ -488,7 +494,9 @@ static void
 take_packets(struct channel *c, int most, size_t bytes)
 {
 	if (!c->in && !(c->in = malloc(IPC_PACKET_MAX))) {
-		shut_errno(c, "receive");
+		if (!c->closed)
+			(void)fail_errno(&c->why, 0, "channel %s: receive", c->type->name);
+		shut_violated(c); /* both live: nobody else would ask for another */
 		return;
 	}
 	c->reading++;

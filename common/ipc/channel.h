@@ -70,9 +70,11 @@ void channel_free(struct channel **c); /* what was not sent is dropped; allowed 
 /* In a copy of the process: frees it, but leaves its descriptor alone, which is another's by now, and its input (wiped),
  * lest the copy's own data fill a hole of that size among pages that it shares. */
 void channel_forget(struct channel **c);
-/* Frees a channel that has neither sent nor received yet, and gives its
- * descriptor back: for a channel_sync. -1: no descriptor to be had. */
-int channel_take_fd(struct channel **c);
+/* Frees one that there is no memory to go on with; its note is told as of a violation. */
+void channel_give_up(struct channel **c);
+/* The descriptor of a channel that has neither sent nor received yet, copied: for a
+ * channel_sync that takes its place. -1: no descriptor to be had. */
+int channel_copy_fd(const struct channel *c);
 void *channel_owner(const struct channel *c);
 void channel_set_owner(struct channel *c, void *owner);
 struct loop *channel_loop(const struct channel *c);
@@ -81,8 +83,8 @@ bool channel_is_open(const struct channel *c);
 
 /* What somebody beside the owner has to do with a channel. */
 struct channel_note {
-	/* The peer breaks the rules: called once, from within its message, before on_closed; the channel is still
-	 * there and is not to be freed. */
+	/* The peer breaks the rules, or there is no memory for what it says: called once, before on_closed; the channel
+	 * is still there and is not to be freed. */
 	void (*on_violation)(struct channel *c, struct channel_note *note);
 	void (*on_freed)(struct channel_note *note); /* the channel is gone */
 };

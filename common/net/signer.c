@@ -328,14 +328,14 @@ static void on_arrival(struct watch *w, unsigned ready);
 void
 signer_attach_certs(struct signer *s, struct channel *c)
 {
-	struct loop *loop = channel_loop(c);
-	int fd = channel_take_fd(&c);
+	int fd = channel_copy_fd(c);
 	struct fail why;
 
 	end_fetch(s);
 	leave_keyd(s);
-	watch_init(&s->arrival, loop, fd, on_arrival);
+	watch_init(&s->arrival, channel_loop(c), fd, on_arrival);
 	s->certs = fd < 0 ? NULL : channel_sync_new(fd, &ipc_channel_certs, CHANNEL_CLIENT, &why);
+	(s->certs ? channel_free : channel_give_up)(&c);
 	s->retry_ms = 0;
 	outdated(s);
 }

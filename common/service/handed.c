@@ -104,17 +104,18 @@ handed_channel(struct service *s, const struct service_channel *sc, int fd)
 	return c;
 }
 
-static void
+static bool
 note_sibling(struct service *service, struct channel *c, const struct ipc_ctl_peer *m)
 {
 	struct sibling *s = calloc(1, sizeof(*s));
 
 	if (!s)
-		return;
+		return false;
 	*s = (struct sibling){ .note = { on_violation, on_freed }, .service = service, .channel = c, .client = m->client, .instance = m->instance };
 	(void)span_cstr(m->name, s->name, sizeof(s->name));
 	list_push(&service->siblings, &s->node);
 	channel_set_note(c, &s->note);
+	return true;
 }
 
 /* The channel whose place that one takes; NULL: it is gone already. */
@@ -153,10 +154,10 @@ handed_sibling(struct service *s, const struct service_channel *sc, int fd, cons
 	if (m->mended)
 		close_old(s, sc, m);
 	c = handed_channel(s, sc, fd);
-	if (!c) { /* both live: nobody else would ask */
+	if (!c || !note_sibling(s, c, m)) { /* both live: nobody else would ask */
+		channel_free(&c);
 		ask_for_another(s, sc->type, m->client, m->name, m->instance);
 		return;
 	}
-	note_sibling(s, c, m);
 	sc->on_open(s, c, m->name, m->instance);
 }

@@ -42,7 +42,8 @@ struct service_channel {
 	enum channel_side side;
 	const struct channel_ops *ops;
 	/* A channel to this peer is open; its owner is the struct service until
-	 * channel_set_owner().  For a control socket the peer is "control" and instance its uid. */
+	 * channel_set_owner(); where there is no memory for it, channel_give_up().
+	 * For a control socket the peer is "control" and instance its uid. */
 	void (*on_open)(struct service *s, struct channel *c, struct span peer, unsigned instance);
 };
 

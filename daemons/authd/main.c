@@ -147,7 +147,7 @@ open_link(struct service *s, struct channel *c, bool users)
 	struct link *l = link_new(s->state, c);
 
 	if (!l) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	l->users = users;

@@ -314,7 +314,7 @@ on_mailbox_open(struct service *s, struct channel *c, struct span name, unsigned
 	(void)name, (void)instance;
 	if (!peer) {
 		log_put(LOG_failure, "no memory for a channel");
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	peer->owner = s->state;

@@ -119,7 +119,7 @@ on_open(struct service *s, struct channel *c, struct span peer, unsigned instanc
 	(void)instance;
 	if (!asker || !d) {
 		free(asker);
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	asker->dnsd = d;

@@ -200,7 +200,7 @@ on_open(struct service *s, struct channel *c, struct span peer, unsigned instanc
 
 	if (!front || !span_cstr(peer, front->kind, sizeof(front->kind))) {
 		free(front);
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	front->service = s;

@@ -306,7 +306,7 @@ queued_deliver_open(struct service *s, struct channel *c, struct span peer, unsi
 	struct agent *a = calloc(1, sizeof(*a));
 
 	if (!a) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	*a = (struct agent){ .q = q, .c = c, .kind = span_eq(peer, SPAN("locald")) ? AGENT_LOCAL : AGENT_REMOTE, .instance = instance };

@@ -425,7 +425,7 @@ queued_intake_open(struct service *s, struct channel *c, struct span peer, unsig
 
 	(void)peer, (void)instance;
 	if (!in) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	in->q = q;

@@ -550,7 +550,7 @@ request_client_open(struct service *s, struct channel *c, struct span peer, unsi
 
 	(void)peer, (void)instance;
 	if (!cl) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	cl->daemon = d;

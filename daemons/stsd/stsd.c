@@ -279,7 +279,7 @@ on_asker_open(struct service *service, struct channel *c, struct span peer, unsi
 
 	(void)peer, (void)instance;
 	if (!asker) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	asker->stsd = s;

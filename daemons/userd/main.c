@@ -80,8 +80,10 @@ on_front_open(struct service *s, struct channel *c, struct span peer, unsigned i
 	struct front *f = calloc(1, sizeof(*f));
 
 	(void)peer, (void)instance;
-	if (!f)
-		return; /* nothing comes back to it */
+	if (!f) {
+		channel_give_up(&c);
+		return;
+	}
 	f->channel = c;
 	f->number = ++u->last_front;
 	list_push(&u->fronts, &f->node);

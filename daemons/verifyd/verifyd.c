@@ -134,7 +134,7 @@ on_filter_open(struct service *s, struct channel *c, struct span peer, unsigned 
 
 	(void)peer, (void)instance;
 	if (!f) {
-		channel_free(&c);
+		channel_give_up(&c);
 		return;
 	}
 	f->verifyd = d;

@@ -23,26 +23,70 @@
 #include "service/handed.h"
 #include "service/service.h"
 
-static unsigned opened;
+static unsigned opened, heard;
 static struct channel *last;
+static unsigned countdown; /* the allocation that fails: 1 is the next one; 0: none */
+
+/* The linker puts these in the place of the real ones (-Wl,--wrap). */
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+static bool
+fails(void)
+{
+	return countdown && --countdown == 0;
+}
+
+void *
+__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
 
 static bool
 dispatch(struct channel *c, unsigned type, const void *m, int fd)
 {
 	(void)c, (void)type, (void)m, (void)fd;
+	heard++;
 	return true;
 }
 
 static void
 on_closed(struct channel *c, const struct fail *why)
 {
-	(void)c, (void)why;
+	(void)why;
+	free(channel_owner(c));
+	channel_free(&c);
 }
 
+/* As daemons do that keep something of each. */
 static void
 on_open(struct service *s, struct channel *c, struct span peer, unsigned instance)
 {
+	void *own = calloc(1, 100);
+
 	(void)s, (void)peer, (void)instance;
+	if (!own) {
+		channel_give_up(&c);
+		return;
+	}
+	channel_set_owner(c, own);
 	last = c;
 	opened++;
 }
@@ -75,6 +119,63 @@ test_a_channel_that_cannot_be_had_is_asked_for_again(void **state)
 	assert_int_equal(type, IPC_ctl_broken);
 	said = m;
 	assert_true(span_eq(said->channel, SPAN("auth")) && span_eq(said->name, SPAN("authd")) && said->client && said->instance == 3);
+	channel_sync_free(&ruler);
+	channel_free(&s.ruler);
+	loop_free(&s.loop);
+}
+
+/* Our end of a channel to authd, and the other. allocation: which fails; 0: none. */
+static bool
+is_heard(struct service *s, const struct service_channel *auth, const struct ipc_ctl_peer *peer, unsigned allocation)
+{
+	struct channel_sync *authd;
+	int fds[2];
+	char hello;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	authd = channel_sync_new(fds[1], &ipc_channel_auth, CHANNEL_SERVER, NULL);
+	(void)channel_sync_send(authd, IPC_auth_answer, &(struct ipc_auth_answer){ .id = 1 }, -1, 0, NULL);
+	heard = 0;
+	countdown = allocation;
+	handed_sibling(s, auth, fds[0], peer);
+	for (int i = 0; i < 3; i++)
+		(void)loop_turn(s->loop, 0);
+	countdown = 0;
+	assert_true(!heard || recv(fds[1], &hello, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+	channel_sync_free(&authd);
+	return heard > 0;
+}
+
+/* Whatever there is no memory for, nobody is left with a channel that is none. */
+static void
+test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for(void **state)
+{
+	const struct service_channel auth = { &ipc_channel_auth, CHANNEL_CLIENT, &ops, on_open };
+	const struct ipc_ctl_peer peer = { .channel = SPAN("auth"), .client = true, .name = SPAN("authd") };
+	struct service s = { .name = "imapd", .loop = loop_new() };
+	struct channel_sync *ruler;
+	unsigned worked = 0, failed = 0, type;
+	const void *m;
+	int fds[2];
+
+	(void)state;
+	list_init(&s.siblings);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	s.ruler = channel_new(s.loop, fds[0], &ipc_channel_ctl, CHANNEL_SERVER, &ops, NULL);
+	ruler = channel_sync_new(fds[1], &ipc_channel_ctl, CHANNEL_CLIENT, NULL);
+	assert_true(is_heard(&s, &auth, &peer, 0));
+	for (unsigned n = 1; worked < 3; n++) {
+		bool works = is_heard(&s, &auth, &peer, n), asked;
+
+		worked += works;
+		asked = channel_sync_recv(ruler, &type, &m, NULL, 0, NULL);
+		failed += asked;
+		if (works == asked)
+			fail_msg("allocation %u: it works: %d, another is asked for: %d", n, works, asked);
+		for (int i = 0; i < 3; i++)
+			(void)loop_turn(s.loop, 0);
+	}
+	assert_true(failed >= 4);
 	channel_sync_free(&ruler);
 	channel_free(&s.ruler);
 	loop_free(&s.loop);
@@ -123,7 +224,7 @@ test_a_control_socket_rests_while_there_are_no_descriptors(void **state)
 		(void)loop_turn(s.loop, 20);
 	assert_int_equal(opened, 1);
 	control_close(&controls);
-	channel_free(&last);
+	ops.on_closed(last, NULL);
 	channel_sync_free(&tool);
 	loop_free(&s.loop);
 	(void)unlink(path);
@@ -135,6 +236,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_channel_that_cannot_be_had_is_asked_for_again),
+		cmocka_unit_test(test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for),
 		cmocka_unit_test(test_a_control_socket_rests_while_there_are_no_descriptors),
 	};
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -177,12 +178,52 @@ test_who_was_slow_once_is_waited_for_no_more(void **state)
 	drop(&r);
 }
 
+static unsigned given_up;
+
+static void
+on_given_up(struct channel *c, struct channel_note *note)
+{
+	(void)c, (void)note;
+	given_up++;
+}
+
+static void
+on_freed(struct channel_note *note)
+{
+	(void)note;
+}
+
+static void
+test_a_channel_that_there_is_no_descriptor_for_is_given_up(void **state)
+{
+	struct channel_note note = { on_given_up, on_freed };
+	struct rlimit before, none;
+	struct channel *certs;
+	struct rig r;
+	int fd;
+
+	(void)state;
+	make(&r);
+	certs = front_end(&r, &ipc_channel_certs, NULL, &fd);
+	channel_set_note(certs, &note);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	signer_attach_certs(r.signer, certs);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(given_up, 1);
+	(void)close(fd);
+	channel_free(&r.other);
+	drop(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_is_quick_is_waited_for),
 		cmocka_unit_test(test_a_keyd_without_keys_is_not_ready),
+		cmocka_unit_test(test_a_channel_that_there_is_no_descriptor_for_is_given_up),
 		cmocka_unit_test(test_who_was_slow_once_is_waited_for_no_more),
 	};
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/list.h"
-#include "log/log.h"
 
 struct early {
 	struct list node;
@@ -24,7 +23,6 @@ keep(struct list *early, struct span name, int fd)
 	struct early *e = calloc(1, sizeof(*e));
 
 	if (!e) {
-		log_put(LOG_failure, "no memory for what %.*s is given", SPAN_ARG(name));
 		(void)close(fd);
 		return NULL;
 	}
@@ -40,7 +38,7 @@ early_peer(struct list *early, const struct ipc_ctl_peer *m, int fd)
 	struct early *e = keep(early, m->name, fd);
 
 	if (!e)
-		return true;
+		return false;
 	e->as.peer = *m;
 	(void)span_cstr(m->channel, e->channel, sizeof(e->channel));
 	return true;
@@ -52,7 +50,7 @@ early_listener(struct list *early, const struct ipc_ctl_listener *m, int fd)
 	struct early *e = keep(early, m->name, fd);
 
 	if (!e)
-		return true;
+		return false;
 	e->listener = true;
 	e->as.listen = *m;
 	return true;

@@ -8,7 +8,7 @@
 
 #include "ipc/messages.h"
 
-/* A struct list of those, in order.  fd is taken; a lack of memory is told in the log.  True, as their handlers say. */
+/* A struct list of those, in order.  fd is taken.  False: no memory. */
 bool early_peer(struct list *early, const struct ipc_ctl_peer *m, int fd);
 bool early_listener(struct list *early, const struct ipc_ctl_listener *m, int fd);
 /* Gives each to the handler of its message, as if it came now; the list is empty then. */

@@ -51,6 +51,9 @@ give_up(struct skeleton *k, const struct fail *why)
 	return true;
 }
 
+/* Without a channel or a listener that nobody gives it again it would be of no use; it is started anew. */
+static const struct fail no_room = { .class = FAIL_TEMP, .text = "no memory for what it is given" };
+
 static const struct service_channel *
 find_channel(const struct skeleton *k, struct span name, enum channel_side side)
 {
@@ -172,7 +175,7 @@ on_ctl_peer(struct channel *c, const struct ipc_ctl_peer *m, int fd)
 		return k->booted;
 	}
 	if (!k->open)
-		return early_peer(&k->early, m, fd);
+		return early_peer(&k->early, m, fd) || give_up(k, &no_room);
 	k->service.peer_crashed = m->crashed;
 	handed_sibling(&k->service, sc, fd, m);
 	k->service.peer_crashed = false;
@@ -185,7 +188,7 @@ on_ctl_listener(struct channel *c, const struct ipc_ctl_listener *m, int fd)
 	struct skeleton *k = channel_owner(c);
 
 	if (!k->open)
-		return early_listener(&k->early, m, fd);
+		return early_listener(&k->early, m, fd) || give_up(k, &no_room);
 	if (m->control) {
 		const struct service_channel *sc = find_channel(k, m->name, CHANNEL_SERVER);
 

@@ -20,6 +20,7 @@
 #include "ipc/channel_sync.h"
 #include "ipc/control.h"
 #include "service/control.h"
+#include "service/early.h"
 #include "service/handed.h"
 #include "service/service.h"
 
@@ -181,6 +182,25 @@ test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for(void *
 	loop_free(&s.loop);
 }
 
+static void
+test_what_there_is_no_memory_for_before_the_start_is_told(void **state)
+{
+	const struct ipc_ctl_peer peer = { .channel = SPAN("auth"), .client = true, .name = SPAN("authd") };
+	const struct ipc_ctl_listener listener = { .name = SPAN("imap") };
+	struct list early;
+	bool ok;
+
+	(void)state;
+	list_init(&early);
+	countdown = 1;
+	ok = early_peer(&early, &peer, open("/dev/null", O_RDWR | O_CLOEXEC));
+	assert_false(ok);
+	countdown = 1;
+	ok = early_listener(&early, &listener, open("/dev/null", O_RDWR | O_CLOEXEC));
+	assert_false(ok);
+	assert_true(list_empty(&early));
+}
+
 static int64_t
 now_ms(void)
 {
@@ -237,6 +257,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_channel_that_cannot_be_had_is_asked_for_again),
 		cmocka_unit_test(test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for),
+		cmocka_unit_test(test_what_there_is_no_memory_for_before_the_start_is_told),
 		cmocka_unit_test(test_a_control_socket_rests_while_there_are_no_descriptors),
 	};
 

@@ -78,8 +78,8 @@ launch_daemon(struct loop *loop, const struct launch *what, const struct channel
 	if (!make_pair(fds, why))
 		return NULL;
 	ctl = channel_new(loop, fds[0], &ipc_channel_ctl, CHANNEL_CLIENT, ops, owner);
-	config = fcntl(what->config, F_DUPFD_CLOEXEC, 0);
-	if (ctl && config >= 0 && ipc_send_ctl_boot(ctl, &boot, config) && tell_reach(ctl, what)) {
+	config = ctl ? fcntl(what->config, F_DUPFD_CLOEXEC, 0) : -1;
+	if (config >= 0 && ipc_send_ctl_boot(ctl, &boot, config) && tell_reach(ctl, what)) {
 		if (ipc_send_root_spawn(what->root, &spawn, fds[1]))
 			return ctl;
 	} else {

@@ -22,6 +22,7 @@
 #include "service/control.h"
 #include "service/early.h"
 #include "service/handed.h"
+#include "service/launch.h"
 #include "service/service.h"
 
 static unsigned opened, heard;
@@ -201,6 +202,26 @@ test_what_there_is_no_memory_for_before_the_start_is_told(void **state)
 	assert_true(list_empty(&early));
 }
 
+static void
+test_a_program_that_there_is_no_memory_to_launch_leaves_nothing_open(void **state)
+{
+	struct launch what = { .name = "locald", .config = open("/dev/null", O_RDONLY | O_CLOEXEC) };
+	struct loop *loop = loop_new();
+	int lowest = dup(what.config);
+	struct channel *ctl;
+	struct fail why;
+
+	(void)state;
+	(void)close(lowest);
+	countdown = 1;
+	ctl = launch_daemon(loop, &what, &ops, NULL, &why);
+	assert_null(ctl);
+	assert_int_equal(dup(what.config), lowest);
+	(void)close(lowest);
+	(void)close(what.config);
+	loop_free(&loop);
+}
+
 static int64_t
 now_ms(void)
 {
@@ -258,6 +279,7 @@ main(void)
 		cmocka_unit_test(test_a_channel_that_cannot_be_had_is_asked_for_again),
 		cmocka_unit_test(test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for),
 		cmocka_unit_test(test_what_there_is_no_memory_for_before_the_start_is_told),
+		cmocka_unit_test(test_a_program_that_there_is_no_memory_to_launch_leaves_nothing_open),
 		cmocka_unit_test(test_a_control_socket_rests_while_there_are_no_descriptors),
 	};
 

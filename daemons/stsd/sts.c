@@ -190,22 +190,27 @@ take_policy(struct sts_domain *d, struct span body, struct fail *why)
 {
 	struct entry fresh = { .fetched_s = now_s(d) };
 	struct policy p;
+	struct arena arena;
 	struct buf patterns;
 	bool ok;
 
+	arena_init(&arena, ENTRY_ARENA);
 	buf_init(&patterns, POLICY_PATTERNS_MAX);
 	ok = policy_parse(body, &p, &patterns, why);
 	if (ok) {
 		fresh.mode = p.mode;
 		fresh.expires_s = fresh.fetched_s + p.max_age_s;
 		memcpy(fresh.id, d->id, sizeof(fresh.id));
-		arena_reset(&d->arena);
-		fresh.patterns = arena_dup(&d->arena, buf_span(&patterns));
-		d->has_entry = fresh.patterns.p || !buf_len(&patterns);
-		d->entry = fresh;
-		ok = d->has_entry || fail_set(why, FAIL_TEMP, 0, "out of memory");
+		fresh.patterns = arena_dup(&arena, buf_span(&patterns));
+		ok = fresh.patterns.p || !buf_len(&patterns) || fail_set(why, FAIL_TEMP, 0, "out of memory");
 	}
 	buf_free(&patterns);
+	arena_free(ok ? &d->arena : &arena);
+	if (ok) {
+		d->arena = arena;
+		d->has_entry = true;
+		d->entry = fresh;
+	}
 	return ok;
 }
 

@@ -15,6 +15,18 @@
 
 #include "daemons/stsd/sts.h"
 
+static bool no_memory;
+
+/* The linker puts this in the place of the real one (-Wl,--wrap). */
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
+
 /* --- parsers ------------------------------------------------------------------ */
 
 static void
@@ -308,6 +320,34 @@ test_a_changed_id_is_fetched_behind_the_answer(void **state)
 	sts_free(&world.sts);
 }
 
+static void
+test_a_policy_that_there_is_no_memory_for_leaves_the_old_one(void **state)
+{
+	struct buf policy;
+	struct asker a;
+
+	(void)state;
+	begin();
+	buf_init(&policy, 4096);
+	buf_puts(&policy, TESTING);
+	for (int i = 0; i < 60; i++)
+		buf_printf(&policy, "mx: a-host-with-a-long-name-%d.example.test\n", i);
+	buf_putc(&policy, '\0');
+	learn("1", ENFORCE);
+	world.now += STS_CHECK_S;
+	(void)ask("a.test");
+	record("v=STSv1; id=2;");
+	no_memory = true;
+	body(buf_span(&policy).p);
+	no_memory = false;
+	a = ask("a.test");
+	assert_int_equal(a.known, STS_HAS_POLICY);
+	assert_int_equal(a.mode, POLICY_ENFORCE);
+	assert_string_equal(a.patterns, "mx.a.test");
+	buf_free(&policy);
+	sts_free(&world.sts);
+}
+
 /* RFC 8461 10.2: taking the record away does not take the policy away. */
 static void
 test_a_policy_holds_until_it_expires(void **state)
@@ -498,6 +538,7 @@ main(void)
 		cmocka_unit_test(test_what_is_stored_is_read_back),
 		cmocka_unit_test(test_the_first_question_waits_and_the_next_do_not),
 		cmocka_unit_test(test_a_changed_id_is_fetched_behind_the_answer),
+		cmocka_unit_test(test_a_policy_that_there_is_no_memory_for_leaves_the_old_one),
 		cmocka_unit_test(test_a_policy_holds_until_it_expires),
 		cmocka_unit_test(test_a_failed_fetch_is_no_policy_and_is_not_repeated_at_once),
 		cmocka_unit_test(test_a_bad_new_policy_leaves_the_old_one),

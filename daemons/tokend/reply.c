@@ -91,6 +91,13 @@ take_user(struct span user, struct reply *out)
 	return user.n > 0 && span_cstr(user, out->user, sizeof(out->user));
 }
 
+/* Times may have fractions (RFC 7519 2), and 0 would be "not said". */
+static uint64_t
+seconds_of(double left)
+{
+	return left < 1 ? 1 : left < 1e9 ? (uint64_t)left : 1000000000;
+}
+
 /* RFC 7662 2.2; exp and nbf are the issuer's to heed, which is looked after. */
 static void
 judge(const json_t *root, const struct reply_want *want, int64_t now_s, struct reply *out)
@@ -115,7 +122,7 @@ judge(const json_t *root, const struct reply_want *want, int64_t now_s, struct r
 	else if (!take_user(text_of(member(root, want->attribute)), out))
 		refuse(out, TOKEN_BAD, "the issuer names no login as %.*s", want->attribute);
 	else if (json_is_number(exp))
-		out->seconds = (uint64_t)(json_number_value(exp) - (double)now_s < 1e9 ? json_number_value(exp) - (double)now_s : 1e9);
+		out->seconds = seconds_of(json_number_value(exp) - (double)now_s);
 }
 
 void

@@ -35,6 +35,12 @@ test_a_good_one(void **state)
 	assert_int_equal(got.seconds, 0);
 	assert_int_equal(READ("{\"active\":true,\"username\":\"bob\",\"exp\":1060,\"nbf\":1000,\"token_type\":\"Bearer\"}"), TOKEN_GOOD);
 	assert_int_equal(got.seconds, 60);
+	assert_int_equal(READ("{\"active\":true,\"username\":\"bob\",\"exp\":1060.9}"), TOKEN_GOOD);
+	assert_int_equal(got.seconds, 60);
+	assert_int_equal(READ("{\"active\":true,\"username\":\"bob\",\"exp\":1000.9}"), TOKEN_GOOD);
+	assert_int_equal(got.seconds, 1);
+	assert_int_equal(READ("{\"active\":true,\"username\":\"bob\",\"exp\":1e300}"), TOKEN_GOOD);
+	assert_int_equal(got.seconds, 1000000000);
 	assert_int_equal(read_as("ext.mail", "", "", "{\"active\":true,\"ext\":{\"mail\":\"bob\"}}"), TOKEN_GOOD);
 	assert_int_equal(read_as("https://x.test/mail", "", "", "{\"active\":true,\"https://x.test/mail\":\"bob\"}"), TOKEN_GOOD);
 }

@@ -61,17 +61,41 @@ went_wrong(struct ask *a, const char *why)
 	web_why(a->why, sizeof(a->why), why);
 }
 
+/* application/x-www-form-urlencoded. */
+static void
+put_encoded(struct buf *out, struct span text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		if (ascii_alnum(text.p[i]) || span_chr(SPAN("-._~"), text.p[i]) != SIZE_MAX)
+			buf_putc(out, text.p[i]);
+		else
+			buf_printf(out, "%%%02X", (unsigned char)text.p[i]);
+	}
+}
+
+/* RFC 6749 2.3.1: both are encoded first, so that a colon, or what an issuer decodes, does not change them. */
+bool
+ask_credentials(struct ask_target *t, struct span id, struct span secret)
+{
+	struct buf both;
+	bool ok;
+
+	buf_init(&both, ASK_CREDENTIALS);
+	(void)buf_room(&both, ASK_CREDENTIALS); /* what grows leaves copies behind */
+	put_encoded(&both, id);
+	buf_putc(&both, ':');
+	put_encoded(&both, secret);
+	ok = buf_ok(&both) && span_cstr(buf_span(&both), t->credentials, sizeof(t->credentials));
+	buf_wipe(&both);
+	return ok;
+}
+
 /* RFC 7662 2.1. */
 static void
 put_form(struct buf *out, struct span token)
 {
 	buf_puts(out, "token=");
-	for (size_t i = 0; i < token.n; i++) {
-		if (ascii_alnum(token.p[i]) || span_chr(SPAN("-._~"), token.p[i]) != SIZE_MAX)
-			buf_putc(out, token.p[i]);
-		else
-			buf_printf(out, "%%%02X", (unsigned char)token.p[i]);
-	}
+	put_encoded(out, token);
 	buf_puts(out, "&token_type_hint=access_token");
 }
 

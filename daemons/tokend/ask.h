@@ -10,7 +10,7 @@
 #include "base/fail.h"
 #include "sys/worker.h"
 
-enum { ASK_ADDRESSES = 512, ASK_CREDENTIALS = 512 };
+enum { ASK_ADDRESSES = 512, ASK_CREDENTIALS = 2048 };
 
 /* Where to ask, from the configuration; lives as long as any question. */
 struct ask_target {
@@ -20,6 +20,8 @@ struct ask_target {
 	char credentials[ASK_CREDENTIALS]; /* "id:secret"; empty: none are sent; wiped */
 	int64_t timeout_ms;
 };
+/* As whom, with RFC 6749 2.3.1. False: no memory, or too long. */
+bool ask_credentials(struct ask_target *t, struct span id, struct span secret);
 /* False: not a URL that is asked. */
 bool ask_target(struct ask_target *t, struct span url, struct fail *why);
 

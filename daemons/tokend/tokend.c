@@ -264,9 +264,9 @@ on_start(struct service *s, struct fail *why)
 {
 	struct tokend *t = s->state;
 
-	(void)why;
-	if (s->conf->auth_oauth2_client_id.n && !t->target.credentials[0]) /* else threads are at it */
-		(void)snprintf(t->target.credentials, sizeof(t->target.credentials), "%.*s:%s", SPAN_ARG(span_sub(s->conf->auth_oauth2_client_id, 0, 100)), t->secret);
+	if (s->conf->auth_oauth2_client_id.n && !t->target.credentials[0] && /* else threads are at it */
+	    !ask_credentials(&t->target, s->conf->auth_oauth2_client_id, span_str(t->secret)))
+		return fail_set(why, FAIL_TEMP, 0, "no memory");
 	return true;
 }
 

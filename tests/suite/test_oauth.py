@@ -28,6 +28,7 @@ TOKENS = {
     "a.b-c_d~e+f/g==": {"active": True, "email": "alice@example.test", "scope": "mail"},
     "L" * 6000: {"active": True, "email": "alice@example.test", "scope": "mail"},
 }
+SECRET = "hidden+secret: 100%25 of/é="
 ASKED, MODE = [], {"mode": "good"}
 
 
@@ -40,9 +41,10 @@ class Issuer(http.server.BaseHTTPRequestHandler):
         ASKED.append(token)
         if MODE["mode"] == "hang":
             time.sleep(30 * SLOW)
-        who = base64.b64encode(b"pillarpost:hidden secret").decode()
+        scheme, _, both = self.headers["Authorization"].partition(" ")
+        who = [urllib.parse.unquote_plus(word) for word in base64.b64decode(both).decode().split(":")]  # RFC 6749 2.3.1
         status, body = 200, json.dumps(TOKENS.get(token, {"active": False})).encode()
-        if self.headers["Authorization"] != "Basic " + who or form["token_type_hint"] != ["access_token"]:
+        if scheme != "Basic" or who != ["urn:pillarpost", SECRET] or form["token_type_hint"] != ["access_token"]:
             status, body = 401, b"{}"
         if MODE["mode"] == "broken":
             status, body = 500, b"oops"
@@ -66,12 +68,12 @@ c.load_cert_chain(suite.dir + "/tls/cert.pem", suite.dir + "/tls/key.pem")
 server.socket = c.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 with open(suite.dir + "/etc/secret", "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
-    f.write("hidden secret\n")
+    f.write(SECRET + "\n")
 with open(suite.dir + "/etc/local.conf", "w") as f:
     f.write("""auth_mechanisms = oauthbearer, xoauth2, scram-sha-256, plain, login
 auth_oauth2_introspection_url = https://localhost:%d/introspect
 auth_oauth2_CAfile = %s
-auth_oauth2_client_id = pillarpost
+auth_oauth2_client_id = urn:pillarpost
 pop3_folder_delimiter = #
 auth_oauth2_client_secret_file = %s/etc/secret
 auth_oauth2_username_attribute = email
@@ -310,7 +312,7 @@ def test_limits_count_what_is_under_way():
 
 def test_nothing_secret_is_in_the_log():
     log = suite.log()
-    for secret in list(TOKENS) + ["hidden secret", "unheard-of", b64("pillarpost:hidden secret")]:
+    for secret in list(TOKENS) + [SECRET, "hidden%2Bsecret", "unheard-of", b64("urn%3Apillarpost:hidden")[:-2]]:
         if len(secret) > 8 and secret not in ("revoked", "nobody", "nameless", "no-scope"):
             assert secret not in log, secret[:40]
     expect(re.findall(r"\]: child .* ended: (?!exit status 0$).*", log, re.M), [])

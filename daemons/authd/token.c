@@ -199,7 +199,10 @@ bearer_new(struct link *l, const struct ipc_auth_token *m)
 	timer_init(&b->patience, a->service->loop, on_patience);
 	list_push(&a->tokens, &b->node);
 	limit_count(a->service->loop, LIMIT_auth_tokens, ++a->ntokens, TOKENS_MAX);
-	return b;
+	if (buf_ok(&b->token))
+		return b;
+	bearer_free(b);
+	return NULL;
 }
 
 bool

@@ -182,7 +182,10 @@ on_token_ask(struct channel *c, const struct ipc_token_ask *m)
 	buf_put(&q->ask.token, m->token);
 	list_push(&t->questions, &q->node);
 	t->count++;
-	start(q);
+	if (buf_ok(&q->ask.token))
+		start(q);
+	else
+		give_up(q, "no memory");
 	return true;
 }
 

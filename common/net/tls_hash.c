@@ -11,6 +11,7 @@
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 #include "net/tls_private.h"
 
-enum { HASH_MAX = SHA384_DIGEST_SIZE, FIELD_MAX = 255 };
+enum { HASH_MAX = SHA384_DIGEST_SIZE, FIELD_MAX = 255, KEY_MAX = 64 };
 
 /* A hash of cipher suites, by the names that OpenSSL has for it. */
 struct suite {
@@ -166,33 +167,50 @@ static int kdf_set(void *ctx, const OSSL_PARAM params[]) { return (void)ctx, !pa
 /* ---- HMAC ---- */
 
 struct mac {
+	OSSL_LIB_CTX *libctx;
 	const struct suite *suite;
 	bool keyed;
 	union mac_state state, fresh; /* fresh: the key and nothing else */
+	uint8_t key[KEY_MAX];
+	size_t key_size;
+	EVP_MAC_CTX *padded; /* owned; NULL: not of a record with padding */
 };
 
 static void *
 mac_new(void *provctx)
 {
-	(void)provctx;
-	return calloc(1, sizeof(struct mac));
+	struct mac *m = calloc(1, sizeof(*m));
+
+	if (m)
+		m->libctx = provctx;
+	return m;
 }
 
 static void
 mac_free(void *ctx)
 {
-	if (ctx)
-		OPENSSL_cleanse(ctx, sizeof(struct mac));
-	free(ctx);
+	struct mac *m = ctx;
+
+	if (!m)
+		return;
+	EVP_MAC_CTX_free(m->padded);
+	OPENSSL_cleanse(m, sizeof(*m));
+	free(m);
 }
 
 static void *
 mac_dup(void *ctx)
 {
+	const struct mac *m = ctx;
 	struct mac *copy = malloc(sizeof(*copy));
 
-	if (copy)
-		memcpy(copy, ctx, sizeof(*copy));
+	if (!copy)
+		return NULL;
+	memcpy(copy, m, sizeof(*copy));
+	if (m->padded && !(copy->padded = EVP_MAC_CTX_dup(m->padded))) {
+		mac_free(copy);
+		return NULL;
+	}
 	return copy;
 }
 
@@ -207,7 +225,26 @@ set_key(struct mac *m, struct span key)
 		hmac_sha384_set_key(&m->fresh.sha384, key.n, (const uint8_t *)key.p);
 	m->state = m->fresh;
 	m->keyed = true;
+	m->key_size = key.n;
+	(void)put(m->key, span_sub(key, 0, sizeof(m->key)));
 	return true;
+}
+
+/* A record of CBC without encrypt-then-MAC came, where libssl has no cipher for this processor that sees to both: how much of it
+ * is padding shall not be seen by how long this takes (Lucky Thirteen), which OpenSSL's own HMAC knows how to do. */
+static bool
+set_padded(struct mac *m, const OSSL_PARAM *size)
+{
+	EVP_MAC *mac = EVP_MAC_fetch(m->libctx, OSSL_MAC_NAME_HMAC, "provider=default");
+	OSSL_PARAM params[] = { *size, OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end() };
+
+	EVP_MAC_CTX_free(m->padded);
+	m->padded = mac ? EVP_MAC_CTX_new(mac) : NULL;
+	EVP_MAC_free(mac);
+	if (!m->keyed || m->key_size > sizeof(m->key) || !m->padded)
+		return false;
+	params[1] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t)m->suite->name, 0);
+	return EVP_MAC_init(m->padded, m->key, m->key_size, params) == 1;
 }
 
 static int
@@ -216,13 +253,14 @@ mac_set(void *ctx, const OSSL_PARAM params[])
 	struct mac *m = ctx;
 	const OSSL_PARAM *digest = params ? OSSL_PARAM_locate_const(params, OSSL_MAC_PARAM_DIGEST) : NULL;
 	const OSSL_PARAM *key = params ? OSSL_PARAM_locate_const(params, OSSL_MAC_PARAM_KEY) : NULL;
+	const OSSL_PARAM *padded = params ? OSSL_PARAM_locate_const(params, OSSL_MAC_PARAM_TLS_DATA_SIZE) : NULL;
 
 	if (digest) {
 		m->keyed = false;
 		if (!(m->suite = suite_of(span_of(digest->data, digest->data_size))))
 			return 0;
 	}
-	return !key || set_key(m, span_of(key->data, key->data_size));
+	return (!key || set_key(m, span_of(key->data, key->data_size))) && (!padded || set_padded(m, padded));
 }
 
 static int
@@ -230,6 +268,8 @@ mac_init(void *ctx, const unsigned char *key, size_t n, const OSSL_PARAM params[
 {
 	struct mac *m = ctx;
 
+	EVP_MAC_CTX_free(m->padded);
+	m->padded = NULL;
 	if (!mac_set(m, params) || (key && !set_key(m, span_of(key, n))))
 		return 0;
 	if (m->keyed)
@@ -242,6 +282,8 @@ mac_update(void *ctx, const unsigned char *in, size_t n)
 {
 	struct mac *m = ctx;
 
+	if (m->padded)
+		return EVP_MAC_update(m->padded, in, n);
 	if (m->keyed)
 		m->suite->mac->update(&m->state, n, in);
 	return m->keyed;
@@ -252,6 +294,8 @@ mac_final(void *ctx, unsigned char *out, size_t *n, size_t cap)
 {
 	struct mac *m = ctx;
 
+	if (m->padded)
+		return EVP_MAC_final(m->padded, out, n, cap);
 	if (!m->keyed || cap < m->suite->mac->digest_size)
 		return 0;
 	*n = m->suite->mac->digest_size;
@@ -277,6 +321,7 @@ mac_settable(void *ctx, void *provctx)
 	static const OSSL_PARAM settable[] = {
 		OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, NULL, 0),
 		OSSL_PARAM_octet_string(OSSL_MAC_PARAM_KEY, NULL, 0),
+		OSSL_PARAM_size_t(OSSL_MAC_PARAM_TLS_DATA_SIZE, NULL),
 		OSSL_PARAM_END,
 	};
 

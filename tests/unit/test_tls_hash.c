@@ -244,6 +244,45 @@ test_hmac_by_its_parameters(void **state)
 	EVP_MAC_free(mac);
 }
 
+/* What is due for a record of CBC takes OpenSSL's own, whose time does not tell how much of it is padding: it alone
+ * knows a size that the data cannot have. */
+static void
+test_hmac_of_a_padded_record_is_openssls(void **state)
+{
+	static const unsigned char header[13] = { 9 }, data[400] = { 7 };
+	static const char *const digests[] = { "SHA256", "SHA384" };
+	struct tls_context *context = *state;
+	size_t size = 340;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_TLS_DATA_SIZE, &size), OSSL_PARAM_construct_end() };
+	uint8_t out[2][64];
+
+	for (size_t d = 0; d < 2; d++) {
+		EVP_MAC_CTX *both[] = { mac_open(context->libctx, NULL, digests[d]), mac_open(context->libctx, "provider=default", digests[d]) };
+
+		for (size_t i = 0; i < 2; i++)
+			assert_int_equal(EVP_MAC_init(both[i], data, 48, NULL), 1);
+		for (size_t n = 36; n <= 292; n += 16) { /* as libssl does: a copy for each record */
+			for (size_t i = 0; i < 2; i++) {
+				EVP_MAC_CTX *one = EVP_MAC_CTX_dup(both[i]);
+				size_t got;
+
+				assert_int_equal(EVP_MAC_CTX_set_params(one, params), 1);
+				assert_int_equal(EVP_MAC_update(one, header, sizeof(header)), 1);
+				assert_int_equal(EVP_MAC_update(one, data, n), 1);
+				assert_int_equal(EVP_MAC_final(one, out[i], &got, sizeof(out[i])), 1);
+				EVP_MAC_CTX_free(one);
+			}
+			assert_memory_equal(out[0], out[1], d ? 48 : 32);
+		}
+		for (size_t i = 0; i < 2; i++) {
+			assert_int_equal(EVP_MAC_CTX_set_params(both[i], params), 1);
+			assert_int_equal(EVP_MAC_update(both[i], header, sizeof(header)), 1);
+			assert_int_equal(EVP_MAC_update(both[i], data, size + 1), 0);
+			EVP_MAC_CTX_free(both[i]);
+		}
+	}
+}
+
 static void
 test_hmac_without_key_or_hash_is_refused(void **state)
 {
@@ -318,6 +357,7 @@ main(void)
 		cmocka_unit_test(test_a_parameter_ahead_of_its_step_is_refused),
 		cmocka_unit_test(test_hmac_is_openssls),
 		cmocka_unit_test(test_hmac_by_its_parameters),
+		cmocka_unit_test(test_hmac_of_a_padded_record_is_openssls),
 		cmocka_unit_test(test_hmac_without_key_or_hash_is_refused),
 		cmocka_unit_test(test_which_provider_is_taken),
 	};

@@ -23,6 +23,15 @@ part(CURLU *u, CURLUPart which, unsigned flags, char *to, size_t cap)
 	return ok;
 }
 
+/* A URL has brackets around one of IPv6. */
+static bool
+parse_address(struct span host, struct netaddr *a)
+{
+	if (span_starts(host, SPAN("[")) && span_ends(host, SPAN("]")))
+		host = span_sub(host, 1, host.n - 2);
+	return netaddr_parse(host, 0, a);
+}
+
 /* The token goes there: in clear only where nobody can listen. */
 static bool
 parse(CURLU *u, struct ask_target *t, struct fail *why)
@@ -37,7 +46,7 @@ parse(CURLU *u, struct ask_target *t, struct fail *why)
 	if (part(u, CURLUPART_USER, 0, user, sizeof(user)))
 		return fail_set(why, FAIL_PERM, 0, "the name and the secret do not belong into the URL");
 	t->port = (unsigned)strtoul(port, NULL, 10);
-	t->literal = netaddr_parse(span_str(t->host), 0, &a) || strcmp(t->host, "localhost") == 0;
+	t->literal = parse_address(span_str(t->host), &a) || strcmp(t->host, "localhost") == 0;
 	local = t->literal && (strcmp(t->host, "localhost") == 0 || netaddr_loopback(&a));
 	if (strcmp(scheme, "https") != 0 && !(local && strcmp(scheme, "http") == 0))
 		return fail_set(why, FAIL_PERM, 0, "neither https nor http on this host");

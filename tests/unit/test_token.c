@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC
  *
- * What issuers say of tokens (RFC 7662 2.2).
+ * Which issuers are asked, as whom, and what they say of tokens (RFC 7662 2.2).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "daemons/tokend/ask.h"
 #include "daemons/tokend/reply.h"
 
 static struct reply got;
@@ -93,10 +94,57 @@ test_scope_and_audience(void **state)
 	assert_string_equal(got.user, "");
 }
 
+static void
+test_which_urls_are_asked(void **state)
+{
+	static const struct {
+		const char *url;
+		bool asked, literal;
+	} rows[] = {
+		{ "https://issuer.test/introspect", true, false },
+		{ "http://issuer.test/introspect", false, false },
+		{ "http://localhost:8080/introspect", true, true },
+		{ "http://127.0.0.1:8080/introspect", true, true },
+		{ "http://[::1]:8080/introspect", true, true },
+		{ "http://192.0.2.1/introspect", false, true },
+		{ "http://[2001:db8::1]/introspect", false, true },
+		{ "https://[2001:db8::1]/introspect", true, true },
+		{ "https://who:secret@issuer.test/", false, false },
+		{ "ftp://localhost/", false, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct ask_target t = { .port = 0 };
+		struct fail why = { .text = "" };
+		bool asked = ask_target(&t, span_str(rows[i].url), &why);
+
+		if (asked != rows[i].asked || (asked && t.literal != rows[i].literal))
+			fail_msg("%s: %d, literal %d: %s", rows[i].url, asked, t.literal, why.text);
+	}
+}
+
+/* RFC 6749 2.3.1. */
+static void
+test_whom_they_are_asked_as(void **state)
+{
+	static const char secret[] = "a-b._~c:d+e %\xc3\xa9";
+	struct ask_target t = { .port = 0 };
+	char all[400];
+
+	(void)state;
+	assert_true(ask_credentials(&t, SPAN("urn:mail"), span_str(secret)));
+	assert_string_equal(t.credentials, "urn%3Amail:a-b._~c%3Ad%2Be%20%25%C3%A9");
+	memset(all, ':', sizeof(all));
+	assert_true(ask_credentials(&t, span_of(all, 100), span_of(all, sizeof(all)))); /* what the options allow */
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_which_urls_are_asked),
+		cmocka_unit_test(test_whom_they_are_asked_as),
 		cmocka_unit_test(test_a_good_one),
 		cmocka_unit_test(test_what_is_not_good),
 		cmocka_unit_test(test_what_says_nothing),

@@ -159,20 +159,20 @@ on_certs_fetch(struct channel *c, const struct ipc_certs_fetch *m)
 	struct keyd *k = service_of(c)->state;
 	const struct ring *ring = ((struct front *)channel_owner(c))->ring;
 	struct ipc_certs_chains end = { .id = m->id, .generation = k->generation };
+	bool ok = true;
 
 	if (ring == &k->servers)
 		LIST_EACH(&k->anchors.list, node) {
 		struct ipc_certs_anchor row = { .id = m->id, .pem = buf_span(&OWNER_OF(node, struct anchor, node)->pem) };
 
-		(void)ipc_send_certs_anchor(c, &row);
+		ok = ok && ipc_send_certs_anchor(c, &row);
 	}
 	for (const struct keys_chain *chain = NULL; (chain = keys_chain_next(&ring->now, chain));) {
 		struct ipc_certs_chain row = { .id = m->id, .path = span_str(chain->path), .pem = buf_span(&chain->pem) };
 
-		(void)ipc_send_certs_chain(c, &row);
+		ok = ok && ipc_send_certs_chain(c, &row);
 	}
-	(void)ipc_send_certs_chains(c, &end);
-	return true;
+	return ok && ipc_send_certs_chains(c, &end); /* with fewer it would go on until the next reload */
 }
 
 #define DISPATCH_DEF "ipc/sign.def"

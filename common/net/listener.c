@@ -9,6 +9,20 @@ enum {
 	REST_MS = 200, /* when descriptors or memory ran out */
 };
 
+static void
+rest(struct listener *l)
+{
+	watch_stop(&l->watch);
+	(void)timer_set(&l->rest, REST_MS);
+}
+
+static void
+listen_on(struct listener *l)
+{
+	if (l->watch.fd >= 0 && !timer_running(&l->rest) && !watch_want(&l->watch, WATCH_READ))
+		rest(l);
+}
+
 /* False when there is nothing more to take for now. */
 static bool
 accept_one(struct listener *l)
@@ -26,8 +40,7 @@ accept_one(struct listener *l)
 		return true;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-		watch_stop(&l->watch);
-		(void)timer_set(&l->rest, REST_MS);
+		rest(l);
 		return false;
 	}
 	return errno == ECONNABORTED || errno == EINTR; /* that one is gone, the next may be fine */
@@ -63,8 +76,8 @@ on_rested(struct timer *t)
 
 	if (l->patient_ms)
 		accept_some(l);
-	if (!l->paused && l->watch.fd >= 0 && !timer_running(&l->rest))
-		(void)watch_want(&l->watch, WATCH_READ);
+	if (!l->paused)
+		listen_on(l);
 }
 
 bool
@@ -74,7 +87,7 @@ listener_open(struct listener *l, struct loop *loop, int fd,
 	*l = (struct listener){ .on_accept = on_accept };
 	watch_init(&l->watch, loop, fd, on_ready);
 	timer_init(&l->rest, loop, on_rested);
-	return watch_want(&l->watch, WATCH_READ);
+	return watch_want(&l->watch, WATCH_READ) || timer_set(&l->rest, REST_MS);
 }
 
 void
@@ -100,8 +113,7 @@ void
 listener_resume(struct listener *l)
 {
 	l->paused = false;
-	if (!timer_running(&l->rest))
-		(void)watch_want(&l->watch, WATCH_READ);
+	listen_on(l);
 }
 
 void

@@ -19,6 +19,7 @@
 
 #include "ipc/channel_sync.h"
 #include "ipc/control.h"
+#include "net/listener.h"
 #include "service/control.h"
 #include "service/early.h"
 #include "service/handed.h"
@@ -272,6 +273,62 @@ test_a_control_socket_rests_while_there_are_no_descriptors(void **state)
 	(void)rmdir(dir);
 }
 
+static void
+on_accept(struct listener *l, int fd, const struct netaddr *peer)
+{
+	(void)l, (void)peer, (void)close(fd);
+	opened++;
+}
+
+/* In the place of a kernel that has no memory to watch it: a file that it never watches. */
+static void
+try_to_listen(bool resumed)
+{
+	char dir[] = "/tmp/pp-handed-XXXXXX", path[64];
+	struct loop *loop = loop_new();
+	int fd, kept, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct channel_sync *tool;
+	struct listener l;
+	struct fail why;
+	int64_t since = now_ms();
+
+	opened = 0;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/view", dir);
+	fd = control_listen(path, 0600, &why);
+	kept = dup(fd);
+	if (resumed) {
+		assert_true(listener_open(&l, loop, fd, on_accept));
+		listener_pause(&l);
+	}
+	assert_int_equal(dup2(null, fd), fd);
+	if (resumed)
+		listener_resume(&l);
+	else
+		assert_true(listener_open(&l, loop, fd, on_accept));
+	assert_int_equal(dup2(kept, fd), fd);
+	tool = channel_sync_connect(path, &ipc_channel_queue_view, &why);
+	assert_non_null(tool);
+	while (!opened && now_ms() - since < 2000)
+		(void)loop_turn(loop, 20);
+	assert_int_equal(opened, 1);
+	channel_sync_free(&tool);
+	listener_close(&l);
+	(void)close(kept);
+	(void)close(null);
+	loop_free(&loop);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+static void
+test_a_listener_that_cannot_be_watched_now_is_later(void **state)
+{
+	(void)state;
+	try_to_listen(true);
+	try_to_listen(false);
+}
+
 int
 main(void)
 {
@@ -281,6 +338,7 @@ main(void)
 		cmocka_unit_test(test_what_there_is_no_memory_for_before_the_start_is_told),
 		cmocka_unit_test(test_a_program_that_there_is_no_memory_to_launch_leaves_nothing_open),
 		cmocka_unit_test(test_a_control_socket_rests_while_there_are_no_descriptors),
+		cmocka_unit_test(test_a_listener_that_cannot_be_watched_now_is_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

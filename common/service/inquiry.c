@@ -15,9 +15,21 @@ send_ask(struct inquiry *q)
 			return;
 		map_remove(&i->sent, &q->by_id);
 	}
-	/* No memory, or a channel that is about to be found dead: it will be asked again or run out of time. */
+	/* No memory, or a channel that is about to be found dead: it goes with the next one. */
 	q->id = 0;
 	list_push(&i->unsent, &q->node);
+}
+
+static void
+send_unsent(struct inquirer *i)
+{
+	struct list waiting, *node;
+
+	list_init(&waiting);
+	while ((node = list_shift(&i->unsent)))
+		list_push(&waiting, node);
+	while ((node = list_shift(&waiting)))
+		send_ask(OWNER_OF(node, struct inquiry, node));
 }
 
 void
@@ -27,7 +39,7 @@ inquiry_start(struct inquirer *i, struct inquiry *q)
 	q->inquirer = i;
 	list_push(&i->unsent, &q->node);
 	if (i->channel)
-		send_ask(q);
+		send_unsent(i);
 }
 
 void
@@ -98,15 +110,9 @@ inquirer_free(struct inquirer *i)
 void
 inquirer_open(struct inquirer *i, struct channel *channel)
 {
-	struct list waiting, *node;
-
 	if (i->channel) /* a later peer takes the place of one whose end we have not noticed */
 		inquirer_on_closed(i->channel, &(struct fail){ .text = "replaced" });
 	i->channel = channel;
 	channel_set_owner(channel, i);
-	list_init(&waiting);
-	while ((node = list_shift(&i->unsent)))
-		list_push(&waiting, node);
-	while ((node = list_shift(&waiting)))
-		send_ask(OWNER_OF(node, struct inquiry, node));
+	send_unsent(i);
 }

@@ -24,6 +24,7 @@
 #include "service/early.h"
 #include "service/handed.h"
 #include "service/launch.h"
+#include "service/lookup.h"
 #include "service/service.h"
 
 static unsigned opened, heard;
@@ -184,6 +185,40 @@ test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for(void *
 	loop_free(&s.loop);
 }
 
+/* Of two, the first of which there is no memory to ask at first. */
+static void
+test_a_question_that_could_not_be_asked_goes_with_the_next(void **state)
+{
+	struct lookup one = { .type = 1 }, two = { .type = 1 };
+	struct loop *loop = loop_new();
+	struct channel_sync *dnsd;
+	struct inquirer dns;
+	const void *m;
+	unsigned type;
+	int fds[2];
+
+	(void)state;
+	inquirer_init(&dns, &lookup_ops);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	dnsd = channel_sync_new(fds[1], &ipc_channel_dns, CHANNEL_SERVER, NULL);
+	inquirer_open(&dns, channel_new(loop, fds[0], &ipc_channel_dns, CHANNEL_CLIENT, &lookup_channel_ops, NULL));
+	countdown = 1;
+	assert_true(lookup_start(&dns, &one, 1, SPAN("one.test")));
+	assert_int_equal(countdown, 0);
+	assert_true(lookup_start(&dns, &two, 1, SPAN("two.test")));
+	for (int i = 0; i < 3; i++)
+		(void)loop_turn(loop, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_true(channel_sync_recv(dnsd, &type, &m, NULL, 1000, NULL));
+		assert_true(span_eq(((const struct ipc_dns_ask *)m)->name, i ? SPAN("two.test") : SPAN("one.test")));
+	}
+	lookup_cancel(&one);
+	lookup_cancel(&two);
+	inquirer_free(&dns);
+	channel_sync_free(&dnsd);
+	loop_free(&loop);
+}
+
 static void
 test_what_there_is_no_memory_for_before_the_start_is_told(void **state)
 {
@@ -335,6 +370,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_channel_that_cannot_be_had_is_asked_for_again),
 		cmocka_unit_test(test_whichever_allocation_fails_the_channel_works_or_another_is_asked_for),
+		cmocka_unit_test(test_a_question_that_could_not_be_asked_goes_with_the_next),
 		cmocka_unit_test(test_what_there_is_no_memory_for_before_the_start_is_told),
 		cmocka_unit_test(test_a_program_that_there_is_no_memory_to_launch_leaves_nothing_open),
 		cmocka_unit_test(test_a_control_socket_rests_while_there_are_no_descriptors),

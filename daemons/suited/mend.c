@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
- * mend: a daemon has closed a channel because a sibling broke its rules.  Both live, so
+ * mend: a daemon has closed a channel because a sibling broke its rules, or has no memory for
+ * one, or suited had no descriptors when it was to have one.  Both live, so
  * nobody would ever give them another; suited does, a moment later, so that a sibling which does it
  * again and again costs little.  Who claims so falsely loses its own channel, and nothing else: its
  * sibling closes the one that it has when the next one comes (peer.mended).
@@ -30,8 +31,8 @@ on_mend(struct timer *t)
 
 		if (is_deaf(b->client) || is_deaf(b->server))
 			continue;
-		if (!s->stopping)
-			suite_wire(b->client, b->server, b->channel, true);
+		if (!s->stopping && !suite_wire(b->client, b->server, b->channel, true))
+			continue;
 		list_remove(it);
 		free(b);
 	}
@@ -69,25 +70,32 @@ is_known(const struct suite *s, const struct broken *b)
 }
 
 bool
-on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m)
+mend_later(struct process *client, struct process *server, const char *channel)
 {
-	struct process *p = channel_owner(c), *peer = process_named(p->suite, m->name, m->instance);
-	struct suite *s = p->suite;
-	struct broken b, *kept;
+	struct suite *s = client->suite;
+	struct broken b = { .client = client, .server = server, .channel = channel }, *kept;
 
-	if (!peer)
-		return span_eq(m->name, SPAN("maild")); /* whose channel with userd ends userd */
-	b = (struct broken){ .client = m->client ? p : peer, .server = m->client ? peer : p };
-	b.channel = suite_channel(m->channel, b.client, b.server);
-	if (!b.channel)
-		return false;
 	if (s->stopping || is_known(s, &b) || !(kept = calloc(1, sizeof(*kept))))
-		return true;
-	log_put(LOG_channel, "%s between %s %s and %s %s: %s has closed it, both get another", b.channel, b.client->row->name, b.client->label,
-	    b.server->row->name, b.server->label, p->row->name);
+		return false;
 	*kept = b;
 	list_push(&s->broken, &kept->node);
 	if (!timer_running(&s->mend))
 		(void)timer_set(&s->mend, MEND_MS);
 	return true;
+}
+
+bool
+on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m)
+{
+	struct process *p = channel_owner(c), *peer = process_named(p->suite, m->name, m->instance);
+	struct process *client = m->client ? p : peer, *server = m->client ? peer : p;
+	const char *channel;
+
+	if (!peer)
+		return span_eq(m->name, SPAN("maild")); /* whose channel with userd ends userd */
+	channel = suite_channel(m->channel, client, server);
+	if (channel && mend_later(client, server, channel))
+		log_put(LOG_channel, "%s between %s %s and %s %s: %s has closed it, both get another", channel, client->row->name, client->label,
+		    server->row->name, server->label, p->row->name);
+	return channel != NULL;
 }

@@ -165,7 +165,7 @@ wire_root(struct process *p)
 	(void)ipc_send_ctl_peer(p->ctl, &peer, fds[1]);
 }
 
-void
+bool
 suite_wire(struct process *client, struct process *server, const char *channel, bool mended)
 {
 	struct launch_end ends[] = {
@@ -174,8 +174,17 @@ suite_wire(struct process *client, struct process *server, const char *channel, 
 	};
 	struct fail why;
 
-	if (client->ctl && server->ctl && !launch_wire(&ends[0], &ends[1], channel, mended, &why))
-		log_put(LOG_channel, "%s", why.text);
+	if (!client->ctl || !server->ctl || launch_wire(&ends[0], &ends[1], channel, mended, &why))
+		return true;
+	log_put(LOG_channel, "%s", why.text);
+	return !why.err; /* who is about to be found dead gets all of them anew */
+}
+
+static void
+wire(struct process *client, struct process *server, const char *channel)
+{
+	if (!suite_wire(client, server, channel, false))
+		(void)mend_later(client, server, channel);
 }
 
 const char *
@@ -200,9 +209,9 @@ wire_process(struct process *p, bool both)
 			struct process *peer = &s->processes[i];
 
 			if (strcmp(p->row->name, wires[w].client) == 0 && strcmp(peer->row->name, wires[w].server) == 0)
-				suite_wire(p, peer, wires[w].channel, false);
+				wire(p, peer, wires[w].channel);
 			else if (both && strcmp(p->row->name, wires[w].server) == 0 && strcmp(peer->row->name, wires[w].client) == 0)
-				suite_wire(peer, p, wires[w].channel, false);
+				wire(peer, p, wires[w].channel);
 		}
 	}
 }

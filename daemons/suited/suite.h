@@ -148,7 +148,8 @@ bool suite_start(struct suite *s, struct fail *why);
 bool suite_open_log(struct suite *s, struct fail *why);
 void suite_hand_over(struct process *p); /* listeners, files, start: at the start and at each reload */
 void suite_stop(struct suite *s);
-void suite_wire(struct process *client, struct process *server, const char *channel, bool mended); /* if both are there */
+/* If both are there. False: no descriptors are to be had. */
+bool suite_wire(struct process *client, struct process *server, const char *channel, bool mended);
 /* The name of that row of processes.def; NULL: there is none. */
 const char *suite_channel(struct span channel, const struct process *client, const struct process *server);
 /* The start has failed: says so where it was asked for, and ends. */
@@ -172,6 +173,7 @@ bool on_ctl_blame(struct channel *c, const struct ipc_ctl_blame *m);
 
 /* mend.c */
 void mend_init(struct suite *s);
+bool mend_later(struct process *client, struct process *server, const char *channel); /* both get another; false: they will already */
 bool on_ctl_broken(struct channel *c, const struct ipc_ctl_broken *m);
 
 /* survey.c. One asker at a time; rows go to the channel. False: a violation. */

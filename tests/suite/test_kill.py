@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import smtplib
+import subprocess
 import sys
 import threading
 import time
@@ -124,6 +125,33 @@ def test_every_acknowledged_message_arrives_though_every_daemon_is_killed():
     assert not lost, lost[:20]
     assert not damaged and not wrong, (damaged[:5], wrong[:5])
     assert slowest < (5 if SMALL else 1), slowest
+
+
+def test_channels_that_there_were_no_descriptors_for_are_made_later():
+    def pid_of(name):
+        return [pid for n, _, pid in suite.processes() if n == name][0]
+
+    def channels():
+        try:
+            return sum(os.readlink("/proc/%d/fd/%s" % (pid_of("dnsd"), fd)).startswith("socket:") for fd in os.listdir("/proc/%d/fd" % pid_of("dnsd")))
+        except (OSError, IndexError):
+            return 0
+
+    def allow(n):
+        subprocess.run((["setpriv", "--reuid", str(who.st_uid), "--regid", str(who.st_gid), "--clear-groups"] if os.getuid() == 0 else []) +
+                       ["prlimit", "--pid", str(suited), "--nofile=%s:" % n], check=True)
+
+    with open("/proc/%d/task/%d/children" % (suite.maild(), suite.maild())) as f:
+        suited, = [pid for pid in map(int, f.read().split()) if os.readlink("/proc/%d/exe" % pid).endswith("/suited")]
+    before = channels()
+    who = os.stat("/proc/%d" % suited)
+    with open("/proc/%d/limits" % suited) as f:
+        usual = re.search(r"Max open files +(\d+)", f.read())[1]
+    allow(len(os.listdir("/proc/%d/fd" % suited)) + 8)
+    os.kill(pid_of("dnsd"), signal.SIGKILL)
+    suite.wait_log("suited", "socketpair: Too many open files")
+    allow(usual)
+    wait_for(lambda: channels() == before, 30, "all channels of dnsd")
 
 
 main(globals())

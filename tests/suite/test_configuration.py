@@ -275,6 +275,34 @@ def test_next_hops_that_are_none_are_told_with_their_place():
     write(GOOD)
 
 
+def test_tables_that_cannot_be_used_are_told_with_their_place():
+    table, secret = suite.dir + "/etc/table", suite.dir + "/etc/passwords"
+    with open(table, "w") as f:
+        f.write("example.net REJECT\nexample.org\n")
+    for name in ("relay_domains", "virtual_alias_domains", "alias_database", "smtpd_client_access_maps", "smtpd_recipient_access_maps", "smtpd_sender_login_maps",
+                 "smtp_tls_policy_maps", "smtp_sasl_password_maps", "sender_dependent_relayhost_maps", "relay_clientcerts", "auth_certificate_maps"):
+        write(GOOD + "%s = file:%s.gone\n" % (name, table))
+        r = suite.mailctl("check", check=False)
+        expect((r.returncode, r.stdout.splitlines()),
+               (1, ["%s:%d:%d: %s = file:%s.gone: open %s.gone: No such file or directory" % (CONFIG, LINES + 1, len(name) + 4, name, table, table), "1 problem"]))
+    write(GOOD + "smtpd_sender_access_maps = static:DUNNO, hash:%s, inline:{a=b}\n" % table)
+    expect(suite.mailctl("check", check=False).stdout.splitlines()[0],
+           "%s:%d:28: smtpd_sender_access_maps = hash:%s: line 2: the entry has no value; the line does not count" % (CONFIG, LINES + 1, table))
+    with open(secret, "w") as f:
+        f.write("[smtp.example]:587 user:password\n")
+    os.chmod(secret, 0o600)  # as Postfix has it, which reads it as root
+    for name, user in (("smtp_sasl_password_maps", "pp-routed"), ("auth_certificate_maps", "pp-authd")):
+        write(GOOD + "%s = file:%s\n" % (name, secret))
+        r = suite.mailctl("check", check=False)
+        if os.geteuid() == 0:
+            starts(r.stdout, "%s:%d:%d: %s = file:%s: %s, who asks it, may not read it" % (CONFIG, LINES + 1, len(name) + 4, name, secret, user))
+            shutil.chown(secret, group=user)
+            os.chmod(secret, 0o640)
+            r = suite.mailctl("check")
+        expect((r.returncode, r.stdout.splitlines()[0]), (0, CONFIG + ": no errors"))
+    write(GOOD)
+
+
 def test_a_key_that_the_user_may_not_read_could_not_be_checked():
     if os.geteuid() != 0:
         return  # its owner runs this

@@ -32,5 +32,7 @@ void check_note_of(struct check *c, const struct check_option *option, const cha
 
 /* Certificates, their keys and the authorities of clients: what keyd would refuse or could not use. */
 void check_certificates(struct check *c);
+/* Tables that cannot be read, by us or by the daemon that asks them, and what in them does not count. */
+void check_tables(struct check *c);
 
 #endif

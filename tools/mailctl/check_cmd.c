@@ -16,7 +16,6 @@
 #include "daemons/remoted/hop.h"
 #include "net/netaddr.h"
 #include "sys/priv.h"
-#include "table/table.h"
 #include "tools/mailctl/check.h"
 
 static const struct {
@@ -140,76 +139,6 @@ check_listener(struct check *c, const struct conf_listener *l)
 		(void)close(fd);
 }
 
-/* What reading a table has to say goes the same way as every other problem. */
-static void
-on_table_event(void *arg, const char *text)
-{
-	check_problem(arg, "%s", text);
-}
-
-/* Reads the text behind a db: table as a file, so that checking builds nothing. */
-static void
-table_as_text(struct span spec, char *out, size_t size)
-{
-	struct span rest = spec, type = span_cut(&rest, ':');
-	bool db = span_eq(type, SPAN("db")) || span_eq(type, SPAN("hash")) || span_eq(type, SPAN("btree"));
-
-	if (span_starts(rest, SPAN("hash:")) || span_starts(rest, SPAN("btree:")))
-		rest = span_from(rest, span_chr(rest, ':') + 1);
-	if (db && access(rest.p, F_OK) == 0)
-		(void)snprintf(out, size, "file:%.*s", SPAN_ARG(rest));
-	else
-		(void)snprintf(out, size, "%.*s", SPAN_ARG(spec));
-}
-
-/* Reads each table; true if one of them has the key. */
-static bool
-check_tables(struct check *c, const char *option, const struct conf_list *tables, enum table_syntax syntax,
-    struct span key)
-{
-	struct table_options options = { .syntax = syntax, .on_event = on_table_event, .arg = c };
-	bool has = false;
-
-	for (size_t i = 0; i < tables->n; i++) {
-		char spec[B_PATH + 16];
-		struct arena memory;
-		struct table *t;
-		struct span value;
-		struct fail why = { .text = "" };
-
-		table_as_text(tables->items[i], spec, sizeof(spec));
-		if (span_starts(tables->items[i], SPAN("inline:")))
-			options.on_event = NULL;
-		if (!table_open(options.on_event ? span_str(spec) : tables->items[i], &options, &t, &why)) {
-			check_problem_of(c, &(struct check_option){ .name = option, .value = tables->items[i] }, "%s", why.text);
-			continue;
-		}
-		arena_init(&memory, TABLE_VALUE_MAX * 2);
-		has |= table_lookup(t, key.n ? key : SPAN("x"), &memory, &value, &why) == TABLE_FOUND && key.n;
-		arena_free(&memory);
-		table_close(&t);
-		options.on_event = on_table_event;
-	}
-	return has;
-}
-
-static void
-check_all_tables(struct check *c)
-{
-	const struct conf *conf = c->conf;
-	const struct span postmaster = SPAN("postmaster");
-	bool reaches;
-
-	reaches = check_tables(c, "alias_maps", &conf->alias_maps, TABLE_ALIASES, postmaster);
-	reaches |= check_tables(c, "virtual_alias_maps", &conf->virtual_alias_maps, TABLE_MAP, postmaster);
-	reaches |= check_tables(c, "local_recipient_maps", &conf->local_recipient_maps, TABLE_MAP, postmaster);
-	(void)check_tables(c, "transport_maps", &conf->transport_maps, TABLE_MAP, SPAN(""));
-	(void)check_tables(c, "relay_recipient_maps", &conf->relay_recipient_maps, TABLE_MAP, SPAN(""));
-	(void)check_tables(c, "virtual_mailbox_maps", &conf->virtual_mailbox_maps, TABLE_MAP, SPAN(""));
-	if (!reaches && conf->luser_relay.n == 0 && conf->mydestination.n > 0)
-		(void)printf("note: mail for postmaster is put off unless there is a mailbox of that name: add \"postmaster: NAME\" to alias_maps (RFC 5321 4.5.1)\n");
-}
-
 /* As remoted will take it apart. */
 static void
 check_next_hop(struct check *c, const struct check_option *o, bool lmtp)
@@ -264,7 +193,7 @@ check_all(struct check *c)
 	check_directory(c, "run_directory", conf->run_directory);
 	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
 	check_certificates(c);
-	check_all_tables(c);
+	check_tables(c);
 	check_next_hops(c);
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		check_listener(c, &conf->listeners[i]);

@@ -272,6 +272,13 @@ def test_hops_of_a_file():
     has(trace("--received", path), "No host was passed twice")
 
 
+def test_a_message_id_and_an_address_may_have_a_slash():
+    i = send("bob@example.test", "pillar/post/issues/1", sender="a/b@example.test")
+    ended(i)
+    for query in ("<pillar/post/issues/1@client.test>", "a/b@example.test"):
+        has(trace(query), "message " + i)
+
+
 def test_a_large_log_takes_seconds():
     """40 MB here; the time is printed, the memory is bounded."""
     copy, lines = suite.dir + "/large.log", suite.log()

@@ -287,10 +287,19 @@ go_on(void *arg)
 
 /* ---- the command ---- */
 
+/* A Message-ID or an address may have a slash, too. */
+static bool
+is_path(const char *text)
+{
+	bool id = text[0] == '<' || (strchr(text, '@') && text[0] != '/' && text[0] != '.');
+
+	return strcmp(text, "-") == 0 || (strchr(text, '/') && !id);
+}
+
 bool
 trace_is_received(const struct mailctl *m)
 {
-	return m->received || (m->nargs == 0 && !isatty(STDIN_FILENO)) || (m->nargs == 1 && (strcmp(m->args[0], "-") == 0 || strchr(m->args[0], '/')));
+	return m->received || (m->nargs == 0 && !isatty(STDIN_FILENO)) || (m->nargs == 1 && is_path(m->args[0]));
 }
 
 /* A time as the log has it, or so long ago: 90s, 10m, 2h, 3d. */

@@ -294,6 +294,8 @@ desc_json_string(struct buf *out, struct span s)
 			buf_putc(out, (char)c);
 		} else if (c < ' ' || c == 0x7f) {
 			buf_printf(out, "\\u%04x", c);
+		} else if (c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0) { /* C1: somebody may look at it on a terminal */
+			buf_printf(out, "\\u%04x", (unsigned char)s.p[i + 1]);
 		} else {
 			buf_put(out, span_sub(s, i, n));
 		}

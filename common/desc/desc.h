@@ -68,7 +68,7 @@ bool desc_decode_older(const struct desc *d, struct span in, void *to, const str
 void desc_text(const struct desc *d, const void *from, struct buf *out);
 /* One JSON object without a line end. Bytes that are not UTF-8 become U+FFFD. */
 void desc_json(const struct desc *d, const void *from, struct buf *out);
-/* A JSON string with its quotes. */
+/* A JSON string with its quotes; controls, also C1, are escaped. */
 void desc_json_string(struct buf *out, struct span s);
 /* "name: value" lines without empty texts, zeros, bytes and secrets; for files that people read and change. */
 void desc_lines(const struct desc *d, const void *from, struct buf *out);

@@ -164,6 +164,24 @@ def test_nobody_is_told_from_other_failures():
         suite.start()
 
 
+def test_names_of_users_and_folders_control_no_terminal():
+    c = suite.imap()
+    c.create("&AJs-31m&AIU-")
+    c.create('"a\\"b\\\\c"')
+    c.logout()
+    has([r["folder"] for r in rows("list", "bob@example.test")], "\x9b31m\x85")
+    has([r["folder"] for r in rows("check", "bob@example.test")], 'a"b\\c')
+    for verb in ("list", "stat", "check"):
+        text = suite.mailctl("mailbox", verb, "bob@example.test").stdout
+        expect([ch for ch in text if ch != "\n" and not ch.isprintable()], [], verb)
+        has(text, "?31m?")
+    name = b"\xff\xc2\x9b@example.test"
+    suite.mailctl("user", "add", name, "--password-stdin", input="secret\n")
+    has([json.loads(line)["user"] for line in suite.mailctl("user", "list", "--json").stdout.splitlines()], "\ufffd\x9b@example.test")
+    has(suite.mailctl("user", "list", errors="surrogateescape").stdout, "?@example.test")
+    suite.mailctl("user", "delete", name)
+
+
 def test_wrong_usage_shows_the_right_one():
     def shown(status, *command):
         r = suite.mailctl(*command, check=False)

@@ -18,6 +18,7 @@
 #include "sys/loop.h"
 #include "sys/priv.h"
 #include "table/userdb.h"
+#include "tools/common/term.h"
 #include "tools/mailctl/mailbox.h"
 
 struct visit {
@@ -165,22 +166,19 @@ run(struct mailctl *m, int (*folder)(struct visit *, struct span), bool whole)
 
 /* ---- printing ---- */
 
-/* Names as users know them; what JSON or a terminal could not stand is not in a valid one. */
+/* Names as users know them, who may have put C1 controls into one. */
 void
 mailbox_print_name(struct span name, bool json)
 {
-	struct buf utf8;
+	struct buf utf8, shown;
 
 	buf_init(&utf8, (size_t)STORE_NAME_MAX * 4);
+	buf_init(&shown, (size_t)STORE_NAME_MAX * 24);
 	(void)name_to_utf8(name, &utf8);
-	for (size_t i = 0; i < buf_len(&utf8); i++) {
-		char c = buf_span(&utf8).p[i];
-
-		if (json && (c == '"' || c == '\\'))
-			(void)putchar('\\');
-		(void)putchar((unsigned char)c < ' ' || c == 0x7f ? '?' : c);
-	}
+	(json ? desc_json_string : term_put)(&shown, buf_span(&utf8));
+	(void)printf("%.*s", SPAN_ARG(span_sub(buf_span(&shown), json, buf_len(&shown) - (json ? 2 : 0)))); /* quotes are the caller's */
 	buf_free(&utf8);
+	buf_free(&shown);
 }
 
 static bool

@@ -178,13 +178,12 @@ print_owned_row(const struct mailctl *m, const struct ipc_mailbox_admin_process 
 {
 	struct buf label;
 
-	if (!m->json) {
-		(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0u, SPAN_ARG(row->walls), SPAN_ARG(row->label));
-		return;
-	}
 	buf_init(&label, 8 * B_ADDRESS);
-	desc_json_string(&label, row->label); /* a quoted local part may have anything in it */
-	(void)printf("{\"name\":\"%.*s\",\"instance\":0,\"label\":%.*s,\"pid\":%u,\"walls\":\"%.*s\"}\n", SPAN_ARG(row->name), SPAN_ARG(buf_span(&label)), row->pid, SPAN_ARG(row->walls));
+	(m->json ? desc_json_string : term_put)(&label, row->label); /* a quoted local part may have anything in it */
+	if (!m->json)
+		(void)printf("%-10.*s %8u  %.*s  %.*s\n", SPAN_ARG(row->name), 0u, SPAN_ARG(row->walls), SPAN_ARG(buf_span(&label)));
+	else
+		(void)printf("{\"name\":\"%.*s\",\"instance\":0,\"label\":%.*s,\"pid\":%u,\"walls\":\"%.*s\"}\n", SPAN_ARG(row->name), SPAN_ARG(buf_span(&label)), row->pid, SPAN_ARG(row->walls));
 	buf_free(&label);
 }
 

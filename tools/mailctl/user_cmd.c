@@ -11,6 +11,7 @@
 
 #include "conf/value.h"
 #include "table/userdb.h"
+#include "tools/common/term.h"
 #include "tools/mailctl/mailctl.h"
 #include "tools/mailctl/user_offline.h"
 
@@ -58,18 +59,38 @@ ask_password(const struct mailctl *m, char *password, size_t *n)
 	return ok || mailctl_fail(0, "the passwords are empty or differ");
 }
 
+static void
+put_row(const struct mailctl *m, const struct ipc_user_admin_user *u, struct buf *line)
+{
+	if (m->json) {
+		buf_puts(line, "{\"user\":");
+		desc_json_string(line, u->user);
+		buf_puts(line, ",\"home\":");
+		desc_json_string(line, u->home);
+		buf_printf(line, ",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s,\"scram\":%s}", u->uid, u->gid,
+		    (unsigned long long)userdb_limit(u->quota, m->conf->mailbox_size_limit), (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit),
+		    u->login ? "true" : "false", u->scram ? "true" : "false");
+	} else {
+		term_put(line, u->user);
+		buf_printf(line, "%*s %s  ", u->user.n < 40 ? (int)(40 - u->user.n) : 0, "", u->scram ? "scram" : u->login ? "login" : "-----");
+		term_put(line, u->home);
+	}
+}
+
 void
 user_print(struct mailctl *m, const struct ipc_user_admin_user *u)
 {
+	struct buf line;
+
 	m->nusers++;
-	if (m->on_user)
+	if (m->on_user) {
 		m->on_user(m, u);
-	else if (m->json)
-		(void)printf("{\"user\":\"%.*s\",\"home\":\"%.*s\",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s,\"scram\":%s}\n", SPAN_ARG(u->user), SPAN_ARG(u->home),
-		    u->uid, u->gid, (unsigned long long)userdb_limit(u->quota, m->conf->mailbox_size_limit),
-		    (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit), u->login ? "true" : "false", u->scram ? "true" : "false");
-	else
-		(void)printf("%-40.*s %s  %.*s\n", SPAN_ARG(u->user), u->scram ? "scram" : u->login ? "login" : "-----", SPAN_ARG(u->home));
+		return;
+	}
+	buf_init(&line, 6 * (B_ADDRESS + B_PATH) + 512); /* an octet becomes up to six */
+	put_row(m, u, &line);
+	term_line(stdout, buf_span(&line), 0);
+	buf_free(&line);
 }
 
 /* Sends the request to authd and prints its answer. */

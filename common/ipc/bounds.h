@@ -34,7 +34,7 @@ enum tlspolicy_result { TLSPOLICY_FOUND, TLSPOLICY_NONE, TLSPOLICY_FAILED };
 enum callout_outcome { CALLOUT_TAKES, CALLOUT_LATER, CALLOUT_REFUSES };
 
 /* What is wanted of the addresses that callouts were made for: FIELD(route_admin, verify, verb). */
-enum verify_verb { VERIFY_SHOW, VERIFY_ASK, VERIFY_LIST, VERIFY_FORGET };
+enum verify_verb { VERIFY_SHOW, VERIFY_ASK, VERIFY_LIST, VERIFY_FORGET, VERIFY_COUNT };
 
 /* token_answer.result */
 enum token_result { TOKEN_GOOD, TOKEN_BAD, TOKEN_SCOPE, TOKEN_UNKNOWN };

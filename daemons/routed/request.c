@@ -420,19 +420,11 @@ struct listing {
 static bool
 list_known(void *arg, const struct verify_known *k)
 {
-	static const char *const words[] = { [CALLOUT_TAKES] = "taken", [CALLOUT_LATER] = "unknown", [CALLOUT_REFUSES] = "refused" };
 	struct listing *l = arg;
-	struct buf b, clean;
+	struct buf clean;
 
-	buf_init(&b, 2 * B_REPLY);
-	buf_printf(&b, "%.*s %s by %.*s: %.*s (%" PRId64 " seconds ago, ", SPAN_ARG(k->address), words[k->answer.outcome],
-	    SPAN_ARG(k->answer.peer.n ? k->answer.peer : k->nexthop), SPAN_ARG(k->answer.reply), k->answer.age_s);
-	if (k->left_s > 0)
-		buf_printf(&b, "for %" PRId64 " more)", k->left_s);
-	else
-		buf_puts(&b, "counts no more)");
-	(void)ipc_send_route_admin_line(l->c, &(struct ipc_route_admin_line){ .id = l->id, .text = one_line(buf_span(&b), B_REPLY, &clean) });
-	buf_free(&b);
+	(void)ipc_send_route_admin_known(l->c, &(struct ipc_route_admin_known){ .id = l->id, .address = k->address, .outcome = (uint8_t)k->answer.outcome,
+	    .nexthop = k->nexthop, .host = k->answer.peer, .reply = one_line(k->answer.reply, B_REPLY, &clean), .age_s = k->answer.age_s, .left_s = k->left_s });
 	buf_free(&clean);
 	return ++l->lines < EXPLAIN_LINES_MAX;
 }
@@ -445,7 +437,8 @@ reply_listing(struct client *cl, const struct ipc_route_admin_verify *m)
 	struct fail why = { .text = "" };
 
 	done.ok = verify_each(&cl->daemon->verify, m->address, list_known, &l, &why);
-	done.text = !done.ok ? fail_text(&why) : l.lines >= EXPLAIN_LINES_MAX ? SPAN("there is more than can be shown") : SPAN("");
+	done.more = l.lines >= EXPLAIN_LINES_MAX;
+	done.text = done.ok ? SPAN("") : fail_text(&why);
 	return ipc_send_route_admin_done(cl->channel, &done);
 }
 
@@ -454,12 +447,10 @@ reply_forgotten(struct client *cl, const struct ipc_route_admin_verify *m)
 {
 	struct ipc_route_admin_done done = { .id = m->id };
 	struct fail why = { .text = "" };
-	char text[64];
-	size_t n;
 
-	done.ok = verify_forget(&cl->daemon->verify, m->address, &n, &why);
-	(void)snprintf(text, sizeof(text), "%zu forgotten", n);
-	done.text = done.ok ? span_str(text) : fail_text(&why);
+	done.ok = (m->verb == VERIFY_COUNT ? verify_count : verify_forget)(&cl->daemon->verify, m->address, &done.count, &why);
+	done.more = m->verb == VERIFY_FORGET && done.count == VERIFY_FORGET_MAX;
+	done.text = done.ok ? SPAN("") : fail_text(&why);
 	return ipc_send_route_admin_done(cl->channel, &done);
 }
 
@@ -473,7 +464,7 @@ on_route_admin_verify(struct channel *c, const struct ipc_route_admin_verify *m)
 
 	if (m->verb == VERIFY_LIST)
 		return reply_listing(cl, m);
-	if (m->verb == VERIFY_FORGET)
+	if (m->verb == VERIFY_FORGET || m->verb == VERIFY_COUNT)
 		return reply_forgotten(cl, m);
 	r = request_new(cl, REQUEST_VERIFY, m->id, &q, SPAN_NONE);
 	if (!r)

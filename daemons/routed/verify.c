@@ -456,8 +456,23 @@ gather(void *arg, const struct verify_known *k)
 	return g->n < VERIFY_FORGET_MAX;
 }
 
+static bool
+count(void *n, const struct verify_known *k)
+{
+	(void)k;
+	++*(uint64_t *)n;
+	return true;
+}
+
 bool
-verify_forget(struct verify *v, struct span which, size_t *n, struct fail *why)
+verify_count(struct verify *v, struct span which, uint64_t *n, struct fail *why)
+{
+	*n = 0;
+	return verify_each(v, which, count, n, why);
+}
+
+bool
+verify_forget(struct verify *v, struct span which, uint64_t *n, struct fail *why)
 {
 	struct gather *g = calloc(1, sizeof(*g));
 	bool ok;

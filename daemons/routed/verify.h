@@ -70,8 +70,10 @@ struct verify_known {
 };
 /* Of one address, of @domain, or of all (empty), until visit says false. */
 bool verify_each(struct verify *v, struct span which, bool (*visit)(void *arg, const struct verify_known *k), void *arg, struct fail *why);
-/* *n: how many were known. At most VERIFY_FORGET_MAX at once. */
+/* *n: how many are known. */
+bool verify_count(struct verify *v, struct span which, uint64_t *n, struct fail *why);
+/* *n: how many were known. At most VERIFY_FORGET_MAX at once: there may be more. */
 enum { VERIFY_FORGET_MAX = 20000 };
-bool verify_forget(struct verify *v, struct span which, size_t *n, struct fail *why);
+bool verify_forget(struct verify *v, struct span which, uint64_t *n, struct fail *why);
 
 #endif

@@ -3,9 +3,11 @@
 """Recipients of relay domains are verified by callout: at a Postfix from Debian that knows some and not
 others, is down and comes back; at a scripted host that is slow, puts off, refuses our sender."""
 import atexit
+import json
 import os
 import re
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
 import peers
@@ -149,6 +151,23 @@ def test_a_host_that_is_down_and_comes_back():
     # mail for the sender of callouts exists, and goes nowhere
     starts(rcpt("double-bounce@example.test"), "250")
     expect(len(peer.messages), 0)
+
+
+def test_what_is_remembered_is_listed_and_forgotten():
+    rcpt("other@odd.test")
+    verify("ask", "b\x9b31m@odd.test", status=1)  # the host has no SMTPUTF8
+    rows = [json.loads(line) for line in verify("list", "@odd.test", "--json").splitlines()]
+    expect([r["address"] for r in rows], sorted(r["address"] for r in rows))
+    up = [r for r in rows if r["address"] == "up@odd.test"][0]
+    expect((up["outcome"], up["host"], up["reply"][:3]), ("taken", "127.0.0.1[127.0.0.1]:%d" % scripted[1], "250"))
+    expect((abs(up["said"] - time.time()) < 60, up["until"] - up["said"]), (True, 31 * 86400))
+    text = verify("list", "@odd.test")
+    has(text, "\nup@odd.test taken by ")
+    expect([ch for ch in text if ch != "\n" and not ch.isprintable()], [])
+    n = len(rows)
+    expect(verify("forget", "@odd.test", "--dry-run"), "%d would be forgotten\n" % n)
+    expect(verify("forget", "@odd.test"), "%d forgotten\n" % n)
+    expect(verify("list", "@odd.test", "--json"), "")
 
 
 def test_two_hosts_that_ask_each_other_come_to_an_end():

@@ -85,10 +85,20 @@ on_route_admin_line(struct channel *c, const struct ipc_route_admin_line *m)
 }
 
 static bool
+on_route_admin_known(struct channel *c, const struct ipc_route_admin_known *m)
+{
+	(void)c;
+	say("%.*s %d by %.*s %.*s: %.*s\n", SPAN_ARG(m->address), m->outcome, SPAN_ARG(m->nexthop), SPAN_ARG(m->host), SPAN_ARG(m->reply));
+	return true;
+}
+
+static bool
 on_route_admin_done(struct channel *c, const struct ipc_route_admin_done *m)
 {
 	(void)c;
 	say("ok=%d %.*s", m->ok, SPAN_ARG(m->text));
+	if (m->count)
+		say("%u", (unsigned)m->count);
 	return true;
 }
 
@@ -487,12 +497,15 @@ mailctl_verifies(void **state)
 	m.verb = VERIFY_LIST;
 	assert_true(ipc_send_route_admin_verify(admin, &m));
 	turns(5);
-	assert_non_null(strstr(got, "bob@relay.example taken by mx[10.0.0.1]:25: 250 ok ("));
+	assert_string_equal(got, "bob@relay.example 0 by [10.0.0.1] mx[10.0.0.1]:25: 250 ok\nok=1 ");
+	for (uint8_t verb = VERIFY_COUNT; verb >= VERIFY_FORGET; verb--) {
+		got[0] = '\0';
+		m.verb = verb;
+		assert_true(ipc_send_route_admin_verify(admin, &m));
+		turns(5);
+		assert_string_equal(got, "ok=1 1");
+	}
 	got[0] = '\0';
-	m.verb = VERIFY_FORGET;
-	assert_true(ipc_send_route_admin_verify(admin, &m));
-	turns(5);
-	assert_string_equal(got, "ok=1 1 forgotten");
 	m.verb = VERIFY_SHOW;
 	assert_true(ipc_send_route_admin_verify(admin, &m));
 	turns(5);

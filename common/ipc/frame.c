@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "ipc/frame.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -100,9 +101,12 @@ frame_check_hello(const struct frame *f, struct fail *why)
 {
 	struct cursor c = cursor_of(f->body);
 
-	if (f->type != FRAME_HELLO || f->fds != 0 || cursor_le64(&c) != ipc_build_hash() || !c.ok)
-		return fail_set(why, FAIL_PEER, 0, "the peer is from another build");
-	return true;
+	if (f->type == FRAME_HELLO && f->fds == 0 && cursor_le64(&c) == ipc_build_hash() && c.ok)
+		return true;
+	(void)fail_set(why, FAIL_PEER, 0, "the peer is from another build: the suite has to be stopped and started");
+	if (why)
+		why->err = EPROTONOSUPPORT;
+	return false;
 }
 
 ssize_t

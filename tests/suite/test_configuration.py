@@ -327,6 +327,23 @@ def limit_files(pid, n):
     subprocess.run(["prlimit", "--pid", str(pid), "--nofile=%d:" % n], check=True, **as_it)
 
 
+def test_a_suite_of_another_build_is_stopped_all_the_same():
+    """Its programs were replaced while it ran: to the new mailctl a field of a message has another name."""
+    other = suite.dir + "/mailctl"
+    with open(MAILCTL, "rb") as f:
+        program = f.read()
+    has(program, b"\0orcpt\0")
+    with open(other, "wb") as f:
+        f.write(program.replace(b"\0orcpt\0", b"\0orcpu\0"))
+    os.chmod(other, 0o755)
+    unlike = "mailctl: the peer is from another build: the suite has to be stopped and started\n"
+    for command, status, more in (("status", 69, ""), ("reload", 1, ""), ("stop", 0, "mailctl: maild, process %d, was sent SIGTERM\n" % suite.maild())):
+        r = subprocess.run([other, "-c", CONFIG, command], capture_output=True, text=True, timeout=120)
+        expect((r.returncode, r.stderr), (status, unlike + more), command)
+    expect(suite.mailctl("status", check=False).returncode, 69)
+    suite.start()
+
+
 def test_a_reload_that_does_not_reach_all_says_so():
     [suited] = [pid for name, pid in family(suite.maild()) if name == "suited"]
     processes = len(suite.mailctl("status").stdout.splitlines()) - 1

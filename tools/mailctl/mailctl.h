@@ -64,7 +64,7 @@ int mailctl_usage(const struct mailctl *m);
 int mailctl_failed(const struct fail *why);
 /* Prints "mailctl: text" and returns status. */
 int mailctl_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The next message of an answer; false with the reason printed. */
+/* The next message of an answer; false with the reason printed, and its errno (EPROTONOSUPPORT: another build). */
 bool mailctl_recv(struct channel_sync *c, unsigned *type, const void **m);
 /* suite_admin's answer: each row of that type is printed; done is the exit status. */
 int suite_rows(const struct mailctl *m, struct channel_sync *c, unsigned row, void (*print)(const struct mailctl *m, const void *row));

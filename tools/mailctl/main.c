@@ -70,7 +70,9 @@ mailctl_recv(struct channel_sync *c, unsigned *type, const void **m)
 		if (channel_sync_recv(c, type, m, NULL, ANSWER_MS - PATIENT_MS, &why))
 			return true;
 	}
-	return mailctl_fail(0, "%s", why.text);
+	(void)mailctl_fail(0, "%s", why.text);
+	errno = why.err;
+	return false;
 }
 
 /* ---- usage ---- */

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -76,14 +77,43 @@ wait_unlocked(const struct mailctl *m)
 	return locked ? mailctl_fail(EX_FAILED, "some process has not ended yet: maild waits for it") : EX_OK_;
 }
 
+static int
+maild_pid(const struct mailctl *m)
+{
+	char path[B_PATH], line[32];
+	int pid = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/maild.pid", m->conf->run_directory.p);
+	if ((f = fopen(path, "re"))) {
+		(void)(fgets(line, sizeof(line), f) && sscanf(line, "%d", &pid) == 1); /* NOLINT(cert-err34-c): of maild's own file */
+		(void)fclose(f);
+	}
+	return pid;
+}
+
+/* A suite that was started before its programs were replaced does not speak with the new ones; a signal it knows. */
+static int
+stop_another_build(const struct mailctl *m)
+{
+	int pid = maild_pid(m);
+
+	if (pid <= 0 || kill(pid, SIGTERM) < 0)
+		return mailctl_fail(EX_FAILED, "maild could not be sent a signal: %s", pid <= 0 ? "maild.pid tells no process" : strerror(errno));
+	return mailctl_fail(EX_OK_, "maild, process %d, was sent SIGTERM", pid);
+}
+
 int
 suite_cmd_stop(struct mailctl *m)
 {
 	struct channel_sync *c = mailctl_connect(m, &ipc_channel_suite_admin);
 	int status = EX_UNAVAILABLE_;
 
-	if (c && mailctl_send(c, IPC_suite_admin_stop, &(struct ipc_suite_admin_stop){ .id = 1 }))
+	if (c && mailctl_send(c, IPC_suite_admin_stop, &(struct ipc_suite_admin_stop){ .id = 1 })) {
 		status = wait_done(c);
+		if (status == EX_FAILED && errno == EPROTONOSUPPORT)
+			status = stop_another_build(m);
+	}
 	channel_sync_free(&c);
 	return status == EX_OK_ ? wait_unlocked(m) : status;
 }
@@ -152,14 +182,9 @@ static void
 print_maild(const struct mailctl *m)
 {
 	char path[B_PATH], line[256], caps[32] = "?";
-	int pid = 0, privs = 0, filter = 0;
+	int pid = maild_pid(m), privs = 0, filter = 0;
 	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "%s/maild.pid", m->conf->run_directory.p);
-	if ((f = fopen(path, "re"))) {
-		(void)(fgets(line, sizeof(line), f) && sscanf(line, "%d", &pid) == 1); /* NOLINT(cert-err34-c): of maild's own file */
-		(void)fclose(f);
-	}
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (pid <= 0 || !(f = fopen(path, "re")))
 		return;

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: ISC
 """The configuration of a suite that runs: errors in it, and what a reload makes of a change."""
 import errno
+import glob
 import os
+import re
 import shutil
 import signal
 import smtplib
 import socket
 import subprocess
+import textwrap
 
-from pillar import MAILCTL, SENDMAIL, SLOW, Dialogue, Instance, expect, family, has, main, starts, wait_for
+from pillar import MAILCTL, ROOT, SENDMAIL, SLOW, TOP, Dialogue, Instance, expect, family, has, main, starts, wait_for
 
 suite = Instance()
 CONFIG = suite.env["CONFIG"]
@@ -300,6 +303,32 @@ def test_tables_that_cannot_be_used_are_told_with_their_place():
             os.chmod(secret, 0o640)
             r = suite.mailctl("check")
         expect((r.returncode, r.stdout.splitlines()[0]), (0, CONFIG + ": no errors"))
+    write(GOOD)
+
+
+def examples():
+    """[(where, text)] of the configurations in README and the manual pages."""
+    found = []
+    for path in [TOP + "/README.md"] + sorted(glob.glob(ROOT + "/usr/share/man/man[58]/*")):
+        with open(path) as f:
+            text = f.read()
+        blocks = re.findall(r"(?:^    .*\n)+", text, re.M) if path.endswith(".md") else re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S)
+        for block in blocks:
+            block = textwrap.dedent(block).replace("\\&", "").replace("\\e", "\\")
+            if re.search(r"^[a-z0-9_]+ = |^(route|listener) [a-z*]", block, re.M) and "option = value" not in block and "$ mailctl" not in block:
+                found.append((os.path.basename(path), re.sub(r"^/etc/.*: .*\n", "", block, flags=re.M)))
+    return found
+
+
+def test_the_examples_of_the_pages_are_understood():
+    names = [name for name, _ in examples()]
+    expect([n in names for n in ("README.md", "pillarpost.conf.5", "authd.8", "remoted.8", "verifyd.8", "tokend.8", "stsd.8")], [True] * 7)
+    for name, text in examples():
+        own = {re.split("[ =]", line)[0] for line in text.splitlines()}
+        write("".join(line for line in GOOD.splitlines(True) if re.split("[ =]", line)[0] not in own) + text)
+        r = suite.mailctl("check", check=False)  # files that it names need not be there
+        if r.returncode == 78:
+            raise AssertionError("%s: %s\n%s" % (name, text, r.stdout))
     write(GOOD)
 
 

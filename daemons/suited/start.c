@@ -12,7 +12,8 @@
 
 enum { TRIES = 5, LIMIT_MS = 5 * 60 * 1000, TAIL = 16 << 10, LINE_MOST = 600 };
 
-/* The last line of the log that has a word in it, without its head; n == 0: there is none, or the log cannot be read. */
+/* The last line of the log that has a word in it, without its head, that does not only say that the program stops; n == 0: there
+ * is none, or the log cannot be read. */
 static struct span
 last_line(struct span all, struct span word)
 {
@@ -22,7 +23,7 @@ last_line(struct span all, struct span word)
 		struct span line = span_cut(&all, '\n');
 		size_t at = span_find(line, word);
 
-		if (at != SIZE_MAX)
+		if (at != SIZE_MAX && span_find(line, SPAN("]: stop ")) == SIZE_MAX)
 			found = span_sub(span_from(line, at), 0, LINE_MOST);
 	}
 	return found;

@@ -198,7 +198,7 @@ def test_a_daemon_that_ends_at_each_start_fails_the_start_and_is_named():
         os.chmod(work, 0o755)
         shutil.copytree(os.path.join(ROOT, "usr/libexec/pillarpost"), work + "/libexec")
         with open(work + "/libexec/routed", "w") as f:
-            f.write('#!/bin/sh\necho "now routed[$$]: failure the tables are gone" >&2\nexit 3\n')
+            f.write('#!/bin/sh\necho "now routed[$$]: failure the tables are gone" >&2\necho "now routed[$$]: stop status=3" >&2\nexit 3\n')
         other = Instance(extra="daemon_directory = %s/libexec\n" % work, start=False)
         start = other.mailctl("start", check=False)
         expect(start.returncode, 1)

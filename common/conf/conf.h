@@ -87,6 +87,8 @@ struct conf_addr {
 	X(PATH, struct span, "path")                                                           \
 	X(HOST, struct span, "host name")                                                      \
 	X(NEXTHOP, struct span, "next hop")                                                    \
+	X(IPV4, struct span, "IPv4 address")                                                   \
+	X(IPV6, struct span, "IPv6 address")                                                   \
 	X(WORD, enum conf_word, "one of")                                                      \
 	X(LIST, struct conf_list, "list")                                                      \
 	X(DOMAINS, struct conf_list, "list of domains and tables")                             \
@@ -94,6 +96,8 @@ struct conf_addr {
 	X(SITES, struct conf_list, "list of DNS lists, domain=filter*weight")                  \
 	X(FILTERS, struct conf_list, "list of filters, inet:address:port or unix:/path")       \
 	X(MECHANISMS, struct conf_list, "list of SASL mechanisms")                             \
+	X(SERVERS, struct conf_list, "list of name servers, ADDRESS or ADDRESS@PORT")          \
+	X(INTERFACES, struct conf_list, "all, loopback-only, or list of addresses")            \
 	X(NETS, struct conf_nets, "list of networks")                                          \
 	X(ADDR, struct conf_addr, "address to listen on")
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/value.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -281,6 +282,38 @@ set_word(uint64_t first, uint64_t last, struct span s, enum conf_word *field, st
 /* ---- texts ---- */
 
 static bool
+ip_ok(int family, struct span s)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr addr;
+
+	return span_cstr(s, text, sizeof(text)) && inet_pton(family, text, &addr) == 1;
+}
+
+/* IPv6 with brackets or without. */
+static bool
+interface_ok(struct span s, struct fail *why)
+{
+	bool bare = s.n < 3 || s.p[0] != '[' || s.p[s.n - 1] != ']';
+
+	if (span_eq(s, SPAN("all")) || span_eq(s, SPAN("loopback-only")) || ip_ok(AF_INET, s) || ip_ok(AF_INET6, bare ? s : span_sub(s, 1, s.n - 2)))
+		return true;
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is neither all, loopback-only nor an address", SPAN_ARG(s));
+}
+
+static bool
+server_ok(struct span s, struct fail *why)
+{
+	size_t at = span_chr(s, '@');
+	struct span addr = span_sub(s, 0, at);
+	uint64_t port = 53;
+
+	if ((at == SIZE_MAX || (span_u64(span_from(s, at + 1), 65535, &port) && port)) && (ip_ok(AF_INET, addr) || ip_ok(AF_INET6, addr)))
+		return true;
+	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not the address of a name server, such as 192.0.2.53, 192.0.2.53@5353 or 2001:db8::53", SPAN_ARG(s));
+}
+
+static bool
 host_ok(struct span s)
 {
 	size_t label = 0;
@@ -318,6 +351,10 @@ set_text(const struct conf_option *row, struct span s, struct span *field, struc
 		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a host name", SPAN_ARG(s));
 	if (row->kind == CONF_KIND_PATH && s.n > 0 && s.p[0] != '/')
 		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" must be a whole path, from /", SPAN_ARG(s));
+	if (row->kind == CONF_KIND_IPV4 && s.n > 0 && !ip_ok(AF_INET, s))
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not an IPv4 address, such as 192.0.2.1", SPAN_ARG(s));
+	if (row->kind == CONF_KIND_IPV6 && s.n > 0 && !ip_ok(AF_INET6, s))
+		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not an IPv6 address, such as 2001:db8::1", SPAN_ARG(s));
 	if (row->kind == CONF_KIND_NEXTHOP && span_chr(s, '[') == 0 && span_chr(s, ']') == SIZE_MAX)
 		return fail_set(why, FAIL_PERM, 0, "\"%.*s\" has no closing ]", SPAN_ARG(s));
 	*field = s;
@@ -400,6 +437,10 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 	case CONF_KIND_MECHANISMS:
 		/* What remoted can do as a client is less than what clients may do with us. */
 		return set_word(row->see & CONF_REMOTED ? CONF_SASL_SCRAM_SHA_256_PLUS : CONF_SASL_EXTERNAL, CONF_SASL_LOGIN, item, &word, why);
+	case CONF_KIND_SERVERS:
+		return server_ok(item, why);
+	case CONF_KIND_INTERFACES:
+		return interface_ok(item, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
@@ -467,6 +508,8 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_FILTERS:
 	case CONF_KIND_MECHANISMS:
 	case CONF_KIND_SITES:
+	case CONF_KIND_SERVERS:
+	case CONF_KIND_INTERFACES:
 	case CONF_KIND_NETS:
 		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);
 		buf_free(&normal);

@@ -81,26 +81,6 @@ source_of(struct span text, int family, struct netaddr *from)
 	return text.n && netaddr_parse(text, 0, from) && netaddr_family(from) == family;
 }
 
-static void
-check_source(const char *option, struct span text, int family)
-{
-	struct netaddr at;
-
-	if (text.n && !source_of(text, family, &at))
-		log_put(LOG_config, "%s: not an address of that family: %.*s", option, SPAN_ARG(text));
-}
-
-static void
-check_sources(const struct conf *conf)
-{
-	check_source("smtp_bind_address", conf->smtp_bind_address, AF_INET);
-	check_source("smtp_bind_address6", conf->smtp_bind_address6, AF_INET6);
-	for (size_t i = 0; i < conf->nroutes; i++) {
-		check_source("bind_address", conf->routes[i].bind_address, AF_INET);
-		check_source("bind_address6", conf->routes[i].bind_address6, AF_INET6);
-	}
-}
-
 bool
 policy_binds(const struct conf *conf)
 {
@@ -138,7 +118,6 @@ policy_new(const struct conf *conf, const struct policy *old)
 	for (size_t i = 0; i < conf->smtp_sasl_mechanism_filter.n; i++)
 		p->mechanisms |= auth_mechanisms(conf->smtp_sasl_mechanism_filter.items[i]);
 	p->send_8bit_anyway = conf->disable_mime_output_conversion;
-	check_sources(conf);
 	p->rules = (struct destination_rules){
 		.myself = span_str(p->myself),
 		.own_port = 25, /* where another host's mail would reach us */

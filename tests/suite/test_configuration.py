@@ -306,6 +306,19 @@ def test_tables_that_cannot_be_used_are_told_with_their_place():
     write(GOOD)
 
 
+def test_addresses_that_are_none_are_errors():
+    options = [("dns_servers", "192.0.2.53 foo", '"foo" is not the address of a name server'), ("dns_servers", "192.0.2.53@", '"192.0.2.53@" is not'),
+               ("smtp_bind_address", "2001:db8::1", '"2001:db8::1" is not an IPv4 address'), ("inet_interfaces", "127.0.0.1, localhost", '"localhost" is neither all, loopback-only nor an address'), ("smtp_bind_address6", "lo", '"lo" is not an IPv6 address')]
+    for name, value, why in options:
+        write(GOOD + "%s = %s\n" % (name, value))
+        r = suite.mailctl("reload", check=False)
+        expect(r.returncode, 78)
+        starts(r.stderr, "%s:%d:%d: %s: %s" % (CONFIG, LINES + 1, len(name) + 4, name, why))
+    write(GOOD + "route a.test { bind_address = any }\ndns_servers = 192.0.2.53, 192.0.2.53@5353, 2001:db8::53@53\n")
+    expect(suite.mailctl("check", check=False).stdout, "%s:%d:31: bind_address: \"any\" is not an IPv4 address, such as 192.0.2.1\n" % (CONFIG, LINES + 1))
+    write(GOOD)
+
+
 def examples():
     """[(where, text)] of the configurations in README and the manual pages."""
     found = []

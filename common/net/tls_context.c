@@ -23,7 +23,7 @@ bool
 tls_failed(struct fail *why, enum fail_class class, const char *doing)
 {
 	unsigned long code = ERR_peek_error();
-	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	const char *reason = !code ? NULL : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 	char number[32];
 
 	if (code && !reason)

@@ -298,12 +298,28 @@ def test_tables_that_cannot_be_used_are_told_with_their_place():
         write(GOOD + "%s = file:%s\n" % (name, secret))
         r = suite.mailctl("check", check=False)
         if os.geteuid() == 0:
-            starts(r.stdout, "%s:%d:%d: %s = file:%s: %s, who asks it, may not read it" % (CONFIG, LINES + 1, len(name) + 4, name, secret, user))
+            starts(r.stdout, "%s:%d:%d: %s = file:%s: %s, who reads it, may not" % (CONFIG, LINES + 1, len(name) + 4, name, secret, user))
             shutil.chown(secret, group=user)
             os.chmod(secret, 0o640)
             r = suite.mailctl("check")
         expect((r.returncode, r.stdout.splitlines()[0]), (0, CONFIG + ": no errors"))
     write(GOOD)
+
+
+def test_other_files_and_transports_are_looked_at():
+    for name in ("smtp_tls_CAfile", "smtp_tls_mta_sts_CAfile", "auth_oauth2_CAfile", "auth_oauth2_client_secret_file", "dns_trust_anchor"):
+        write(GOOD + "%s = %s/gone\n" % (name, suite.dir))
+        expect(suite.mailctl("check", check=False).stdout.splitlines()[0],
+               "%s:%d:%d: %s = %s/gone: No such file or directory" % (CONFIG, LINES + 1, len(name) + 4, name, suite.dir))
+    write(GOOD + "mailbox_transport = lmtp:unix:private/dovecot-lmtp\nvirtual_transport = dovecot\n")
+    expect([line[len(CONFIG):] for line in suite.mailctl("check", check=False).stdout.splitlines()[:2]],
+           [':%d:21: mailbox_transport = lmtp:unix:private/dovecot-lmtp: "unix:private/dovecot-lmtp" is not a next hop' % (LINES + 1),
+            ':%d:21: virtual_transport = dovecot: "dovecot" is not transport:nexthop' % (LINES + 2)])
+    write(GOOD + "smtp_tls_CAfile = %s/gone\n" % suite.dir)
+    suite.mailctl("reload")
+    suite.wait_log("degraded smtp_tls_CAfile: %s/gone: No such file or directory: no peer's certificate will be good" % suite.dir)
+    write(GOOD)
+    suite.mailctl("reload")
 
 
 def test_addresses_that_are_none_are_errors():

@@ -30,6 +30,9 @@ void check_problem_of(struct check *c, const struct check_option *option, const 
 /* What could not be looked at: no problem. */
 void check_note_of(struct check *c, const struct check_option *option, const char *text);
 
+/* False: this user may not read the file, and a note says so. Root is told where the daemon (NULL: maild, as root) may not. */
+bool check_readable(struct check *c, const struct check_option *option, const char *path, const char *daemon);
+
 /* Certificates, their keys and the authorities of clients: what keyd would refuse or could not use. */
 void check_certificates(struct check *c);
 /* Tables that cannot be read, by us or by the daemon that asks them, and what in them does not count. */

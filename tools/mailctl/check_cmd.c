@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC
  *
  * check: every error of the configuration at once, then what would fail at
- * run time: users, directories, programs, certificates and keys, ports, tables, next hops.
+ * run time: users, directories, programs, certificates and keys, other files, ports, tables, next hops.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemons/remoted/hop.h"
+#include "daemons/routed/way.h"
 #include "net/netaddr.h"
 #include "sys/priv.h"
 #include "tools/mailctl/check.h"
@@ -167,6 +168,44 @@ check_next_hops(struct check *c)
 	}
 }
 
+static void
+check_transport(struct check *c, const struct check_option *o)
+{
+	struct fail why = { .text = "" };
+	struct way way;
+
+	if (o->value.n > 0 && !way_parse(o->value, &way, &why))
+		check_problem_of(c, o, "%s", why.text);
+}
+
+/* Files that are read at the start or later, of those that the configuration names: a daemon does without one that it cannot read. */
+static void
+check_files(struct check *c)
+{
+	const struct conf *conf = c->conf;
+	const struct {
+		const char *option;
+		struct span path;
+		const char *reader;
+	} files[] = {
+		{ "smtp_tls_CAfile", conf->smtp_tls_CAfile, "remoted" },
+		{ "smtp_tls_mta_sts_CAfile", conf->smtp_tls_mta_sts_CAfile, "stsd" },
+		{ "auth_oauth2_CAfile", conf->auth_oauth2_CAfile, "tokend" },
+		{ "auth_oauth2_client_secret_file", conf->auth_oauth2_client_secret_file, NULL },
+		{ "dns_trust_anchor", conf->dns_trust_anchor, "dnsd" },
+	};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		const struct check_option o = { .name = files[i].option, .value = files[i].path };
+		unsigned line, column;
+
+		if (!o.value.n || !conf_where(conf, CONF_TABLE_OPTIONS, 0, o.name, &line, &column))
+			continue;
+		if (check_readable(c, &o, o.value.p, files[i].reader) && access(o.value.p, R_OK) < 0)
+			check_problem_of(c, &o, "%s", strerror(errno));
+	}
+}
+
 static bool
 suite_runs(const struct conf *conf)
 {
@@ -194,7 +233,10 @@ check_all(struct check *c)
 	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
 	check_certificates(c);
 	check_tables(c);
+	check_files(c);
 	check_next_hops(c);
+	check_transport(c, &(struct check_option){ .name = "mailbox_transport", .value = conf->mailbox_transport });
+	check_transport(c, &(struct check_option){ .name = "virtual_transport", .value = conf->virtual_transport });
 	for (size_t i = 0; i < conf->nlisteners; i++)
 		check_listener(c, &conf->listeners[i]);
 }

@@ -68,30 +68,28 @@ barred(const char *path, const struct priv_identity *id, char at[B_PATH])
 }
 
 static void
-check_reader(struct reading *r, const char *path)
+check_reader(struct check *c, const struct check_option *o, const char *path, const char *daemon)
 {
 	char user[B_NAME * 2], at[B_PATH];
 	struct priv_identity id;
 
-	(void)snprintf(user, sizeof(user), "%s%s", r->check->conf->daemon_user_prefix.p, r->row->see & CONF_ROUTED ? "routed" : "authd");
+	(void)snprintf(user, sizeof(user), "%s%s", c->conf->daemon_user_prefix.p, daemon);
 	if (priv_lookup(user, &id, NULL) && barred(path, &id, at))
-		check_problem_of(r->check, &r->option, "%s, who asks it, may not read it, by the permissions of %s (let it: chgrp %s, chmod %s)", user, at, user,
+		check_problem_of(c, o, "%s, who reads it, may not, by the permissions of %s (let it: chgrp %s, chmod %s)", user, at, user,
 		    strcmp(at, path) == 0 ? "640" : "750");
 }
 
-/* False: this user cannot tell. */
-static bool
-readable_here(struct reading *r, const char *path)
+bool
+check_readable(struct check *c, const struct check_option *o, const char *path, const char *daemon)
 {
-	if (!path)
-		return true;
-	if (!r->check->unprivileged) {
-		check_reader(r, path);
+	if (!c->unprivileged) {
+		if (daemon)
+			check_reader(c, o, path, daemon);
 		return true;
 	}
 	if (access(path, R_OK) == 0 || errno != EACCES)
 		return true;
-	check_note_of(r->check, &r->option, "could not be checked: this user may not read it");
+	check_note_of(c, o, "could not be checked: this user may not read it");
 	return false;
 }
 
@@ -112,7 +110,7 @@ check_table(struct reading *r, struct span item, enum table_syntax syntax, struc
 		return;
 	}
 	arena_init(&memory, TABLE_VALUE_MAX * 2);
-	if (readable_here(r, table_path(t)))
+	if (!table_path(t) || check_readable(r->check, &r->option, table_path(t), r->row->see & CONF_ROUTED ? "routed" : "authd"))
 		r->postmaster |= table_lookup(t, key.n ? key : SPAN("x"), &memory, &value, &why) == TABLE_FOUND && key.n;
 	arena_free(&memory);
 	table_close(&t);

@@ -394,6 +394,10 @@ def test_13_postfix_commands():
         expect(post("postqueue", *args).stdout, "")
     post("postqueue", status=64)
     post("postqueue", "-i", "no id", status=64)
+    for args in (("-q",), ("-q30m",), ("-qI" + ids[0],), ("-qRd3.dead.test",), ("-qS" + r["sender"],)):
+        post("sendmail", *args)
+    for wrong in ("-qX", "-qrd3.dead.test", "-qR", "-qS", "-qIno"):
+        post("sendmail", wrong, status=64)
     shown = post("postcat", "-q", ids[0]).stdout
     for part in ("*** ENVELOPE RECORDS ", "sender: %s\n" % r["sender"], "recipient: %s\n" % r["recipients"][0]["address"], "*** MESSAGE CONTENTS ", "Subject: ", "*** MESSAGE FILE END "):
         has(shown, part)

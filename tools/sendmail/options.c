@@ -37,10 +37,12 @@ static bool
 set_queue(struct sendmail_options *o, const char *value)
 {
 	o->mode = MODE_FLUSH;
-	if (value[0] && strchr("IRS", value[0])) {
-		o->filter_field = value[0];
-		o->filter = value + 1;
-	}
+	if (!value[0] || ascii_digit(value[0])) /* how often a daemon should: here it is the same once */
+		return true;
+	if (!strchr("IRS", value[0]) || !value[1])
+		return complain(0, "-q%s is not supported; there are -q, -qIID, -qRRECIPIENT (or domain), -qSSENDER", value) != 0;
+	o->filter_field = value[0];
+	o->filter = value + 1;
 	return true;
 }
 

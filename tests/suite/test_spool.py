@@ -104,6 +104,19 @@ def test_export_has_all_and_says_what_is_there_already():
     assert b"\r" not in body(files[1])
 
 
+def test_what_is_named_has_to_be_there_and_options_have_to_fit():
+    one, other = rows("list", "--json")[0]["id"], "SGCNY9MM4HH"
+    out = suite.dir + "/named"
+    for verb in (["list"], ["export", "--dry-run", out], ["salvage", out], ["import", "--dry-run", suite.dir + "/out"]):
+        r = check(*verb, one.lower(), other, ok=(1,))
+        expect(r.stderr.splitlines()[-1], "spoolcheck: SGCNY9MM4HH: there is no such message", verb)
+        check(*verb, one)
+        has(check(*verb, "nonsense", ok=(64,)).stderr, "spoolcheck: nonsense: not a queue id")
+    for verb, option in (("print", "--dry-run"), ("list", "--maildir"), ("export", "--json"), ("import", "--maildir")):
+        has(check(verb, option, out, ok=(64,)).stderr, "spoolcheck: %s: not an option of this verb" % option)
+    has(check("verify", one, ok=(64,)).stderr, "one word too many")
+
+
 def places(directory):
     """id -> (segment file, from, to) of each message, by what print says and where the next record stands."""
     found = {}

@@ -16,14 +16,15 @@ static const struct {
 	const char *name;
 	int (*run)(struct spoolcheck *c);
 	int min_args;
-	const char *arguments, *doc;
+	bool ids; /* may follow */
+	const char *options, *arguments, *doc;
 } verbs[] = {
-	{ "verify", spoolcheck_verify, 0, "[--json]", "read everything and say what is damaged" },
-	{ "list", spoolcheck_list, 0, "[--json] [ID...]", "list the messages" },
-	{ "print", spoolcheck_print, 0, "[--json]", "print every record of the journal" },
-	{ "export", spoolcheck_export, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "write messages as files" },
-	{ "salvage", spoolcheck_salvage, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "the same, and what is left of damaged ones" },
-	{ "import", spoolcheck_import, 1, "[--dry-run] DIRECTORY [ID...]", "put exported messages into this queue" },
+	{ "verify", spoolcheck_verify, 0, false, "j", "[--json]", "read everything and say what is damaged" },
+	{ "list", spoolcheck_list, 0, true, "j", "[--json] [ID...]", "list the messages" },
+	{ "print", spoolcheck_print, 0, false, "j", "[--json]", "print every record of the journal" },
+	{ "export", spoolcheck_export, 1, true, "mn", "[--maildir] [--dry-run] DIRECTORY [ID...]", "write messages as files" },
+	{ "salvage", spoolcheck_salvage, 1, true, "mn", "[--maildir] [--dry-run] DIRECTORY [ID...]", "the same, and what is left of damaged ones" },
+	{ "import", spoolcheck_import, 1, true, "n", "[--dry-run] DIRECTORY [ID...]", "put exported messages into this queue" },
 };
 enum { NVERBS = sizeof(verbs) / sizeof(*verbs) };
 
@@ -41,6 +42,13 @@ usage(FILE *to)
 	return to == stdout ? 0 : EXIT_USAGE;
 }
 
+static bool
+wrong(const char *word, const char *how)
+{
+	(void)fprintf(stderr, "spoolcheck: %s: %s\n", word, how);
+	return false;
+}
+
 int
 spoolcheck_fail(const char *about, const struct fail *why)
 {
@@ -49,15 +57,41 @@ spoolcheck_fail(const char *about, const struct fail *why)
 }
 
 bool
-spoolcheck_wanted(const struct spoolcheck *c, uint64_t id)
+spoolcheck_wanted(struct spoolcheck *c, uint64_t id)
 {
-	char text[QUEUEID_TEXT + 1];
-	struct span s = queueid_text(id, text);
+	bool wanted = c->nids == 0;
 
-	for (int i = 1; i < c->nargs; i++)
-		if (span_caseeq(span_str(c->args[i]), s))
-			return true;
-	return c->nargs <= 1;
+	for (size_t i = 0; i < c->nids; i++)
+		if (c->ids[i].id == id)
+			wanted = c->ids[i].there = true;
+	return wanted;
+}
+
+static bool
+take_ids(struct spoolcheck *c, int first)
+{
+	c->nids = c->nargs > first ? (size_t)(c->nargs - first) : 0;
+	c->ids = calloc(c->nids + 1, sizeof(*c->ids));
+	if (!c->ids)
+		return wrong("ids", "no memory");
+	for (size_t i = 0; i < c->nids; i++)
+		if (!queueid_parse(span_str(c->args[(size_t)first + i]), &c->ids[i].id))
+			return wrong(c->args[(size_t)first + i], "not a queue id");
+	return true;
+}
+
+/* Whoever names a message wants that one: silence would be taken for success. */
+static int
+all_there(const struct spoolcheck *c, int status)
+{
+	char id[QUEUEID_TEXT + 1];
+
+	for (size_t i = 0; i < c->nids && status != EXIT_TROUBLE; i++)
+		if (!c->ids[i].there) {
+			(void)fprintf(stderr, "spoolcheck: %s: there is no such message\n", queueid_text(c->ids[i].id, id).p);
+			status = EXIT_DAMAGED;
+		}
+	return status;
 }
 
 static int64_t
@@ -140,6 +174,15 @@ take_option(struct spoolcheck *c, int option)
 	}
 }
 
+/* One that were passed over might have been what keeps it from doing something. */
+static bool
+has_options(const struct spoolcheck *c, const char *options)
+{
+	return (!c->json || strchr(options, 'j') || wrong("--json", "not an option of this verb")) &&
+	       (!c->dry_run || strchr(options, 'n') || wrong("--dry-run", "not an option of this verb")) &&
+	       (!c->maildir || strchr(options, 'm') || wrong("--maildir", "not an option of this verb"));
+}
+
 static int
 run(struct spoolcheck *c, const char *verb)
 {
@@ -149,10 +192,12 @@ run(struct spoolcheck *c, const char *verb)
 	for (size_t i = 0; i < NVERBS; i++) {
 		if (strcmp(verb, verbs[i].name) != 0 || c->nargs < verbs[i].min_args)
 			continue;
+		if (!has_options(c, verbs[i].options) || (!verbs[i].ids && c->nargs && !wrong(c->args[0], "one word too many")) || !take_ids(c, verbs[i].min_args))
+			break;
 		spool_init(&c->spool, vfs_posix_new(c->dir, &why));
 		if (!c->spool.vfs)
 			return spoolcheck_fail(NULL, &why);
-		status = verbs[i].run(c);
+		status = all_there(c, verbs[i].run(c));
 		spool_free(&c->spool);
 		vfs_posix_free(&c->spool.vfs);
 		return fflush(stdout) == 0 ? status : EXIT_TROUBLE;
@@ -172,7 +217,7 @@ main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct spoolcheck c = { .dir = LOCALSTATEDIR "/spool/pillarpost" };
-	int option;
+	int option, status;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &c.began);
 	log_set_level(LOG_LEVEL_ERROR);
@@ -183,5 +228,7 @@ main(int argc, char **argv)
 		return usage(stderr);
 	c.args = argv + optind + 1;
 	c.nargs = argc - optind - 1;
-	return run(&c, argv[optind]);
+	status = run(&c, argv[optind]);
+	free(c.ids);
+	return status;
 }

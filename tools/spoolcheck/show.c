@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/queueid.h"
+#include "tools/common/term.h"
 #include "tools/spoolcheck/spoolcheck.h"
 
 enum { LINE_ROOM = 64 * 1024 * 1024 };
@@ -124,6 +125,14 @@ json_message(const struct spool_item *i, const struct export_message *x, struct 
 }
 
 static void
+put_quoted(struct buf *line, const char *before, struct span text, const char *behind)
+{
+	buf_puts(line, before);
+	term_put(line, text);
+	buf_puts(line, behind);
+}
+
+static void
 text_message(const struct spool_item *i, const struct export_message *x, struct buf *line)
 {
 	char id[QUEUEID_TEXT + 1], when[40] = "";
@@ -135,25 +144,14 @@ text_message(const struct spool_item *i, const struct export_message *x, struct 
 
 	if (gmtime_r(&t, &tm))
 		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%SZ", &tm);
-	buf_printf(line, "%-13s %10" PRIu64 "  %s  <%.*s>%s%s\n", queueid_text(i->by_id.id, id).p, x->envelope.size, when,
-	    SPAN_ARG(x->envelope.sender), x->envelope.held ? "  held" : "", i->sound ? "" : "  damaged");
+	buf_printf(line, "%-13s %10" PRIu64 "  %s", queueid_text(i->by_id.id, id).p, x->envelope.size, when);
+	put_quoted(line, "  <", x->envelope.sender, ">");
+	buf_printf(line, "%s%s\n", x->envelope.held ? "  held" : "", i->sound ? "" : "  damaged");
 	if (x->state.reason.n)
-		buf_printf(line, "    (%.*s)\n", SPAN_ARG(x->state.reason));
+		put_quoted(line, "    (", x->state.reason, ")\n");
 	while (record_list_next(&list, &record_desc_recipient, &r, &ok))
 		if (!r.settled)
-			buf_printf(line, "    <%.*s>\n", SPAN_ARG(r.address));
-}
-
-static bool
-asked_for(const struct spoolcheck *c, uint64_t id)
-{
-	char text[QUEUEID_TEXT + 1];
-	struct span s = queueid_text(id, text);
-
-	for (int i = 0; i < c->nargs; i++)
-		if (span_caseeq(span_str(c->args[i]), s))
-			return true;
-	return c->nargs == 0;
+			put_quoted(line, "    <", r.address, ">\n");
 }
 
 int
@@ -170,7 +168,7 @@ spoolcheck_list(struct spoolcheck *c)
 	buf_init(&room, EXPORT_TEXT_MAX);
 	buf_init(&line, LINE_ROOM);
 	for (size_t i = 0; i < n; i++) {
-		if (!asked_for(c, all[i]->by_id.id))
+		if (!spoolcheck_wanted(c, all[i]->by_id.id))
 			continue;
 		buf_reset(&room);
 		c->messages++;

@@ -11,12 +11,19 @@
 
 enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_TROUBLE = 2, EXIT_USAGE = 64 };
 
+struct spoolcheck_id {
+	uint64_t id;
+	bool there;
+};
+
 struct spoolcheck {
 	const char *dir; /* the queue's */
 	struct spool spool;
 	bool json, dry_run, maildir;
 	char **args; /* behind the verb */
 	int nargs;
+	struct spoolcheck_id *ids; /* owned: of these, those that were asked for by id */
+	size_t nids;
 	/* Counts for the last line. */
 	uint64_t messages, bytes, broken, twice;
 	struct timespec began;
@@ -34,7 +41,7 @@ int spoolcheck_import(struct spoolcheck *c);
 int spoolcheck_fail(const char *about, const struct fail *why);
 bool spoolcheck_load(struct spoolcheck *c);
 /* Whether the message was asked for: all are where no ids are given. */
-bool spoolcheck_wanted(const struct spoolcheck *c, uint64_t id);
+bool spoolcheck_wanted(struct spoolcheck *c, uint64_t id);
 void spoolcheck_progress(struct spoolcheck *c, const char *what, uint64_t done, uint64_t total);
 
 #endif

@@ -5,9 +5,10 @@ wrong, and puts it right when nobody is logged in."""
 import json
 import os
 import socket
+import subprocess
 import threading
 
-from pillar import Instance, expect, has, main, wait_for
+from pillar import MAILCTL, Instance, expect, has, main, wait_for
 
 suite = Instance(extra="mailbox_idle_time = 1s\n", users=("bob",))
 
@@ -193,6 +194,9 @@ def test_wrong_usage_shows_the_right_one():
     expect(shown(64, "mailbox", "list", "--widen"), {("mailbox", "list")})
     expect(shown(0, "mailbox", "list", "--help"), {("mailbox", "list")})
     expect(shown(64, "mailbox", "lost"), folders)
+    expect(shown(64, "mailbox"), folders)
+    for words, why in ((("mailbox",), '"mailbox" is followed by one of these words'), (("--limit", "3"), "--limit: not an option here"), (("-c",), "-c needs the file")):
+        has(subprocess.run([MAILCTL, *words], capture_output=True, text=True).stderr, why)
     expect(shown(0, "help", "mailbox"), folders)
     expect(shown(0, "mailbox", "--help"), folders)
     expect(shown(64, "mailbax", "list"), set())

@@ -122,7 +122,10 @@ unknown(char **argv, int argc)
 {
 	if (argc > 1 && strcmp(argv[1], "--help") == 0)
 		return help(argv, 1);
-	(void)print_commands(stderr, argv[0], NULL);
+	if (argv[0][0] == '-')
+		return mailctl_fail(EX_USAGE_, strcmp(argv[0], "-c") == 0 ? "-c needs the file of the configuration" : "%s: not an option here; \"mailctl help\" lists all commands", argv[0]);
+	if (print_commands(stderr, argv[0], NULL) && argc == 1)
+		return mailctl_fail(EX_USAGE_, "\"%s\" is followed by one of these words", argv[0]);
 	return mailctl_fail(EX_USAGE_, "there is no command \"%s%s%s\"; \"mailctl help\" lists all", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 }
 

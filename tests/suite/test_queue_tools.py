@@ -250,6 +250,14 @@ def test_07_what_is_named_has_to_be_there():
     queue("hold", there)  # it is already
     queue("release", there, there)
     expect(queue("list", gone), "0 messages, 0\n")
+    for command in (("show",), ("export", "--to", suite.dir + "/named")):
+        queue(*command, gone, status=1)
+        has(suite.mailctl("queue", *command, there, gone, check=False).stderr, "1 of the 2 messages were not found")
+        queue(*command, there)
+    both = queue("show", there, "--envelope", "--content")
+    expect(both, queue("show", there))
+    assert both.startswith("state: ") and both.endswith(queue("show", there, "--content")), both[:200]
+    queue("rule", "list", "all", status=64)
     r = suite.mailctl("quarantine", "release", there, check=False)
     expect((r.returncode, r.stderr), (1, "mailctl: %s: no such message was found\n" % there), "it is in the queue")
 

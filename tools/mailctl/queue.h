@@ -35,6 +35,9 @@ int queue_ask_on(struct mailctl *m, struct channel_sync *c, unsigned type, const
 /* Prints why it did not work, with a mark under the filter; the exit status. */
 int queue_refused(const struct ipc_queue_admin_done *done, struct span filter);
 
+/* What was named by ids has to be there, and to match the filter, if there is one, such as quarantine's; the exit status. */
+int queue_all_there(const struct mailctl *m, uint64_t found, uint64_t done);
+
 /* on_row of list, act, stats. */
 void answer_init(struct answer *a, struct mailctl *m);
 void answer_free(struct answer *a);

@@ -93,17 +93,16 @@ queue_ask(struct mailctl *m, unsigned type, const void *request, bool (*on_row)(
 
 /* ---- commands ---- */
 
-/* What is to be changed and was named has to be there, and to match the filter, if there is one, such as quarantine's. */
-static int
-all_there(const struct mailctl *m, const struct ipc_queue_admin_done *done)
+int
+queue_all_there(const struct mailctl *m, uint64_t found, uint64_t done)
 {
 	unsigned n = named(m);
 
-	if (done->found >= n || (m->limit && done->count >= m->limit))
+	if (found >= n || (m->limit && done >= m->limit))
 		return EX_OK_;
 	if (n == 1)
 		return mailctl_fail(EX_FAILED, "%s: no such message was found", m->args[0]);
-	return mailctl_fail(EX_FAILED, "%u of the %u messages were not found", n - (unsigned)done->found, n);
+	return mailctl_fail(EX_FAILED, "%u of the %u messages were not found", n - (unsigned)found, n);
 }
 
 /* Asks, prints the rows, and the sum of it: "3 messages held, 12k". */
@@ -124,7 +123,7 @@ ask_and_print(struct mailctl *m, unsigned type, const void *request, struct span
 	else if (status == 0 && !m->json && type != IPC_queue_admin_stats)
 		(void)printf("%llu message%s%s%s%s, %s\n", (unsigned long long)done.count, done.count == 1 ? "" : "s",
 		    m->dry_run ? " would be" : "", done_word ? " " : "", done_word ? done_word : "", term_size(done.size, size));
-	return status == 0 && type == IPC_queue_admin_act ? all_there(m, &done) : status;
+	return status == 0 && type == IPC_queue_admin_act ? queue_all_there(m, done.found, done.count) : status;
 }
 
 int
@@ -274,6 +273,8 @@ list_rules(struct mailctl *m)
 	answer_init(&a, m);
 	status = queue_ask(m, IPC_queue_admin_rules, &(struct ipc_queue_admin_rules){ .id = 1 }, rule_row, &a, &done);
 	answer_free(&a);
+	if (status == 0 && !done.ok)
+		return queue_refused(&done, SPAN_NONE);
 	if (status == 0 && done.count == 0 && !m->json)
 		(void)printf("no hold rules\n");
 	return status;
@@ -306,7 +307,7 @@ queue_cmd_rule(struct mailctl *m)
 	m->args += m->nargs > 0;
 	m->nargs -= m->nargs > 0;
 	if (strcmp(verb, "list") == 0)
-		return list_rules(m);
+		return m->nargs ? mailctl_usage(m) : list_rules(m);
 	if (strcmp(verb, "delete") == 0)
 		return delete_rule(m);
 	if (strcmp(verb, "add") != 0 || (m->nargs == 0 && !m->filter))

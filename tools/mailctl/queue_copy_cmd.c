@@ -63,7 +63,7 @@ content_row(void *arg, unsigned type, const void *row)
 int
 queue_cmd_show(struct mailctl *m)
 {
-	struct ipc_queue_admin_show show = { .id = 1, .limit = m->limit, .envelope = !m->content, .content = !m->envelope };
+	struct ipc_queue_admin_show show = { .id = 1, .limit = m->limit, .envelope = m->envelope || !m->content, .content = m->content || !m->envelope };
 	struct ipc_queue_admin_done done = { .ok = false };
 	struct answer a;
 	struct buf filter;
@@ -75,13 +75,13 @@ queue_cmd_show(struct mailctl *m)
 	answer_init(&a, m);
 	if (queue_filter(m, &filter)) {
 		show.filter = buf_span(&filter);
-		status = queue_ask(m, IPC_queue_admin_show, &show, m->content ? content_row : show_row, &a, &done);
+		status = queue_ask(m, IPC_queue_admin_show, &show, show.envelope ? show_row : content_row, &a, &done);
 		if (status == 0 && !done.ok)
 			status = queue_refused(&done, show.filter);
 		else if (status == 0 && done.count == 0)
 			status = mailctl_fail(EX_FAILED, "no such message is in the queue");
-		else if (status == 0 && a.failed)
-			status = EX_FAILED;
+		else if (status == 0)
+			status = a.failed ? EX_FAILED : queue_all_there(m, done.count, done.count);
 	}
 	answer_free(&a);
 	buf_free(&filter);
@@ -204,6 +204,8 @@ queue_cmd_export(struct mailctl *m)
 			status = queue_refused(&done, show.filter);
 		else if (status == 0 && e.failed)
 			status = EX_FAILED;
+		else if (status == 0)
+			status = queue_all_there(m, done.count, done.count);
 		if (!m->json)
 			(void)printf("%llu message%s exported to %s%s\n", (unsigned long long)e.count, e.count == 1 ? "" : "s", m->to,
 			    e.there ? "; others were there already" : "");

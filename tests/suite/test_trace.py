@@ -4,6 +4,7 @@
 import gzip
 import json
 import os
+import pty
 import re
 import shutil
 import smtplib
@@ -298,6 +299,36 @@ def test_a_large_log_takes_seconds():
     has(trace("alice@example.test", "--log", copy), "message ")
     print("# by address: %.2f s" % (time.monotonic() - begun))
     os.unlink(copy)
+
+
+def on_terminal(*command):
+    shown = b""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(pillar.MAILCTL, ["mailctl", "-c", suite.env["CONFIG"], *command])
+    try:
+        while data := os.read(fd, 65536):
+            shown += data
+    except OSError:  # the other end is closed
+        pass
+    os.waitpid(pid, 0)
+    return shown
+
+
+def test_a_log_that_takes_longer_than_two_seconds_shows_how_far_it_is():
+    big, members = suite.dir + "/big.log", 200
+    lines = "".join("2026-11-21T15:45:26.264Z queued[%d]: queued id=RGF65ZC9V81 from=<nobody@else.test.far> size=1\n" % i for i in range(10000))
+    with open(big, "w") as f:
+        f.write(lines)
+    for _ in range(2):
+        with open(big + ".1.gz", "wb") as f:
+            f.write(gzip.compress(lines.encode()) * members)
+        begun = time.monotonic()
+        shown = on_terminal("trace", "nobody@else.test", "--log", big)
+        took = time.monotonic() - begun
+        members = int(members * 4 / took) + 1  # the second one takes some 4 s
+    assert re.search(rb"\r%s.1.gz: \d+%%\x1b\[K" % big.encode(), shown), (took, shown[-500:])
+    has(shown, b"\r\x1b[Kmailctl: nothing in 2 log files")
 
 
 main(globals())

@@ -74,7 +74,19 @@ struct source {
 	gzFile gz;
 #endif
 	uint64_t left; /* of a plain file */
+	const struct logfiles *of;
+	const char *path;
+	uint64_t size; /* on the disk */
 };
+
+static void
+tell_progress(const struct source *s)
+{
+	off_t at = lseek(s->fd, 0, SEEK_CUR); /* of a compressed one, too: what zlib has taken of it */
+
+	if (s->of->on_progress && at >= 0 && s->size)
+		s->of->on_progress(s->of->arg, s->path, (uint64_t)at >= s->size ? 100 : (unsigned)((uint64_t)at * 100 / s->size));
+}
 
 static ssize_t
 source_read(struct source *s, char *to, size_t n)
@@ -141,6 +153,7 @@ each_line(struct source *s, char *room, bool (*on_line)(void *, struct span), vo
 		}
 		have = rest.n < BUFFER ? rest.n : 0; /* what is longer is no line of ours */
 		memmove(room, rest.p ? rest.p : room, have);
+		tell_progress(s);
 	}
 	return n >= 0;
 }
@@ -150,10 +163,13 @@ each_of(const struct logfiles *l, size_t i, int64_t since_ms, char *room, bool (
     struct fail *why)
 {
 	const struct logfile *f = &l->files[i];
-	struct source s = { .fd = open(f->path, O_RDONLY | O_CLOEXEC), .left = UINT64_MAX };
+	struct source s = { .fd = open(f->path, O_RDONLY | O_CLOEXEC), .left = UINT64_MAX, .of = l, .path = f->path };
 	bool ok = s.fd >= 0, compressed = span_ends(span_str(f->path), SPAN(".gz"));
+	struct stat st;
 	uint64_t from;
 
+	if (ok && fstat(s.fd, &st) == 0)
+		s.size = (uint64_t)st.st_size;
 	if (compressed) {
 #ifdef HAVE_ZLIB
 		s.gz = ok ? gzdopen(s.fd, "r") : NULL;

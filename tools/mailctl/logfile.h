@@ -17,6 +17,8 @@ struct logfiles {
 		int64_t mtime_ms;
 	} files[LOGFILES_MAX]; /* the last is the one being written */
 	uint64_t end; /* how much of the last is read: what comes later is followed */
+	void (*on_progress)(void *arg, const char *path, unsigned percent); /* while a file is read; may be NULL */
+	void *arg;
 };
 
 /* path, and path.1, path.2.gz, path-20260101... beside it. */

@@ -13,7 +13,7 @@
 #include "base/queueid.h"
 #include "tools/mailctl/trace.h"
 
-enum { TEXT_ROOM = 65536, LIVE_MS = 5000 };
+enum { TEXT_ROOM = 65536, LIVE_MS = 5000, PROGRESS_AFTER_MS = 2000, PROGRESS_EACH_MS = 250 };
 
 /* What the words of events.def mean in a message's life. */
 static const struct {
@@ -285,6 +285,45 @@ go_on(void *arg)
 	return !(over && f->over);
 }
 
+/* ---- progress ---- */
+
+struct reading {
+	struct timespec begun;
+	int64_t told_ms; /* 0: nothing stands there */
+};
+
+static void
+on_progress(void *arg, const char *path, unsigned percent)
+{
+	struct reading *r = arg;
+	struct timespec now = { .tv_sec = 0 };
+	int64_t ms;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (int64_t)(now.tv_sec - r->begun.tv_sec) * 1000 + (now.tv_nsec - r->begun.tv_nsec) / 1000000;
+	if (!isatty(STDERR_FILENO) || ms < PROGRESS_AFTER_MS || ms - r->told_ms < PROGRESS_EACH_MS)
+		return;
+	(void)fprintf(stderr, "\r%s: %u%%\033[K", path, percent);
+	r->told_ms = ms;
+}
+
+static bool
+read_log(struct trace *t, struct logfiles *files, int64_t since_ms, struct fail *why)
+{
+	struct reading r = { .told_ms = 0 };
+	bool ok;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &r.begun);
+	files->on_progress = on_progress;
+	files->arg = &r;
+	ok = trace_read(t, files, since_ms, why);
+	files->on_progress = NULL;
+	files->arg = NULL;
+	if (r.told_ms)
+		(void)fputs("\r\033[K", stderr);
+	return ok;
+}
+
 /* ---- the command ---- */
 
 /* A Message-ID or an address may have a slash, too. */
@@ -339,14 +378,14 @@ find_log(const struct mailctl *m, struct logfiles *files, struct fail *why)
 }
 
 static int
-run(struct mailctl *m, struct trace *t, const struct logfiles *files, int64_t since_ms)
+run(struct mailctl *m, struct trace *t, struct logfiles *files, int64_t since_ms)
 {
 	struct fail why = { .text = "" };
 	struct following f = { .m = m, .t = t };
 	struct buf out;
 	unsigned told;
 
-	if (!trace_read(t, files, since_ms, &why))
+	if (!read_log(t, files, since_ms, &why))
 		return mailctl_fail(EX_FAILED, "%s", why.text);
 	buf_init(&out, TEXT_ROOM);
 	f.out = &out;

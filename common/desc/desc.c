@@ -1,29 +1,25 @@
 /* SPDX-License-Identifier: ISC */
-#include "desc/desc.h"
+#include "desc/desc_private.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/cursor.h"
 
-static const struct {
-	const char *name, *meaning;
-	size_t width; /* of a number; 0 for counted bytes */
-} kinds[] = {
+const struct desc_shape desc_kinds[] = {
 #define X(kind, type, meaning) [DESC_##kind] = { #kind, meaning, sizeof(type) == sizeof(struct span) ? 0 : sizeof(type) },
 	DESC_KINDS(X)
 #undef X
 };
 
-static uint64_t
-number_at(const struct desc_field *f, const void *base)
+uint64_t
+desc_number_at(const struct desc_field *f, const void *base)
 {
 	const char *p = (const char *)base + f->offset;
 	uint64_t v = 0;
 	uint32_t v32;
 	uint16_t v16;
 
-	switch (kinds[f->kind].width) {
+	switch (desc_kinds[f->kind].width) {
 	case 1:
 		return *(const unsigned char *)p;
 	case 2:
@@ -38,15 +34,15 @@ number_at(const struct desc_field *f, const void *base)
 	}
 }
 
-static void
-set_number(const struct desc_field *f, void *base, uint64_t v)
+void
+desc_set_number(const struct desc_field *f, void *base, uint64_t v)
 {
 	char *p = (char *)base + f->offset;
 	uint8_t v8 = (uint8_t)v;
 	uint16_t v16 = (uint16_t)v;
 	uint32_t v32 = (uint32_t)v;
 
-	switch (kinds[f->kind].width) {
+	switch (desc_kinds[f->kind].width) {
 	case 1:
 		memcpy(p, &v8, 1);
 		break;
@@ -62,8 +58,8 @@ set_number(const struct desc_field *f, void *base, uint64_t v)
 	}
 }
 
-static struct span
-span_at(const struct desc_field *f, const void *base)
+struct span
+desc_span_at(const struct desc_field *f, const void *base)
 {
 	struct span s;
 
@@ -71,14 +67,14 @@ span_at(const struct desc_field *f, const void *base)
 	return s;
 }
 
-static bool
-counted(const struct desc_field *f)
+bool
+desc_counted(const struct desc_field *f)
 {
-	return kinds[f->kind].width == 0;
+	return desc_kinds[f->kind].width == 0;
 }
 
-static bool
-text_ok(const struct desc_field *f, struct span s)
+bool
+desc_text_ok(const struct desc_field *f, struct span s)
 {
 	if (s.n > f->bound)
 		return false;
@@ -90,8 +86,8 @@ text_ok(const struct desc_field *f, struct span s)
 	return true;
 }
 
-static bool
-number_ok(const struct desc_field *f, uint64_t v)
+bool
+desc_number_ok(const struct desc_field *f, uint64_t v)
 {
 	if (f->kind == DESC_BOOL)
 		return v <= 1;
@@ -112,19 +108,19 @@ bool
 desc_encode(const struct desc *d, const void *from, struct buf *out)
 {
 	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
-		if (counted(f)) {
-			struct span s = span_at(f, from);
+		if (desc_counted(f)) {
+			struct span s = desc_span_at(f, from);
 
-			if (!text_ok(f, s))
+			if (!desc_text_ok(f, s))
 				return false;
 			buf_le32(out, (uint32_t)s.n);
 			buf_put(out, s);
 		} else {
-			uint64_t v = number_at(f, from);
+			uint64_t v = desc_number_at(f, from);
 
-			if (!number_ok(f, v))
+			if (!desc_number_ok(f, v))
 				return false;
-			put_number(out, v, kinds[f->kind].width);
+			put_number(out, v, desc_kinds[f->kind].width);
 		}
 	}
 	return buf_ok(out);
@@ -136,9 +132,9 @@ desc_size(const struct desc *d, const void *from)
 	size_t n = 0;
 
 	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
-		if (counted(f) ? !text_ok(f, span_at(f, from)) : !number_ok(f, number_at(f, from)))
+		if (desc_counted(f) ? !desc_text_ok(f, desc_span_at(f, from)) : !desc_number_ok(f, desc_number_at(f, from)))
 			return SIZE_MAX;
-		n += counted(f) ? 4 + span_at(f, from).n : kinds[f->kind].width;
+		n += desc_counted(f) ? 4 + desc_span_at(f, from).n : desc_kinds[f->kind].width;
 	}
 	return n;
 }
@@ -165,18 +161,18 @@ decode(const struct desc *d, struct span in, void *to, const struct desc_field *
 
 		if (older && f > d->fields && cursor_end(&c))
 			break;
-		if (counted(f)) {
+		if (desc_counted(f)) {
 			uint32_t n = cursor_le32(&c);
 			struct span s = cursor_bytes(&c, n);
 
-			ok = c.ok && text_ok(f, s);
+			ok = c.ok && desc_text_ok(f, s);
 			memcpy((char *)to + f->offset, &s, sizeof(s));
 		} else {
-			uint64_t v = take_number(&c, kinds[f->kind].width);
+			uint64_t v = take_number(&c, desc_kinds[f->kind].width);
 
-			ok = c.ok && number_ok(f, v);
+			ok = c.ok && desc_number_ok(f, v);
 			if (ok) /* a BOOL object must never hold anything but 0 and 1 */
-				set_number(f, to, v);
+				desc_set_number(f, to, v);
 		}
 		if (!ok) {
 			if (bad)
@@ -199,177 +195,6 @@ bool
 desc_decode_older(const struct desc *d, struct span in, void *to, const struct desc_field **bad)
 {
 	return decode(d, in, to, bad, true);
-}
-
-static bool
-plain_word(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!ascii_print(s.p[i]) || s.p[i] == ' ' || s.p[i] == '"' || s.p[i] == '\\')
-			return false;
-	return s.n > 0;
-}
-
-static void
-put_value(const struct desc_field *f, const void *from, struct buf *out, bool json)
-{
-	struct span s;
-
-	switch (f->kind) {
-	case DESC_BOOL:
-		buf_puts(out, number_at(f, from) ? "true" : "false");
-		break;
-	case DESC_I64:
-		buf_printf(out, "%" PRId64, (int64_t)number_at(f, from));
-		break;
-	case DESC_SECRET:
-		buf_puts(out, json ? "\"***\"" : "***");
-		break;
-	case DESC_TEXT:
-	case DESC_BYTES:
-		s = span_at(f, from);
-		if (!json && plain_word(s))
-			buf_put(out, s);
-		else
-			desc_json_string(out, s);
-		break;
-	default:
-		buf_put_u64(out, number_at(f, from));
-		break;
-	}
-}
-
-void
-desc_text(const struct desc *d, const void *from, struct buf *out)
-{
-	for (size_t i = 0; i < d->nfields; i++) {
-		buf_printf(out, "%s%s=", i ? " " : "", d->fields[i].name);
-		put_value(&d->fields[i], from, out, false);
-	}
-}
-
-void
-desc_json(const struct desc *d, const void *from, struct buf *out)
-{
-	buf_putc(out, '{');
-	for (size_t i = 0; i < d->nfields; i++) {
-		buf_printf(out, "%s\"%s\":", i ? "," : "", d->fields[i].name);
-		put_value(&d->fields[i], from, out, true);
-	}
-	buf_putc(out, '}');
-}
-
-/* Length of the UTF-8 sequence at s (RFC 3629), 0 if it is none. */
-static size_t
-utf8_length(struct span s)
-{
-	unsigned char c = (unsigned char)s.p[0];
-	size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-	unsigned char next;
-
-	if (n == 0 || n > s.n)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if (((unsigned char)s.p[i] & 0xc0) != 0x80)
-			return 0;
-	next = n > 1 ? (unsigned char)s.p[1] : 0;
-	if ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || (c == 0xf0 && next < 0x90) || (c == 0xf4 && next > 0x8f))
-		return 0; /* overlong, surrogate, or beyond U+10FFFF */
-	return n;
-}
-
-void
-desc_json_string(struct buf *out, struct span s)
-{
-	buf_putc(out, '"');
-	for (size_t i = 0; i < s.n;) {
-		unsigned char c = (unsigned char)s.p[i];
-		size_t n = utf8_length(span_from(s, i));
-
-		if (n == 0) {
-			buf_puts(out, "\\ufffd");
-			n = 1;
-		} else if (c == '"' || c == '\\') {
-			buf_putc(out, '\\');
-			buf_putc(out, (char)c);
-		} else if (c < ' ' || c == 0x7f) {
-			buf_printf(out, "\\u%04x", c);
-		} else if (c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0) { /* C1: somebody may look at it on a terminal */
-			buf_printf(out, "\\u%04x", (unsigned char)s.p[i + 1]);
-		} else {
-			buf_put(out, span_sub(s, i, n));
-		}
-		i += n;
-	}
-	buf_putc(out, '"');
-}
-
-void
-desc_lines(const struct desc *d, const void *from, struct buf *out)
-{
-	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
-		if (f->kind == DESC_BYTES || f->kind == DESC_SECRET || (counted(f) ? span_at(f, from).n == 0 : number_at(f, from) == 0))
-			continue;
-		buf_printf(out, "%s: ", f->name);
-		if (counted(f))
-			buf_put(out, span_at(f, from));
-		else
-			put_value(f, from, out, false);
-		buf_putc(out, '\n');
-	}
-}
-
-static bool
-parse_number(const struct desc_field *f, struct span s, uint64_t *v)
-{
-	size_t width = kinds[f->kind].width;
-	uint64_t max = width == 8 ? UINT64_MAX : ((uint64_t)1 << 8 * width) - 1;
-	bool minus = f->kind == DESC_I64 && s.n > 1 && s.p[0] == '-';
-
-	if (f->kind == DESC_BOOL) {
-		*v = span_eq(s, SPAN("true"));
-		return *v || span_eq(s, SPAN("false"));
-	}
-	if (f->kind == DESC_I64)
-		max = INT64_MAX;
-	if (!span_u64(span_from(s, minus), max, v))
-		return false;
-	if (minus)
-		*v = -*v;
-	return true;
-}
-
-bool
-desc_set(const struct desc *d, struct span name, struct span value, void *to)
-{
-	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
-		uint64_t v = 0;
-
-		if (!span_eq(name, span_str(f->name)))
-			continue;
-		if (f->kind == DESC_BYTES || f->kind == DESC_SECRET)
-			return false;
-		if (counted(f)) {
-			memcpy((char *)to + f->offset, &value, sizeof(value));
-			return text_ok(f, value);
-		}
-		if (!parse_number(f, value, &v) || !number_ok(f, v))
-			return false;
-		set_number(f, to, v);
-		return true;
-	}
-	return false;
-}
-
-void
-desc_doc(const struct desc *d, struct buf *out)
-{
-	for (const struct desc_field *f = d->fields; f < d->fields + d->nfields; f++) {
-		buf_printf(out, "%s\t%s", f->name, kinds[f->kind].meaning);
-		if (f->bound)
-			buf_printf(out, ", at most %" PRIu64, f->bound);
-		buf_printf(out, "\t%s\n", f->meaning);
-	}
 }
 
 static uint64_t

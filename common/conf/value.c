@@ -306,9 +306,10 @@ server_ok(struct span s, struct fail *why)
 {
 	size_t at = span_chr(s, '@');
 	struct span addr = span_sub(s, 0, at);
+	size_t zone = span_chr(addr, '%'); /* of a link-local one: fe80::53%eth0 */
 	uint64_t port = 53;
 
-	if ((at == SIZE_MAX || (span_u64(span_from(s, at + 1), 65535, &port) && port)) && (ip_ok(AF_INET, addr) || ip_ok(AF_INET6, addr)))
+	if ((at == SIZE_MAX || (span_u64(span_from(s, at + 1), 65535, &port) && port)) && (ip_ok(AF_INET, addr) || ip_ok(AF_INET6, span_sub(addr, 0, zone))))
 		return true;
 	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not the address of a name server, such as 192.0.2.53, 192.0.2.53@5353 or 2001:db8::53", SPAN_ARG(s));
 }

@@ -330,7 +330,7 @@ def test_addresses_that_are_none_are_errors():
         r = suite.mailctl("reload", check=False)
         expect(r.returncode, 78)
         starts(r.stderr, "%s:%d:%d: %s: %s" % (CONFIG, LINES + 1, len(name) + 4, name, why))
-    write(GOOD + "route a.test { bind_address = any }\ndns_servers = 192.0.2.53, 192.0.2.53@5353, 2001:db8::53@53\n")
+    write(GOOD + "route a.test { bind_address = any }\ndns_servers = 192.0.2.53, 192.0.2.53@5353, 2001:db8::53@53, fe80::53%eth0@5353\n")
     expect(suite.mailctl("check", check=False).stdout, "%s:%d:31: bind_address: \"any\" is not an IPv4 address, such as 192.0.2.1\n" % (CONFIG, LINES + 1))
     write(GOOD)
 

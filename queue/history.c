@@ -112,6 +112,7 @@ history_open(struct vfs *v, struct worker_pool *pool, const struct history_limit
 	h->pool = pool;
 	h->limits = *limits;
 	h->fd = -1;
+	list_init(&h->waiting);
 	buf_init(&h->pending, PENDING_MAX);
 	buf_init(&h->writing, PENDING_MAX);
 	if (v->ops->mkdir(v, "history") < 0 || v->ops->list(v, "history", on_file, h) < 0) {
@@ -181,6 +182,11 @@ on_written(struct work *w)
 		h->fd = -1;
 	}
 	buf_reset(&h->writing);
+	if (h->again) {
+		h->again = false;
+		history_flush(h, h->now_ms);
+	}
+	history_scan_written(h);
 }
 
 static bool
@@ -203,6 +209,7 @@ prepare(struct history *h, int64_t now_ms)
 void
 history_flush(struct history *h, int64_t now_ms)
 {
+	h->again = h->busy && buf_len(&h->pending);
 	if (h->busy || !prepare(h, now_ms))
 		return;
 	h->busy = true;

@@ -35,6 +35,8 @@ enum { HISTORY_DELETED = 4 }; /* beside enum queue_outcome, in an event's recipi
 
 struct history_scan {
 	struct work work;
+	struct list node;          /* waits for what was noted before it began to be written, */
+	unsigned writes;           /* that many times */
 	struct history *h;
 	struct filter *filter;     /* owned */
 	int64_t now_ms;
@@ -46,7 +48,7 @@ struct history_scan {
 	void (*on_piece)(struct history_scan *s); /* on the loop; s->found is to be used up */
 };
 
-/* Oldest first. Takes the filter. */
+/* Oldest first, all that was noted until now. Takes the filter. */
 void history_scan_begin(struct history *h, struct history_scan *s, struct filter *filter, int64_t now_ms);
 void history_scan_next(struct history_scan *s);
 void history_scan_free(struct history_scan *s); /* not while a piece is under way */

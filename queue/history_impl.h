@@ -30,10 +30,12 @@ struct history {
 	struct buf pending, writing; /* frames */
 	struct buf list, event;
 	struct work work;
-	bool busy, failed, told;
+	struct list waiting; /* scans */
+	bool busy, again, failed, told; /* again: what is pending is to be written at once */
 };
 
 void history_name(uint64_t number, char name[40]);
+void history_scan_written(struct history *h); /* a write has ended: scans go on that waited for it */
 /* Whole or not at all; a failed buffer stays as it was but for its mark. */
 void history_frame(struct buf *out, struct span event);
 /* The next event of a piece; false: broken, or its rest is in the next piece (*more). */

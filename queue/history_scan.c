@@ -169,15 +169,40 @@ history_scan_begin(struct history *h, struct history_scan *s, struct filter *fil
 	s->file = s->at = s->looked_at = s->matched = 0;
 	buf_init(&s->found, FOUND_MAX);
 	buf_init(&s->piece, PIECE);
+	history_flush(h, now_ms);
+	s->writes = (unsigned)h->busy + (unsigned)h->again;
 	s->end = !next_file(s);
+}
+
+static void
+start(struct history_scan *s)
+{
+	s->work = (struct work){ .run = on_run, .done = on_done };
+	worker_submit(s->h->pool, &s->work);
 }
 
 void
 history_scan_next(struct history_scan *s)
 {
 	buf_reset(&s->found);
-	s->work = (struct work){ .run = on_run, .done = on_done };
-	worker_submit(s->h->pool, &s->work);
+	if (s->writes && s->h->busy)
+		list_push(&s->h->waiting, &s->node);
+	else
+		start(s);
+}
+
+void
+history_scan_written(struct history *h)
+{
+	LIST_EACH(&h->waiting, it) {
+		struct history_scan *s = OWNER_OF(it, struct history_scan, node);
+
+		if (--s->writes && h->busy)
+			continue;
+		s->writes = 0;
+		list_remove(it);
+		start(s);
+	}
 }
 
 void

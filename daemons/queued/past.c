@@ -136,7 +136,6 @@ past_start(struct tool *t, uint64_t request, struct filter *filter)
 		tool_failed(t, request, SPAN("there is no history"));
 		return;
 	}
-	history_flush(t->q->history, loop_wall_ms(t->q->service->loop));
 	p->t = t;
 	p->request = request;
 	p->told_ms = loop_now_ms(t->q->service->loop);

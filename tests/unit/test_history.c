@@ -119,7 +119,6 @@ find(struct rig *r, const char *text, int64_t now_ms)
 	struct filter *f = filter_parse(span_str(text), FILTER_PAST, &error);
 
 	assert_non_null(f);
-	settle(r);
 	r->found = 0;
 	r->first = r->last = 0;
 	r->scan.on_piece = on_piece;
@@ -157,6 +156,24 @@ test_found_again(void **state)
 	history_close(&r.h);
 	open_history(&r, 1000000, 64 << 20); /* and after a restart */
 	assert_int_equal(find(&r, "from:a@x", 20000), 20000);
+	end(&r);
+}
+
+/* Also what a write that is under way has not. */
+static void
+test_what_was_noted_last_is_found(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	begin(&r, 1000000, 64 << 20);
+	for (uint64_t i = 1; i <= 100; i++) {
+		note(&r, 2 * i - 1, "bob@b.test", OUTCOME_DELIVERED, 1);
+		history_flush(r.h, 1);
+		note(&r, 2 * i, "bob@b.test", OUTCOME_DELIVERED, 1);
+		assert_int_equal(find(&r, "", 1), 2 * i);
+		assert_int_equal(r.last, 2 * i);
+	}
 	end(&r);
 }
 
@@ -217,6 +234,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_found_again),
+		cmocka_unit_test(test_what_was_noted_last_is_found),
 		cmocka_unit_test(test_damage_ends_a_file),
 		cmocka_unit_test(test_bounded),
 	};

@@ -252,6 +252,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 		template_left(child->template);
 	map_remove(&u->ids, &child->by_id);
 	channel_free(&child->ctl);
+	box_drop(&child->box);
 	free(child);
 	return NULL;
 }

@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { NARROW = 20 };
+enum { NARROW = 20, QUIET_MS = 2000, TELL_MS = 250 };
 
 unsigned
 term_width(FILE *f)
@@ -66,6 +67,40 @@ term_line(FILE *f, struct span line, unsigned width)
 		(void)fprintf(f, "%.*s...\n", (int)fits, line.p);
 	else
 		(void)fprintf(f, "%.*s\n", SPAN_ARG(line));
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now = { .tv_sec = 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void
+term_progress_begin(struct term_progress *p)
+{
+	*p = (struct term_progress){ .begun_ms = now_ms() };
+}
+
+bool
+term_progress_due(struct term_progress *p)
+{
+	int64_t now = now_ms();
+
+	if (now - p->begun_ms < QUIET_MS || now - p->told_ms < TELL_MS || !isatty(STDERR_FILENO))
+		return false;
+	p->told_ms = now;
+	return true;
+}
+
+void
+term_progress_end(struct term_progress *p)
+{
+	if (p->told_ms)
+		(void)fputs("\r\033[K", stderr);
+	p->told_ms = 0;
 }
 
 const char *

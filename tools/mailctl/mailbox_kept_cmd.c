@@ -36,6 +36,7 @@ struct keeping {
 	struct found *all; /* owned */
 	size_t n, size;
 	bool failed;
+	struct term_progress progress;
 };
 
 /* ---- finding ---- */
@@ -227,6 +228,13 @@ report(const struct keeping *g, const char *verb, size_t messages, size_t folder
 	return 0;
 }
 
+static void
+tell_progress(struct keeping *g, size_t done)
+{
+	if (term_progress_due(&g->progress))
+		(void)fprintf(stderr, "\r%zu of %zu\033[K", done, g->n);
+}
+
 static int
 restore_all(struct keeping *g)
 {
@@ -243,7 +251,9 @@ restore_all(struct keeping *g)
 			done[k->uid == 0]++;
 		else
 			status = mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(k->folder), why.text);
+		tell_progress(g, g->n - i);
 	}
+	term_progress_end(&g->progress);
 	if (!g->m->dry_run && (done[0] || done[1]))
 		quota_forget(g->vfs); /* counted anew when it is asked next */
 	(void)report(g, "restored", done[0], done[1]);
@@ -255,9 +265,12 @@ purge_all(struct keeping *g)
 {
 	size_t done[2] = { 0, 0 };
 
-	for (size_t i = 0; i < g->n; i++)
+	for (size_t i = 0; i < g->n; i++) {
 		if (g->m->dry_run || kept_remove(g->vfs, &g->all[i].k))
 			done[g->all[i].k.uid == 0]++;
+		tell_progress(g, i + 1);
+	}
+	term_progress_end(&g->progress);
 	return report(g, "removed for good", done[0], done[1]);
 }
 
@@ -272,6 +285,7 @@ run(struct mailctl *m, int (*act)(struct keeping *))
 	int status, base;
 
 	uidset_init(&g.uids);
+	term_progress_begin(&g.progress);
 	if (!mailctl_since(m->since, &since_ms) || (m->uids && !uidset_parse(&g.uids, span_str(m->uids), UINT32_MAX)))
 		return mailctl_fail(EX_USAGE_, "--since takes 2026-11-21T08:00, or 90s, 10m, 2h, 3d; --uids takes 3,7:9");
 	g.since = since_ms / 1000;

@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "base/queueid.h"
+#include "tools/common/term.h"
 #include "tools/mailctl/trace.h"
 
-enum { TEXT_ROOM = 65536, LIVE_MS = 5000, PROGRESS_AFTER_MS = 2000, PROGRESS_EACH_MS = 250 };
+enum { TEXT_ROOM = 65536, LIVE_MS = 5000 };
 
 /* What the words of events.def mean in a message's life. */
 static const struct {
@@ -287,40 +288,26 @@ go_on(void *arg)
 
 /* ---- progress ---- */
 
-struct reading {
-	struct timespec begun;
-	int64_t told_ms; /* 0: nothing stands there */
-};
-
 static void
 on_progress(void *arg, const char *path, unsigned percent)
 {
-	struct reading *r = arg;
-	struct timespec now = { .tv_sec = 0 };
-	int64_t ms;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	ms = (int64_t)(now.tv_sec - r->begun.tv_sec) * 1000 + (now.tv_nsec - r->begun.tv_nsec) / 1000000;
-	if (!isatty(STDERR_FILENO) || ms < PROGRESS_AFTER_MS || ms - r->told_ms < PROGRESS_EACH_MS)
-		return;
-	(void)fprintf(stderr, "\r%s: %u%%\033[K", path, percent);
-	r->told_ms = ms;
+	if (term_progress_due(arg))
+		(void)fprintf(stderr, "\r%s: %u%%\033[K", path, percent);
 }
 
 static bool
 read_log(struct trace *t, struct logfiles *files, int64_t since_ms, struct fail *why)
 {
-	struct reading r = { .told_ms = 0 };
+	struct term_progress progress;
 	bool ok;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &r.begun);
+	term_progress_begin(&progress);
 	files->on_progress = on_progress;
-	files->arg = &r;
+	files->arg = &progress;
 	ok = trace_read(t, files, since_ms, why);
 	files->on_progress = NULL;
 	files->arg = NULL;
-	if (r.told_ms)
-		(void)fputs("\r\033[K", stderr);
+	term_progress_end(&progress);
 	return ok;
 }
 

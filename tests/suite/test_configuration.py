@@ -378,6 +378,15 @@ def test_a_key_that_the_user_may_not_read_could_not_be_checked():
             "note: %s: smtpd_tls_cert_file = %scert.pem: could not be checked: its key may be in a file that this user may not read" % (at["cert"], tls)])
 
 
+def test_who_may_not_ask_is_told_that():
+    if os.geteuid() != 0:
+        return
+    for command, server in (("status", "maild"), ("user list", "authd"), ("queue list", "queued"), ("route bob@example.test", "routed")):
+        r = subprocess.run([shutil.copy(MAILCTL, suite.dir), "-c", CONFIG, *command.split()], capture_output=True, text=True, timeout=120, user=65534, group=65534, extra_groups=[])
+        expect(r.returncode, 69, command)
+        starts(r.stderr, "mailctl: %s may be asked by root alone, or by the user that the suite was started as: " % server)
+
+
 def limit_files(pid, n):
     """Of a process, as its own user, who needs no right for that."""
     who = os.stat("/proc/%d" % pid)

@@ -56,6 +56,8 @@ int doctor_in_place_of_maild(int argc, char **argv);
 int user_ask(struct mailctl *m, const char *user);
 /* Connects to a control socket in run_directory; NULL with the reason printed. */
 struct channel_sync *mailctl_connect(const struct mailctl *m, const struct ipc_channel *type);
+/* Prints that it could not be connected to, and why; EX_UNAVAILABLE_. */
+int mailctl_unreached(const char *server, const struct fail *why);
 /* A time as the log has it, or so long ago: 90s, 10m, 2h, 3d; NULL: 0. */
 bool mailctl_since(const char *text, int64_t *ms);
 /* Prints how the command is used; EX_USAGE_. */

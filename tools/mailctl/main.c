@@ -35,6 +35,13 @@ mailctl_failed(const struct fail *why)
 	return mailctl_fail(why->status == STATUS_BAD_MAILBOX ? EX_NOUSER_ : EX_FAILED, "%s", why->text);
 }
 
+int
+mailctl_unreached(const char *server, const struct fail *why)
+{
+	return mailctl_fail(EX_UNAVAILABLE_, "%s %s: %s", server, why->err == EACCES ? "may be asked by root alone, or by the user that the suite was started as"
+	    : "is not to be reached (is the suite running?)", why->text);
+}
+
 struct channel_sync *
 mailctl_connect(const struct mailctl *m, const struct ipc_channel *type)
 {
@@ -45,7 +52,7 @@ mailctl_connect(const struct mailctl *m, const struct ipc_channel *type)
 	(void)snprintf(path, sizeof(path), "%s/%s", m->conf->run_directory.p, type->name);
 	c = channel_sync_connect(path, type, &why);
 	if (!c)
-		(void)mailctl_fail(0, "%s is not to be reached (is the suite running?): %s", type->server, why.text);
+		(void)mailctl_unreached(type->server, &why);
 	return c;
 }
 

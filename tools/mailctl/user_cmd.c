@@ -126,7 +126,7 @@ carry_out(struct mailctl *m, unsigned type, const void *request)
 	if (!c && (why.err == ENOENT || why.err == ECONNREFUSED))
 		return user_offline(m, type, request);
 	if (!c)
-		return mailctl_fail(EX_UNAVAILABLE_, "%s", why.text);
+		return mailctl_unreached("authd", &why);
 	status = ask_authd(m, c, type, request);
 	channel_sync_free(&c);
 	return status;

@@ -78,16 +78,19 @@ print_row(struct mailctl *m, const struct ipc_mailbox_admin_mailbox *row)
 		print_input(m, row->input);
 		return;
 	}
+	buf_init(&line, JSON_MOST);
 	if (m->json) {
-		buf_init(&line, JSON_MOST);
 		desc_json(&ipc_channel_mailbox_admin.messages[IPC_mailbox_admin_mailbox].desc, row, &line);
-		(void)printf("%.*s\n", SPAN_ARG(buf_span(&line)));
-		buf_free(&line);
 	} else {
-		(void)printf("%s %.*s: %.*s crashed %u time%s, last at %s (%.*s)%s\n", peer ? "peer" : "mailbox", SPAN_ARG(row->user), SPAN_ARG(row->program), row->crashes,
+		buf_puts(&line, peer ? "peer " : "mailbox ");
+		term_put(&line, row->user);
+		buf_printf(&line, ": %.*s crashed %u time%s, last at %s (%.*s)%s", SPAN_ARG(row->program), row->crashes,
 		    row->crashes == 1 ? "" : "s", queue_time(row->last_ms, when), SPAN_ARG(row->why), !row->held ? "" : peer ? ": not served" : ": no logins");
-		print_input(m, row->input);
 	}
+	term_line(stdout, buf_span(&line), 0);
+	buf_free(&line);
+	if (!m->json)
+		print_input(m, row->input);
 }
 
 /* Asks userd; each row is printed, and counted in *rows. */

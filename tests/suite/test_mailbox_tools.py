@@ -4,8 +4,10 @@
 wrong, and puts it right when nobody is logged in."""
 import json
 import os
+import select
 import socket
 import subprocess
+import termios
 import threading
 
 from pillar import MAILCTL, Instance, expect, has, main, wait_for
@@ -201,6 +203,36 @@ def test_wrong_usage_shows_the_right_one():
     expect(shown(0, "mailbox", "--help"), folders)
     expect(shown(64, "mailbax", "list"), set())
     assert shown(0, "help") == shown(64) > folders
+
+
+def on_terminal(keys, *command):
+    """What is shown, the status, and whether the terminal shows what is typed afterwards."""
+    terminal, end = os.openpty()
+    p = subprocess.Popen([MAILCTL, "-c", suite.env["CONFIG"], *command], stdin=end, stdout=end, stderr=end)
+    shown = b""
+    for prompt, key in keys:
+        while prompt not in shown:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, key)
+    status = p.wait(30)
+    shown += b"" if not select.select([terminal], [], [], 0)[0] else os.read(terminal, 65536)
+    echo = bool(termios.tcgetattr(end)[3] & termios.ECHO)
+    os.close(terminal)
+    os.close(end)
+    return shown, status, echo
+
+
+def test_a_terminal_shows_no_password_and_none_is_left_mute():
+    passwd = ("user", "passwd", "bob@example.test")
+    secret = suite.password("bob").encode()
+    shown, status, echo = on_terminal([(b"New password: ", secret + b"\n"), (b"Again: ", secret + b"\n")], *passwd)
+    expect((secret in shown, status, echo), (False, 0, True), shown)
+    shown, status, echo = on_terminal([(b"New password: ", secret + b"\x03")], *passwd)
+    expect((secret in shown, status, echo), (False, 1, True), shown)
+    has(shown, b"the passwords are empty or differ")
+    shown, status, echo = on_terminal([(b"Password at the other server", b"not this\n")], "mailbox", "import", "bob@example.test", "--imap", "localhost:%d" % suite.port("IMAP"),
+                                      "--login", "bob@example.test", "--dry-run")
+    expect((b"not this" in shown, status, echo), (False, 1, True), shown)
 
 
 class Elsewhere(threading.Thread):

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +68,39 @@ term_line(FILE *f, struct span line, unsigned width)
 		(void)fprintf(f, "%.*s...\n", (int)fits, line.p);
 	else
 		(void)fprintf(f, "%.*s\n", SPAN_ARG(line));
+}
+
+static bool
+read_line(char *line, size_t size, size_t *n, unsigned char give_up)
+{
+	char c;
+
+	for (*n = 0; read(STDIN_FILENO, &c, 1) == 1 && c != '\n'; line[(*n)++] = c)
+		if (*n + 1 >= size || (give_up && (unsigned char)c == give_up))
+			return false;
+	if (*n && line[*n - 1] == '\r')
+		--*n;
+	return true;
+}
+
+/* Signals are keys meanwhile: who is killed leaves the terminal without echo. */
+bool
+term_secret(const char *prompt, char *line, size_t size, size_t *n)
+{
+	struct termios old, quiet;
+	bool ok;
+
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &old) < 0)
+		return read_line(line, size, n, 0);
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+	quiet.c_cc[VEOL] = old.c_cc[VINTR]; /* ends the line */
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	(void)fputs(prompt, stderr);
+	ok = read_line(line, size, n, old.c_cc[VINTR]);
+	(void)fputc('\n', stderr);
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+	return ok;
 }
 
 static int64_t

@@ -6,6 +6,7 @@
 #ifndef TOOLS_TERM_H
 #define TOOLS_TERM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -17,6 +18,9 @@ unsigned term_width(FILE *f);
 void term_put(struct buf *out, struct span s);
 /* Prints one line, cut to width columns with "..." (0: whole), and its end. */
 void term_line(FILE *f, struct span line, unsigned width);
+/* A line of standard input without its end; from a terminal behind a prompt, unseen. False: it does not fit, or somebody gave up (^C). */
+bool term_secret(const char *prompt, char *line, size_t size, size_t *n);
+
 /* A line on standard error about what takes longer than two seconds, if that is a terminal. */
 struct term_progress {
 	int64_t begun_ms, told_ms; /* told_ms 0: no line stands there */

@@ -11,6 +11,7 @@
 #include "store/build.h"
 #include "store/mailbox.h"
 #include "store/name.h"
+#include "tools/common/term.h"
 #include "tools/mailctl/imapclient.h"
 #include "tools/mailctl/mailbox_copy.h"
 
@@ -83,17 +84,7 @@ answer(struct pull *p, bool (*each)(struct pull *p, struct span text, struct fai
 static bool
 read_password(char *out, size_t size, size_t *n, struct fail *why)
 {
-	char c;
-
-	*n = 0;
-	if (isatty(STDIN_FILENO))
-		(void)fputs("Password at the other server (it will be seen): ", stderr);
-	while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
-		if (*n + 1 < size)
-			out[(*n)++] = c;
-	if (*n && out[*n - 1] == '\r')
-		--*n;
-	return *n > 0 || fail_set(why, FAIL_PERM, 0, "no password on standard input");
+	return (term_secret("Password at the other server: ", out, size, n) && *n > 0) || fail_set(why, FAIL_PERM, 0, "no password on standard input, or one over %zu bytes", size - 1);
 }
 
 static bool

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "conf/value.h"
@@ -17,43 +16,17 @@
 
 enum { PASSWORD_MAX = 1024 };
 
-static bool
-read_line(char *line, size_t size, size_t *n)
-{
-	size_t used = 0;
-	char c;
-
-	while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n') {
-		if (used + 1 == size)
-			return false;
-		line[used++] = c;
-	}
-	if (used && line[used - 1] == '\r')
-		used--;
-	*n = used;
-	return true;
-}
-
 /* Asks twice on a terminal, without echo; reads one line otherwise. */
 static bool
 ask_password(const struct mailctl *m, char *password, size_t *n)
 {
 	char again[PASSWORD_MAX];
-	struct termios old, quiet;
 	size_t again_n = 0;
 	bool ok;
 
-	if (m->password_stdin || !isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &old) < 0)
-		return (read_line(password, PASSWORD_MAX, n) && *n > 0) || mailctl_fail(0, "no password on standard input, or one over %d bytes", PASSWORD_MAX - 1);
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	(void)fputs("New password: ", stderr);
-	ok = read_line(password, PASSWORD_MAX, n);
-	(void)fputs("\nAgain: ", stderr);
-	ok = ok && read_line(again, sizeof(again), &again_n);
-	(void)fputc('\n', stderr);
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+	if (m->password_stdin || !isatty(STDIN_FILENO))
+		return (term_secret("", password, PASSWORD_MAX, n) && *n > 0) || mailctl_fail(0, "no password on standard input, or one over %d bytes", PASSWORD_MAX - 1);
+	ok = term_secret("New password: ", password, PASSWORD_MAX, n) && term_secret("Again: ", again, sizeof(again), &again_n);
 	ok = ok && *n > 0 && *n == again_n && memcmp(password, again, *n) == 0;
 	explicit_bzero(again, sizeof(again));
 	return ok || mailctl_fail(0, "the passwords are empty or differ");

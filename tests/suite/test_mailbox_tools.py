@@ -212,6 +212,8 @@ def on_terminal(keys, *command):
     shown = b""
     for prompt, key in keys:
         while prompt not in shown:
+            if not select.select([terminal], [], [], 30)[0]:
+                raise AssertionError("no %r in %r" % (prompt, shown))
             shown += os.read(terminal, 4096)
         os.write(terminal, key)
     status = p.wait(30)
@@ -223,6 +225,7 @@ def on_terminal(keys, *command):
 
 
 def test_a_terminal_shows_no_password_and_none_is_left_mute():
+    suite.user_add("gwen")  # nobody is logged in
     passwd = ("user", "passwd", "bob@example.test")
     secret = suite.password("bob").encode()
     shown, status, echo = on_terminal([(b"New password: ", secret + b"\n"), (b"Again: ", secret + b"\n")], *passwd)
@@ -230,7 +233,7 @@ def test_a_terminal_shows_no_password_and_none_is_left_mute():
     shown, status, echo = on_terminal([(b"New password: ", secret + b"\x03")], *passwd)
     expect((secret in shown, status, echo), (False, 1, True), shown)
     has(shown, b"the passwords are empty or differ")
-    shown, status, echo = on_terminal([(b"Password at the other server", b"not this\n")], "mailbox", "import", "bob@example.test", "--imap", "localhost:%d" % suite.port("IMAP"),
+    shown, status, echo = on_terminal([(b"Password at the other server", b"not this\n")], "mailbox", "import", "gwen@example.test", "--imap", "localhost:%d" % suite.port("IMAP"),
                                       "--login", "bob@example.test", "--dry-run")
     expect((b"not this" in shown, status, echo), (False, 1, True), shown)
 

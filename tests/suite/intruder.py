@@ -11,9 +11,11 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import struct
+import subprocess
 
-from pillar import TOP
+from pillar import TOP, expect, wait_for
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -21,6 +23,7 @@ libc.ptrace.restype = ctypes.c_long
 SEIZE, INTERRUPT, GETREGS, SETREGS, STEP, DETACH = 0x4206, 0x4207, 12, 13, 9, 17
 WALL = 0x40000000
 SCRATCH, PATHS = 1 << 16, 4096
+ID = 0x6472696c6c # of what an intruder asks
 AT_FDCWD = -100 & (1 << 64) - 1
 
 NUMBERS = {"read": 0, "close": 3, "mmap": 9, "pwrite64": 18, "dup": 32, "ftruncate": 77, "fallocate": 285, "rt_sigqueueinfo": 129, "socket": 41, "connect": 42, "accept4": 288, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "bind": 49, "listen": 50,
@@ -205,3 +208,43 @@ def frames(channel, packet):
             if kind not in KINDS:
                 fields[field], body = body[:fields[field]], body[fields[field]:]
         yield table[number][0], fields
+
+
+# ---- channels ----
+
+def channel_peers():
+    """{inode: inode of the other end} of socket pairs: channels, and sessions that a front passes on."""
+    found = {}
+    for line in subprocess.run(["ss", "-xnaH"], capture_output=True, text=True, check=True).stdout.splitlines():
+        words = line.split()
+        if words[0] in ("u_seq", "u_str") and words[1] == "ESTAB" and words[7] != "0":
+            found[words[5]] = words[7]
+    return found
+
+
+def channel_to(pid, peer):
+    """The descriptor of a process's channel to another: but its ctl, of which userd's children have one, too."""
+    inodes, ends = {os.readlink("/proc/%d/fd/%s" % (peer, fd)) for fd in os.listdir("/proc/%d/fd" % peer)}, channel_peers()
+    mine = {int(fd): os.readlink("/proc/%d/fd/%s" % (pid, fd))[len("socket:["):-1] for fd in os.listdir("/proc/%d/fd" % pid) if fd != "3"}
+    [found] = [fd for fd, inode in mine.items() if "socket:[%s]" % ends.get(inode) in inodes]
+    return found
+
+
+def ask(code, fd, channel, message, pass_on=None, **fields):
+    """The answer to a request that the daemon makes for us, or "closed"."""
+    got = code.sends(fd, frame(channel, message, int(pass_on is not None), dict(fields, id=ID)), pass_on)
+    assert got > 0, (message, got)
+    heard = []
+
+    def answered():
+        packet = code.receives(fd)
+        if packet:
+            heard.extend(f for f in frames(channel, packet) if f[1].get("id") == ID)
+        return "closed" if packet == b"" else heard and heard[0]
+    return wait_for(answered, 20, "an answer to " + message)
+
+
+def new_pair(code):
+    room = code.put(bytes(8))
+    expect(code.call("socketpair", socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK, 0, room), 0)
+    return struct.unpack("ii", code.get(room, 8))

@@ -5,11 +5,10 @@ no session: it costs that user his session, and nobody else anything. So does on
 import errno
 import os
 import signal
-import subprocess
 import time
 
 import intruder
-from intruder import Intruder, frame, frames
+from intruder import Intruder, channel_to, frame, frames
 from pillar import Instance, expect, family, main, wait_for
 
 ROOM = 5000 # what sockets hold that nobody reads, and what comes within a turn
@@ -36,15 +35,7 @@ def descriptors():
 
 
 def channel_to_userd(pid):
-    """The descriptor of a process's channel to userd: but its ctl, of which mailboxd has one, too."""
-    there = {os.readlink("/proc/%d/fd/%s" % (userd(), fd)) for fd in os.listdir("/proc/%d/fd" % userd())}
-    ends = {}
-    for line in subprocess.run(["ss", "-xnaH"], capture_output=True, text=True, check=True).stdout.splitlines():
-        words = line.split()
-        if words[0] == "u_seq":
-            ends["socket:[%s]" % words[5]] = "socket:[%s]" % words[7]
-    [found] = [int(fd) for fd in os.listdir("/proc/%d/fd" % pid) if fd != "3" and ends.get(os.readlink("/proc/%d/fd/%s" % (pid, fd))) in there]
-    return found
+    return channel_to(pid, userd())
 
 
 def carol_reads():

@@ -17,7 +17,7 @@ import sys
 import time
 
 import intruder
-from intruder import AT_FDCWD, Intruder, Killed, frame, frames
+from intruder import AT_FDCWD, Intruder, Killed, ask, channel_peers, frame, frames, new_pair
 from pillar import ROOT, TOP, Instance, expect, family, has, main, wait_for
 
 LANDLOCK = intruder.libc.syscall(444, None, 0, 1) # its version
@@ -189,16 +189,6 @@ def listening_names():
         for words in (line.split() for line in f):
             if len(words) == 8 and words[3] == "00010000" and words[7].startswith(suite.dir + "/sock/"):
                 found[words[6]] = os.path.basename(words[7])
-    return found
-
-
-def channel_peers():
-    """{inode: inode of the other end} of socket pairs: channels, and sessions that a front passes on."""
-    found = {}
-    for line in subprocess.run(["ss", "-xnaH"], capture_output=True, text=True, check=True).stdout.splitlines():
-        words = line.split()
-        if words[0] in ("u_seq", "u_str") and words[1] == "ESTAB" and words[7] != "0":
-            found[words[5]] = words[7]
     return found
 
 
@@ -408,29 +398,6 @@ def channel_fd(program, peer):
     owners = {inode_of(target): name for name, pid in running.items() for _, target, _ in descriptors(pid) if inode_of(target)}
     peers = channel_peers()
     return [fd for fd, target, _ in descriptors(running[program]) if owners.get(peers.get(inode_of(target))) == peer][0]
-
-
-def ask(code, fd, channel, message, pass_on=None, **fields):
-    """The answer to a request that the daemon makes for us, or "closed"."""
-    got = code.sends(fd, frame(channel, message, int(pass_on is not None), dict(fields, id=ID)), pass_on)
-    assert got > 0, (message, got)
-    heard = []
-
-    def answered():
-        packet = code.receives(fd)
-        if packet:
-            heard.extend(f for f in frames(channel, packet) if f[1].get("id") == ID)
-        return "closed" if packet == b"" else heard and heard[0]
-    return wait_for(answered, 20, "an answer to " + message)
-
-
-ID = 0x6472696c6c
-
-
-def new_pair(code):
-    room = code.put(bytes(8))
-    expect(code.call("socketpair", socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK, 0, room), 0)
-    return struct.unpack("ii", code.get(room, 8))
 
 
 def refused(answer, name, why):

@@ -26,41 +26,16 @@
 #include "service/launch.h"
 #include "service/lookup.h"
 #include "service/service.h"
+#include "tests/unit/no_memory.h"
 
 static unsigned opened, heard;
 static struct channel *last;
 static unsigned countdown; /* the allocation that fails: 1 is the next one; 0: none */
 
-/* The linker puts these in the place of the real ones (-Wl,--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
 static bool
-fails(void)
+memory_fails(void)
 {
 	return countdown && --countdown == 0;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
 }
 
 static bool

@@ -10,33 +10,14 @@
 #include "journal/segment.h"
 #include "sys/crc32c.h"
 #include "tests/unit/journal_fixture.h"
+#include "tests/unit/no_memory.h"
 
 static bool no_memory;
 
-/* The linker puts these in the place of the real ones (-Wl,--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *
-__wrap_malloc(size_t n)
+static bool
+memory_fails(void)
 {
-	return no_memory ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return no_memory ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return no_memory ? NULL : __real_realloc(p, n);
+	return no_memory;
 }
 
 static void

@@ -6,6 +6,7 @@
 #define MAILCTL_MAILBOX_COPY_H
 
 #include "store/transfer.h"
+#include "tools/common/term.h"
 #include "tools/mailctl/mailbox.h"
 
 #define COPY_ARRIVING "pillarpost-deleted-import" /* removed by itself if this is cut short */
@@ -14,8 +15,7 @@ struct copy_job {
 	struct mailctl *m;
 	struct transfer t;
 	struct span folder;
-	int64_t begun_ms;
-	bool shown;
+	struct term_progress progress;
 	int status;
 	uint64_t folders, messages, missing, size;
 };

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "store/kept.h"
@@ -23,17 +22,6 @@
 #include "sys/worker.h"
 #include "tools/mailctl/mailbox_copy.h"
 
-enum { PROGRESS_AFTER_MS = 2000 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec now = { .tv_sec = 0 };
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- telling ---- */
 
 void
@@ -41,25 +29,16 @@ copy_progress(void *arg, uint64_t messages)
 {
 	struct copy_job *j = arg;
 
-	if (messages % 64 || j->m->quiet || !isatty(STDERR_FILENO) || now_ms() - j->begun_ms < PROGRESS_AFTER_MS)
+	if (messages % 64 || j->m->quiet || !term_progress_due(&j->progress))
 		return;
 	(void)fprintf(stderr, "\r%.*s: %llu messages, %llu in all\033[K", SPAN_ARG(j->folder), (unsigned long long)messages,
 	    (unsigned long long)j->messages + messages);
-	j->shown = true;
-}
-
-static void
-clear_progress(struct copy_job *j)
-{
-	if (j->shown)
-		(void)fputs("\r\033[K", stderr);
-	j->shown = false;
 }
 
 void
 copy_say(struct copy_job *j, const char *what)
 {
-	clear_progress(j);
+	term_progress_end(&j->progress);
 	if (j->m->json)
 		(void)printf("{\"folder\":\"");
 	else if (j->m->quiet)
@@ -77,7 +56,7 @@ copy_say(struct copy_job *j, const char *what)
 bool
 copy_problem(struct copy_job *j, const char *text)
 {
-	clear_progress(j);
+	term_progress_end(&j->progress);
 	j->status = mailctl_fail(EX_FAILED, "%.*s: %s", SPAN_ARG(j->folder), text);
 	return true; /* the others are gone on with */
 }
@@ -141,7 +120,7 @@ export_one(void *arg, struct span name)
 static void
 finish(struct copy_job *j)
 {
-	clear_progress(j);
+	term_progress_end(&j->progress);
 	if (!j->m->json && !j->m->quiet)
 		(void)printf("%llu folders, %llu messages, %llu octets\n", (unsigned long long)j->folders, (unsigned long long)j->messages,
 		    (unsigned long long)j->size);
@@ -156,11 +135,12 @@ copy_account_files(struct copy_job *j, struct fail *why)
 int
 mailbox_cmd_export(struct mailctl *m)
 {
-	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress }, .begun_ms = now_ms() };
+	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress } };
 	struct fail why = { .text = "" };
 	bool ok;
 
 	j.t.arg = &j;
+	term_progress_begin(&j.progress);
 	if (m->nargs < 1 || !strchr(m->args[0], '@') || !m->to)
 		return mailctl_usage(m);
 	ok = (j.t.from = mailbox_open_base(m, m->args[0], &why)) >= 0 && (j.t.to = make_target(m->to, j.t.from, &why)) >= 0 &&
@@ -402,11 +382,12 @@ import_all(struct copy_job *j, struct fail *why)
 int
 mailbox_cmd_import(struct mailctl *m)
 {
-	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress }, .begun_ms = now_ms() };
+	struct copy_job j = { .m = m, .t = { .from = -1, .to = -1, .on_progress = copy_progress } };
 	struct fail why = { .text = "" };
 	bool ok;
 
 	j.t.arg = &j;
+	term_progress_begin(&j.progress);
 	if (m->nargs < (m->imap ? 1 : 2) || (m->imap && (m->nargs > 1 || !m->login)) || !strchr(m->args[0], '@'))
 		return mailctl_usage(m);
 	if (!m->imap)

@@ -17,8 +17,8 @@ struct answer {
 	uint32_t expected, seen;
 	uint64_t arrived_ms, size, message;
 	struct buf reason;
-	int64_t began_ms, now_ms;
-	bool progress;        /* a line of it stands on the terminal */
+	int64_t now_ms;
+	struct term_progress progress;
 	bool failed;          /* for one message, which has been told */
 	unsigned ages, destinations; /* rows so far */
 	void *ring;           /* of history with a limit */

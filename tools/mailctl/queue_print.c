@@ -7,43 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/cursor.h"
 #include "base/queueid.h"
 #include "tools/mailctl/queue.h"
 
-enum { ITEM_MAX = 64 * 1024 * 1024, BUCKETS = 10, PROGRESS_AFTER_MS = 2000, NAMES_SHOWN = 3 };
+enum { ITEM_MAX = 64 * 1024 * 1024, BUCKETS = 10, NAMES_SHOWN = 3 };
 
 static int64_t
-now_ms(clockid_t clock)
+wall_ms(void)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(clock, &ts);
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 void
 answer_init(struct answer *a, struct mailctl *m)
 {
-	*a = (struct answer){ .m = m, .width = term_width(stdout), .began_ms = now_ms(CLOCK_MONOTONIC), .now_ms = now_ms(CLOCK_REALTIME) };
+	*a = (struct answer){ .m = m, .width = term_width(stdout), .now_ms = wall_ms() };
+	term_progress_begin(&a->progress);
 	buf_init(&a->item, ITEM_MAX);
 	buf_init(&a->reason, B_REPLY);
-}
-
-static void
-clear_progress(struct answer *a)
-{
-	if (a->progress)
-		(void)fputs("\r\033[K", stderr);
-	a->progress = false;
 }
 
 void
 answer_free(struct answer *a)
 {
-	clear_progress(a);
+	term_progress_end(&a->progress);
 	buf_free(&a->item);
 	buf_free(&a->reason);
 }
@@ -69,14 +61,12 @@ put_address(struct buf *out, struct span address)
 static void
 print_progress(struct answer *a, const struct ipc_queue_admin_progress *p)
 {
-	if (a->m->quiet || !isatty(STDERR_FILENO) || now_ms(CLOCK_MONOTONIC) - a->began_ms < PROGRESS_AFTER_MS)
+	if (a->m->quiet || !term_progress_due(&a->progress))
 		return;
 	(void)fprintf(stderr, "\r\033[K%llu", (unsigned long long)p->looked_at);
 	if (p->of)
 		(void)fprintf(stderr, " of %llu", (unsigned long long)p->of);
 	(void)fprintf(stderr, " messages looked at, %llu match", (unsigned long long)p->matched);
-	(void)fflush(stderr);
-	a->progress = true;
 }
 
 /* ---- messages ---- */
@@ -117,7 +107,7 @@ begin_item(struct answer *a, const struct ipc_queue_admin_item *item)
 	uint64_t now = (uint64_t)a->now_ms, age = now > item->arrived_ms ? (now - item->arrived_ms) / 1000 : 0;
 	char id[QUEUEID_TEXT + 1], size[16], when[16];
 
-	clear_progress(a);
+	term_progress_end(&a->progress);
 	buf_reset(&a->item);
 	buf_reset(&a->reason);
 	a->expected = item->recipients;
@@ -298,7 +288,7 @@ answer_row(void *arg, unsigned type, const void *row)
 		take_recipient(a, row);
 		break;
 	case IPC_queue_admin_age:
-		clear_progress(a);
+		term_progress_end(&a->progress);
 		print_age(a, row);
 		break;
 	case IPC_queue_admin_destination:
@@ -330,7 +320,7 @@ keep_line(struct answer *a)
 	struct ring *r = a->ring;
 	char *line;
 
-	clear_progress(a);
+	term_progress_end(&a->progress);
 	if (!a->m->limit) {
 		term_line(stdout, buf_span(&a->item), a->m->json ? 0 : a->width);
 		return;

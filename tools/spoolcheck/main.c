@@ -4,27 +4,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/queueid.h"
 #include "log/log.h"
 #include "tools/spoolcheck/spoolcheck.h"
 
-enum { QUIET_MS = 2000, TELL_MS = 500 };
 
 static const struct {
 	const char *name;
 	int (*run)(struct spoolcheck *c);
 	int min_args;
-	bool ids; /* may follow */
-	const char *options, *arguments, *doc;
+	const char *arguments, *doc;
 } verbs[] = {
-	{ "verify", spoolcheck_verify, 0, false, "j", "[--json]", "read everything and say what is damaged" },
-	{ "list", spoolcheck_list, 0, true, "j", "[--json] [ID...]", "list the messages" },
-	{ "print", spoolcheck_print, 0, false, "j", "[--json]", "print every record of the journal" },
-	{ "export", spoolcheck_export, 1, true, "mn", "[--maildir] [--dry-run] DIRECTORY [ID...]", "write messages as files" },
-	{ "salvage", spoolcheck_salvage, 1, true, "mn", "[--maildir] [--dry-run] DIRECTORY [ID...]", "the same, and what is left of damaged ones" },
-	{ "import", spoolcheck_import, 1, true, "n", "[--dry-run] DIRECTORY [ID...]", "put exported messages into this queue" },
+	{ "verify", spoolcheck_verify, 0, "[--json]", "read everything and say what is damaged" },
+	{ "list", spoolcheck_list, 0, "[--json] [ID...]", "list the messages" },
+	{ "print", spoolcheck_print, 0, "[--json]", "print every record of the journal" },
+	{ "export", spoolcheck_export, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "write messages as files" },
+	{ "salvage", spoolcheck_salvage, 1, "[--maildir] [--dry-run] DIRECTORY [ID...]", "the same, and what is left of damaged ones" },
+	{ "import", spoolcheck_import, 1, "[--dry-run] DIRECTORY [ID...]", "put exported messages into this queue" },
 };
 enum { NVERBS = sizeof(verbs) / sizeof(*verbs) };
 
@@ -94,30 +91,13 @@ all_there(const struct spoolcheck *c, int status)
 	return status;
 }
 
-static int64_t
-since_ms(const struct timespec *from)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)(now.tv_sec - from->tv_sec) * 1000 + (now.tv_nsec - from->tv_nsec) / 1000000;
-}
-
 void
 spoolcheck_progress(struct spoolcheck *c, const char *what, uint64_t done, uint64_t total)
 {
-	int64_t now;
-
-	if (!isatty(STDERR_FILENO))
-		return;
-	now = since_ms(&c->began);
-	if (done >= total && c->told_ms) {
-		(void)fputs("\r\033[K", stderr);
-		c->told_ms = 0;
-	} else if (now >= QUIET_MS && now - c->told_ms >= TELL_MS && done < total) {
-		(void)fprintf(stderr, "\r\033[K%s: %u%%", what, (unsigned)(done * 100 / total));
-		c->told_ms = now;
-	}
+	if (done >= total)
+		term_progress_end(&c->progress);
+	else if (term_progress_due(&c->progress))
+		(void)fprintf(stderr, "\r%s: %u%%\033[K", what, (unsigned)(done * 100 / total));
 }
 
 static void
@@ -176,11 +156,16 @@ take_option(struct spoolcheck *c, int option)
 
 /* One that were passed over might have been what keeps it from doing something. */
 static bool
-has_options(const struct spoolcheck *c, const char *options)
+takes(const char *arguments, bool given, const char *option)
 {
-	return (!c->json || strchr(options, 'j') || wrong("--json", "not an option of this verb")) &&
-	       (!c->dry_run || strchr(options, 'n') || wrong("--dry-run", "not an option of this verb")) &&
-	       (!c->maildir || strchr(options, 'm') || wrong("--maildir", "not an option of this verb"));
+	return !given || strstr(arguments, option) || wrong(option, "not an option of this verb");
+}
+
+static bool
+right_arguments(struct spoolcheck *c, const char *arguments)
+{
+	return takes(arguments, c->json, "--json") && takes(arguments, c->dry_run, "--dry-run") && takes(arguments, c->maildir, "--maildir") &&
+	       (!c->nargs || strstr(arguments, "ID...") || wrong(c->args[0], "one word too many"));
 }
 
 static int
@@ -192,7 +177,7 @@ run(struct spoolcheck *c, const char *verb)
 	for (size_t i = 0; i < NVERBS; i++) {
 		if (strcmp(verb, verbs[i].name) != 0 || c->nargs < verbs[i].min_args)
 			continue;
-		if (!has_options(c, verbs[i].options) || (!verbs[i].ids && c->nargs && !wrong(c->args[0], "one word too many")) || !take_ids(c, verbs[i].min_args))
+		if (!right_arguments(c, verbs[i].arguments) || !take_ids(c, verbs[i].min_args))
 			break;
 		spool_init(&c->spool, vfs_posix_new(c->dir, &why));
 		if (!c->spool.vfs)
@@ -219,7 +204,7 @@ main(int argc, char **argv)
 	struct spoolcheck c = { .dir = LOCALSTATEDIR "/spool/pillarpost" };
 	int option, status;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &c.began);
+	term_progress_begin(&c.progress);
 	log_set_level(LOG_LEVEL_ERROR);
 	while ((option = getopt_long(argc, argv, "d:", options, NULL)) != -1)
 		if (!take_option(&c, option))

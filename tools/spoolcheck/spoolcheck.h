@@ -5,8 +5,7 @@
 #ifndef SPOOLCHECK_SPOOLCHECK_H
 #define SPOOLCHECK_SPOOLCHECK_H
 
-#include <time.h>
-
+#include "tools/common/term.h"
 #include "tools/spoolcheck/spool.h"
 
 enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_TROUBLE = 2, EXIT_USAGE = 64 };
@@ -26,8 +25,7 @@ struct spoolcheck {
 	size_t nids;
 	/* Counts for the last line. */
 	uint64_t messages, bytes, broken, twice;
-	struct timespec began;
-	int64_t told_ms; /* when progress was last told */
+	struct term_progress progress;
 };
 
 int spoolcheck_verify(struct spoolcheck *c);

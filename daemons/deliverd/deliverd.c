@@ -300,7 +300,7 @@ on_mailbox_closed(struct channel *c, const struct fail *why)
 	peer->channel = NULL;
 	channel_free(&c);
 	if (--d->peers == 0)
-		(void)ipc_send_ctl_idle(d->service->ruler, &(struct ipc_ctl_idle){ .peers = d->given });
+		(void)ipc_send_ctl_idle(d->service->ruler, &(struct ipc_ctl_idle){ .given = d->given });
 	peer_free_if_done(peer);
 }
 

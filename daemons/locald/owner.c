@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "daemons/locald/owner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,23 +17,33 @@ needed(const struct owner *o)
 	return !list_empty(&o->waiting) || o->sent.count > 0;
 }
 
+/* Behind each change of what it has. */
 static void
-set_open(struct owner *o, bool open)
+count_open(struct owner *o)
 {
-	o->locald->nopen += (unsigned)open - (unsigned)o->open;
+	struct locald *l = o->locald;
+	bool open = o->mailbox || o->question;
+
+	l->nopen += (unsigned)open - (unsigned)o->open;
 	o->open = open;
-	if (!open && !list_empty(&o->locald->queue))
-		(void)timer_set(&o->locald->rest, 1);
+	limit_count(l->service->loop, LIMIT_delivery_owners, l->nopen, l->most_open);
+	if (!open && !list_empty(&l->queue))
+		(void)timer_set(&l->rest, 1);
 }
 
 /* Others have their deliverd: it has its turn when one of them is idle. */
 static void
 stand_in_line(struct owner *o)
 {
+	struct locald *l = o->locald;
+	char who[32];
+
 	if (!list_linked(&o->place))
-		list_push(&o->locald->queue, &o->place);
-	if (!list_empty(&o->locald->idle))
-		(void)timer_set(&o->locald->rest, 1);
+		list_push(&l->queue, &o->place);
+	(void)snprintf(who, sizeof(who), "%u:%u", o->uid, o->gid);
+	limit_reached(l->service->loop, LIMIT_delivery_owners, l->most_open, span_str(who));
+	if (!list_empty(&l->idle))
+		(void)timer_set(&l->rest, 1);
 }
 
 static void
@@ -51,7 +62,7 @@ ask(struct owner *o)
 	m.id = ++l->next_id;
 	if (ipc_send_owner_ask(l->userd, &m))
 		o->question = m.id;
-	set_open(o, o->question != 0);
+	count_open(o);
 }
 
 /* ---- those that have nothing to do ---- */
@@ -78,7 +89,7 @@ let_go(struct owner *o)
 {
 	list_remove(&o->place);
 	channel_free(&o->mailbox);
-	set_open(o, false);
+	count_open(o);
 	timer_stop(&o->pause);
 	map_remove(&o->locald->owners, &o->node);
 	map_free(&o->sent);
@@ -202,7 +213,7 @@ on_mailbox_closed(struct channel *c, const struct fail *why)
 		log_put(LOG_channel, "deliverd uid=%u: %s", o->uid, why->text);
 	channel_free(&o->mailbox);
 	list_remove(&o->place);
-	set_open(o, false);
+	count_open(o);
 	if (!o->locald->userd || o->locald->service->stopping || !timer_set(&o->pause, PAUSE_MS))
 		lose_sent(o, false);
 }
@@ -263,7 +274,7 @@ owner_on_child(struct locald *l, uint64_t id, bool crashed, int fd)
 	o->mailbox = channel_new(l->service->loop, fd, &ipc_channel_mailbox, CHANNEL_CLIENT, &mailbox_ops, o);
 	if (!o->mailbox)
 		log_put(LOG_failure, "no memory for a channel");
-	set_open(o, o->mailbox != NULL);
+	count_open(o);
 	send_waiting(o);
 	rest(o);
 	return true;
@@ -285,7 +296,7 @@ owner_on_refused(struct locald *l, uint64_t id, struct span why)
 		t->owner = NULL;
 		target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, why.n ? why : SPAN("there is no delivery process"), false);
 	}
-	set_open(o, false);
+	count_open(o);
 	return true;
 }
 
@@ -309,7 +320,7 @@ forget_one(struct map_node *node, void *arg)
 
 	(void)arg;
 	o->question = 0;
-	set_open(o, o->mailbox != NULL);
+	count_open(o);
 	if (!o->mailbox)
 		lose_sent(o, false); /* nobody will say how it ended */
 }

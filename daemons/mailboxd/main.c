@@ -170,7 +170,7 @@ on_idle(struct timer *t)
 	struct mailboxd *d = OWNER_OF(t, struct mailboxd, idle);
 
 	if (d->user.nsessions == 0 && d->session)
-		(void)ipc_send_session_idle(d->session, &(struct ipc_session_idle){ .entered = d->entered });
+		(void)ipc_send_ctl_idle(d->service->ruler, &(struct ipc_ctl_idle){ .given = d->entered });
 }
 
 /* ---- rest ---- */

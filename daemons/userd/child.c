@@ -43,9 +43,7 @@ on_ctl_idle(struct channel *c, const struct ipc_ctl_idle *m)
 {
 	struct child *child = channel_owner(c);
 
-	if (child->program != DELIVERD)
-		return false;
-	if (m->peers == child->entered)
+	if (m->given == child->entered)
 		child_stop(child);
 	return true;
 }
@@ -93,6 +91,20 @@ child_stop(struct child *child)
 	child->stopping = true;
 }
 
+/* One more, or one less. */
+static void
+count_children(struct userd *u, enum program program, int change)
+{
+	struct loop *loop = u->service->loop;
+
+	u->nchildren += (unsigned)change;
+	limit_count(loop, LIMIT_mailbox_processes, u->nchildren, USERD_CHILDREN_MAX);
+	if (program != DELIVERD)
+		return;
+	u->ndeliverd += (unsigned)change;
+	limit_count(loop, LIMIT_deliverd_processes, u->ndeliverd, USERD_DELIVERD_MAX);
+}
+
 static void
 child_free(struct child *child)
 {
@@ -106,8 +118,7 @@ child_free(struct child *child)
 	visit_child_gone(child->userd, child);
 	if (child->template)
 		template_left(child->template);
-	limit_count(child->userd->service->loop, LIMIT_mailbox_processes, --child->userd->nchildren, USERD_CHILDREN_MAX);
-	child->userd->ndeliverd -= child->program == DELIVERD;
+	count_children(child->userd, child->program, -1);
 	if (child->held >= 0)
 		(void)close(child->held);
 	channel_free(&child->ctl);
@@ -115,16 +126,6 @@ child_free(struct child *child)
 	box_drop(&child->box);
 	free(child->home);
 	free(child);
-}
-
-static bool
-on_session_idle(struct channel *c, const struct ipc_session_idle *m)
-{
-	struct child *child = channel_owner(c);
-
-	if (m->entered == child->entered)
-		child_stop(child);
-	return true;
 }
 
 static bool
@@ -214,16 +215,27 @@ start(struct child *child, const struct child_owner *owner, struct fail *why)
 	return child->ctl != NULL;
 }
 
+static bool
+has_too_many(const struct userd *u, enum program program, const char *key)
+{
+	bool all = u->nchildren >= USERD_CHILDREN_MAX, deliverd = program == DELIVERD && u->ndeliverd >= USERD_DELIVERD_MAX;
+
+	if (all)
+		limit_reached(u->service->loop, LIMIT_mailbox_processes, USERD_CHILDREN_MAX, span_str(key));
+	else if (deliverd)
+		limit_reached(u->service->loop, LIMIT_deliverd_processes, USERD_DELIVERD_MAX, span_str(key));
+	if (all || deliverd)
+		log_put(LOG_limit, "%u processes of mailbox owners, %u of them deliverd: none is started for %s", u->nchildren, u->ndeliverd, key);
+	return all || deliverd;
+}
+
 struct child *
 child_launch(struct userd *u, enum program program, const char *key, uint32_t uid, uint32_t gid, struct fail *why)
 {
-	struct service *s = u->service;
 	struct child_owner owner = { .id = ++u->next_id, .uid = uid, .gid = gid };
 	struct child *child = calloc(1, sizeof(*child)), *before = child_of(u, key);
 
-	if (u->nchildren >= USERD_CHILDREN_MAX || (program == DELIVERD && u->ndeliverd >= USERD_DELIVERD_MAX)) {
-		limit_reached(s->loop, LIMIT_mailbox_processes, USERD_CHILDREN_MAX, span_str(key));
-		log_put(LOG_limit, "%u processes of mailbox owners: none is started for %s", u->nchildren, key);
+	if (has_too_many(u, program, key)) {
 		free(child);
 		return (void)fail_set(why, FAIL_LIMIT, 0, "too many mailbox processes"), NULL;
 	}
@@ -243,8 +255,7 @@ child_launch(struct userd *u, enum program program, const char *key, uint32_t ui
 			map_remove(&u->children, &before->node);
 		if (map_put(&u->children, &child->node, span_str(child->key))) {
 			list_push(&u->all, &child->all);
-			limit_count(s->loop, LIMIT_mailbox_processes, ++u->nchildren, USERD_CHILDREN_MAX);
-			u->ndeliverd += program == DELIVERD;
+			count_children(u, program, 1);
 			return child;
 		}
 	}

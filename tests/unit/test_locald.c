@@ -142,7 +142,7 @@ told_ruler(struct channel *c, unsigned type, const void *m, int fd)
 {
 	assert_int_equal(type, IPC_ctl_idle);
 	assert_int_equal(fd, -1);
-	((struct fixture *)channel_owner(c))->idle = ((const struct ipc_ctl_idle *)m)->peers;
+	((struct fixture *)channel_owner(c))->idle = ((const struct ipc_ctl_idle *)m)->given;
 	return true;
 }
 

@@ -98,6 +98,7 @@ struct conf_addr {
 	X(MECHANISMS, struct conf_list, "list of SASL mechanisms")                             \
 	X(SERVERS, struct conf_list, "list of name servers, ADDRESS or ADDRESS@PORT")          \
 	X(INTERFACES, struct conf_list, "all, loopback-only, or list of addresses")            \
+	X(NEARBY, struct conf_list, "list of paths from the mailbox directory, or beside it")           \
 	X(NETS, struct conf_nets, "list of networks")                                          \
 	X(ADDR, struct conf_addr, "address to listen on")
 

@@ -12,7 +12,8 @@ is_list(enum conf_kind kind)
 {
 	return kind == CONF_KIND_LIST || kind == CONF_KIND_DOMAINS || kind == CONF_KIND_TABLES ||
 	    kind == CONF_KIND_NETS || kind == CONF_KIND_SITES || kind == CONF_KIND_FILTERS ||
-	    kind == CONF_KIND_MECHANISMS || kind == CONF_KIND_SERVERS || kind == CONF_KIND_INTERFACES;
+	    kind == CONF_KIND_MECHANISMS || kind == CONF_KIND_SERVERS || kind == CONF_KIND_INTERFACES ||
+	    kind == CONF_KIND_NEARBY;
 }
 
 /* A value so that it reads back as it is: lists are in normal form already. */

@@ -314,6 +314,21 @@ server_ok(struct span s, struct fail *why)
 	return fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not the address of a name server, such as 192.0.2.53, 192.0.2.53@5353 or 2001:db8::53", SPAN_ARG(s));
 }
 
+/* "../a/b": parts that are neither empty nor dots, but for the first. */
+static bool
+nearby_ok(struct span s, struct fail *why)
+{
+	struct span rest = span_from(s, span_starts(s, SPAN("../")) ? 3 : 0);
+	bool ok = rest.n > 0;
+
+	while (ok && rest.p) {
+		struct span part = span_cut(&rest, '/');
+
+		ok = part.n > 0 && !span_eq(part, SPAN(".")) && !span_eq(part, SPAN(".."));
+	}
+	return ok || fail_set(why, FAIL_PERM, 0, "\"%.*s\" is not a path from a mailbox directory, such as .forward or ../.forward", SPAN_ARG(s));
+}
+
 static bool
 host_ok(struct span s)
 {
@@ -442,6 +457,8 @@ item_ok(const struct conf_option *row, struct span item, struct conf_net *net, s
 		return server_ok(item, why);
 	case CONF_KIND_INTERFACES:
 		return interface_ok(item, why);
+	case CONF_KIND_NEARBY:
+		return nearby_ok(item, why);
 	case CONF_KIND_NETS:
 		return conf_value_net(item, net) || fail_set(why, FAIL_PERM, 0,
 		    "\"%.*s\" is not a network such as 192.0.2.0/24 or [2001:db8::]/32", SPAN_ARG(item));
@@ -511,6 +528,7 @@ conf_value_set(const struct conf_option *row, struct span raw, void *base, struc
 	case CONF_KIND_SITES:
 	case CONF_KIND_SERVERS:
 	case CONF_KIND_INTERFACES:
+	case CONF_KIND_NEARBY:
 	case CONF_KIND_NETS:
 		ok = set_list(row, raw, field, arena, &normal, why) && dup_text(arena, buf_span(&normal), text, why);
 		buf_free(&normal);

@@ -24,6 +24,8 @@ enum {
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
 	B_LOGINS = 16384, /* net/logins.h */
+	B_VIA = 4096,      /* addresses that a message was forwarded by */
+	B_FORWARDS = 16384, /* addresses that a forward file names */
 	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */
 };
 

@@ -30,6 +30,7 @@ queue_move(struct queue *q, struct message *m)
 	ok = queue_read(q, m, &whole, &e, &content, &why) && export_state_of(m, &list, &x, &why);
 	if (ok) {
 		e.list = x.envelope.list;
+		e.recipients = x.envelope.recipients;
 		e.held = x.envelope.held;
 		e.parts = SPAN_NONE; /* they stay behind */
 		ok = queue_append(q, RECORD_envelope, &record_desc_envelope, &e, content, JOURNAL_INTERNAL | JOURNAL_LAZY, NULL, &pos, &why);

@@ -61,8 +61,8 @@ queue_record_deletion(struct queue *q, struct message *m)
 	bool ok;
 
 	buf_init(&list, 1000000);
-	ok = is_as_accepted(m) || list_left(m, &list);
-	if (!ok) { /* too long for a record: the message is written anew as it stands, and goes as that says */
+	ok = is_as_accepted(m) || (!message_has_added(m) && list_left(m, &list));
+	if (!ok) { /* too long for a record, or more than its envelope has: the message is written anew as it stands, and goes as that says */
 		buf_reset(&list);
 		message_drop_notes(m);
 		ok = queue_move(q, m);
@@ -208,7 +208,7 @@ put_back(struct queue *q, struct message *m, struct span list)
 	buf_init(&known, 1000000);
 	while (record_list_next(&list, &record_desc_result, &r, &ok))
 		if (r.target.n || r.code.n) {
-			queue_apply_result(q, m, &r, q->now);
+			(void)queue_apply_result(q, m, &r, q->now); /* they add nobody */
 			queue_put_result(q, m, &known, &r);
 		}
 	if (buf_len(&known) > 0)

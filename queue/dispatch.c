@@ -148,10 +148,10 @@ take_units(struct queue_job *job, struct entry *e, uint32_t limit)
 {
 	struct destination *d = e->d;
 	struct text *sender = e->units->sender;
-	struct span logins = text_span(e->units->logins);
+	struct span logins = text_span(e->units->logins), via = message_via(e->m, e->units->recipient);
 
 	while (job->nunits < limit && e->units && span_eq(text_span(e->units->sender), text_span(sender)) &&
-	       span_eq(text_span(e->units->logins), logins)) {
+	       span_eq(text_span(e->units->logins), logins) && span_eq(message_via(e->m, e->units->recipient), via)) {
 		job->units[job->nunits++] = entry_take(e);
 		d->nrcpts--;
 	}
@@ -275,8 +275,34 @@ log_result(const struct queue *q, const struct queue_job *job, const struct unit
 	    SPAN_ARG(r->code), words[r->outcome], SPAN_ARG(r->reply));
 }
 
-/* A unit has come to its end: the recipient too, unless it has others. */
-static void
+/* Who is added is there before it is recorded, and recorded before anything is of those that are added next. */
+static bool
+add_recipients(struct queue *q, struct queue_job *job, const struct unit *u, const struct queue_result *r, struct record_result *result)
+{
+	struct message *m = job->m;
+	struct buf list;
+	bool ok;
+
+	buf_init(&list, QUEUE_ADDED_MAX);
+	result->kept = r->kept;
+	result->first = m->nrcpts;
+	result->target = unit_address(m, u);
+	ok = queue_forward_list(m, u, r, &list);
+	result->added = buf_span(&list);
+	ok = ok && message_add_forwarded(m, result);
+	if (ok) {
+		q->stats.recipients += m->nrcpts - result->first;
+		queue_put_result(q, m, &job->list, result);
+		queue_record_outcome(q, m, buf_span(&job->list), false, NULL);
+		buf_reset(&job->list);
+		queue_route_from(q, m, result->first);
+	}
+	buf_free(&list);
+	return ok;
+}
+
+/* A unit has come to its end: the recipient too, unless it has others.  False: no memory for those that it adds. */
+static bool
 settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queue_result *r, unsigned note)
 {
 	struct message *m = job->m;
@@ -284,11 +310,15 @@ settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queu
 	struct record_result result = { .index = u->recipient, .outcome = r->outcome, .code = r->code, .peer = r->peer, .reply = r->reply,
 		.note = (uint8_t)note, .owner = note ? text_span(u->sender) : SPAN_NONE };
 
-	to->open--;
-	result.settled = to->open == 0 && !to->delayed;
+	result.settled = to->open == 1 && !to->delayed;
 	if (u->address || !result.settled)
 		result.target = unit_address(m, u);
-	queue_put_result(q, m, &job->list, &result);
+	if (!r->forwards.n)
+		queue_put_result(q, m, &job->list, &result);
+	else if (!add_recipients(q, job, u, r, &result))
+		return false;
+	to = &m->rcpts[u->recipient];
+	to->open--;
 	if (result.settled) {
 		to->settled = true;
 		m->unsettled--;
@@ -296,6 +326,7 @@ settle(struct queue *q, struct queue_job *job, struct unit *u, const struct queu
 	} else if (!message_add_done(m, u->recipient, result.target)) {
 		queue_log_message(LOG_failure, m, "no memory to remember a delivery");
 	}
+	return true;
 }
 
 /* What is told of a result: the action, or REPORT_ACTION_COUNT when nothing is. */
@@ -306,6 +337,8 @@ action_of(const struct destination *d, const struct queue_result *r)
 
 	if (r->outcome == OUTCOME_FAILED)
 		return REPORT_FAILED;
+	if (r->forwards.n) /* RFC 3461 5.2.7: behind one address, it is for others to tell */
+		return queue_forwards_several(r) ? REPORT_EXPANDED : REPORT_ACTION_COUNT;
 	if (r->tell) /* RFC 2852 4 */
 		return REPORT_RELAYED;
 	if (d->agent == AGENT_LOCAL || (r->outcome == OUTCOME_RELAYED && lmtp)) /* RFC 2033: in the mailbox */
@@ -317,10 +350,18 @@ action_of(const struct destination *d, const struct queue_result *r)
 static unsigned
 tell(const struct queue *q, const struct queue_job *job, const struct unit *u, const struct queue_result *r)
 {
-	struct news news = { .action = action_of(job->d, r), .code = r->code, .peer = r->peer, .reply = r->reply, .at_ms = q->now,
-		.wanted = r->tell };
+	struct news news = { .action = action_of(job->d, r), .code = r->code, .peer = r->peer, .reply = r->forwards.n ? SPAN_NONE : r->reply,
+		.at_ms = q->now, .wanted = r->tell };
 
 	return news.action != REPORT_ACTION_COUNT && queue_note(job->m, u->recipient, u, &news) ? news.action + 1 : 0;
+}
+
+static void
+defer(struct queue *q, struct queue_job *job, struct span peer, struct span reply)
+{
+	q->stats.deferred++;
+	words_put(&q->words, &job->reason);
+	job->reason = queue_reason(q, peer, reply);
 }
 
 bool
@@ -331,6 +372,8 @@ queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queu
 
 	if (!job || index >= job->nunits || job->outcomes[index] != NO_RESULT || r->outcome > OUTCOME_RELAYED)
 		return false;
+	if (r->forwards.n && !queue_forward_ok(job, job->units[index], r))
+		return false;
 	queue_clock(q);
 	u = job->units[index];
 	job->outcomes[index] = r->outcome;
@@ -339,16 +382,13 @@ queue_job_result(struct queue *q, uint64_t id, uint32_t index, const struct queu
 	if (r->maybe_done)
 		q->stats.duplicates++;
 	if (r->outcome == OUTCOME_DEFERRED) {
-		q->stats.deferred++;
-		words_put(&q->words, &job->reason);
-		job->reason = queue_reason(q, r->peer, r->reply);
-		return true;
+		defer(q, job, r->peer, r->reply);
+	} else if (settle(q, job, u, r, tell(q, job, u, r))) {
+		*(r->outcome == OUTCOME_FAILED ? &q->stats.failed : &q->stats.delivered) += 1;
+	} else {
+		job->outcomes[index] = OUTCOME_DEFERRED;
+		defer(q, job, SPAN_NONE, SPAN("no memory for those it is forwarded to"));
 	}
-	if (r->outcome == OUTCOME_FAILED)
-		q->stats.failed++;
-	else
-		q->stats.delivered++;
-	settle(q, job, u, r, tell(q, job, u, r));
 	return true;
 }
 

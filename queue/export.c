@@ -83,7 +83,7 @@ put_recipients(const struct message *m, const uint32_t *news, struct buf *list)
 	for (uint32_t i = 0; ok && i < m->nrcpts; i++) {
 		const struct recipient *to = &m->rcpts[i];
 		struct record_recipient r = { .address = text_span(to->address), .orcpt = text_span(to->orcpt), .notify = to->notify,
-			.settled = to->settled && !news[i], .expanded = to->expanded, .owner = message_owner(m, i) };
+			.settled = to->settled && !news[i], .expanded = to->expanded, .owner = message_owner(m, i), .via = message_via(m, i) };
 
 		ok = put_done(&dones, i, &done);
 		r.done = buf_span(&done);
@@ -128,6 +128,7 @@ export_state_of(const struct message *m, struct buf *room, struct export_message
 	if (!ok || !buf_ok(room))
 		return fail_set(why, FAIL_LIMIT, 0, "the recipients do not fit");
 	x->envelope.list = span_sub(buf_span(room), from, middle - from);
+	x->envelope.recipients = m->nrcpts;
 	x->results = span_from(buf_span(room), middle);
 	x->envelope.held = (m->flags & MESSAGE_HELD) != 0;
 	x->state = (struct record_state){ .id = m->flags & (MESSAGE_TRIED | MESSAGE_HELD | MESSAGE_WARNED | MESSAGE_OVERDUE) ? message_id(m) : 0,
@@ -168,7 +169,7 @@ apply(struct queue *q, struct message *m, const struct export_message *x)
 		return;
 	queue_record_outcome(q, m, list, false, NULL);
 	while (record_list_next(&list, &record_desc_result, &r, &ok))
-		queue_apply_result(q, m, &r, q->now);
+		(void)queue_apply_result(q, m, &r, q->now); /* they add nobody */
 }
 
 bool

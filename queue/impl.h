@@ -5,6 +5,7 @@
  *   recover.c   replay
  *   routing.c   recipients -> units at destinations
  *   dispatch.c  units -> jobs; what comes back
+ *   forward.c   forward files: a mailbox becomes further recipients
  *   timed.c     times set by senders
  *   waiting.c   delays, timers, expiry, warnings
  *   notify.c    reports to the sender
@@ -48,7 +49,8 @@ struct ask {
 	uint32_t targets, listed;  /* that are delivered to, and those behind a list */
 	struct text *owner;        /* of the list */
 	uint8_t failed;            /* targets that fail at once */
-	bool deferred, any;
+	bool deferred;
+	bool there;                /* a target has had it before */
 	struct text *code, *text;  /* why */
 };
 
@@ -117,8 +119,14 @@ void queue_uncache(struct queue *q, struct message *m); /* its content is not wa
 bool queue_bury_some(struct queue *q); /* frees a little of the remains; false: there are none left */
 
 /* recover.c */
-bool queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms); /* true: that settled its recipient */
-void queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms);
+/* False: no memory for recipients that it adds. */
+bool queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms);
+bool queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms);
+/* forward.c */
+bool queue_forward_ok(const struct queue_job *job, const struct unit *u, const struct queue_result *r); /* false: a violation */
+bool queue_forwards_several(const struct queue_result *r); /* places, the mailbox being one where it is kept */
+/* For record_result.added. */
+bool queue_forward_list(const struct message *m, const struct unit *u, const struct queue_result *r, struct buf *list);
 /* parts.c */
 /* e->list becomes the rest behind the parts, where e is going to stand with them; body: bytes of its record's. */
 void queue_name_parts(const struct queue *q, const struct queue_parts *p, struct record_envelope *e, size_t body);
@@ -145,6 +153,7 @@ void queue_deleted_free(struct queue *q);
 void queue_start(struct queue *q, struct message *m); /* all unsettled recipients are to be routed */
 void queue_run_routing(struct queue *q);
 void queue_await_routing(struct queue *q, struct entry *e); /* its chain is to be asked about */
+void queue_route_from(struct queue *q, struct message *m, uint32_t first); /* these recipients are new */
 void queue_unroute(struct queue *q, struct message *m); /* takes it out of every list; open asks are forgotten */
 
 /* dispatch.c */

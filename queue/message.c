@@ -24,7 +24,7 @@ load_done(struct message *m, uint32_t index, struct span list)
 bool
 roll_add(struct roll *r, const struct record_recipient *one)
 {
-	struct recipient to = { .notify = one->notify };
+	struct recipient to = { .notify = one->notify & 0xfu };
 
 	if (r->n == r->max) {
 		uint32_t max = r->max ? r->max * 2 : 128;
@@ -96,10 +96,10 @@ load_recipients(struct message *m, struct span list)
 
 		bool kept = text_keep(&to->address, r.address) && text_keep(&to->orcpt, r.orcpt);
 
-		to->notify = r.notify;
+		to->notify = r.notify & 0xfu;
 		to->settled = r.settled;
 		to->expanded = r.expanded;
-		if (!kept || !load_done(m, i, r.done) || (r.owner.n && !message_set_owner(m, i, r.owner)))
+		if (!kept || !load_done(m, i, r.done) || (r.owner.n && !message_set_owner(m, i, r.owner)) || (r.via.n && !message_set_via(m, i, r.via)))
 			return false;
 		m->unsettled += !r.settled;
 		i++;
@@ -193,13 +193,20 @@ free_entry(struct entry *e)
 }
 
 static void
-free_owner(struct map_node *node, void *arg)
+free_remark(struct map_node *node, void *arg)
 {
-	struct list_owner *o = OWNER_OF(node, struct list_owner, by_recipient);
+	struct remark *r = OWNER_OF(node, struct remark, by_recipient);
 
 	(void)arg;
-	free(o->address);
-	free(o);
+	free(r->text);
+	free(r);
+}
+
+static void
+free_remarks(struct map *of)
+{
+	map_each(of, free_remark, NULL);
+	map_free(of);
 }
 
 static void
@@ -213,8 +220,8 @@ free_extra(struct extra *x)
 		free(d);
 	}
 	map_free(&x->done_by_address);
-	map_each(&x->owners, free_owner, NULL);
-	map_free(&x->owners);
+	free_remarks(&x->owners);
+	free_remarks(&x->vias);
 	free(x->envid);
 	free(x);
 }
@@ -416,40 +423,107 @@ message_add_done(struct message *m, uint32_t recipient, struct span address)
 	return true;
 }
 
+static struct remark *
+remark_at(const struct map *of, uint32_t recipient)
+{
+	struct map_node *node = map_get_u64(of, recipient);
+
+	return node ? OWNER_OF(node, struct remark, by_recipient) : NULL;
+}
+
+static bool
+put_remark(struct map *to, uint32_t recipient, struct span text)
+{
+	struct remark *r = remark_at(to, recipient);
+
+	if (r)
+		return text_keep(&r->text, text);
+	if (!(r = calloc(1, sizeof(*r))))
+		return false;
+	if (text_keep(&r->text, text) && map_put_u64(to, &r->by_recipient, recipient))
+		return true;
+	free_remark(&r->by_recipient, NULL);
+	return false;
+}
+
+static struct span
+remark_of(const struct map *of, uint32_t recipient)
+{
+	const struct remark *r = remark_at(of, recipient);
+
+	return r ? text_span(r->text) : SPAN_NONE;
+}
+
 struct span
 message_owner(const struct message *m, uint32_t recipient)
 {
-	struct map_node *node = m->extra ? map_get_u64(&m->extra->owners, recipient) : NULL;
-
-	return node ? text_span(OWNER_OF(node, struct list_owner, by_recipient)->address) : SPAN_NONE;
+	return m->extra ? remark_of(&m->extra->owners, recipient) : SPAN_NONE;
 }
 
 bool
 message_set_owner(struct message *m, uint32_t recipient, struct span address)
 {
-	struct list_owner *o;
-
 	if (message_owner(m, recipient).n)
 		return true;
-	if (!message_extra(m) || !(o = calloc(1, sizeof(*o))))
-		return false;
-	if (text_keep(&o->address, address) && map_put_u64(&m->extra->owners, &o->by_recipient, recipient))
+	return message_extra(m) && put_remark(&m->extra->owners, recipient, address);
+}
+
+struct span
+message_via(const struct message *m, uint32_t recipient)
+{
+	return m->extra ? remark_of(&m->extra->vias, recipient) : SPAN_NONE;
+}
+
+bool
+message_set_via(struct message *m, uint32_t recipient, struct span via)
+{
+	return message_extra(m) && put_remark(&m->extra->vias, recipient, via);
+}
+
+enum { ROOM = 128 };
+
+bool
+message_extend(struct message *m, uint32_t n)
+{
+	uint32_t room = (n + ROOM - 1) / ROOM * ROOM;
+	struct recipient *at = m->rcpts;
+
+	if (n <= m->nrcpts)
 		return true;
-	free_owner(&o->by_recipient, NULL);
-	return false;
+	if (n > MESSAGE_RECIPIENTS || !message_extra(m))
+		return false;
+	if (n > m->extra->room) {
+		at = realloc(at == &m->one ? NULL : at, room * sizeof(*at));
+		if (!at)
+			return false;
+		if (m->rcpts == &m->one)
+			*at = m->one;
+		m->rcpts = at;
+		m->extra->room = room;
+	}
+	while (m->nrcpts < n)
+		at[m->nrcpts++] = (struct recipient){ .settled = true, .absent = true };
+	return true;
+}
+
+enum { SUCCESS = 1, NEVER = 8 };
+
+uint8_t
+notify_without_success(uint8_t notify)
+{
+	if (!(notify & SUCCESS))
+		return notify;
+	return notify == SUCCESS ? NEVER : (uint8_t)(notify & ~SUCCESS);
 }
 
 uint8_t
 unit_notify(const struct message *m, const struct unit *u)
 {
-	enum { SUCCESS = 1, NEVER = 8 };
 	const struct recipient *r = &m->rcpts[u->recipient];
 
 	if (u->sender)
 		return 0;
-	if (!r->expanded || !(r->notify & SUCCESS))
-		return r->notify;
-	return r->notify == SUCCESS ? NEVER : (uint8_t)(r->notify & ~SUCCESS);
+	return r->expanded ? notify_without_success(r->notify) : r->notify;
 }
 
 struct note *

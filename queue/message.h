@@ -46,7 +46,8 @@ struct recipient {
 	uint32_t open : 20; /* units not settled in this attempt: TARGETS_MAX at most */
 	bool settled : 1, delayed : 1, routing : 1;
 	bool expanded : 1; /* success has been told: several addresses, or a list (RFC 3461 5.2.7) */
-	uint8_t notify;
+	bool absent : 1;   /* of a replay: what added it comes later; settled */
+	uint32_t notify : 4; /* of DSN */
 };
 
 /* One delivery to be made: a recipient, or one of the places it leads to. */
@@ -94,10 +95,10 @@ struct done {
 	struct text *address;
 };
 
-/* Of a recipient that is a list. */
-struct list_owner {
+/* What few recipients have. */
+struct remark {
 	struct map_node by_recipient;
-	struct text *address;
+	struct text *text;
 };
 
 struct extra {
@@ -105,7 +106,9 @@ struct extra {
 	struct note *notes, *last; /* for reports */
 	struct done *done;
 	struct map done_by_address; /* the same: there may be a million */
-	struct map owners; /* there may be as many */
+	struct map owners; /* remarks, of recipients that are lists; there may be as many */
+	struct map vias;   /* remarks, of recipients that were added by forward files */
+	uint32_t room;     /* recipients that message.rcpts has room for; 0: as many as there are */
 	int64_t release_ms;  /* Unix time before which it is not sent (RFC 4865); 0: none */
 	int64_t by_ms;       /* Unix time by which it is to be delivered, and */
 	uint8_t by_mode;     /* what then: enum by_mode of ipc/bounds.h; 0: none */
@@ -151,6 +154,8 @@ bool roll_add(struct roll *r, const struct record_recipient *one); /* a fresh on
 bool roll_load(struct roll *r, struct span list); /* those of an encoded list, all fresh */
 void roll_free(struct roll *r);
 
+/* As record.def has them. */
+enum { MESSAGE_RECIPIENTS = 1000000, QUEUE_ADDRESS_MAX = 640, QUEUE_VIA_MAX = 4096, QUEUE_ADDED_MAX = 262144 };
 enum { PRIORITY_MAX = 9, PRIORITY_ZERO = 10 };
 static inline int message_priority(const struct message *m) { return m->priority ? m->priority - PRIORITY_ZERO : 0; }
 static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }
@@ -180,6 +185,7 @@ struct unit *entry_take(struct entry *e);
 
 bool message_extra(struct message *m); /* there is one now; false: no memory */
 static inline const struct note *message_notes(const struct message *m) { return m->extra ? m->extra->notes : NULL; }
+static inline bool message_has_added(const struct message *m) { return m->extra && m->extra->vias.count; } /* by forward files */
 static inline struct span message_envid(const struct message *m) { return m->extra ? text_span(m->extra->envid) : SPAN_NONE; }
 struct unit *unit_new(uint32_t recipient);
 void unit_free(struct unit *u);
@@ -188,6 +194,11 @@ bool message_add_done(struct message *m, uint32_t recipient, struct span address
 /* Whom to tell what happens to a recipient that is a list; empty: the sender. */
 struct span message_owner(const struct message *m, uint32_t recipient);
 bool message_set_owner(struct message *m, uint32_t recipient, struct span address);
+/* The mailboxes whose owners forwarded it to this recipient, the last one first, parted by tabs; empty: none. */
+struct span message_via(const struct message *m, uint32_t recipient);
+bool message_set_via(struct message *m, uint32_t recipient, struct span via);
+/* There are n recipients at least, those that were not there absent; false: no memory, or too many. */
+bool message_extend(struct message *m, uint32_t n);
 /* The note is filled in by the caller. NULL: no memory. */
 struct note *message_add_note(struct message *m);
 void message_drop_notes(struct message *m);
@@ -199,11 +210,16 @@ unit_address(const struct message *m, const struct unit *u)
 }
 /* The DSN parameters it is sent with (RFC 3461 5.2.7): none behind a list, no SUCCESS behind an expanded alias. */
 uint8_t unit_notify(const struct message *m, const struct unit *u);
+uint8_t notify_without_success(uint8_t notify);
 static inline struct span
 unit_orcpt(const struct message *m, const struct unit *u)
 {
 	return u->sender ? SPAN_NONE : text_span(m->rcpts[u->recipient].orcpt);
 }
+/* Whether the forward file of the mailbox's owner counts: not twice for one mailbox, nor without end. */
+bool unit_may_forward(const struct message *m, const struct unit *u);
+/* Those that a result adds (forward.c); false: no memory, and none was. */
+bool message_add_forwarded(struct message *m, const struct record_result *r);
 void content_free(struct content *c);
 
 #endif

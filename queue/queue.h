@@ -42,6 +42,8 @@ struct queue_result {
 	struct span code, peer, reply, tls; /* tls: protocol, cipher, verification; empty: none */
 	bool maybe_done;
 	bool tell; /* that it was relayed, whatever NOTIFY says but NEVER */
+	struct span forwards; /* of a mailbox: where its owner has it sent on to, a line each */
+	bool kept;            /* and it is in the mailbox */
 };
 
 /* A delivery handed to an agent; lives until queue_job_done() or queue_job_lost(). */

@@ -77,10 +77,17 @@ replay_part(struct queue *q, const struct journal_record *r)
 bool
 queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms)
 {
-	struct recipient *to = r->index < m->nrcpts ? &m->rcpts[r->index] : NULL;
+	struct recipient *to;
 
-	if (!to || to->settled)
+	/* Compaction copies outcomes: one may come before what added its recipient. */
+	if (r->index >= MESSAGE_RECIPIENTS)
+		return true;
+	if (!message_extend(m, r->index + 1) || (r->added.n && !message_add_forwarded(m, r)))
 		return false;
+	to = &m->rcpts[r->index];
+	to->absent &= !r->settled;
+	if (to->settled)
+		return true;
 	queue_note_again(m, r, at_ms);
 	if (!r->settled && !r->target.n && r->outcome == OUTCOME_DELIVERED) { /* see tell_expansion() */
 		to->expanded = true;
@@ -92,13 +99,18 @@ queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms)
 	} else if (r->target.n) {
 		(void)message_add_done(m, r->index, r->target);
 	}
-	return to->settled;
+	return true;
 }
 
-void
+bool
 queue_apply_result(struct queue *q, struct message *m, const struct record_result *r, int64_t at_ms)
 {
-	q->stats.recipients -= queue_apply_to(m, r, at_ms);
+	uint32_t before = m->unsettled;
+	bool ok = queue_apply_to(m, r, at_ms);
+
+	q->stats.recipients += m->unsettled;
+	q->stats.recipients -= before;
+	return ok;
 }
 
 static bool
@@ -118,7 +130,8 @@ replay_outcome(struct queue *q, const struct journal_record *r)
 	if (!m || o.about != m->pos)
 		return true;
 	while (record_list_next(&o.list, &record_desc_result, &result, &ok))
-		queue_apply_result(q, m, &result, o.at_ms);
+		if (!queue_apply_result(q, m, &result, o.at_ms))
+			return false;
 	m->flags |= MESSAGE_TRIED;
 	if (o.reported)
 		message_drop_notes(m);

@@ -35,6 +35,19 @@ queue_start(struct queue *q, struct message *m)
 	queue_wake(q, 0);
 }
 
+void
+queue_route_from(struct queue *q, struct message *m, uint32_t first)
+{
+	struct entry *e = m->flags & (MESSAGE_HELD | MESSAGE_DELETED) ? NULL : message_entry(m, NULL);
+
+	if (!e)
+		return; /* a release starts with whatever is not settled; or no memory: as in queue_start() */
+	for (uint32_t i = first; i < m->nrcpts; i++)
+		entry_chain(e, i);
+	queue_await_routing(q, e);
+	queue_wake(q, 0);
+}
+
 static void
 free_ask(struct queue *q, struct ask *a)
 {
@@ -162,6 +175,7 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 {
 	struct destination *d = a->nunits < TARGETS_MAX ? queue_destination(q, t->agent, t->nexthop) : NULL;
 	struct unit *u = d ? unit_new(a->recipient) : NULL;
+	struct span sender = t->sender;
 
 	if (!u)
 		return false;
@@ -176,8 +190,10 @@ add_unit(struct queue *q, struct ask *a, const struct queue_target *t)
 		a->at = at;
 		a->max_units = max;
 	}
+	if (!sender.n && message_via(a->m, a->recipient).n)
+		sender = message_owner(a->m, a->recipient); /* it came by a list, and then by a forward file */
 	if ((!span_eq(t->address, text_span(a->m->rcpts[a->recipient].address)) && !text_keep(&u->address, t->address)) ||
-	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, t->sender) || !text_keep(&u->logins, t->logins)) {
+	    !text_keep(&u->home, t->home) || !text_keep(&u->sender, sender) || !text_keep(&u->logins, t->logins)) {
 		unit_free(u);
 		return false;
 	}
@@ -218,15 +234,16 @@ queue_target(struct queue *q, uint64_t id, const struct queue_target *t)
 
 	if (!a)
 		return false;
-	a->any = true;
 	if (t->agent == AGENT_REMOTE || t->agent == AGENT_LOCAL) {
 		a->targets++;
 		a->listed += t->sender.n > 0;
 		if (!a->owner)
 			a->owner = text_new(t->sender);
 	}
-	if (t->agent != AGENT_FAIL && t->agent != AGENT_DEFER && message_is_done(a->m, a->recipient, t->address))
+	if (t->agent != AGENT_FAIL && t->agent != AGENT_DEFER && message_is_done(a->m, a->recipient, t->address)) {
+		a->there = true;
 		return true;
+	}
 	switch (t->agent) {
 	case AGENT_REMOTE:
 	case AGENT_LOCAL:
@@ -284,7 +301,7 @@ static void
 settle_at_once(struct queue *q, struct ask *a)
 {
 	struct message *m = a->m;
-	struct span code = a->code ? text_span(a->code) : SPAN("2.0.0"), text = a->text ? text_span(a->text) : SPAN("discarded");
+	struct span code = a->code ? text_span(a->code) : SPAN("2.0.0"), text = a->text ? text_span(a->text) : a->there ? SPAN("it is there already") : SPAN("discarded");
 	struct record_result r = { .index = a->recipient, .settled = true,
 		.outcome = a->failed ? OUTCOME_FAILED : OUTCOME_DELIVERED, .code = code, .reply = text, .owner = message_owner(m, a->recipient) };
 	struct news news = { .action = REPORT_FAILED, .code = code, .reply = text, .at_ms = q->now };

@@ -30,6 +30,13 @@ text_keep(struct text **at, struct span s)
 }
 
 void
+text_drop(struct text **at)
+{
+	free(*at);
+	*at = NULL;
+}
+
+void
 words_init(struct words *w)
 {
 	map_init(&w->map);

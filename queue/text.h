@@ -16,6 +16,7 @@ struct text {
 struct text *text_new(struct span s); /* cut at 65535 */
 /* Into *at, which is replaced; false: no memory. */
 bool text_keep(struct text **at, struct span s);
+void text_drop(struct text **at);
 static inline struct span text_span(const struct text *t) { return t ? (struct span){ t->bytes, t->n } : SPAN_NONE; }
 
 /* A shared one, counted. NULL stands for the empty text. */

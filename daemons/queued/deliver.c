@@ -158,6 +158,7 @@ send_recipients(struct agent *a, const struct queue_job *job)
 			.gid = u->gid,
 			.quota = u->quota,
 			.messages = u->messages,
+			.forward = unit_may_forward(m, u),
 		};
 
 		ok = ipc_send_deliver_rcpt(a->c, &r);
@@ -202,6 +203,7 @@ queued_deliver_job(void *arg, struct queue_job *job)
 		.ret = list ? 0 : m->ret,
 		.logins = job->nunits > 0 ? text_span(job->units[0]->logins) : SPAN_NONE,
 		.envid = list ? SPAN_NONE : message_envid(m),
+		.via = job->nunits > 0 ? message_via(m, job->units[0]->recipient) : SPAN_NONE,
 		.last = job->last,
 	};
 
@@ -243,7 +245,8 @@ static bool
 on_deliver_result(struct channel *c, const struct ipc_deliver_result *m)
 {
 	struct agent *a = channel_owner(c);
-	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done, .tell = m->tell };
+	struct queue_result r = { .outcome = m->outcome, .code = m->code, .peer = m->peer, .reply = m->reply, .tls = m->tls, .maybe_done = m->maybe_done, .tell = m->tell,
+		.forwards = m->forwards, .kept = m->kept };
 
 	if (a->kind == AGENT_LOCAL && m->outcome != OUTCOME_DELIVERED)
 		tell_full(a->q, m);

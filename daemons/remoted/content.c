@@ -25,6 +25,9 @@ block_at(const struct remote_content *c, uint64_t at, char block[CONTENT_BLOCK])
 	size_t want = c->size - at < CONTENT_BLOCK ? (size_t)(c->size - at) : CONTENT_BLOCK;
 	ssize_t got;
 
+	if (at < c->head.n)
+		return span_from(c->head, (size_t)at);
+	at -= c->head.n;
 	if (c->bytes)
 		return span_of(c->bytes + at, want);
 	do
@@ -161,7 +164,7 @@ content_write(struct content_writer *w, struct stream *to)
 	while (w->at < w->content->size) {
 		if (stream_full(to))
 			return CONTENT_BLOCKED;
-		n = w->content->bytes ? copy_block(w, to) : read_block(w, to);
+		n = w->content->bytes || w->at < w->content->head.n ? copy_block(w, to) : read_block(w, to);
 		if (n == 0)
 			return CONTENT_UNREADABLE;
 		w->at += n;

@@ -13,9 +13,10 @@
 enum { CONTENT_BLOCK = 65536, CONTENT_CONVERT = 64 * 1024 * 1024 /* no larger message is converted */ };
 
 struct remote_content {
-	char *bytes; /* owned; or NULL and */
+	struct span head; /* lines that come first; the job's */
+	char *bytes; /* what follows: owned; or NULL and */
 	int fd;      /* owned; -1 without one */
-	uint64_t offset, size;
+	uint64_t offset, size; /* size: with the head */
 };
 
 /* Where a session stands within it. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemons/remoted/remoted.h"
+#include "mail/charset.h"
 #include "mail/downgrade.h"
 
 /* --- what it has to tell --------------------------------------------------------- */
@@ -91,6 +92,27 @@ by_left(const struct client_mail *mail)
 
 /* --- what queued tells ------------------------------------------------------------- */
 
+/* RFC 9228: where it has been delivered, comes in front.  What the next host may not be able to take is left out. */
+static struct span
+head_of(struct job *j, struct span via, bool utf8)
+{
+	static const struct span name = SPAN_INIT("Delivered-To: ");
+	struct buf lines;
+	struct span head;
+
+	buf_init(&lines, (size_t)B_VIA * (name.n + 2));
+	while (via.n) {
+		struct span address = span_cut(&via, '\t');
+
+		if (utf8 || !utf8_has_8bit(address))
+			buf_printf(&lines, "%.*s%.*s\r\n", SPAN_ARG(name), SPAN_ARG(address));
+	}
+	head = arena_dup(&j->arena, buf_span(&lines));
+	j->arena.failed |= !buf_ok(&lines);
+	buf_free(&lines);
+	return head;
+}
+
 static struct agent_job *
 on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
@@ -106,6 +128,7 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 		.body8 = m->body8, .smtputf8 = m->smtputf8, .ret = m->ret, .arena = &j->arena, .is_8bit = is_8bit, .to_7bit = to_7bit,
 		.binary = m->binary, .requiretls = m->requiretls, .priority = m->priority, .by_mode = m->by_mode, .by_left = by_left, .to_lines = to_lines,
 	};
+	j->content.head = head_of(j, m->via, m->smtputf8);
 	return &j->base;
 }
 
@@ -127,9 +150,11 @@ on_content(struct agent_job *base, const struct agent_content *given)
 		return false;
 	if (bytes && given->bytes.n)
 		memcpy(bytes, given->bytes.p, given->bytes.n);
-	j->content = (struct remote_content){ .bytes = bytes, .fd = given->fd, .offset = given->offset, .size = given->size };
-	j->mail.size = given->size;
-	if (j->arena.failed) /* no memory for the sender, for one: it would be <> */
+	j->content.bytes = bytes;
+	j->content.fd = given->fd;
+	j->content.offset = given->offset;
+	j->mail.size = j->content.size = j->content.head.n + given->size;
+	if (j->arena.failed) /* no memory for the sender, for one: it would be <>; or for the head */
 		return false;
 	job_run(j);
 	return true;

@@ -157,9 +157,21 @@ sometimes(struct sim *s, const char *name, struct span recipient, const struct q
 	return dead_up ? sim_good(s, name, recipient, job) : sim_dead(s, name, recipient, job);
 }
 
+/* Two mailboxes, one behind the other, whose owners forward. */
+static struct sim_answer
+forwarding(struct sim *s, const char *name, struct span recipient, const struct queue_job *job)
+{
+	struct sim_answer a = sim_good(s, name, recipient, job);
+
+	a.forwards = span_starts(recipient, SPAN("ann@")) ? "bob@local.test\nf@good.test" : "g@dead.test";
+	a.kept = span_starts(recipient, SPAN("ann@"));
+	return a;
+}
+
 static void
 hosts(struct sim *s)
 {
+	sim_host_add(s, "local.test", forwarding);
 	sim_host_add(s, "good.test", sim_good);
 	sim_host_add(s, "second.test", sometimes);
 	sim_host_add(s, "dead.test", sometimes);
@@ -198,6 +210,8 @@ workload(struct sim *s, uint32_t seed)
 			(void)post(s, "p1@good.test b@dead.test p3@good.test p4@good.test c@good.test", 900, "b@dead.test", draw(&seed, 2) ? "p1@good.test" : "c@good.test");
 			s->parts = 0;
 		}
+		if (draw(&seed, 6) == 0)
+			(void)post(s, "ann@local.test", 600, "f@good.test", "g@dead.test");
 		if (draw(&seed, 2))
 			assert_true(journal_sync(s->journal, NULL));
 		if (draw(&seed, 5) == 0)

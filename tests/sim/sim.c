@@ -63,6 +63,7 @@ sim_target(struct sim *s, uint64_t ask, unsigned agent, struct span address)
 	t.nexthop = agent > AGENT_LOCAL ? SPAN_NONE : span_from(address, at + 1);
 	t.text = SPAN("scripted");
 	t.status = agent == AGENT_FAIL ? 12 : 0;
+	t.uid = agent == AGENT_LOCAL ? 1000 : 0; /* who owns his mailbox may forward */
 	(void)queue_target(s->queue, ask, &t);
 }
 
@@ -182,7 +183,8 @@ answer_job(struct sim *s, struct pending *p)
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct sim_answer *a = &p->answers[i];
 		struct queue_result r = { .outcome = (uint8_t)a->outcome, .code = span_str(a->code ? a->code : "2.0.0"),
-			.peer = SPAN("host[192.0.2.1]:25"), .reply = span_str(a->reply ? a->reply : "250 2.0.0 ok") };
+			.peer = SPAN("host[192.0.2.1]:25"), .reply = span_str(a->reply ? a->reply : "250 2.0.0 ok"),
+			.forwards = span_str(a->forwards), .kept = a->kept };
 
 		if (a->outcome == OUTCOME_DELIVERED && s->on_delivered)
 			tell(s, p, i);

@@ -30,6 +30,8 @@ struct sim_answer {
 	unsigned outcome, health;
 	int64_t takes_ms;
 	const char *code, *reply;
+	const char *forwards; /* of local.test, a line each; NULL: none */
+	bool kept;            /* beside them */
 };
 
 /* A destination's behaviour: called for each recipient of each job. */

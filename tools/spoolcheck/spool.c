@@ -121,7 +121,7 @@ take_outcome(struct spool *s, const struct scan_record *r)
 	i = spool_find(s, o.id);
 	if (i) {
 		while (record_list_next(&o.list, &record_desc_result, &result, &ok))
-			(void)queue_apply_to(i->m, &result, o.at_ms);
+			s->no_memory |= !queue_apply_to(i->m, &result, o.at_ms);
 		i->m->flags |= MESSAGE_TRIED;
 		if (o.reported)
 			message_drop_notes(i->m);

@@ -358,7 +358,10 @@ deliver_mailbox(struct route_job *job, struct node *node, const struct route_use
 	t->gid = user->gid;
 	t->quota = user->quota;
 	t->messages = user->messages;
-	job_explain(job, node, "into the mailbox %.*s", SPAN_ARG(user->home));
+	if (user->uid)
+		job_explain(job, node, "into the mailbox %.*s of uid %u, whose forward file counts", SPAN_ARG(user->home), user->uid);
+	else
+		job_explain(job, node, "into the mailbox %.*s", SPAN_ARG(user->home));
 }
 
 /* Further names that exist, by table. True if it settled the node. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemons/remoted/content.h"
@@ -271,6 +272,46 @@ test_large_content_from_descriptor(void **state)
 }
 
 static void
+give_forwarded(uint64_t id, const char *nexthop, bool body8)
+{
+	assert_true(ipc_send_deliver_job(queued, &(struct ipc_deliver_job){ .id = id, .message = id, .nexthop = span_str(nexthop),
+		.sender = SPAN("alice@us.test"), .size = 15, .body8 = body8, .via = SPAN("two@us.test\tgr\xc3\xbcn@us.test\tone@us.test") }));
+	assert_true(ipc_send_deliver_rcpt(queued, &(struct ipc_deliver_rcpt){ .id = id, .address = SPAN("bob@peer.test") }));
+}
+
+/* RFC 9228: inline, from a file, by length and converted. */
+static void
+test_the_mailboxes_it_came_by_stand_in_front(void **state)
+{
+	struct peer p;
+	int fd = memfd_create("content", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(write(fd, "Subject: x\r\n\r\n.\xc3\xbc\r\n", 19), 19);
+	start("");
+	peer_open(&p, NULL);
+	give_forwarded(1, hop_to(&p), false);
+	assert_true(ipc_send_deliver_content(queued, &(struct ipc_deliver_content){ .id = 1, .bytes = SPAN("Subject: x\r\n\r\n.\r\n") }));
+	assert_int_equal(wait_for(1)->outcome[0], DELIVER_DELIVERED);
+	assert_true(span_eq(buf_span(&p.content), SPAN("Delivered-To: two@us.test\nDelivered-To: one@us.test\nSubject: x\n\n..\n.\n")));
+	assert_true(peer_heard(&p, "MAIL FROM:<alice@us.test> SIZE=71\n"));
+	give_forwarded(2, hop_to(&p), false);
+	assert_true(ipc_send_deliver_content_fd(queued, &(struct ipc_deliver_content_fd){ .id = 2, .size = 19 }, dup(fd)));
+	assert_int_equal(wait_for(2)->outcome[0], DELIVER_DELIVERED);
+	assert_true(span_eq(buf_span(&p.content), SPAN("Delivered-To: two@us.test\nDelivered-To: one@us.test\nSubject: x\n\n..\xc3\xbc\n.\n")));
+	peer_close(&p);
+	peer_open(&p, NULL);
+	p.ehlo = "250-peer.test\r\n250 SIZE 100000000";
+	give_forwarded(3, hop_to(&p), true);
+	assert_true(ipc_send_deliver_content_fd(queued, &(struct ipc_deliver_content_fd){ .id = 3, .size = 19 }, fd));
+	assert_int_equal(wait_for(3)->outcome[0], DELIVER_RELAYED);
+	assert_true(span_starts(buf_span(&p.content), SPAN("Delivered-To: two@us.test\nDelivered-To: one@us.test\nSubject: x\nMIME-Version: 1.0\n")));
+	assert_true(span_ends(buf_span(&p.content), SPAN("=C3=BC\n.\n")));
+	peer_close(&p);
+	stop();
+}
+
+static void
 test_lmtp_on_a_socket(void **state)
 {
 	struct peer p;
@@ -366,6 +407,7 @@ main(void)
 		cmocka_unit_test(test_dnsd_dies),
 		cmocka_unit_test(test_queued_dies),
 		cmocka_unit_test(test_large_content_from_descriptor),
+		cmocka_unit_test(test_the_mailboxes_it_came_by_stand_in_front),
 		cmocka_unit_test(test_lmtp_on_a_socket),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_cancel),

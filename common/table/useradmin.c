@@ -34,8 +34,10 @@ useradmin_check(struct userdb *db, const struct ipc_user_admin_set *set, char na
 {
 	if (!useradmin_name(db, set->user, set->create, name, why))
 		return false;
-	if (!userdb_home_ok(set->home, set->uid))
+	if (!userdb_home_ok(set->home))
 		return fail_set(why, FAIL_PERM, 0, "not a mailbox directory: %.*s", SPAN_ARG(span_sub(set->home, 0, 100)));
+	if ((set->uid == 0) != (set->gid == 0))
+		return fail_set(why, FAIL_PERM, 0, "uid %u and gid %u: neither of a mailbox's owner may be root's", set->uid, set->gid);
 	return true;
 }
 

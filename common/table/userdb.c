@@ -73,18 +73,17 @@ userdb_home(const struct user *user, struct span name, struct buf *out)
 }
 
 bool
-userdb_home_ok(struct span home, uint32_t uid)
+userdb_home_ok(struct span home)
 {
 	struct span rest = home;
+	unsigned depth = 0;
 
-	if (home.n == 0)
-		return true;
-	if (home.n > USERDB_HOME || (home.p[0] == '/' && uid == 0))
-		return false;
-	while (rest.n) {
+	if (home.n == 0 || home.n > USERDB_HOME)
+		return home.n == 0;
+	while (rest.p) {
 		struct span part = span_cut(&rest, '/');
 
-		if (span_eq(part, SPAN("..")))
+		if (part.n == 0 || span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")) || ++depth > USERDB_DEPTH)
 			return false;
 	}
 	return true;

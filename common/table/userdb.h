@@ -9,7 +9,7 @@
 #include "desc/desc.h"
 #include "table/crashes.h"
 
-enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_VERSION = 3, USERDB_SALT = 16 };
+enum { USERDB_NAME = 320, USERDB_HOME = 1024, USERDB_DEPTH = 16, USERDB_VERSION = 3, USERDB_SALT = 16 };
 
 #define QUOTA_NONE UINT64_MAX
 
@@ -27,8 +27,8 @@ bool userdb_name(struct span text, char name[USERDB_NAME + 1], struct fail *why)
 static inline uint64_t userdb_limit(uint64_t of_user, uint64_t of_all) { return of_user == QUOTA_NONE ? 0 : of_user ? of_user : of_all; }
 /* The mailbox directory: user->home, or DOMAIN/NAME. */
 void userdb_home(const struct user *user, struct span name, struct buf *out);
-/* What a home may be: relative and without "..", or absolute for a user with an uid. */
-bool userdb_home_ok(struct span home, uint32_t uid);
+/* What a home may be, whoever has it: empty, or "a/b/c" with no empty, "." or ".." part, for all that are below one directory. */
+bool userdb_home_ok(struct span home);
 
 /* dir exists. What root makes in it gets the directory's owner. */
 bool userdb_open(const char *dir, struct userdb **out, struct fail *why);

@@ -35,12 +35,9 @@ struct visit {
 static void
 on_user(struct mailctl *m, const struct ipc_user_admin_user *u)
 {
-	bool absolute = u->home.n && u->home.p[0] == '/';
-
 	if (!span_caseeq(u->user, span_str(m->user)))
 		return;
-	(void)snprintf(m->home, sizeof m->home, "%s%s%.*s", absolute ? "" : m->conf->virtual_mailbox_base.p, absolute ? "" : "/",
-	    SPAN_ARG(u->home));
+	(void)snprintf(m->home, sizeof m->home, "%s/%.*s", m->conf->virtual_mailbox_base.p, SPAN_ARG(u->home));
 	m->owner_uid = u->uid;
 	m->owner_gid = u->gid;
 	m->quota = userdb_limit(u->quota, m->conf->mailbox_size_limit);

@@ -97,19 +97,20 @@ is_directory(const char *path, struct fail *why)
 	return (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) || fail_set(why, FAIL_PERM, 0, "%s: a new directory needs stop and start", path);
 }
 
-/* The directory itself is opened first, so that no link can stand in its place. */
+/* The directory itself is opened first, so that no link can stand in its place.  Mailboxes may be below one that root has for others, too, as /home:
+ * whoever had that could put others in their places.  Open to others is none that was made here and not given away any more. */
 static bool
 make_directory(const char *path, mode_t mode, const struct priv_identity *id, bool unprivileged, struct fail *why)
 {
+	struct stat st;
 	int fd;
 	bool ok;
 
-	if (!make_path(path, why))
+	if (!make_path(path, why) || (mkdir(path, 0700) < 0 && errno != EEXIST && !fail_errno(why, 0, "make directory %s", path)))
 		return false;
-	if (mkdir(path, mode) < 0 && errno != EEXIST)
-		return fail_errno(why, 0, "make directory %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	ok = fd >= 0 && fchmod(fd, mode) == 0 && (unprivileged || fchown(fd, id->uid, id->gid) == 0);
+	ok = fd >= 0 && fstat(fd, &st) == 0 && ((id->uid != 0 && mode & S_IXOTH && st.st_uid == 0 && st.st_mode & S_IRWXO) ||
+	    ((unprivileged || fchown(fd, id->uid, id->gid) == 0) && fchmod(fd, mode) == 0));
 	(void)(ok || fail_errno(why, 0, "directory %s", path));
 	(void)close(fd);
 	return ok;

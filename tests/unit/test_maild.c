@@ -169,6 +169,45 @@ test_suited_gets_files_sockets_and_directories(void **state)
 	channel_sync_free(&c);
 }
 
+/* Mode 0711 is what the directory of mailboxes has: others pass through it. */
+static void
+settle_base(struct channel_sync *c, const char *path, mode_t before, uid_t owner, mode_t after)
+{
+	const struct ipc_root_directory base = { .path = span_str(path), .user = SPAN("mailboxd"), .mode = 0711 };
+	char text[256];
+	struct stat st;
+	int given;
+
+	if (before)
+		assert_int_equal(mkdir(path, before), 0);
+	assert_int_equal(answer(c, IPC_root_directory, &base, -1, text, &given), IPC_root_done);
+	assert_string_equal(text, "");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, owner);
+	assert_int_equal(st.st_mode & 07777, after);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void
+test_a_directory_that_root_has_for_others_stays_roots(void **state)
+{
+	const uid_t mail = 1234;
+	struct channel_sync *c;
+	char path[128];
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	c = client(true);
+	m.ids[ROW_mailboxd] = (struct priv_identity){ .uid = mail, .gid = mail };
+	(void)snprintf(path, sizeof(path), "%s/home", dir);
+	settle_base(c, path, 0755, 0, 0755);
+	settle_base(c, path, 0, mail, 0711);
+	settle_base(c, path, 0700, mail, 0711); /* made, and not given away any more */
+	m.ids[ROW_mailboxd] = (struct priv_identity){ 0 };
+	channel_sync_free(&c);
+}
+
 static void
 test_no_file_but_the_first_log_is_written_or_removed(void **state)
 {
@@ -225,6 +264,7 @@ main(void)
 		cmocka_unit_test(test_nothing_runs_as_root_or_as_a_daemon),
 		cmocka_unit_test(test_userd_may_ask_for_nothing_else),
 		cmocka_unit_test(test_suited_gets_files_sockets_and_directories),
+		cmocka_unit_test(test_a_directory_that_root_has_for_others_stays_roots),
 		cmocka_unit_test(test_no_file_but_the_first_log_is_written_or_removed),
 	};
 

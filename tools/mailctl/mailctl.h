@@ -34,13 +34,14 @@ struct mailctl {
 	bool json, dry_run, password_stdin, sandbox, counters, widen;
 	bool follow, received;
 	bool quiet, by_sender, rule, hold, maildir, envelope, content;
-	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids, *imap, *login;
+	const char *sort, *sender, *filter, *comment, *to, *since, *log, *size, *messages, *uids, *imap, *login, *owner, *mailbox;
 	uint64_t limit;
 	struct arena arena;
 	/* NULL: `user list` prints a user */
 	void (*on_user)(struct mailctl *m, const struct ipc_user_admin_user *u);
 	const char *user;  /* whom on_user is about */
 	unsigned nusers;   /* rows that there were */
+	bool taken;        /* one of them has what a new user is to have */
 	char home[B_PATH]; /* the mailbox that `mailbox` is about */
 	uint32_t owner_uid, owner_gid; /* 0: the common mailbox user */
 	uint64_t quota, quota_messages; /* its limits, 0 for none */

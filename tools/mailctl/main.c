@@ -177,6 +177,8 @@ take_option(struct mailctl *m, char **argv, int argc, int *i)
 		{ "--login", offsetof(struct mailctl, login) },
 		{ "--uids", offsetof(struct mailctl, uids) },
 		{ "--messages", offsetof(struct mailctl, messages) },
+		{ "--owner", offsetof(struct mailctl, owner) },
+		{ "--mailbox", offsetof(struct mailctl, mailbox) },
 	};
 
 	for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)

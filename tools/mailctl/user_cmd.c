@@ -13,6 +13,8 @@
 #include "tools/common/term.h"
 #include "tools/mailctl/mailctl.h"
 #include "tools/mailctl/user_offline.h"
+#include "tools/mailctl/user_owner.h"
+#include "tools/mailctl/user_place.h"
 
 enum { PASSWORD_MAX = 1024 };
 
@@ -33,6 +35,20 @@ ask_password(const struct mailctl *m, char *password, size_t *n)
 }
 
 static void
+put_owner(const struct ipc_user_admin_user *u, struct buf *line)
+{
+	struct buf name;
+
+	buf_init(&name, B_ADDRESS);
+	user_owner_put(&name, u->uid, u->gid);
+	if (u->uid)
+		desc_json_string(line, buf_span(&name));
+	else
+		buf_puts(line, "null");
+	buf_free(&name);
+}
+
+static void
 put_row(const struct mailctl *m, const struct ipc_user_admin_user *u, struct buf *line)
 {
 	if (m->json) {
@@ -40,13 +56,19 @@ put_row(const struct mailctl *m, const struct ipc_user_admin_user *u, struct buf
 		desc_json_string(line, u->user);
 		buf_puts(line, ",\"home\":");
 		desc_json_string(line, u->home);
-		buf_printf(line, ",\"uid\":%u,\"gid\":%u,\"quota\":%llu,\"messages\":%llu,\"login\":%s,\"scram\":%s}", u->uid, u->gid,
+		buf_printf(line, ",\"uid\":%u,\"gid\":%u,\"owner\":", u->uid, u->gid);
+		put_owner(u, line);
+		buf_printf(line, ",\"quota\":%llu,\"messages\":%llu,\"login\":%s,\"scram\":%s}",
 		    (unsigned long long)userdb_limit(u->quota, m->conf->mailbox_size_limit), (unsigned long long)userdb_limit(u->messages, m->conf->mailbox_message_limit),
 		    u->login ? "true" : "false", u->scram ? "true" : "false");
 	} else {
 		term_put(line, u->user);
 		buf_printf(line, "%*s %s  ", u->user.n < 40 ? (int)(40 - u->user.n) : 0, "", u->scram ? "scram" : u->login ? "login" : "-----");
 		term_put(line, u->home);
+		if (u->uid)
+			buf_puts(line, "  owner ");
+		if (u->uid)
+			user_owner_put(line, u->uid, u->gid);
 	}
 }
 
@@ -106,34 +128,54 @@ carry_out(struct mailctl *m, unsigned type, const void *request)
 }
 
 static int
-set_user(struct mailctl *m, bool create)
+set_password(const struct mailctl *m, struct ipc_user_admin_set *set, char password[PASSWORD_MAX])
 {
-	struct ipc_user_admin_set set = { .id = 1, .create = create };
-	char password[PASSWORD_MAX];
 	size_t n = 0;
-	int status = EX_FAILED;
 
-	if (m->nargs != 1 || !strchr(m->args[0], '@'))
-		return mailctl_usage(m);
-	set.user = span_str(m->args[0]);
-	if (ask_password(m, password, &n)) {
-		set.password = span_of(password, n);
-		status = carry_out(m, IPC_user_admin_set, &set);
-	}
-	explicit_bzero(password, sizeof(password));
-	return status;
+	if (!ask_password(m, password, &n))
+		return EX_FAILED;
+	set->password = span_of(password, n);
+	return EX_OK_;
 }
 
 int
 user_cmd_add(struct mailctl *m)
 {
-	return set_user(m, true);
+	struct ipc_user_admin_set set = { .id = 1, .create = true };
+	struct fail why = { .text = "" };
+	struct user_place place;
+	char password[PASSWORD_MAX];
+	int status;
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_usage(m);
+	set.user = span_str(m->args[0]);
+	if (!user_place(m, &set, &place))
+		return EX_FAILED;
+	status = set_password(m, &set, password);
+	if (status == EX_OK_ && place.make && !user_home_make(&place.home, &why))
+		status = mailctl_failed(&why);
+	if (status == EX_OK_)
+		status = carry_out(m, IPC_user_admin_set, &set);
+	explicit_bzero(password, sizeof(password));
+	return status;
 }
 
 int
 user_cmd_passwd(struct mailctl *m)
 {
-	return set_user(m, false);
+	struct ipc_user_admin_set set = { .id = 1 };
+	char password[PASSWORD_MAX];
+	int status;
+
+	if (m->nargs != 1 || !strchr(m->args[0], '@'))
+		return mailctl_usage(m);
+	set.user = span_str(m->args[0]);
+	status = set_password(m, &set, password);
+	if (status == EX_OK_)
+		status = carry_out(m, IPC_user_admin_set, &set);
+	explicit_bzero(password, sizeof(password));
+	return status;
 }
 
 int

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemons/remoted/hop.h"
@@ -119,6 +120,18 @@ check_directory(struct check *c, const char *option, struct span path)
 		*slash = '\0';
 	if (access(at, W_OK) < 0)
 		check_problem_of(c, &o, "%s: %s", at, strerror(errno));
+}
+
+/* Mail for users who were added with another base waits. */
+static void
+check_mailboxes(struct check *c)
+{
+	const struct check_option o = { .name = "virtual_mailbox_base", .value = c->conf->virtual_mailbox_base };
+	struct stat st;
+
+	check_directory(c, o.name, o.value);
+	if (!c->unprivileged && stat(o.value.p, &st) == 0 && st.st_uid == 0 && st.st_mode & S_IRWXO)
+		check_note_of(c, &o, "it belongs to root, so each mailbox in it is to be made by \"mailctl user add\"");
 }
 
 static void
@@ -230,7 +243,7 @@ check_all(struct check *c)
 	check_directory(c, "queue_directory", conf->queue_directory);
 	check_directory(c, "data_directory", conf->data_directory);
 	check_directory(c, "run_directory", conf->run_directory);
-	check_directory(c, "virtual_mailbox_base", conf->virtual_mailbox_base);
+	check_mailboxes(c);
 	check_certificates(c);
 	check_tables(c);
 	check_files(c);

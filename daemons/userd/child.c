@@ -347,6 +347,13 @@ child_shared(struct userd *u, struct span guest)
 		forget_sharers(OWNER_OF(it, struct child, all), true);
 }
 
+/* The user was deleted and added anew, with another owner or directory. */
+static bool
+is_elsewhere(const struct child *child, const struct ipc_ticket_grant *grant)
+{
+	return child->uid != grant->uid || child->gid != grant->gid || (child->home && !span_eq(span_str(child->home), grant->home));
+}
+
 struct child *
 child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fail *why)
 {
@@ -358,6 +365,8 @@ child_mailboxd(struct userd *u, const struct ipc_ticket_grant *grant, struct fai
 	if (!span_cstr(grant->user, user, sizeof(user)))
 		return NULL;
 	child = child_of(u, user);
+	if (child && !child->stopping && is_elsewhere(child, grant))
+		child_stop(child);
 	if (child && !child->stopping) {
 		keep_grant(child, grant);
 		rest_rouse(child);

@@ -209,6 +209,19 @@ def test_who_is_deleted_and_added_again_has_his_mail():
     c.logout()
 
 
+def test_another_owner_has_another_process_at_the_next_login():
+    for pw, maildir in ((ANN, "ann/moves"), (BEN, "ben/moves")):
+        add("mover", "--owner", pw.pw_name, "--mailbox", maildir)
+        before = suite.mailboxd("mover")
+        c = suite.imap("mover")
+        expect(c.append("INBOX", None, None, b"Subject: moves\r\n\r\nx\r\n")[0], "OK")
+        pid = suite.mailboxd("mover")
+        assert pid != before, "the process of the owner before"
+        expect(identity(pid), ({pw.pw_uid}, {pw.pw_gid}, []))
+        expect(owner(files(maildir)[0])[0], pw.pw_uid)
+        suite.mailctl("user", "delete", "mover@example.test")  # the session goes on
+
+
 # ---- who cannot own one ----
 
 def test_owners_that_are_refused():

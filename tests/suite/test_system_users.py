@@ -5,46 +5,15 @@ and read by processes of their own uid; who cannot own one, and which directorie
 import json
 import os
 import pwd
-import shutil
 import stat
-import sys
-import tempfile
 import time
 
+from homes import ANN, BEN, HOMES, WORK, Homes, files, make_home
 from pillar import Instance, expect, family, has, main, wait_for
 
-if os.geteuid() != 0:
-    print("1..0 # skip: mailboxes of system users need root")
-    sys.exit(0)
-
-# Accounts of every Debian that are used for nothing here, so that none has to be made.
-ANN, BEN = pwd.getpwnam("news"), pwd.getpwnam("uucp")
 NUMBERS = 64001, 64002  # nobody's
-
-work = tempfile.mkdtemp(prefix="pp-homes-", dir=os.environ.get("PILLAR_ROOM", "/tmp"))
-os.chmod(work, 0o755)
-HOMES = work + "/home"
-
-
-def make_home(name, uid, gid, mode=0o700):
-    path = os.path.join(HOMES, name)
-    os.mkdir(path)
-    os.chown(path, uid, gid)
-    os.chmod(path, mode)
-    return path
-
-
-os.mkdir(HOMES)
-os.chmod(HOMES, 0o755)
-make_home("ann", ANN.pw_uid, ANN.pw_gid)
-make_home("ben", BEN.pw_uid, BEN.pw_gid)
-suite = Instance(users=(), extra="virtual_mailbox_base = %s\nmailbox_idle_time = 1h\n" % HOMES)
-
-
-def add(name, *options, check=True):
-    return suite.mailctl("user", "add", name + "@example.test", *options, "--password-stdin", input=suite.password(name) + "\n", check=check)
-
-
+suite = Homes(extra="mailbox_idle_time = 1h\n")
+add, arrive = suite.add, suite.arrive
 add("alice", "--owner", ANN.pw_name, "--mailbox", "ann/Maildir")
 add("bob", "--owner", BEN.pw_name, "--mailbox", HOMES + "/ben/Maildir/")
 
@@ -61,21 +30,6 @@ def refused(words, name, *options):
 def send(to, subject):
     with suite.smtp() as s:
         s.sendmail("x@else.test", [to + "@example.test"], "Subject: %s\r\n\r\nx\r\n" % subject)
-
-
-def files(maildir):
-    found = [os.path.join(HOMES, maildir, sub, f) for sub in ("new", "cur") if os.path.isdir(os.path.join(HOMES, maildir, sub))
-             for f in os.listdir(os.path.join(HOMES, maildir, sub))]
-    return sorted(found)
-
-
-def arrive(maildir, subject):
-    def there():
-        for path in files(maildir):
-            with open(path) as f:
-                if "Subject: %s\n" % subject in f.read():
-                    return path
-    return wait_for(there, 20, "%s in %s" % (subject, maildir))
 
 
 def owner(path):
@@ -275,11 +229,11 @@ def test_who_is_kept_out_on_the_way_is_told_where():
     os.chown(HOMES + "/ann/locked", ANN.pw_uid, ANN.pw_gid)
     refused("chmod u+rwx %s/ann/locked" % HOMES, "carol", "--owner", ANN.pw_name, "--mailbox", "ann/locked")
     os.rmdir(HOMES + "/ann/locked")
-    os.chmod(work, 0o700)
+    os.chmod(WORK, 0o700)
     try:
-        refused((work + " keeps news out", "chmod o+x " + work), "carol", "--owner", ANN.pw_name, "--mailbox", "ann/x")
+        refused((WORK + " keeps news out", "chmod o+x " + WORK), "carol", "--owner", ANN.pw_name, "--mailbox", "ann/x")
     finally:
-        os.chmod(work, 0o755)
+        os.chmod(WORK, 0o755)
 
 
 def test_links_and_files_on_the_way_are_refused():
@@ -333,7 +287,4 @@ def test_a_link_in_place_of_the_mailbox_is_not_followed():
     arrive("ann/Maildir", "astray")
 
 
-try:
-    main(globals())
-finally:
-    shutil.rmtree(work, ignore_errors=True)
+main(globals())

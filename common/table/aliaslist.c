@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "table/aliaslist.h"
 
-#include "base/buf.h"
-
 /* One raw item up to the next comma outside quotes. */
 static struct span
 cut_item(struct span *rest, bool *closed)
@@ -28,22 +26,17 @@ cut_item(struct span *rest, bool *closed)
 static struct span
 unquote_whole(struct span raw, struct arena *arena)
 {
-	struct buf b;
-	struct span out = raw;
-	size_t i = 1;
+	size_t i = 1, n = 0;
+	char *out;
 
-	if (raw.n < 2 || raw.p[0] != '"' || raw.p[raw.n - 1] != '"')
+	if (raw.n < 2 || raw.p[0] != '"' || raw.p[raw.n - 1] != '"' || !(out = arena_alloc(arena, raw.n)))
 		return raw;
-	buf_init(&b, raw.n);
 	for (; i + 1 < raw.n && raw.p[i] != '"'; i++) {
 		if (raw.p[i] == '\\' && i + 2 < raw.n)
 			i++;
-		buf_putc(&b, raw.p[i]);
+		out[n++] = raw.p[i];
 	}
-	if (i + 1 == raw.n)
-		out = arena_dup(arena, buf_span(&b));
-	buf_free(&b);
-	return out;
+	return i + 1 == raw.n ? span_of(out, n) : raw;
 }
 
 static void
@@ -82,7 +75,7 @@ aliaslist_next(struct span *rest, struct arena *arena, struct aliaslist_item *it
 	bool closed = true;
 
 	while (raw.n == 0) {
-		if (rest->n == 0)
+		if (rest->n == 0 || arena->failed)
 			return false;
 		raw = cut_item(rest, &closed);
 	}
@@ -95,5 +88,5 @@ aliaslist_next(struct span *rest, struct arena *arena, struct aliaslist_item *it
 		*item = (struct aliaslist_item){ ALIASLIST_BAD, false, raw };
 	if (!item->text.p && item->text.n == 0)
 		item->text = SPAN("");
-	return true;
+	return !arena->failed;
 }

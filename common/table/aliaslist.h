@@ -23,7 +23,7 @@ struct aliaslist_item {
 	struct span text;
 };
 
-/* Takes the next item off *rest; false at the end (or out of memory). Text is in the arena. */
+/* Takes the next item off *rest; false at the end, or out of memory (arena->failed). Text is in the arena. */
 bool aliaslist_next(struct span *rest, struct arena *arena, struct aliaslist_item *item);
 
 #endif

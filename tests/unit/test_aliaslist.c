@@ -66,10 +66,26 @@ broken_items_are_named(void **state)
 	arena_free(&a);
 }
 
+/* Or a command would be an address: "|x" in its quotes is a local part, too. */
+static void
+nothing_is_said_without_memory(void **state)
+{
+	struct span rest = SPAN("\"|/bin/x\", ok");
+	struct aliaslist_item item;
+	struct arena a;
+
+	(void)state;
+	arena_init(&a, 16);
+	assert_false(aliaslist_next(&rest, &a, &item));
+	assert_true(a.failed);
+	assert_false(aliaslist_next(&rest, &a, &item));
+	arena_free(&a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(items_of_every_kind),
-	    cmocka_unit_test(broken_items_are_named) };
+	    cmocka_unit_test(broken_items_are_named), cmocka_unit_test(nothing_is_said_without_memory) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

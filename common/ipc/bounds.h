@@ -24,8 +24,9 @@ enum {
 	B_FILTER = 16384,       /* an expression of queue/filter.h */
 	B_LOGIN = 1400, /* user:password */
 	B_LOGINS = 16384, /* net/logins.h */
-	B_VIA = 4096,      /* addresses that a message was forwarded by */
-	B_FORWARDS = 16384, /* addresses that a forward file names */
+	B_VIA = 4096,      /* addresses that a message was forwarded by, tabs between them */
+	B_FORWARDS = 16384, /* addresses that a forward file names, LF between them */
+	FORWARDS_MOST = 100, /* so many */
 	B_POLICY = 16384, /* of a TLS policy: MTA-STS has a pattern for each MX host */
 };
 

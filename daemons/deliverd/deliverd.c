@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemons/deliverd/forward.h"
 #include "mail/status.h"
 
 /* A locald; freed when it is gone and the last of its puts is told. */
@@ -28,6 +29,8 @@ struct put {
 	char *bytes;          /* owned: header, then inline content */
 	size_t nheader;
 	char home_path[B_PATH + 1], folder_name[B_PATH + 1];
+	char *address;        /* owned; NULL: the owner's forward file does not count */
+	struct forwardlist forwards;
 };
 
 /* ---- the end of one ---- */
@@ -62,6 +65,8 @@ put_free(struct put *p)
 		(void)close(p->delivery.body_fd);
 	let_go(p);
 	map_remove(&peer->puts, &p->node);
+	forwardlist_free(&p->forwards);
+	free(p->address);
 	free(p->bytes);
 	free(p);
 	peer->nputs--;
@@ -94,7 +99,9 @@ tell(struct put *p, const struct fail *why)
 		d->failed++;
 		log_put(LOG_mailbox, "home=%s not delivered: %s", p->home_path, why->text);
 	} else {
-		r.text = span_str(p->delivery.base);
+		r.kept = p->forwards.kept;
+		r.text = r.kept ? span_str(p->delivery.base) : SPAN_NONE;
+		r.forwards = buf_span(&p->forwards.to);
 		d->delivered++;
 	}
 	if (p->peer->channel && channel_step(p->peer->channel, IPC_mailbox_result, &p->conversation))
@@ -174,6 +181,21 @@ start(struct put *p)
 		write_it(p);
 }
 
+/* What the owner wants comes first: mail that is not kept needs neither room nor a Maildir. */
+static void
+begin(struct put *p)
+{
+	struct deliverd *d = p->peer->owner;
+	struct fail why = { .text = "" };
+
+	if (p->address && !forward_read(&d->homes, d->service->conf, span_str(p->home_path), span_str(p->address), &p->forwards, &why))
+		tell(p, &why);
+	else if (p->forwards.kept)
+		start(p);
+	else
+		tell(p, NULL);
+}
+
 static void
 on_delivered(struct delivery *delivery)
 {
@@ -224,9 +246,13 @@ on_mailbox_put(struct channel *c, const struct ipc_mailbox_put *m)
 	p->conversation = CONV_NONE;
 	p->delivery.body_fd = -1;
 	p->nheader = m->header.n;
+	forwardlist_init(&p->forwards);
 	p->bytes = malloc(m->header.n + 1);
-	if (!p->bytes || !span_cstr(m->home, p->home_path, sizeof(p->home_path)) ||
+	p->address = m->address.n ? malloc(m->address.n + 1) : NULL;
+	if (!p->bytes || (m->address.n && (!p->address || !span_cstr(m->address, p->address, m->address.n + 1))) ||
+	    !span_cstr(m->home, p->home_path, sizeof(p->home_path)) ||
 	    !span_cstr(m->folder, p->folder_name, sizeof(p->folder_name)) || !map_put_u64(&peer->puts, &p->node, m->id)) {
+		free(p->address);
 		free(p->bytes);
 		free(p);
 		return false;
@@ -250,7 +276,7 @@ on_mailbox_content(struct channel *c, const struct ipc_mailbox_content *m)
 		memcpy(all + p->nheader, m->bytes.p, m->bytes.n);
 	p->delivery.head = span_of(all, p->nheader);
 	p->delivery.body = span_of(all + p->nheader, m->bytes.n);
-	start(p);
+	begin(p);
 	return true;
 }
 
@@ -267,7 +293,7 @@ on_mailbox_content_fd(struct channel *c, const struct ipc_mailbox_content_fd *m,
 	p->delivery.body_fd = fd;
 	p->delivery.body_at = m->offset;
 	p->delivery.body_n = m->size;
-	start(p);
+	begin(p);
 	return true;
 }
 

@@ -4,7 +4,7 @@
  * locald has something for that owner now and then, started by userd as him; forks nothing, reads no message's inside.
  *
  *   main.c    the daemon's face      deliverd.c  the channel     homes.c  open Maildirs
- *   room.c    quotas
+ *   room.c    quotas                 forward.c   the owner's forward file     forwardlist.c  what it says
  */
 #ifndef DELIVERD_DELIVERD_H
 #define DELIVERD_DELIVERD_H

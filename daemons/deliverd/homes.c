@@ -78,19 +78,26 @@ sound_path(struct span path)
 	return true;
 }
 
+bool
+homes_below(const struct homes *h, struct span *home, struct fail *why)
+{
+	struct span base = span_str(h->prefix);
+
+	if (span_starts(*home, base) && home->n > base.n && home->p[base.n] == '/')
+		*home = span_from(*home, base.n + 1);
+	while (home->n && home->p[home->n - 1] == '/')
+		home->n--;
+	return sound_path(*home) || fail_set(why, FAIL_PERM, STATUS_MISCONFIGURED_PERM, "%.*s is no directory for a mailbox", SPAN_ARG(*home));
+}
+
 /* What is below the base, NUL-terminated. */
 static bool
 relative_path(const struct homes *h, struct span home, struct span folder, char out[PATH_MOST + 1], struct fail *why)
 {
-	struct span base = span_str(h->prefix);
 	int n;
 
-	if (span_starts(home, base) && home.n > base.n && home.p[base.n] == '/')
-		home = span_from(home, base.n + 1);
-	while (home.n && home.p[home.n - 1] == '/')
-		home.n--;
-	if (!sound_path(home))
-		return fail_set(why, FAIL_PERM, STATUS_MISCONFIGURED_PERM, "%.*s is no directory for a mailbox", SPAN_ARG(home));
+	if (!homes_below(h, &home, why))
+		return false;
 	if (folder.n && !name_valid(folder))
 		return fail_set(why, FAIL_PERM, STATUS_BAD_MAILBOX, "%.*s is no name for a folder", SPAN_ARG(folder));
 	if (span_eq(name_fold(folder), SPAN("INBOX")))

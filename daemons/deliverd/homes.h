@@ -40,6 +40,8 @@ void homes_init(struct homes *h);
 bool homes_open(struct homes *h, struct span base, struct fail *why);
 void homes_close(struct homes *h);
 
+/* Makes a home (below the base, or absolute within it) the path below it, without "." and ".."; false and *why: FAIL_PERM. */
+bool homes_below(const struct homes *h, struct span *home, struct fail *why);
 /* The Maildir of home (below the base, or absolute within it) and folder (empty:
  * INBOX), made if it is not there; counted as used.  NULL and *why: FAIL_PERM for
  * a path that is no good. */

@@ -8,10 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemons/locald/addresses.h"
 #include "daemons/locald/owner.h"
 #include "mail/downgrade.h"
 #include "mail/header.h"
 #include "mail/status.h"
+
+enum {
+	REPLY_TEXT = 1000, REPLY_NAME = 300, REPLY_FORWARDS = 300, /* octets of each in a reply */
+	HEADER_MOST = 8192, /* FIELD(mailbox, put, header) */
+	VIA_MOST = 100,     /* of the mailboxes that a message came by stand there; queued itself knows all */
+};
 
 static struct job *
 job_of(struct agent_job *base)
@@ -22,7 +29,7 @@ job_of(struct agent_job *base)
 static struct agent_job *
 on_job(struct agent *a, const struct ipc_deliver_job *m)
 {
-	struct job *j = calloc(1, sizeof(*j));
+	struct job *j = addresses_ok(m->via, '\t', SIZE_MAX) ? calloc(1, sizeof(*j)) : NULL;
 
 	if (!j)
 		return NULL;
@@ -33,7 +40,8 @@ on_job(struct agent *a, const struct ipc_deliver_job *m)
 	list_init(&j->targets);
 	arena_init(&j->arena, LOCALD_JOB_ARENA);
 	j->sender = arena_dup(&j->arena, m->sender);
-	if (m->sender.n && !j->sender.p) {
+	j->via = arena_dup(&j->arena, m->via);
+	if (j->arena.failed) {
 		arena_free(&j->arena);
 		free(j);
 		return NULL;
@@ -56,6 +64,7 @@ on_rcpt(struct agent_job *base, const struct ipc_deliver_rcpt *m)
 		.gid = m->gid,
 		.quota = m->quota,
 		.messages = m->messages,
+		.forward = m->forward && m->address.n,
 		.address = arena_dup(&j->arena, m->address),
 		.original = arena_dup(&j->arena, m->original),
 		.home = arena_dup(&j->arena, m->home),
@@ -101,33 +110,98 @@ count(struct locald *l, enum deliver_outcome outcome)
 	*(outcome == DELIVER_DELIVERED ? &l->delivered : outcome == DELIVER_DEFERRED ? &l->deferred : &l->failed) += 1;
 }
 
+/* r has what is not the same for all. */
+static void
+settle(struct target *t, enum deliver_outcome outcome, struct ipc_deliver_result *r)
+{
+	struct job *j = t->job;
+
+	t->settled = true;
+	j->open--;
+	count(j->locald, outcome);
+	r->id = j->base.id;
+	r->index = t->index;
+	r->outcome = (uint8_t)outcome;
+	r->peer = span_sub(t->home, 0, B_PEER);
+	r->crashed = t->crashed;
+	if (j->base.queued)
+		(void)ipc_send_deliver_result(j->base.queued, r);
+	check_done(j);
+}
+
 void
 target_settle(struct target *t, unsigned status, struct span text, bool maybe_done)
 {
-	struct job *j = t->job;
 	const struct status *row = status_get(status);
-	enum deliver_outcome outcome =
-	    row->class == FAIL_NONE ? DELIVER_DELIVERED : row->class == FAIL_PERM ? DELIVER_FAILED : DELIVER_DEFERRED;
-	struct ipc_deliver_result r = { .id = j->base.id, .index = t->index, .outcome = (uint8_t)outcome, .code = span_str(row->code),
-		.maybe_done = maybe_done, .crashed = t->crashed };
+	struct ipc_deliver_result r = { .code = span_str(row->code), .maybe_done = maybe_done };
 	struct buf reply;
 
 	if (t->settled)
 		return;
-	t->settled = true;
-	j->open--;
-	count(j->locald, outcome);
 	buf_init(&reply, B_REPLY);
-	if (outcome == DELIVER_DELIVERED)
-		buf_printf(&reply, "delivered to mailbox as %.*s", (int)(text.n < 300 ? text.n : 300), text.n ? text.p : "");
-	else
-		buf_printf(&reply, "%s: %.*s", row->text, (int)(text.n < 1000 ? text.n : 1000), text.n ? text.p : "");
+	text = span_sub(text, 0, REPLY_TEXT);
+	buf_printf(&reply, "%s: %.*s", row->text, SPAN_ARG(text));
 	r.reply = buf_span(&reply);
-	r.peer = span_sub(t->home, 0, B_PEER);
-	if (j->base.queued)
-		(void)ipc_send_deliver_result(j->base.queued, &r);
+	settle(t, row->class == FAIL_PERM ? DELIVER_FAILED : DELIVER_DEFERRED, &r);
 	buf_free(&reply);
-	check_done(j);
+}
+
+static void
+put_forwards(struct buf *out, struct span forwards)
+{
+	size_t most = buf_len(out) + REPLY_FORWARDS;
+	const char *before = "";
+
+	while (forwards.n) {
+		struct span address = span_cut(&forwards, '\n');
+
+		if (buf_len(out) + address.n > most) {
+			buf_printf(out, "%s...", before);
+			return;
+		}
+		buf_printf(out, "%s<%.*s>", before, SPAN_ARG(address));
+		before = ", ";
+	}
+}
+
+static void
+delivered(struct target *t, const struct ipc_mailbox_result *m)
+{
+	struct ipc_deliver_result r = { .code = span_str(status_get(STATUS_DELIVERED)->code), .forwards = m->forwards, .kept = m->kept };
+	struct span name = span_sub(m->text, 0, REPLY_NAME);
+	struct buf reply;
+
+	buf_init(&reply, B_REPLY);
+	if (m->forwards.n) {
+		buf_puts(&reply, "forwarded to ");
+		put_forwards(&reply, m->forwards);
+	}
+	if (m->kept)
+		buf_printf(&reply, "%sdelivered to mailbox as %.*s", m->forwards.n ? ", and " : "", SPAN_ARG(name));
+	else if (!m->forwards.n)
+		buf_puts(&reply, "thrown away by its owner's forward file");
+	r.reply = buf_span(&reply);
+	settle(t, DELIVER_DELIVERED, &r);
+	buf_free(&reply);
+}
+
+/* Only who is asked for a forward file has something to say of one, and only of what is delivered. */
+bool
+target_is_answer(const struct target *t, const struct ipc_mailbox_result *m)
+{
+	bool asked = m->ok && t->forward;
+
+	return (asked || m->kept == m->ok) && addresses_ok(m->forwards, '\n', asked ? FORWARDS_MOST : 0);
+}
+
+void
+target_answered(struct target *t, const struct ipc_mailbox_result *m)
+{
+	t->job->tried = true;
+	if (m->ok)
+		delivered(t, m);
+	else
+		target_settle(t, status_get(m->status)->class == FAIL_NONE ? STATUS_MAILBOX_TEMP : m->status, m->text, false);
 }
 
 /* ---- delivery ---- */
@@ -292,28 +366,39 @@ on_content(struct agent_job *base, const struct agent_content *content)
 	return true;
 }
 
+#define DELIVERED_TO "Delivered-To: "
+_Static_assert(B_VIA + VIA_MOST * sizeof(DELIVERED_TO) + B_ADDRESS + 2 * B_LONG_ADDRESS + 100 <= HEADER_MOST, "whatever queued says goes in front of a message");
+
 /* RFC 5321 4.4: Return-Path is the first line of what is delivered. */
 static void
 put_header(const struct target *t, struct buf *out)
 {
+	struct span via = t->job->via;
+
 	buf_printf(out, "Return-Path: <%.*s>\r\n", SPAN_ARG(t->job->sender));
 	if (t->original.n && !span_caseeq(t->original, t->address))
 		buf_printf(out, "X-Original-To: %.*s\r\n", SPAN_ARG(t->original));
-	buf_printf(out, "Delivered-To: %.*s\r\n", SPAN_ARG(t->address));
+	buf_printf(out, DELIVERED_TO "%.*s\r\n", SPAN_ARG(t->address));
+	for (unsigned n = 0; via.n && n < VIA_MOST; n++) {
+		struct span address = span_cut(&via, '\t');
+
+		buf_printf(out, DELIVERED_TO "%.*s\r\n", SPAN_ARG(address));
+	}
 }
 
 bool
 target_send(struct target *t, struct channel *mailbox)
 {
 	struct job *j = t->job;
-	struct ipc_mailbox_put put = { .id = t->id, .home = t->home, .size = j->size, .quota = t->quota, .messages = t->messages };
+	struct ipc_mailbox_put put = { .id = t->id, .home = t->home, .size = j->size, .quota = t->quota, .messages = t->messages,
+		.address = t->forward ? t->address : SPAN_NONE };
 	struct buf header;
 	bool ok;
 	int fd = -1;
 
 	if (j->fd >= 0 && (fd = fcntl(j->fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		return false;
-	buf_init(&header, 8192);
+	buf_init(&header, HEADER_MOST);
 	put_header(t, &header);
 	put.header = buf_span(&header);
 	ok = buf_ok(&header) && ipc_send_mailbox_put(mailbox, &put);

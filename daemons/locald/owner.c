@@ -143,33 +143,25 @@ send_waiting(struct owner *o)
 
 /* ---- the channel to its deliverd ---- */
 
-static struct target *
-take_sent(struct owner *o, uint64_t id)
+static void
+take_sent(struct owner *o, struct target *t)
 {
-	struct map_node *node = map_get_u64(&o->sent, id);
-	struct target *t = node ? OWNER_OF(node, struct target, sent) : NULL;
-
-	if (!t)
-		return NULL;
 	map_remove(&o->sent, &t->sent);
 	t->is_sent = false;
 	t->owner = NULL;
-	return t;
 }
 
 static bool
 on_mailbox_result(struct channel *c, const struct ipc_mailbox_result *m)
 {
 	struct owner *o = channel_owner(c);
-	struct target *t = take_sent(o, m->id);
+	struct map_node *node = map_get_u64(&o->sent, m->id);
+	struct target *t = node ? OWNER_OF(node, struct target, sent) : NULL;
 
-	if (!t)
+	if (!t || !target_is_answer(t, m))
 		return false;
-	t->job->tried = true;
-	if (m->ok)
-		target_settle(t, STATUS_DELIVERED, m->text, false);
-	else
-		target_settle(t, status_get(m->status)->class == FAIL_NONE ? STATUS_MAILBOX_TEMP : m->status, m->text, false);
+	take_sent(o, t);
+	target_answered(t, m);
 	send_waiting(o);
 	rest(o);
 	return true;
@@ -191,7 +183,7 @@ lose_one(struct map_node *node, void *arg)
 	struct target *t = OWNER_OF(node, struct target, sent);
 	const struct loss *loss = arg;
 
-	(void)take_sent(loss->owner, t->id);
+	take_sent(loss->owner, t);
 	t->crashed = loss->crashed;
 	target_settle(t, STATUS_SYSTEM_LOCAL_TEMP, SPAN("the delivery process ended before it answered"), true);
 }

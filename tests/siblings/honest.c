@@ -178,7 +178,8 @@ on_deliver(const struct talk *t, unsigned type, const void *asked)
 	if (type != IPC_deliver_content && type != IPC_deliver_content_fd)
 		return;
 	for (uint32_t i = 0, n = c ? c->indexes : 0; i < n; i++)
-		SAY(t, deliver_result, .index = i, .outcome = rnd(t->r, 4) ? 0 : (uint8_t)rnd(t->r, 4), .code = SPAN("2.0.0"), .reply = SPAN("250 ok"));
+		SAY(t, deliver_result, .index = i, .outcome = rnd(t->r, 4) ? 0 : (uint8_t)rnd(t->r, 4), .code = SPAN("2.0.0"), .reply = SPAN("250 ok"),
+		    .kept = true);
 	SAY(t, deliver_done, .health = ANSWERED, .host = SPAN("mail.example.test"));
 }
 
@@ -202,9 +203,14 @@ on_owner(const struct talk *t, unsigned type, const void *asked)
 static void
 on_mailbox(const struct talk *t, unsigned type, const void *asked)
 {
-	(void)asked;
-	if (type == IPC_mailbox_content || type == IPC_mailbox_content_fd)
-		SAY(t, mailbox_result, .ok = rnd(t->r, 8) > 0, .status = STATUS_MAILBOX_TEMP, .text = SPAN("new/1.mail"));
+	struct conv *c = conv_find(t->e, t->id);
+	bool ok = rnd(t->r, 8) > 0, forward = ok && c && c->forward && rnd(t->r, 2);
+
+	if (type == IPC_mailbox_put && c)
+		c->forward = ((const struct ipc_mailbox_put *)asked)->address.n > 0;
+	else if (type == IPC_mailbox_content || type == IPC_mailbox_content_fd)
+		SAY(t, mailbox_result, .ok = ok, .status = STATUS_MAILBOX_TEMP, .text = SPAN("new/1.mail"),
+		    .forwards = forward && rnd(t->r, 8) ? SPAN("x@remote.test\nalice@example.test") : SPAN_NONE, .kept = ok && !(forward && rnd(t->r, 2)));
 	if (rnd(t->r, IDLE) == 0) /* a deliverd that ends: another is asked for */
 		t->e->gone = t->e->left = true;
 }
@@ -288,9 +294,13 @@ begin_deliver(struct talk *t)
 		(void)snprintf(sink, sizeof(sink), "[127.0.0.1]:%u", t->r->sink_port);
 	else /* a domain, whose policy is asked for */
 		(void)snprintf(sink, sizeof(sink), "h%u.remote.test", rnd(t->r, 100000));
-	SAY(t, deliver_job, .message = t->id, .nexthop = span_str(sink), .sender = SPAN("alice@example.test"), .size = content.n);
-	for (uint32_t i = 0, n = 1 + rnd(t->r, 2); i < n; i++)
-		SAY(t, deliver_rcpt, .index = i, .address = SPAN("bob@example.test"), .home = SPAN("example.test/bob"), .uid = rnd(t->r, OWNERS));
+	SAY(t, deliver_job, .message = t->id, .nexthop = span_str(sink), .sender = SPAN("alice@example.test"), .size = content.n,
+	    .via = rnd(t->r, 4) ? SPAN_NONE : SPAN("carol@example.test\tdave@example.test"));
+	for (uint32_t i = 0, n = 1 + rnd(t->r, 2); i < n; i++) {
+		uint32_t uid = rnd(t->r, OWNERS);
+
+		SAY(t, deliver_rcpt, .index = i, .address = SPAN("bob@example.test"), .home = SPAN("example.test/bob"), .uid = uid, .forward = uid && rnd(t->r, 2));
+	}
 	fd = large ? memfd_create("content", MFD_CLOEXEC) : -1;
 	if (fd >= 0 && write(fd, content.p, content.n) == (ssize_t)content.n)
 		SAY_FD(t, deliver_content_fd, fd, .size = content.n);

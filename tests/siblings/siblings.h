@@ -47,6 +47,7 @@ struct conv {
 	uint64_t id, question; /* question: the last one in it that the daemon numbered */
 	uint8_t state;         /* enum ipc_state */
 	uint8_t type;          /* of record that was asked for */
+	bool forward;          /* a forward file was asked for */
 	uint32_t indexes;      /* recipients that have been told of in it */
 	uint64_t bytes;        /* of content, by us */
 };

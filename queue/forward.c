@@ -6,12 +6,12 @@
  * Each knows the mailboxes it came by (`via`).  A mailbox among them keeps what comes back to it, and one that has it already
  * gets no second copy: a circle ends where it closes, with the mail in a mailbox.
  */
+#include "ipc/bounds.h"
 #include "mail/orcpt.h"
 #include "mail/report.h"
 #include "queue/impl.h"
 
 enum {
-	ADDRESSES = 100,        /* of one file */
 	ADDED_MAX = 50000,      /* of one message; then mail stays in the mailboxes */
 	ADDED_AGAIN = 10000,    /* and so many when those that were added have forward files, too */
 };
@@ -41,14 +41,14 @@ count_lines(struct span lines, bool *sound)
 {
 	unsigned n = 0;
 
-	for (*sound = true; lines.n && n <= ADDRESSES; n++) {
+	for (*sound = true; lines.n && n <= FORWARDS_MOST; n++) {
 		struct span line = span_cut(&lines, '\n');
 
 		*sound &= line.n > 0 && line.n <= QUEUE_ADDRESS_MAX;
 		for (size_t i = 0; i < line.n; i++)
 			*sound &= (unsigned char)line.p[i] >= ' ' && line.p[i] != 0x7f;
 	}
-	*sound &= n <= ADDRESSES;
+	*sound &= n <= FORWARDS_MOST;
 	return n;
 }
 

@@ -7,6 +7,7 @@
  * gets no second copy: a circle ends where it closes, with the mail in a mailbox.
  */
 #include "ipc/bounds.h"
+#include "mail/addresses.h"
 #include "mail/orcpt.h"
 #include "mail/report.h"
 #include "queue/impl.h"
@@ -35,38 +36,18 @@ unit_may_forward(const struct message *m, const struct unit *u)
 	       added < (via.n ? ADDED_AGAIN : ADDED_MAX);
 }
 
-/* Lines that may be addresses: what each is, routing says. */
-static unsigned
-count_lines(struct span lines, bool *sound)
-{
-	unsigned n = 0;
-
-	for (*sound = true; lines.n && n <= FORWARDS_MOST; n++) {
-		struct span line = span_cut(&lines, '\n');
-
-		*sound &= line.n > 0 && line.n <= QUEUE_ADDRESS_MAX;
-		for (size_t i = 0; i < line.n; i++)
-			*sound &= (unsigned char)line.p[i] >= ' ' && line.p[i] != 0x7f;
-	}
-	*sound &= n <= FORWARDS_MOST;
-	return n;
-}
-
+/* What each address is, routing says. */
 bool
 queue_forward_ok(const struct queue_job *job, const struct unit *u, const struct queue_result *r)
 {
-	bool sound;
-
-	(void)count_lines(r->forwards, &sound);
-	return sound && r->outcome == OUTCOME_DELIVERED && job->d->agent == AGENT_LOCAL && unit_may_forward(job->m, u);
+	return addresses_ok(r->forwards, '\n', FORWARDS_MOST) && r->outcome == OUTCOME_DELIVERED && job->d->agent == AGENT_LOCAL &&
+	       unit_may_forward(job->m, u);
 }
 
 bool
 queue_forwards_several(const struct queue_result *r)
 {
-	bool sound;
-
-	return count_lines(r->forwards, &sound) + r->kept > 1;
+	return r->kept || span_chr(r->forwards, '\n') != SIZE_MAX;
 }
 
 /* RFC 3461 5.2.1 (d): who is forwarded to hears of the address that it was sent to. */

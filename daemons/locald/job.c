@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "daemons/locald/addresses.h"
 #include "daemons/locald/owner.h"
+#include "mail/addresses.h"
 #include "mail/downgrade.h"
 #include "mail/header.h"
 #include "mail/status.h"

@@ -6,7 +6,6 @@
  *   locald.c  its channels and its life
  *   job.c     one job: its recipients, header lines, outcomes
  *   owner.c   one owner: the way to its deliverd, and what waits for it
- *   addresses.c  several addresses in one field of a message
  */
 #ifndef LOCALD_LOCALD_H
 #define LOCALD_LOCALD_H

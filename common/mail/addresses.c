@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "daemons/locald/addresses.h"
+#include "mail/addresses.h"
 
 #include "ipc/bounds.h"
 

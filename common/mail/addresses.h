@@ -2,8 +2,8 @@
  *
  * addresses: several of them in one field of a message, with a LF or a tab between them.
  */
-#ifndef LOCALD_ADDRESSES_H
-#define LOCALD_ADDRESSES_H
+#ifndef MAIL_ADDRESSES_H
+#define MAIL_ADDRESSES_H
 
 #include "base/span.h"
 

@@ -145,6 +145,13 @@ def test_beside_the_mailbox_before_the_one_in_it():
         expect(c.delete("forward")[0], "OK")
 
 
+def test_root_may_have_made_it():
+    clear()
+    path = write("alice", "carol\n", mode=0o644)
+    os.chown(path, 0, 0)
+    only(send("alice"), ("carol",))
+
+
 def test_a_change_counts_for_what_waits():
     clear()
     write("alice", "bob@gone.test\n")
@@ -222,8 +229,8 @@ def test_what_is_no_forward_file_of_his():
     refused("alice", HOMES + "/ann/.forward is not used, and mail is kept: others may write it (chmod go-w)")
     os.chmod(path, 0o602)
     refused("alice", "others may write it")
-    os.chown(path, 0, 0)
     os.chmod(path, 0o644)
+    os.chown(path, *ids("bob"))
     refused("alice", "belongs to another user")
     os.chown(path, *ids("alice"))
     os.link(path, home("alice") + "/second")

@@ -93,6 +93,19 @@ class Instance:
             raise AssertionError("mailctl %s: %d\n%s%s" % (" ".join(args), r.returncode, r.stdout, r.stderr))
         return r
 
+    def for_everybody(self, program, name=None):
+        """The program at a place that every user may look at, as an installed one is: a clone may be in a closed home."""
+        where = self.dir + "/tools"
+        if not os.path.isdir(where):
+            os.mkdir(where)
+            os.chmod(where, 0o755)
+        copy = os.path.join(where, os.path.basename(program))
+        if not os.path.exists(copy):
+            shutil.copy(program, copy)
+        if name and not os.path.lexists(os.path.join(where, name)):
+            os.symlink(os.path.basename(program), os.path.join(where, name))
+        return os.path.join(where, name) if name else copy
+
     def start(self):
         self.mailctl("start")
         self.running = True

@@ -6,10 +6,11 @@ import json
 import os
 import pwd
 import stat
+import subprocess
 import time
 
 from homes import ANN, BEN, HOMES, WORK, Homes, files, make_home
-from pillar import Instance, expect, family, has, main, wait_for
+from pillar import MAILCTL, Instance, expect, family, has, main, wait_for
 
 NUMBERS = 64001, 64002  # nobody's
 suite = Homes(extra="mailbox_idle_time = 1h\n")
@@ -190,11 +191,8 @@ def test_owners_that_are_refused():
 
 
 def test_no_owner_where_all_have_one_uid():
-    def as_nobody():
-        os.setgroups([])
-        os.setgid(NUMBERS[1])
-        os.setuid(NUMBERS[0])
-    r = suite.mailctl("user", "add", "carol@example.test", "--owner", ANN.pw_name, "--password-stdin", input="x\n", check=False, preexec_fn=as_nobody)
+    r = subprocess.run([suite.for_everybody(MAILCTL), "-c", suite.env["CONFIG"], "user", "add", "carol@example.test", "--owner", ANN.pw_name, "--password-stdin"],
+                       input="x\n", capture_output=True, text=True, user=NUMBERS[0], group=NUMBERS[1], extra_groups=[])
     expect(r.returncode, 1)
     has(r.stderr, "--owner is for root")
 

@@ -490,7 +490,7 @@ message_extend(struct message *m, uint32_t n)
 
 	if (n <= m->nrcpts)
 		return true;
-	if (n > MESSAGE_RECIPIENTS || !message_extra(m))
+	if (n > MESSAGE_RECIPIENTS || n - m->nrcpts > MESSAGE_AHEAD || !message_extra(m))
 		return false;
 	if (n > m->extra->room) {
 		at = realloc(at == &m->one ? NULL : at, room * sizeof(*at));

@@ -197,6 +197,7 @@ bool message_set_owner(struct message *m, uint32_t recipient, struct span addres
 /* The mailboxes whose owners forwarded it to this recipient, the last one first, parted by tabs; empty: none. */
 struct span message_via(const struct message *m, uint32_t recipient);
 bool message_set_via(struct message *m, uint32_t recipient, struct span via);
+enum { MESSAGE_AHEAD = 100000 }; /* more than that are never added before those in between */
 /* There are n recipients at least, those that were not there absent; false: no memory, or too many. */
 bool message_extend(struct message *m, uint32_t n);
 /* The note is filled in by the caller. NULL: no memory. */

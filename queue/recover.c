@@ -80,7 +80,7 @@ queue_apply_to(struct message *m, const struct record_result *r, int64_t at_ms)
 	struct recipient *to;
 
 	/* Compaction copies outcomes: one may come before what added its recipient. */
-	if (r->index >= MESSAGE_RECIPIENTS)
+	if (r->index >= m->nrcpts + MESSAGE_AHEAD || r->first >= m->nrcpts + MESSAGE_AHEAD)
 		return true;
 	if (!message_extend(m, r->index + 1) || (r->added.n && !message_add_forwarded(m, r)))
 		return false;

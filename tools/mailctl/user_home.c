@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "tools/mailctl/user_home.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -213,7 +214,25 @@ user_home_look(const struct user_home *h, struct fail *why)
 	return fail_errno(why, 0, "%.150s", h->base);
 }
 
-/* Whoever has the directory above might have put something else there meanwhile: what is not root's yet is left alone. */
+static bool
+is_empty(int at)
+{
+	int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+	bool empty = d != NULL;
+
+	while (empty && (e = readdir(d)))
+		empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+	if (d)
+		(void)closedir(d);
+	else if (fd >= 0)
+		(void)close(fd);
+	return empty;
+}
+
+/* Whoever has the directory above might have put something else there meanwhile: what is not root's yet is left alone, and
+ * what of root's has something in it. */
 static int
 make_one(const struct user_home *h, int at, struct span part, bool last, struct fail *why)
 {
@@ -226,7 +245,7 @@ make_one(const struct user_home *h, int at, struct span part, bool last, struct 
 	if (!v || !span_cstr(part, name, sizeof(name)))
 		return -1;
 	ok = fstat(at, &above) == 0 && v->ops->mkdir(v, name) == 0 && (fd = step(at, part, O_RDONLY)) >= 0 && fstat(fd, &st) == 0;
-	if (ok && st.st_uid != 0)
+	if (ok && (st.st_uid != 0 || !is_empty(fd)))
 		ok = (errno = EEXIST, false);
 	ok = ok && (last ? fchown(fd, h->owner.uid, h->owner.gid) : fchown(fd, above.st_uid, above.st_gid)) == 0 &&
 	    fchmod(fd, last ? 0700 : above.st_mode & 0755) == 0 && v->ops->sync_dir(v, name) == 0 && v->ops->sync_dir(v, "") == 0;

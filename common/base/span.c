@@ -161,6 +161,22 @@ span_cut(struct span *rest, char c)
 	return head;
 }
 
+bool
+span_is_below(struct span path, unsigned most)
+{
+	unsigned n = 0;
+
+	if (path.n == 0)
+		return false;
+	while (path.p) {
+		struct span part = span_cut(&path, '/');
+
+		if (part.n == 0 || span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")) || ++n > most)
+			return false;
+	}
+	return true;
+}
+
 struct span
 span_word(struct span *rest)
 {

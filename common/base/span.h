@@ -51,6 +51,8 @@ size_t span_casefind(struct span s, struct span needle);
 /* Splits *rest at the first c: returns what is before it and moves *rest
  * behind it; without c returns all and leaves *rest empty with p == NULL. */
 struct span span_cut(struct span *rest, char c);
+/* Whether it is a path from a directory that cannot lead out of it: "a/b/c", at most so many parts, none empty, "." or "..". */
+bool span_is_below(struct span path, unsigned most);
 /* The next word of *rest, words separated by blanks and tabs; empty at the end. */
 struct span span_word(struct span *rest);
 

@@ -75,18 +75,7 @@ userdb_home(const struct user *user, struct span name, struct buf *out)
 bool
 userdb_home_ok(struct span home)
 {
-	struct span rest = home;
-	unsigned depth = 0;
-
-	if (home.n == 0 || home.n > USERDB_HOME)
-		return home.n == 0;
-	while (rest.p) {
-		struct span part = span_cut(&rest, '/');
-
-		if (part.n == 0 || span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")) || ++depth > USERDB_DEPTH)
-			return false;
-	}
-	return true;
+	return home.n == 0 || (home.n <= USERDB_HOME && span_is_below(home, USERDB_DEPTH));
 }
 
 /* Root fills a directory of authd's: give it to authd, which could not open it otherwise. */

@@ -61,23 +61,6 @@ homes_close(struct homes *h)
 	h->base = -1;
 }
 
-/* "a/b/c" with no empty, "." or ".." part. */
-static bool
-sound_path(struct span path)
-{
-	unsigned depth = 0;
-
-	if (path.n == 0)
-		return false;
-	while (path.p) {
-		struct span part = span_cut(&path, '/');
-
-		if (part.n == 0 || span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")) || ++depth > DEPTH_MOST)
-			return false;
-	}
-	return true;
-}
-
 bool
 homes_below(const struct homes *h, struct span *home, struct fail *why)
 {
@@ -87,7 +70,7 @@ homes_below(const struct homes *h, struct span *home, struct fail *why)
 		*home = span_from(*home, base.n + 1);
 	while (home->n && home->p[home->n - 1] == '/')
 		home->n--;
-	return sound_path(*home) || fail_set(why, FAIL_PERM, STATUS_MISCONFIGURED_PERM, "%.*s is no directory for a mailbox", SPAN_ARG(*home));
+	return span_is_below(*home, DEPTH_MOST) || fail_set(why, FAIL_PERM, STATUS_MISCONFIGURED_PERM, "%.*s is no directory for a mailbox", SPAN_ARG(*home));
 }
 
 /* What is below the base, NUL-terminated. */

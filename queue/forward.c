@@ -32,7 +32,7 @@ unit_may_forward(const struct message *m, const struct unit *u)
 	struct span via = message_via(m, u->recipient), address = unit_address(m, u);
 	size_t added = m->extra ? m->extra->vias.count : 0;
 
-	return u->uid != 0 && via.n + 1 + address.n <= QUEUE_VIA_MAX && span_chr(address, '\t') == SIZE_MAX && !passed(via, address) &&
+	return u->uid != 0 && via.n + 1 + address.n <= B_VIA && span_chr(address, '\t') == SIZE_MAX && !passed(via, address) &&
 	       added < (via.n ? ADDED_AGAIN : ADDED_MAX);
 }
 
@@ -71,7 +71,7 @@ queue_forward_list(const struct message *m, const struct unit *u, const struct q
 	struct buf made;
 	bool ok = true;
 
-	buf_init(&made, 4 * QUEUE_ADDRESS_MAX);
+	buf_init(&made, 4 * B_LONG_ADDRESS);
 	to.orcpt = orcpt_behind(m, u, &made);
 	while (ok && lines.n) {
 		to.address = span_cut(&lines, '\n');
@@ -139,7 +139,7 @@ message_add_forwarded(struct message *m, const struct record_result *r)
 	struct buf via;
 	bool ok = true, filled = true;
 
-	buf_init(&via, QUEUE_VIA_MAX);
+	buf_init(&via, B_VIA);
 	buf_put(&via, r->target.n ? r->target : text_span(m->rcpts[r->index].address));
 	if (before.n)
 		buf_putc(&via, '\t');

@@ -155,7 +155,7 @@ bool roll_load(struct roll *r, struct span list); /* those of an encoded list, a
 void roll_free(struct roll *r);
 
 /* As record.def has them. */
-enum { MESSAGE_RECIPIENTS = 1000000, QUEUE_ADDRESS_MAX = 640, QUEUE_VIA_MAX = 4096, QUEUE_ADDED_MAX = 262144 };
+enum { MESSAGE_RECIPIENTS = 1000000, QUEUE_ADDED_MAX = 262144 };
 enum { PRIORITY_MAX = 9, PRIORITY_ZERO = 10 };
 static inline int message_priority(const struct message *m) { return m->priority ? m->priority - PRIORITY_ZERO : 0; }
 static inline uint64_t message_id(const struct message *m) { return m->by_id.id; }

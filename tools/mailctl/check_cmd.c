@@ -19,15 +19,7 @@
 #include "net/netaddr.h"
 #include "sys/priv.h"
 #include "tools/mailctl/check.h"
-
-static const struct {
-	const char *name;
-	bool owned;
-} processes[] = {
-#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, false },
-#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, true },
-#include "daemons/maild/processes.def"
-};
+#include "tools/mailctl/processes.h"
 
 static void
 put_place(const struct check *c, const struct check_option *o)
@@ -90,7 +82,7 @@ check_processes(struct check *c)
 {
 	char text[B_PATH];
 
-	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++) {
+	for (size_t i = 0; i < PROCESSES; i++) {
 		(void)snprintf(text, sizeof(text), "%s/%s", c->conf->daemon_directory.p, processes[i].name);
 		if (access(text, X_OK) < 0)
 			check_problem(c, "program %s: %s (daemon_directory)", text, strerror(errno));

@@ -5,15 +5,7 @@
 #include <stdio.h>
 
 #include "ipc/bounds.h"
-
-static const struct {
-	const char *name;
-	bool owned;
-} processes[] = {
-#define PROCESS(name, bit, count, promises, files, memory, cpu, peers, job) { #name, false },
-#define OWNED(name, bit, promises, files, memory, cpu, job) { #name, true },
-#include "daemons/maild/processes.def"
-};
+#include "tools/mailctl/processes.h"
 
 static bool
 parse_numbers(struct span text, struct priv_identity *owner)
@@ -35,7 +27,7 @@ is_of_suite(const struct conf *conf, const struct priv_identity *owner, const ch
 	struct priv_identity id;
 	char user[B_NAME * 2];
 
-	for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++) {
+	for (size_t i = 0; i < PROCESSES; i++) {
 		(void)snprintf(user, sizeof(user), "%s%s", conf->daemon_user_prefix.p, processes[i].name);
 		if (!processes[i].owned && priv_lookup(user, &id, NULL) && (id.uid == owner->uid || id.gid == owner->gid))
 			return !fail_set(why, FAIL_PERM, 0, "%s has the uid or gid of %s: a mailbox may not belong to a daemon, whose files it would open", text, user);

@@ -138,28 +138,54 @@ posix_size(struct vfs *v, int fd)
 	return fstat(fd, &st) == 0 ? (int64_t)st.st_size : -1;
 }
 
+static void *
+posix_list_begin(struct vfs *v, const char *dir)
+{
+	int fd = open_dir(v, dir), err;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	err = errno;
+	if (!d && fd >= 0)
+		(void)close(fd);
+	errno = err;
+	return d;
+}
+
+static int
+posix_list_some(struct vfs *v, void *listing, bool (*visit)(void *, const char *), void *arg)
+{
+	struct dirent *e;
+
+	(void)v;
+	errno = 0;
+	while ((e = readdir(listing)) && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || visit(arg, e->d_name)))
+		errno = 0;
+	if (e)
+		return 1;
+	return errno ? -1 : 0;
+}
+
+static void
+posix_list_end(struct vfs *v, void *listing)
+{
+	int err = errno;
+
+	(void)v;
+	(void)closedir(listing);
+	errno = err;
+}
+
 static int
 posix_list(struct vfs *v, const char *dir, bool (*visit)(void *, const char *), void *arg)
 {
-	int fd = open_dir(v, dir);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int err;
+	void *listing = posix_list_begin(v, dir);
+	int rc;
 
-	if (!d) {
-		err = errno;
-		if (fd >= 0)
-			(void)close(fd);
-		errno = err;
+	if (!listing)
 		return -1;
-	}
-	errno = 0;
-	while ((e = readdir(d)) && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || visit(arg, e->d_name)))
-		errno = 0;
-	err = e ? 0 : errno;
-	(void)closedir(d);
-	errno = err;
-	return err ? -1 : 0;
+	rc = posix_list_some(v, listing, visit, arg);
+	posix_list_end(v, listing);
+	return rc < 0 ? -1 : 0;
 }
 
 static int64_t
@@ -256,6 +282,9 @@ static const struct vfs_ops posix_ops = {
 	.mkdir = posix_mkdir,
 	.size = posix_size,
 	.list = posix_list,
+	.list_begin = posix_list_begin,
+	.list_some = posix_list_some,
+	.list_end = posix_list_end,
 	.space = posix_space,
 	.sole = posix_sole,
 	.rmdir = posix_rmdir,

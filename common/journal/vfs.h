@@ -46,6 +46,11 @@ struct vfs_ops {
 	int64_t (*size)(struct vfs *v, int fd);
 	/* Every name in the directory but "." and ".."; stops when visit says false. */
 	int (*list)(struct vfs *v, const char *dir, bool (*visit)(void *arg, const char *name), void *arg);
+	/* The same in pieces, which any thread may ask for: NULL and errno; 1: visit said false, and there may be more; 0: that was
+	 * all.  May be NULL. */
+	void *(*list_begin)(struct vfs *v, const char *dir);
+	int (*list_some)(struct vfs *v, void *listing, bool (*visit)(void *arg, const char *name), void *arg);
+	void (*list_end)(struct vfs *v, void *listing);
 	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
 	/* Whether nobody but this descriptor, which is open for writing, has the file open; false when that cannot be
 	 * known. May be NULL. */

@@ -43,6 +43,22 @@ broken(struct mailbox *mb, const struct fail *why)
 	return false;
 }
 
+void
+store_settle(struct store *store)
+{
+	struct fail why;
+
+	if (!store->unsettled)
+		return;
+	store->unsettled = false;
+	LIST_EACH(&store->mailboxes, it) {
+		struct mailbox *mb = OWNER_OF(it, struct mailbox, node);
+
+		if (!indexfile_settle(&mb->file, &why))
+			(void)broken(mb, &why);
+	}
+}
+
 /* The journal took nothing: a limit that was reached (a full disk) leaves the
  * index as it was, anything else is its end. */
 static bool

@@ -8,6 +8,7 @@
 
 enum {
 	NAMES_MAX = 1 << 30,
+	FEW = 16,
 	AHEAD = 8, /* names lie as the directory had them, which is in no order: the processor waits for each one that it does not expect */
 };
 
@@ -67,10 +68,17 @@ found_compare(uint64_t ta, struct span a, uint64_t tb, struct span b)
 	return ta < tb ? -1 : ta > tb ? 1 : span_cmp(a, b);
 }
 
-bool
-found_add(struct found *f, struct span name, bool in_new)
+/* Most names: the sizes in them, no parts that are not ours. */
+static bool
+is_plain(const struct maildir_name *name)
 {
-	uint64_t time;
+	return !name->odd.n && name->size <= UINT32_MAX && name->vsize <= UINT32_MAX;
+}
+
+bool
+found_add(struct found *f, struct span name, const struct maildir_name *parsed, bool in_new)
+{
+	struct found_file file = { .at = (uint32_t)buf_len(&f->names), .n = (uint8_t)name.n, .nbase = (uint8_t)parsed->base.n, .in_new = in_new };
 
 	if (f->n == INDEX_MESSAGES_MAX)
 		return false;
@@ -83,8 +91,15 @@ found_add(struct found *f, struct span name, bool in_new)
 		f->files = more;
 		f->size = size;
 	}
-	time = found_time(name);
-	f->files[f->n++] = (struct found_file){ .time = time, .next = octets_behind(time, name), .at = (uint32_t)buf_len(&f->names), .n = (uint8_t)name.n, .in_new = in_new };
+	file.time = found_time(name);
+	file.next = octets_behind(file.time, name);
+	if (is_plain(parsed)) {
+		file.plain = true;
+		file.letters = parsed->letters;
+		file.size = (uint32_t)parsed->size;
+		file.vsize = (uint32_t)parsed->vsize;
+	}
+	f->files[f->n++] = file;
 	buf_put(&f->names, name);
 	return buf_ok(&f->names);
 }
@@ -109,23 +124,55 @@ found_next(const struct found *f, const struct found_file *file)
 	return found_name(f, file);
 }
 
+void
+found_parts(const struct found *f, const struct found_file *file, struct maildir_name *out)
+{
+	struct span name = found_next(f, file);
+
+	if (file->plain)
+		*out = (struct maildir_name){ .base = span_sub(name, 0, file->nbase), .letters = file->letters, .size = file->size, .vsize = file->vsize };
+	else
+		(void)maildir_name_parse(name, out); /* it was one when it was added */
+}
+
 /* ---- order ---- */
+
+/* Of one time. */
+static int
+compare(const struct found *f, const struct found_file *x, const struct found_file *y)
+{
+	if (x->next != y->next && x->next && y->next)
+		return x->next < y->next ? -1 : 1;
+	return span_cmp(found_name(f, x), found_name(f, y));
+}
 
 static int
 by_name(const void *a, const void *b, void *arg)
 {
-	const struct found_file *x = a, *y = b;
+	const struct found *f = arg;
+	const struct radix_item *x = a, *y = b;
 
-	if (x->next != y->next && x->next && y->next)
-		return x->next < y->next ? -1 : 1;
-	return span_cmp(found_name(arg, x), found_name(arg, y));
+	return compare(f, &f->files[x->at], &f->files[y->at]);
+}
+
+static void
+sort_few(const struct found *f, struct radix_item *items, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct radix_item item = items[i];
+		size_t to = i;
+
+		for (; to > 0 && compare(f, &f->files[item.at], &f->files[items[to - 1].at]) < 0; to--)
+			items[to] = items[to - 1];
+		items[to] = item;
+	}
 }
 
 bool
 found_sort(struct found *f)
 {
-	struct radix_item *items = calloc(f->n * 2 + 1, sizeof *items), *in_order;
-	struct found_file *files = calloc(f->n + 1, sizeof *files);
+	struct radix_item *items = malloc((f->n * 2 + 1) * sizeof *items), *order;
+	struct found_file *files = malloc((f->n + 1) * sizeof *files);
 
 	if (!items || !files) {
 		free(items);
@@ -134,18 +181,20 @@ found_sort(struct found *f)
 	}
 	for (size_t i = 0; i < f->n; i++)
 		items[i] = (struct radix_item){ f->files[i].time, i };
-	in_order = radix_sort(items, f->n);
-	for (size_t i = 0; i < f->n; i++)
-		files[i] = f->files[in_order[i].at];
+	order = radix_sort(items, f->n);
+	for (size_t i = 0, end; i < f->n; i = end) {
+		for (end = i + 1; end < f->n && order[end].key == order[i].key; end++)
+			__builtin_prefetch(&f->files[order[end + AHEAD < f->n ? end + AHEAD : end].at]);
+		if (end - i <= FEW)
+			sort_few(f, order + i, end - i);
+		else
+			qsort_r(order + i, end - i, sizeof *order, by_name, f);
+		for (size_t k = i; k < end; k++)
+			files[k] = f->files[order[k].at];
+	}
 	free(items);
 	free(f->files);
 	f->files = files;
 	f->size = f->n;
-	for (size_t i = 0, end; i < f->n; i = end) {
-		for (end = i + 1; end < f->n && files[end].time == files[i].time; end++)
-			__builtin_prefetch(name_ahead(f, &files[end]));
-		if (end - i > 1)
-			qsort_r(files + i, end - i, sizeof *files, by_name, f);
-	}
 	return true;
 }

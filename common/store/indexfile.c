@@ -11,6 +11,7 @@ enum {
 	SEGMENT_SIZE = 128 * 1024, /* every folder has at least one */
 	TAIL_MIN = 96 * 1024,  /* records beside the snapshot before another is worth it */
 	SNAPSHOT_LIMIT = 1 << 30,
+	SPACE_MIN = 64 << 20, /* twice a large folder's snapshot and more */
 };
 
 #define SNAPSHOT_NAME INDEXFILE_DIR "/snapshot"
@@ -240,13 +241,14 @@ indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, 
 	return open_index(f, v, NULL, NULL, true, found, why);
 }
 
-bool
-indexfile_start(struct indexfile *f, struct fail *why)
+/* All that has been put is in it, or was meant to be forgotten. */
+static bool
+write_snapshot(struct indexfile *f, const struct index *ix, struct fail *why)
 {
 	struct snapshot_parts file;
 	bool ok;
 
-	ok = (snapshot_parts(&f->ix, f->last, &file) && file.size < SNAPSHOT_LIMIT) || fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
+	ok = (snapshot_parts(ix, f->last, &file) && file.size < SNAPSHOT_LIMIT) || fail_set(why, FAIL_TEMP, 0, "out of memory for an index");
 	ok = ok && journal_sync(f->journal, why) && write_file(f->vfs, file.part, SNAPSHOT_PARTS, why);
 	if (ok) {
 		f->snapshot_size = file.size;
@@ -255,6 +257,35 @@ indexfile_start(struct indexfile *f, struct fail *why)
 	}
 	snapshot_parts_free(&file);
 	return ok;
+}
+
+bool
+indexfile_start(struct indexfile *f, struct fail *why)
+{
+	bool ok = write_snapshot(f, &f->ix, why);
+
+	f->begun = f->begun && !ok;
+	return ok;
+}
+
+bool
+indexfile_begin(struct indexfile *f, struct fail *why)
+{
+	struct index empty = f->ix;
+
+	/* What would not find room is said now, not behind an answer that was good. */
+	if (f->vfs->ops->space(f->vfs) < SPACE_MIN)
+		return indexfile_start(f, why);
+	empty.n = empty.ndoomed = empty.nvanished = 0;
+	empty.map_names = SPAN_NONE;
+	buf_init(&empty.names, 0);
+	return f->begun = write_snapshot(f, &empty, why);
+}
+
+bool
+indexfile_settle(struct indexfile *f, struct fail *why)
+{
+	return !f->begun || indexfile_start(f, why);
 }
 
 /* ---- change ---- */
@@ -279,7 +310,8 @@ put(struct indexfile *f, unsigned type, const union record *r, unsigned flags, s
 	const struct desc *d = record_table(type);
 	struct journal_record rec = { .type = (uint16_t)type, .desc = d, .from = r };
 	journal_pos pos = 0;
-	bool ok = journal_append(f->journal, &rec, flags, t, &pos, why);
+	/* Which are recent is told beside the first answer, and that record names no message. */
+	bool ok = (type == RECORD_recent || indexfile_settle(f, why)) && journal_append(f->journal, &rec, flags, t, &pos, why);
 
 	if (ok)
 		(void)keep(f, pos, desc_size(d, r) + 32);
@@ -451,4 +483,5 @@ indexfile_close(struct indexfile *f)
 	free(f->segments);
 	f->segments = NULL;
 	f->nsegments = f->segments_size = 0;
+	f->begun = false;
 }

@@ -32,6 +32,7 @@ struct indexfile {
 	struct indexfile_segment *segments; /* owned: live records by journal segment */
 	size_t nsegments, segments_size;
 	struct snapshot_job *job; /* being written */
+	bool begun;               /* and not settled */
 	unsigned damaged;         /* places in the journal that could not be read */
 	char text[120];           /* what the journal last reported */
 	void (*on_event)(void *arg, const struct fail *what); /* NULL allowed */
@@ -49,6 +50,10 @@ bool indexfile_open(struct indexfile *f, struct vfs *v, struct loop *loop, struc
 bool indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, struct fail *why);
 /* Writes the index as it stands as the snapshot everything begins from. */
 bool indexfile_start(struct indexfile *f, struct fail *why);
+/* The first half of it, a snapshot without messages: UIDVALIDITY, UIDNEXT, the folder's id and keywords are durable, so that
+ * after a crash no UID of now is given again, but which message has which is not: none may be told before indexfile_settle(). */
+bool indexfile_begin(struct indexfile *f, struct fail *why);
+bool indexfile_settle(struct indexfile *f, struct fail *why); /* the second, where it is due; indexfile_put() sees to it */
 /* Everything put is durable after it. Not while indexfile_busy(). */
 void indexfile_close(struct indexfile *f);
 

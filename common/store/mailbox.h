@@ -150,6 +150,11 @@ struct view_rest {
 };
 /* False: it has not been told everything, so it cannot be left.  recent is added to. */
 bool view_rest(const struct view *v, struct view_rest *out);
+/* As view_open() for an answer that tells no UID but UIDNEXT: of a folder without an index no more is durable yet.
+ * store_settle() before anything else is said of it. */
+bool view_select(struct view *v, struct store *store, struct span name, bool readonly, struct fail *why);
+bool store_unsettled(const struct store *store);
+void store_settle(struct store *store); /* a view that cannot be told of any more is lost */
 /* As view_open() for a session that knows the folder as it was then: what has changed since
  * is pending.  FAIL_PERM: that cannot be said any more. */
 bool view_resume(struct view *v, struct store *store, struct span name, const struct view_rest *was, struct fail *why);

@@ -46,9 +46,8 @@ put_letters(char *out, uint32_t letters)
 	for (size_t i = 0; i < sizeof(letters_by_name) / sizeof(*letters_by_name); i++)
 		if (letters & letters_by_name[i].bit)
 			out[n++] = letters_by_name[i].letter;
-	for (int i = 0; i < 26; i++)
-		if (letters & 1u << (LETTER_KEYWORD_SHIFT + i))
-			out[n++] = (char)('a' + i);
+	for (uint32_t left = letters >> LETTER_KEYWORD_SHIFT; left; left &= left - 1)
+		out[n++] = (char)('a' + __builtin_ctz(left));
 	out[n] = '\0';
 	return n;
 }

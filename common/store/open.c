@@ -91,7 +91,7 @@ close_mailbox(struct mailbox *mb)
 {
 	signing_stop(mb);
 	stock_stop(mb);
-	if (!mb->failed && !mb->file.ix.failed)
+	if (!mb->failed && !mb->file.ix.failed && indexfile_settle(&mb->file, NULL))
 		scan_stamp(mb);
 	making_stop(mb);
 	notice_unwatch(mb);
@@ -266,7 +266,7 @@ mailbox_find(struct store *store, struct span name)
 }
 
 struct mailbox *
-mailbox_use(struct store *store, struct span name, struct fail *why)
+mailbox_use_soon(struct store *store, struct span name, struct fail *why)
 {
 	struct mailbox *mb;
 
@@ -290,12 +290,31 @@ mailbox_use(struct store *store, struct span name, struct fail *why)
 	if ((mb->dirty || mb->watch_new < 0) && scan_stale(mb) && !scan_most(mb, why))
 		return NULL;
 	mb->users++;
+	store->unsettled |= mb->file.begun;
 	timer_stop(&mb->linger);
 	if (!change_show_now(mb, why)) {
 		mailbox_unuse(mb);
 		return NULL;
 	}
 	return mb;
+}
+
+struct mailbox *
+mailbox_use(struct store *store, struct span name, struct fail *why)
+{
+	struct mailbox *mb = mailbox_use_soon(store, name, why);
+
+	if (mb && !indexfile_settle(&mb->file, why)) {
+		mailbox_unuse(mb);
+		mb = NULL;
+	}
+	return mb;
+}
+
+bool
+store_unsettled(const struct store *store)
+{
+	return store && store->unsettled;
 }
 
 void

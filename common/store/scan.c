@@ -12,6 +12,7 @@
 
 #include "log/log.h"
 #include "store/found.h"
+#include "store/listing.h"
 #include "store/state.h"
 #include "store/stock.h"
 
@@ -181,7 +182,7 @@ each_file(void *arg, const char *file)
 	}
 	if (s->only_look || is_incoming(mb, name.base) || index_names_find(&s->doomed, &mb->file.ix, name.base))
 		return true;
-	s->failed |= !found_add(&s->candidates, span_str(file), s->in_new);
+	s->failed |= !found_add(&s->candidates, span_str(file), &name, s->in_new);
 	return !s->failed;
 }
 
@@ -192,10 +193,10 @@ list_both(struct scan *s, struct fail *why)
 
 	/* new/ first: what goes from there to cur/ meanwhile is then seen at least once. */
 	s->in_new = true;
-	if (v->ops->list(v, "new", each_file, s) < 0)
+	if (listing_each(v, s->mb->store->pool, "new", each_file, s) < 0)
 		return fail_errno(why, 0, "cannot read the Maildir");
 	s->in_new = false;
-	if (v->ops->list(v, "cur", each_file, s) < 0)
+	if (listing_each(v, s->mb->store->pool, "cur", each_file, s) < 0)
 		return fail_errno(why, 0, "cannot read the Maildir");
 	return !s->failed || fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox, or too many files in it");
 }
@@ -273,7 +274,8 @@ take_candidates(struct scan *s, struct fail *why)
 		struct maildir_name name;
 
 		/* The same file may have been seen in new/ and then in cur/. */
-		if (maildir_name_parse(found_next(f, &f->files[i]), &name) && !index_names_find(&s->mb->names, &s->mb->file.ix, name.base))
+		found_parts(f, &f->files[i], &name);
+		if (!index_names_find(&s->mb->names, &s->mb->file.ix, name.base))
 			ok = arrive(s->mb, &name, f->files[i].in_new, why);
 	}
 	return ok;

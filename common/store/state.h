@@ -7,6 +7,7 @@
  *   view.c    one session's numbers    change.c  flags, expunge, arrivals becoming visible
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   found.c   files in the order in which they become messages          validity.c  a folder's UIDVALIDITY
+ *   listing.c a large directory's names, read on a thread
  *   notice.c  hearing of it at once    follow.c  file names after the flags
  *   append.c, copy.c, content.c  limits.c  the quota     linking.c  COPY after its answer
  *   stock.c   names for appends, made ahead
@@ -32,6 +33,7 @@ struct store {
 	struct vfs *vfs;        /* of the base; shares base's directory */
 	struct deliverer *deliverer;
 	struct list mailboxes;  /* open ones */
+	bool unsettled;         /* one of them has begun (indexfile.h) and not more */
 	struct watch notice;    /* inotify; fd -1: none to be had */
 	struct timer poll;      /* in place of it */
 	struct timer calm;      /* until it is read again */
@@ -125,6 +127,7 @@ void store_stop_purge(struct store *store);
 
 /* open.c */
 struct mailbox *mailbox_use(struct store *store, struct span name, struct fail *why); /* counts a user */
+struct mailbox *mailbox_use_soon(struct store *store, struct span name, struct fail *why); /* the same for view_select() */
 void mailbox_unuse(struct mailbox *mb);
 struct mailbox *mailbox_find(struct store *store, struct span name); /* open already, or NULL */
 bool mailbox_forget(struct store *store, struct span name, struct fail *why); /* closes it now; false: in use */

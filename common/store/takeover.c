@@ -9,6 +9,7 @@
 
 #include "log/log.h"
 #include "store/found.h"
+#include "store/listing.h"
 #include "store/state.h"
 #include "store/uidlist.h"
 #include "store/validity.h"
@@ -51,9 +52,9 @@ static bool
 each_file(void *arg, const char *file)
 {
 	struct finder *f = arg;
-	struct span name = span_str(file);
+	struct maildir_name name;
 
-	f->failed |= maildir_name_valid(name) && !found_add(&f->found, name, f->in_new);
+	f->failed |= maildir_name_parse(span_str(file), &name) && !found_add(&f->found, span_str(file), &name, f->in_new);
 	return !f->failed;
 }
 
@@ -128,14 +129,12 @@ skip_twins(const struct found *f)
 static bool
 add(struct mailbox *mb, const struct found *f, struct found_file *file, uint32_t uid, struct span uidl, struct fail *why)
 {
-	struct span text = found_next(f, file);
 	struct index *ix = mailbox_index(mb);
 	struct maildir_name name;
 	union record r;
 
 	file->used = true;
-	if (!maildir_name_parse(text, &name))
-		return true;
+	found_parts(f, file, &name);
 	takeover_record(mb->vfs, &name, file->in_new, &r.message);
 	r.message.uid = uid ? uid : ix->uidnext;
 	r.message.uidl = uidl;
@@ -143,7 +142,7 @@ add(struct mailbox *mb, const struct found *f, struct found_file *file, uint32_t
 	r.message.saved = (uint32_t)time(NULL);
 	if (index_apply(ix, RECORD_message, &r))
 		return true;
-	return fail_set(why, ix->failed ? FAIL_TEMP : FAIL_LIMIT, 0, "cannot take over file %.*s", SPAN_ARG(text));
+	return fail_set(why, ix->failed ? FAIL_TEMP : FAIL_LIMIT, 0, "cannot take over file %.*s", SPAN_ARG(found_name(f, file)));
 }
 
 /* Reads a file of Dovecot's whole; false when there is none. */
@@ -193,6 +192,7 @@ fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken
 	r.objectid.id = objectid_new();
 	(void)index_apply(ix, RECORD_objectid, &r);
 	take_keywords(mb);
+	index_expect(ix, f->n, buf_len(&f->names));
 	while (*taken && uidlist_next(&l, &e)) {
 		struct found_file *file = find_file(f, e.base);
 
@@ -210,21 +210,22 @@ fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken
 	return true;
 }
 
+/* taken: with the UIDs of a list that another program will not keep for us, so that they must be durable now. */
 static bool
-build(struct mailbox *mb, struct found *f, struct fail *why)
+build(struct mailbox *mb, struct found *f, bool *taken, struct fail *why)
 {
 	struct buf uidlist;
-	bool ok, taken = false;
+	bool ok;
 
 	if (!found_sort(f))
 		return fail_set(why, FAIL_TEMP, 0, "out of memory");
 	skip_twins(f);
 	(void)read_text(mb, "dovecot-uidlist", UIDLIST_FILE_MAX, &uidlist);
-	ok = fill(mb, f, buf_span(&uidlist), &taken, why);
+	ok = fill(mb, f, buf_span(&uidlist), taken, why);
 	buf_free(&uidlist);
-	if (ok && (taken || f->n))
+	if (ok && (*taken || f->n))
 		log_put(LOG_mailbox, "folder=%s messages=%zu %s", mb->name, mb->file.ix.n,
-		    taken ? "taken over with their UIDs from dovecot-uidlist" : "found and given UIDs");
+		    *taken ? "taken over with their UIDs from dovecot-uidlist" : "found and given UIDs");
 	return ok;
 }
 
@@ -240,19 +241,19 @@ bool
 takeover(struct mailbox *mb, enum indexfile_found found, struct fail *why)
 {
 	struct finder f = { .in_new = true };
-	bool ok;
+	bool ok, taken = false;
 
 	found_init(&f.found);
-	ok = mb->vfs->ops->list(mb->vfs, "new", each_file, &f) == 0;
+	ok = listing_each(mb->vfs, mb->store->pool, "new", each_file, &f) == 0;
 	f.in_new = false;
-	ok = ok && mb->vfs->ops->list(mb->vfs, "cur", each_file, &f) == 0;
+	ok = ok && listing_each(mb->vfs, mb->store->pool, "cur", each_file, &f) == 0;
 	if (!ok)
 		(void)fail_errno(why, 0, "cannot read the Maildir");
 	else if (f.failed)
 		ok = fail_set(why, FAIL_TEMP, 0, "out of memory for a mailbox, or too many files in it");
 	if (ok && found == INDEXFILE_LOST)
 		retire_uidlist(mb);
-	ok = ok && build(mb, &f.found, why) && indexfile_start(&mb->file, why);
+	ok = ok && build(mb, &f.found, &taken, why) && (taken ? indexfile_start : indexfile_begin)(&mb->file, why);
 	if (ok) {
 		retire_uidlist(mb); /* should our index be missing one day, it would be believed again */
 		mb->visible = mb->file.ix.n ? mb->file.ix.messages[mb->file.ix.n - 1].uid : 0;

@@ -204,11 +204,11 @@ view_sync(struct view *v, const struct view_events *events, bool expunges)
 	v->pending = false;
 }
 
-bool
-view_open(struct view *v, struct store *store, struct span name, bool readonly, struct fail *why)
+static bool
+open_view(struct view *v, struct mailbox *mb, bool readonly)
 {
-	v->mailbox = mailbox_use(store, name, why);
-	if (!v->mailbox)
+	v->mailbox = mb;
+	if (!mb)
 		return false;
 	v->readonly = readonly;
 	v->told = v->ntold = v->ngone = v->held = 0;
@@ -219,6 +219,18 @@ view_open(struct view *v, struct store *store, struct span name, bool readonly, 
 	(void)take_arrivals(v);
 	list_push(&v->mailbox->views, &v->node);
 	return true;
+}
+
+bool
+view_open(struct view *v, struct store *store, struct span name, bool readonly, struct fail *why)
+{
+	return open_view(v, mailbox_use(store, name, why), readonly);
+}
+
+bool
+view_select(struct view *v, struct store *store, struct span name, bool readonly, struct fail *why)
+{
+	return open_view(v, mailbox_use_soon(store, name, why), readonly);
 }
 
 bool

@@ -159,7 +159,7 @@ pump(struct client *c)
 		}
 		s->more = s->more || holds_raw(c);
 		full = !outq_room(&s->out);
-		if (s->more && !full && n + 1 < ROUNDS) /* one send for several slices of small answers */
+		if (s->more && !full && n + 1 < ROUNDS && !store_unsettled(c->user->store)) /* one send for several slices of small answers */
 			continue;
 		if (!outq_empty(&s->out) && !outq_send(&s->out, c->fd)) {
 			drop(c);

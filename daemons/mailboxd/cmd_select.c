@@ -226,7 +226,7 @@ cmd_select(struct cmd *c)
 	readonly = readonly || !(s->rights & (ACL_INSERT | ACL_EXPUNGE | ACL_FLAGS)); /* RFC 4314 5.2 */
 	if (!store_exists(cmd_home(c), c->arg[0]))
 		return cmd_no(c, "[NONEXISTENT] Mailbox doesn't exist: %.*s", SPAN_ARG(c->arg[0]));
-	if (!view_open(&s->view, cmd_home(c), c->arg[0], readonly, &why))
+	if (!(r->wanted ? view_open : view_select)(&s->view, cmd_home(c), c->arg[0], readonly, &why))
 		return cmd_failed(c, &why);
 	s->state = STATE_SELECTED;
 	mailbox_facts_later(s->view.mailbox);

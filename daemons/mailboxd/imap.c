@@ -417,7 +417,8 @@ imap_run(struct session *base)
 {
 	struct imap *s = imap_of(base);
 
-	for (unsigned n = 0; n < COMMANDS_A_TURN; n++) {
+	store_settle(s->user->store); /* what the last answer, which is on its way, left to be done */
+	for (unsigned n = 0; n < COMMANDS_A_TURN && !store_unsettled(s->user->store); n++) {
 		if (base->waiting || base->closing || base->leaving || !outq_room(&base->out) || lost(s) || !between(s))
 			return;
 		if (s->cmd.def ? !step_command(s) : !next_command(s)) {

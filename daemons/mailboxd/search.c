@@ -272,7 +272,7 @@ bool
 search_look(const struct search *s, struct span message, struct arena *arena, struct buf *out)
 {
 	const struct mime_part *root = mime_parse_bare(message, arena);
-	struct span header = span_sub(message, 0, header_size(message, NULL)), needle;
+	struct span header = SPAN_NONE, needle;
 	uint8_t said = SEARCH_READ;
 	struct pieces p;
 
@@ -283,6 +283,8 @@ search_look(const struct search *s, struct span message, struct arena *arena, st
 		const struct search_key *k = s->texts[i];
 
 		needle = k->text;
+		if (k->kind == SEARCH_TEXT && !header.p)
+			header = span_sub(message, 0, header_size(message, NULL));
 		if ((k->kind == SEARCH_TEXT && pieces_header(&p, header)) || pieces_body(&p, message, root))
 			said |= k->bit;
 	}

@@ -69,6 +69,7 @@ test_numbers_of_any_size(void **state)
 static size_t
 make_name(char *out, size_t size)
 {
+	static const char *const behind[] = { "", ",S=5:2,S", ",S=5,W=7:2,FSab", ",S=4294967295,W=4294967296:2,", ",S=5,W=7:2,SF", ",S=5,W=7:1," };
 	uint64_t kind = random_u64();
 	unsigned time = 1700000000u + (unsigned)(random_u64() % 50), n = (unsigned)(random_u64() % 40);
 
@@ -82,7 +83,7 @@ make_name(char *out, size_t size)
 		return (size_t)snprintf(out, size, "0%u.M%uP1.host", time, n);
 	if (kind % 16 == 4)
 		return (size_t)snprintf(out, size, "%u:2,S.%u", time, n);
-	return (size_t)snprintf(out, size, "%u.M%uP1.host%s", time, n, kind % 2 ? ",S=5:2,S" : "");
+	return (size_t)snprintf(out, size, "%u.M%uP1.host%s", time, n, behind[kind / 16 % 6]);
 }
 
 static int
@@ -103,13 +104,14 @@ test_files_by_time_and_name(void **state)
 	assert_non_null(names);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		size_t n = (size_t)(random_u64() % (round % 2 ? ITEMS : 20));
+		struct maildir_name parts, again;
 		struct found f;
 
 		found_init(&f);
 		for (size_t i = 0; i < n; i++) {
 			struct span name = span_of(names[i], make_name(names[i], sizeof names[i]));
 
-			assert_true(found_add(&f, name, name.n % 2));
+			assert_true(maildir_name_parse(name, &parts) && found_add(&f, name, &parts, name.n % 2));
 		}
 		assert_true(found_sort(&f));
 		if (n)
@@ -119,6 +121,9 @@ test_files_by_time_and_name(void **state)
 
 			assert_true(span_eq(name, span_str(names[i])) && span_eq(found_next(&f, &f.files[i]), name));
 			assert_true(f.files[i].in_new == name.n % 2 && !f.files[i].used);
+			found_parts(&f, &f.files[i], &again);
+			assert_true(maildir_name_parse(name, &parts) && span_eq(parts.base, again.base) && span_eq(parts.odd, again.odd));
+			assert_true(parts.letters == again.letters && parts.size == again.size && parts.vsize == again.vsize);
 		}
 		found_free(&f);
 	}

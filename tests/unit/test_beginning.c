@@ -3,8 +3,10 @@
  * SELECT of a folder without an index answers before it is durable which message has which
  * UID.  What a session heard must hold, wherever the server ends behind that answer.
  */
+#include <errno.h>
 #include <sys/wait.h>
 
+#include "store/state.h"
 #include "storetest.h"
 
 enum { FILES = 3 };
@@ -148,6 +150,72 @@ those_of_dovecot_are_durable_at_once(void **state)
 	view_close(&v);
 }
 
+static int64_t
+little_space(struct vfs *v)
+{
+	(void)v;
+	return 1 << 20;
+}
+
+static int
+failing_sync(struct vfs *v, int fd)
+{
+	(void)v;
+	(void)fd;
+	errno = EIO;
+	return -1;
+}
+
+/* Who has it open is sent away; behind the disk's failure nothing of it was told. */
+static void
+what_cannot_be_settled_ends_the_session(void **state)
+{
+	struct fixture *f = *state;
+	struct view v = { .mailbox = NULL };
+	struct heard told, now;
+	const struct vfs_ops *real;
+	struct vfs_ops ops;
+	struct fail why;
+
+	put_files(f);
+	assert_true(view_select(&v, f->store, SPAN("INBOX"), false, &why));
+	hear(&v, &told);
+	real = v.mailbox->vfs->ops;
+	ops = *real;
+	ops.sync = failing_sync;
+	v.mailbox->vfs->ops = &ops;
+	store_settle(f->store);
+	assert_true(v.lost && view_count(&v) == 0 && !store_unsettled(f->store));
+	v.mailbox->vfs->ops = real;
+	view_close(&v);
+	assert_true(view_open(&v, f->store, SPAN("INBOX"), false, &why));
+	hear(&v, &now);
+	assert_true(now.count == FILES && now.uidvalidity == told.uidvalidity && now.first == told.uidnext);
+	view_close(&v);
+}
+
+/* It is asked before the answer, which then waits for all of it. */
+static void
+where_room_is_short_nothing_is_left_for_later(void **state)
+{
+	struct fixture *f = *state;
+	struct indexfile file = { .vfs = NULL };
+	union record r = { .start = { .uidvalidity = 4711, .uidnext = 1, .modseq = 1 } };
+	struct vfs *v = vfs_posix_new(f->dir, NULL);
+	enum indexfile_found found;
+	struct vfs_ops ops = *v->ops;
+	struct fail why;
+
+	ops.space = little_space;
+	v->ops = &ops;
+	assert_true(indexfile_open(&file, v, NULL, NULL, &found, &why));
+	assert_true(index_apply(&file.ix, RECORD_start, &r));
+	assert_true(indexfile_begin(&file, &why));
+	assert_false(file.begun);
+	indexfile_close(&file);
+	vfs_posix_free(&v);
+}
+
 int
 main(void)
 {
@@ -157,6 +225,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(whoever_opens_it_too_settles, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_settles, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_orderly_end_settles, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_settled_ends_the_session, setup, teardown),
+		cmocka_unit_test_setup_teardown(where_room_is_short_nothing_is_left_for_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(those_of_dovecot_are_durable_at_once, setup, teardown),
 	};
 

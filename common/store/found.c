@@ -8,7 +8,6 @@
 
 enum {
 	NAMES_MAX = 1 << 30,
-	FEW = 16,
 	AHEAD = 8, /* names lie as the directory had them, which is in no order: the processor waits for each one that it does not expect */
 };
 
@@ -139,33 +138,14 @@ found_parts(const struct found *f, const struct found_file *file, struct maildir
 
 /* Of one time. */
 static int
-compare(const struct found *f, const struct found_file *x, const struct found_file *y)
-{
-	if (x->next != y->next && x->next && y->next)
-		return x->next < y->next ? -1 : 1;
-	return span_cmp(found_name(f, x), found_name(f, y));
-}
-
-static int
 by_name(const void *a, const void *b, void *arg)
 {
 	const struct found *f = arg;
-	const struct radix_item *x = a, *y = b;
+	const struct found_file *x = &f->files[((const struct radix_item *)a)->at], *y = &f->files[((const struct radix_item *)b)->at];
 
-	return compare(f, &f->files[x->at], &f->files[y->at]);
-}
-
-static void
-sort_few(const struct found *f, struct radix_item *items, size_t n)
-{
-	for (size_t i = 1; i < n; i++) {
-		struct radix_item item = items[i];
-		size_t to = i;
-
-		for (; to > 0 && compare(f, &f->files[item.at], &f->files[items[to - 1].at]) < 0; to--)
-			items[to] = items[to - 1];
-		items[to] = item;
-	}
+	if (x->next != y->next && x->next && y->next)
+		return x->next < y->next ? -1 : 1;
+	return span_cmp(found_name(f, x), found_name(f, y));
 }
 
 bool
@@ -185,9 +165,7 @@ found_sort(struct found *f)
 	for (size_t i = 0, end; i < f->n; i = end) {
 		for (end = i + 1; end < f->n && order[end].key == order[i].key; end++)
 			__builtin_prefetch(&f->files[order[end + AHEAD < f->n ? end + AHEAD : end].at]);
-		if (end - i <= FEW)
-			sort_few(f, order + i, end - i);
-		else
+		if (end - i > 1)
 			qsort_r(order + i, end - i, sizeof *order, by_name, f);
 		for (size_t k = i; k < end; k++)
 			files[k] = f->files[order[k].at];

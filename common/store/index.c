@@ -172,20 +172,6 @@ grow_messages(struct index *ix)
 	return grow(&ix->messages, &ix->size, ix->n, ix->size == 0) || out_of_memory(ix);
 }
 
-void
-index_expect(struct index *ix, size_t n, size_t octets)
-{
-	bool mapped = !ix->size && ix->n;
-	struct message *all = n > ix->size && n <= INDEX_MESSAGES_MAX && !mapped ? realloc(ix->size ? ix->messages : NULL, n * sizeof(*all)) : NULL;
-
-	if (all) {
-		ix->messages = all;
-		ix->size = n;
-	}
-	if (octets < INDEX_POOL_MAX - buf_len(&ix->names))
-		(void)buf_room(&ix->names, octets);
-}
-
 static void
 count(struct index *ix, const struct message *m, int by)
 {

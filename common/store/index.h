@@ -69,9 +69,6 @@ void index_free(struct index *ix);
  * (a UID out of order, ...) and nothing was changed, or ix->failed. */
 bool index_apply(struct index *ix, unsigned type, const union record *r);
 
-/* So many messages with so many octets of names will be put in: room for them at once, where it is to be had. */
-void index_expect(struct index *ix, size_t n, size_t octets);
-
 /* Place of the first message with a uid >= uid; ix->n if there is none. */
 size_t index_place(const struct index *ix, uint32_t uid);
 struct message *index_find(const struct index *ix, uint32_t uid); /* NULL: none */

@@ -11,7 +11,7 @@ enum {
 	SEGMENT_SIZE = 128 * 1024, /* every folder has at least one */
 	TAIL_MIN = 96 * 1024,  /* records beside the snapshot before another is worth it */
 	SNAPSHOT_LIMIT = 1 << 30,
-	SPACE_MIN = 64 << 20, /* twice a large folder's snapshot and more */
+	SPACE_MIN = 64 << 20, /* beside twice what a folder's first snapshot takes */
 };
 
 #define SNAPSHOT_NAME INDEXFILE_DIR "/snapshot"
@@ -241,7 +241,7 @@ indexfile_look(struct indexfile *f, struct vfs *v, enum indexfile_found *found, 
 	return open_index(f, v, NULL, NULL, true, found, why);
 }
 
-/* All that has been put is in it, or was meant to be forgotten. */
+/* Of all that has been put; ix may leave out the messages (indexfile_begin()). */
 static bool
 write_snapshot(struct indexfile *f, const struct index *ix, struct fail *why)
 {
@@ -272,9 +272,10 @@ bool
 indexfile_begin(struct indexfile *f, struct fail *why)
 {
 	struct index empty = f->ix;
+	size_t size = f->ix.n * sizeof(*f->ix.messages) + buf_len(&f->ix.names);
 
 	/* What would not find room is said now, not behind an answer that was good. */
-	if (f->vfs->ops->space(f->vfs) < SPACE_MIN)
+	if (f->vfs->ops->space(f->vfs) < (int64_t)(SPACE_MIN + size * 2))
 		return indexfile_start(f, why);
 	empty.n = empty.ndoomed = empty.nvanished = 0;
 	empty.map_names = SPAN_NONE;

@@ -171,6 +171,19 @@ take_keywords(struct mailbox *mb)
 	buf_free(&text);
 }
 
+/* Room for all of them at once, where it is to be had. */
+static void
+make_room(struct index *ix, const struct found *f)
+{
+	struct message *all = f->n && !ix->messages ? malloc(f->n * sizeof(*all)) : NULL;
+
+	if (all) {
+		ix->messages = all;
+		ix->size = f->n;
+	}
+	(void)buf_room(&ix->names, buf_len(&f->names));
+}
+
 static bool
 fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken, struct fail *why)
 {
@@ -192,7 +205,7 @@ fill(struct mailbox *mb, const struct found *f, struct span uidlist, bool *taken
 	r.objectid.id = objectid_new();
 	(void)index_apply(ix, RECORD_objectid, &r);
 	take_keywords(mb);
-	index_expect(ix, f->n, buf_len(&f->names));
+	make_room(ix, f);
 	while (*taken && uidlist_next(&l, &e)) {
 		struct found_file *file = find_file(f, e.base);
 

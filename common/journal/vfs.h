@@ -51,6 +51,9 @@ struct vfs_ops {
 	void *(*list_begin)(struct vfs *v, const char *dir);
 	int (*list_some)(struct vfs *v, void *listing, bool (*visit)(void *arg, const char *name), void *arg);
 	void (*list_end)(struct vfs *v, void *listing);
+	/* Leaves it the nearer half of what it has not given yet; the other is a listing of its own, which another thread may
+	 * ask meanwhile.  NULL: that cannot be had here. */
+	void *(*list_split)(struct vfs *v, void *listing);
 	int64_t (*space)(struct vfs *v); /* free bytes of the file system */
 	/* Whether nobody but this descriptor, which is open for writing, has the file open; false when that cannot be
 	 * known. May be NULL. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC
  *
- * listing: the names in a directory, as vfs->ops->list() gives them; those of
- * a large one are read on a thread while the caller looks at the ones before.
+ * listing: the names in a directory, each as often as vfs->ops->list() gives
+ * it; those of a large one are read on threads while the caller looks at what
+ * they have read.
  */
 #ifndef STORE_LISTING_H
 #define STORE_LISTING_H

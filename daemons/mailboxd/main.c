@@ -24,7 +24,14 @@
 #include "service/service.h"
 #include "sys/memory.h"
 
-enum { THREADS = 2, SECOND_MS = 1000, PROGRESS_MS = 10000, B_STATE = 8192, DRAIN_MS = 5000, LINGER_MS = 2000 };
+enum {
+	THREADS = 4, /* more than processors: most wait for a disk */
+	SECOND_MS = 1000,
+	PROGRESS_MS = 10000,
+	B_STATE = 8192,
+	DRAIN_MS = 5000,
+	LINGER_MS = 2000,
+};
 
 struct mailboxd {
 	struct service *service;

@@ -196,7 +196,8 @@ class Fetched:
     def __init__(self, name):
         self.dir = place(name)
         os.mkdir(self.dir + "/mail")
-        config(self.dir + "/mda", "exec cat >\"$(mktemp %s/mail/XXXXXXXX)\"\n" % self.dir)
+        # whole ones only: who looks meanwhile must not find half a message
+        config(self.dir + "/mda", "t=$(mktemp %s/XXXXXXXX) && cat >\"$t\" && mv \"$t\" %s/mail/\n" % (self.dir, self.dir))
 
     def texts(self):
         return [read(os.path.join(self.dir, "mail", f)) for f in os.listdir(self.dir + "/mail")]

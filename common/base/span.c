@@ -134,6 +134,38 @@ span_find(struct span s, struct span needle)
 	return at ? (size_t)(at - s.p) : SIZE_MAX;
 }
 
+/* Those of n octets, n < 256, the octet before which may be looked at: short enough for sums of one octet each, which the
+ * compiler makes a vector of. */
+static inline void
+add_lines(const char *at, size_t n, size_t *lines, size_t *bare)
+{
+	const char *before = at - 1;
+	uint8_t all = 0, lone = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t lf = at[i] == '\n', no_cr = before[i] != '\r';
+
+		all = (uint8_t)(all + lf);
+		lone = (uint8_t)(lone + (lf & no_cr));
+	}
+	*lines += all;
+	*bare += lone;
+}
+
+size_t
+span_lines(struct span s, size_t *bare)
+{
+	enum { MANY = 128 };
+	size_t i = 1, lines = s.n && s.p[0] == '\n';
+
+	*bare = lines;
+	for (; i + MANY <= s.n; i += MANY)
+		add_lines(s.p + i, MANY, &lines, bare);
+	if (i < s.n)
+		add_lines(s.p + i, s.n - i, &lines, bare);
+	return lines;
+}
+
 size_t
 span_casefind(struct span s, struct span needle)
 {

@@ -48,6 +48,9 @@ size_t span_rchr(struct span s, char c);
 size_t span_find(struct span s, struct span needle);
 size_t span_casefind(struct span s, struct span needle);
 
+/* How many LFs there are; in *bare how many of them have no CR before them. */
+size_t span_lines(struct span s, size_t *bare);
+
 /* Splits *rest at the first c: returns what is before it and moves *rest
  * behind it; without c returns all and leaves *rest empty with p == NULL. */
 struct span span_cut(struct span *rest, char c);

@@ -236,6 +236,17 @@ advance(struct parse *p, size_t to)
 		(void)next_line(p);
 }
 
+/* Where nothing can be a boundary only counting is left. */
+static void
+count_rest(struct parse *p)
+{
+	size_t bare;
+
+	p->here.lines += span_lines(span_from(p->in, p->here.at), &bare);
+	p->here.bare += bare;
+	p->here.at = p->in.n;
+}
+
 /* Reads the header at p->here. A boundary line ends it, even one that looks like a field. */
 static void
 read_header(struct parse *p, struct mime_part *part)
@@ -403,8 +414,8 @@ parse(struct span message, struct arena *arena, bool bare)
 		unsigned which;
 		enum line_kind kind;
 
-		if (p.nopen == 0) { /* only counting is left */
-			advance(&p, message.n);
+		if (p.nopen == 0) {
+			count_rest(&p);
 			break;
 		}
 		kind = line_kind(&p, next_line(&p), &which);

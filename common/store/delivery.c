@@ -67,17 +67,13 @@ temp_create(struct temp *t, struct vfs *v, const char *unique, struct fail *why)
 static void
 count_bare(struct temp *t, struct span s)
 {
-	const char *p = s.p, *end = p + s.n, *lf;
+	size_t bare;
 
 	if (s.n == 0)
 		return;
-	while (p < end && (lf = memchr(p, '\n', (size_t)(end - p)))) {
-		char before = lf > s.p ? lf[-1] : t->last;
-
-		t->bare += before != '\r';
-		p = lf + 1;
-	}
-	t->last = end[-1];
+	(void)span_lines(s, &bare);
+	t->bare += bare - (s.p[0] == '\n' && t->last == '\r');
+	t->last = s.p[s.n - 1];
 }
 
 bool

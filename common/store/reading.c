@@ -46,11 +46,9 @@ struct reading_batch {
 static uint64_t
 count_bare(struct span s)
 {
-	uint64_t bare = 0;
-	const char *p = s.p, *end = s.p + s.n, *lf;
+	size_t bare;
 
-	for (; p < end && (lf = memchr(p, '\n', (size_t)(end - p))); p = lf + 1)
-		bare += lf == s.p || lf[-1] != '\r';
+	(void)span_lines(s, &bare);
 	return bare;
 }
 

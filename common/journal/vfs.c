@@ -140,11 +140,11 @@ posix_size(struct vfs *v, int fd)
 	return fstat(fd, &st) == 0 ? (int64_t)st.st_size : -1;
 }
 
-/* at, until: places in the directory, in the order it is read; those of a listing that was not split say nothing. */
+#define TO_ITS_END INT64_MAX
+
 struct listing {
 	DIR *dir;
-	off_t at, until;
-	bool split;
+	int64_t at, until; /* places in the directory; until TO_ITS_END: their order does not matter */
 };
 
 static struct listing *
@@ -153,8 +153,10 @@ listing_new(int fd)
 	struct listing *l = fd < 0 ? NULL : calloc(1, sizeof(*l));
 	int err;
 
-	if (l && (l->dir = fdopendir(fd)))
+	if (l && (l->dir = fdopendir(fd))) {
+		l->until = TO_ITS_END;
 		return l;
+	}
 	err = errno;
 	free(l);
 	if (fd >= 0)
@@ -166,11 +168,7 @@ listing_new(int fd)
 static void *
 posix_list_begin(struct vfs *v, const char *dir)
 {
-	struct listing *l = listing_new(open_dir(v, dir));
-
-	if (l)
-		l->until = INT64_MAX;
-	return l;
+	return listing_new(open_dir(v, dir));
 }
 
 static int
@@ -180,7 +178,7 @@ posix_list_some(struct vfs *v, void *listing, bool (*visit)(void *, const char *
 	struct dirent *e;
 
 	(void)v;
-	while (!l->split || l->at < l->until) {
+	while (l->until == TO_ITS_END || l->at < l->until) {
 		errno = 0;
 		if (!(e = readdir(l->dir)))
 			return errno ? -1 : 0;
@@ -209,12 +207,12 @@ static void *
 posix_list_split(struct vfs *v, void *listing)
 {
 	struct listing *l = listing, *rest;
-	off_t middle = l->at + (l->until - l->at) / 2;
+	int64_t middle = l->at + (l->until - l->at) / 2;
 	struct statfs st;
 	int fd;
 
 	(void)v;
-	if (sizeof(off_t) < sizeof(int64_t) || fstatfs(dirfd(l->dir), &st) < 0 || st.f_type != EXT4_SUPER_MAGIC)
+	if (fstatfs(dirfd(l->dir), &st) < 0 || st.f_type != EXT4_SUPER_MAGIC)
 		return NULL;
 	fd = openat(dirfd(l->dir), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && lseek(fd, middle, SEEK_SET) != middle) {
@@ -223,9 +221,9 @@ posix_list_split(struct vfs *v, void *listing)
 	}
 	if (!(rest = listing_new(fd)))
 		return NULL;
-	*rest = (struct listing){ rest->dir, middle, l->until, true };
+	rest->at = middle;
+	rest->until = l->until;
 	l->until = middle;
-	l->split = true;
 	return rest;
 }
 

@@ -7,7 +7,7 @@
  *   view.c    one session's numbers    change.c  flags, expunge, arrivals becoming visible
  *   scan.c    what others did to the Maildir          takeover.c  first contact
  *   found.c   files in the order in which they become messages          validity.c  a folder's UIDVALIDITY
- *   listing.c a large directory's names, read on a thread
+ *   listing.c a large directory's names, read on threads
  *   notice.c  hearing of it at once    follow.c  file names after the flags
  *   append.c, copy.c, content.c  limits.c  the quota     linking.c  COPY after its answer
  *   stock.c   names for appends, made ahead

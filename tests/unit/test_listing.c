@@ -7,7 +7,7 @@
 #include "store/listing.h"
 #include "storetest.h"
 
-enum { FILES = 24000 }; /* more than two pieces of names */
+enum { FILES = 24000 }; /* several pieces of names for each thread */
 
 struct heard {
 	char *names; /* one after the other, as they came */
@@ -118,7 +118,7 @@ parts_have_each_name_once(void **state)
 
 /* ---- a directory that cannot be read to its end ---- */
 
-static int good_pieces;
+static _Atomic int good_pieces; /* threads ask */
 static const struct vfs_ops *real;
 
 static int

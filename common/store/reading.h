@@ -15,7 +15,7 @@
 
 enum {
 	READING_BATCH = 128,
-	READING_BATCH_SIZE = 128 << 10, /* octets: a batch ends with the message that reaches it, so that no sync waits for a thread for long */
+	READING_BATCH_SIZE = 512 << 10, /* octets: a batch ends with the message that reaches it, so that no sync waits for a thread for long */
 	READING_BATCHES = 8,          /* under way: more than threads, so that none of them waits for the loop */
 	READING_MESSAGE_MAX = 1 << 20, /* octets: larger ones are not read this way */
 };

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: ISC
 """Mailboxes side by side with Debian's dovecot (Maildir and mdbox) and cyrus, in one run, alternating.
 
-    mailbox.py [--quick] [--runs 5] [--load 2000] [--messages 100000] [--texts 10000] [--idle 5000]
-               [--only ROW,...] [--servers NAME,...] [--new] [--cold] [--json FILE]
+    mailbox.py [--quick] [--runs 5] [--load 2000] [--messages 100000] [--octets 11500] [--texts 10000]
+               [--idle 5000] [--only ROW,...] [--servers NAME,...] [--new] [--cold] [--json FILE]
 
 Rates come from bench_load and bench_client, the same for all; a folder of --messages messages is
 asked by one client, milliseconds a command; what a server does later (names of files that follow) is
@@ -339,7 +339,7 @@ def measure_folder(names, servers, args, tls, records):
     finally:
         for server in running.values():
             server.stop()
-    print("  one folder of %d messages, one client; in brackets milliseconds of CPU, with what is done later:" % count)
+    print("  one folder of %d messages of %d octets, one client; in brackets milliseconds of CPU, with what is done later:" % (count, args.octets))
     for name, _, _, goal, against, what in FOLDER:
         if name in names:
             show(records, name, what, {s: statistics.median(t[name]) if t[name] else None for s, t in times.items()}, goal, against, "ms", -1,
@@ -521,7 +521,7 @@ def arguments():
     parser.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", 5)))
     parser.add_argument("--load", type=int, default=int(os.environ.get("LOAD", 2000)), help="messages, logins of a rate")
     parser.add_argument("--messages", type=int, default=int(os.environ.get("MESSAGES", os.environ.get("FOLDER", 100000))), help="in the large folder")
-    parser.add_argument("--octets", type=int, default=1340, help="of each of them")
+    parser.add_argument("--octets", type=int, default=11500, help="of each of them")
     parser.add_argument("--new", action="store_true", help="they lie in new/, as another program delivered them (a server that moves them does it once)")
     parser.add_argument("--cold", action="store_true", help="what is read without an index is not in memory (needs root; drops the caches of the whole machine)")
     parser.add_argument("--texts", type=int, default=int(os.environ.get("TEXTS", 10000)), help="in the folder that is searched for texts")
@@ -556,7 +556,7 @@ def main():
         measure_sessions(args, tls, records)
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"versions": versions, "cores": os.cpu_count(), "load": args.load, "messages": args.messages, "idle": args.idle, "rows": records}, f, indent=1)
+            json.dump({"versions": versions, "cores": os.cpu_count(), "load": args.load, "messages": args.messages, "octets": args.octets, "idle": args.idle, "rows": records}, f, indent=1)
     print("\ngoals missed: %s" % (", ".join("%s (%s)" % (n, "%.2f of %.1f" % (r["ratio"], r["goal"]) if "ratio" in r else "no figure" if "values" in r and not r["values"] else "see above")
                                           for n, r in records.items() if not r.get("met", True)) or "none"))
 

@@ -2,7 +2,7 @@
 """What the tests with Debian's mail clients share: one instance, messages that differ, comparison byte by byte.
 
 CLIENT_MESSAGES=5000 (make check-clients-long) is how many of them the clients that fetch or
-synchronise get; a few otherwise.
+synchronise get; otherwise isync as many, the others some.
 """
 import os
 import random

@@ -13,7 +13,6 @@ from clients import CA, COPY, MANY, PATIENCE, append, check_ends, compose, confi
 from pillar import expect, has, main
 
 COUNT = MANY or 200
-UNIT = COUNT // 20  # the changes are so many of a kind
 LETTERS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted"}
 
 
@@ -117,40 +116,41 @@ nametrans = lambda name: name
         return run("offlineimap", "-o", "-u", "basic", "-c", rc).decode()
 
 
-def walk_sync(user, sync, marked):
+def walk_sync(user, count, sync, marked):
     """sync(near, user, tls, port) runs the client; marked: it takes a mark for a deletion."""
-    wanted = filled(user, COUNT)
+    unit = count // 20  # the changes are so many of a kind
+    wanted = filled(user, count)
     near = Near(user)
     sync(near, user, "IMAPS", "IMAPS")
     same({s: t for s, (_, t) in near.folder().items()}, wanted, "the first time")
     near.agree(user)
 
     def some(begin, end):
-        return {"%s %d" % (user, i) for i in range(begin * UNIT, end * UNIT)}
+        return {"%s %d" % (user, i) for i in range(begin * unit, end * unit)}
     near.set_flags(some(0, 2), "S")
     near.set_flags(some(2, 4), "FRS")
     near.delete(some(4, 5), marked)
-    local = [compose("near %d" % i, i) for i in range(UNIT)]
+    local = [compose("near %d" % i, i) for i in range(unit)]
     near.add("INBOX", local)
     near.add("Work", [compose("work %d" % i, i) for i in range(5)])
     imap = suite.imap(user)
     imap.select("INBOX")
-    imap.store("%d:%d" % (10 * UNIT + 1, 12 * UNIT), "+FLAGS.SILENT", "(\\Seen \\Draft)")
-    imap.store("%d:%d" % (UNIT + 1, 3 * UNIT), "+FLAGS.SILENT", "(\\Draft)")
-    imap.store("%d:%d" % (12 * UNIT + 1, 13 * UNIT), "+FLAGS.SILENT", "(\\Deleted)")
+    imap.store("%d:%d" % (10 * unit + 1, 12 * unit), "+FLAGS.SILENT", "(\\Seen \\Draft)")
+    imap.store("%d:%d" % (unit + 1, 3 * unit), "+FLAGS.SILENT", "(\\Draft)")
+    imap.store("%d:%d" % (12 * unit + 1, 13 * unit), "+FLAGS.SILENT", "(\\Deleted)")
     imap.expunge()
     imap.create("Projects")
     imap.logout()
-    append(user, [compose("far %d" % i, i) for i in range(UNIT)], flags="(\\Flagged)")
+    append(user, [compose("far %d" % i, i) for i in range(unit)], flags="(\\Flagged)")
     append(user, [compose("project %d" % i, i) for i in range(5)], folder="Projects")
     sync(near, user, "STARTTLS", "IMAP")
     near.agree(user, ("Work", "Projects", "INBOX"))
     got = near.folder()
-    expect(len(got), COUNT)
-    first = ["%s %d" % (user, i) for i in range(COUNT)]
-    expect(got[first[UNIT]][0], {"\\Seen", "\\Draft"})
-    expect(got[first[2 * UNIT]][0], {"\\Seen", "\\Flagged", "\\Answered", "\\Draft"})
-    expect(got[first[11 * UNIT]][0], {"\\Seen", "\\Draft"})
+    expect(len(got), count)
+    first = ["%s %d" % (user, i) for i in range(count)]
+    expect(got[first[unit]][0], {"\\Seen", "\\Draft"})
+    expect(got[first[2 * unit]][0], {"\\Seen", "\\Flagged", "\\Answered", "\\Draft"})
+    expect(got[first[11 * unit]][0], {"\\Seen", "\\Draft"})
     expect(got["far 3"][0], {"\\Flagged"})
     for gone in some(4, 5) | some(12, 13):
         assert gone not in got, gone
@@ -164,11 +164,11 @@ def walk_sync(user, sync, marked):
 
 
 def test_mbsync_both_ways():
-    walk_sync("isync", Near.mbsync, True)
+    walk_sync("isync", MANY or 5000, Near.mbsync, True)
 
 
 def test_offlineimap_both_ways():
-    walk_sync("offline", Near.offlineimap, False)
+    walk_sync("offline", COUNT, Near.offlineimap, False)
 
 
 # --- Python's own

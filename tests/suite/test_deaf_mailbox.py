@@ -157,7 +157,7 @@ def test_a_signal_that_comes_when_suited_was_killed_stops_the_suite():
     bob = suite.mailboxd("bob")
     os.kill(bob, signal.SIGSTOP) # so that maild has to wait for an end
     os.kill(the("suited"), signal.SIGKILL)
-    wait_for(lambda: {name for name, _ in family(maild)} <= {"template", "mailboxd"}, 20, "the end of the others")
+    wait_for(lambda: "suited" not in {name for name, _ in family(maild)}, 20, "the end of suited")
     os.kill(maild, signal.SIGTERM)
     time.sleep(0.1)
     os.kill(bob, signal.SIGCONT)

@@ -6,17 +6,23 @@
  */
 #include <stdlib.h>
 
+#include "daemons/mailboxd/ranking.h"
 #include "daemons/mailboxd/recall.h"
 #include "daemons/mailboxd/searching.h"
 #include "daemons/mailboxd/sort.h"
 #include "daemons/mailboxd/thread.h"
 
-enum { THREAD_MEMORY = 512 << 20 };
+enum {
+	THREAD_MEMORY = 512 << 20,
+	IDS_MAX = 1 << 20, /* octets of one message's, as numbers */
+};
 
 struct sorting {
 	struct searching searching; /* first: search_step() takes it for the state */
 	struct sort sort;
 	struct thread thread;
+	struct ranking names, titles; /* ids and base subjects, by_text */
+	struct buf ids;
 	void (*take)(struct cmd *c, uint32_t seq, const struct message *m);
 	enum cmd_result (*end)(struct cmd *c);
 	bool references, refs; /* refs: of the two that go by references the other one */
@@ -36,6 +42,9 @@ sort_release(struct cmd *c)
 	searching_release(&x->searching, c);
 	sort_free(&x->sort);
 	thread_free(&x->thread);
+	ranking_free(&x->names);
+	ranking_free(&x->titles);
+	buf_free(&x->ids);
 }
 
 static enum cmd_result
@@ -103,6 +112,9 @@ new_sorting(struct cmd *c)
 	x->searching.found = begin;
 	sort_init(&x->sort);
 	thread_init(&x->thread, THREAD_MEMORY);
+	ranking_init(&x->names, THREAD_MEMORY);
+	ranking_init(&x->titles, THREAD_MEMORY);
+	buf_init(&x->ids, IDS_MAX);
 	c->state = x;
 	c->release = sort_release;
 	return x;
@@ -214,6 +226,22 @@ cmd_sort(struct cmd *c)
 
 /* ---- THREAD ---- */
 
+/* What is not recalled: numbers of this command's own. */
+static void
+number_texts(struct sorting *x, const struct facts *f, struct thread_message *m)
+{
+	bool ok;
+
+	buf_reset(&x->ids);
+	ok = !x->references || ranking_lines(&x->names, f->ids, &x->ids);
+	if (f->subject.n)
+		ok = (m->subject = ranking_number(&x->titles, f->subject)) != 0 && ok;
+	m->reply = f->reply;
+	m->ids = (const uint32_t *)(const void *)buf_span(&x->ids).p;
+	m->nids = buf_len(&x->ids) / sizeof *m->ids;
+	x->thread.failed = x->thread.failed || !ok;
+}
+
 static void
 take_for_thread(struct cmd *c, uint32_t seq, const struct message *m)
 {
@@ -228,14 +256,12 @@ take_for_thread(struct cmd *c, uint32_t seq, const struct message *m)
 	if (!x->by_text && recall_thread(&x->searching.text, &known)) {
 		t.subject = known.subject;
 		t.reply = known.reply;
-		t.numbers = known.ids;
-		t.nnumbers = x->references ? known.nids : 0;
+		t.ids = known.ids;
+		t.nids = x->references ? known.nids : 0;
 	} else if (text_facts(&x->searching.text, &f)) {
 		x->again = !x->by_text;
 		x->by_text = true;
-		t.subject = f->subject;
-		t.reply = f->reply;
-		t.ids = x->references ? f->ids : SPAN_NONE;
+		number_texts(x, f, &t);
 	}
 	thread_add(&x->thread, &t);
 }

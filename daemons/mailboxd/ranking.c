@@ -47,6 +47,20 @@ ranking_number(struct ranking *r, struct span text)
 	return new->number = ++r->n;
 }
 
+bool
+ranking_lines(struct ranking *r, struct span lines, struct buf *out)
+{
+	while (lines.n) {
+		struct span line = span_cut(&lines, '\n');
+		uint32_t number = line.n ? ranking_number(r, line) : 0;
+
+		if (line.n && !number)
+			return false;
+		buf_put(out, span_of(&number, sizeof number));
+	}
+	return buf_ok(out);
+}
+
 /* ---- order ---- */
 
 struct latest {

@@ -7,6 +7,7 @@
 #define MAILBOXD_RANKING_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/map.h"
 
 struct ranked;
@@ -24,6 +25,8 @@ void ranking_init(struct ranking *r, size_t cap); /* octets for the texts */
 void ranking_free(struct ranking *r);
 /* From 1 up; 0: no room. */
 uint32_t ranking_number(struct ranking *r, struct span text);
+/* Of each of the lines, which LF ends, as uint32_t to out; 0 for an empty one. */
+bool ranking_lines(struct ranking *r, struct span lines, struct buf *out);
 /* By number, ascending as fold_compare() has it; good until the next number is given.  NULL: no memory. */
 const uint32_t *ranking_ranks(struct ranking *r);
 

@@ -22,8 +22,8 @@ enum {
 
 /* Of a message's thread. */
 struct links {
-	uint32_t ids, subject; /* where they are */
-	uint16_t nids, subject_n;
+	uint32_t ids, subject; /* ids: where they are */
+	uint16_t nids;
 	bool known, reply;
 };
 
@@ -36,6 +36,7 @@ struct recall {
 	uint32_t *texts[RECALL_TEXTS]; /* by row; NULL: not asked for, 0: not known */
 	struct buf pool, scratch, ids; /* ids: of uint32_t */
 	struct ranking names;     /* Message-IDs */
+	struct ranking titles;    /* base subjects */
 	struct ranking ranking;   /* of texts */
 };
 
@@ -60,6 +61,7 @@ on_free(struct mailbox_memo *memo)
 	buf_free(&r->scratch);
 	buf_free(&r->ids);
 	ranking_free(&r->names);
+	ranking_free(&r->titles);
 	ranking_free(&r->ranking);
 	free(r);
 }
@@ -79,6 +81,7 @@ recall_of(struct mailbox *mb)
 	buf_init(&r->scratch, 1 << 16);
 	buf_init(&r->ids, POOL_MAX);
 	ranking_init(&r->names, POOL_MAX);
+	ranking_init(&r->titles, POOL_MAX);
 	ranking_init(&r->ranking, POOL_MAX);
 	*at = &r->memo;
 	return r;
@@ -182,25 +185,18 @@ recall_subject(struct text *t, const struct recalled *row)
 static bool
 learn_links(struct recall *r, struct text *t, struct links *l)
 {
-	size_t ids = buf_len(&r->ids), subject = buf_len(&r->pool);
+	size_t at = buf_len(&r->ids) / sizeof(uint32_t), n;
+	uint32_t subject = 0;
 	const struct facts *f;
-	struct span rest;
-	size_t n = 0;
 
-	if (!text_facts(t, &f) || f->subject.n > UINT16_MAX)
+	if (!text_facts(t, &f) || (f->subject.n && !(subject = ranking_number(&r->titles, f->subject))))
 		return false;
-	for (rest = f->ids; rest.n; n++) {
-		struct span id = span_cut(&rest, '\n');
-		uint32_t number = id.n ? ranking_number(&r->names, id) : 0;
-
-		if (id.n && !number)
-			return false;
-		buf_put(&r->ids, span_of(&number, sizeof number));
-	}
-	buf_put(&r->pool, f->subject);
-	if (!buf_ok(&r->ids) || !buf_ok(&r->pool) || n > UINT16_MAX)
+	if (!ranking_lines(&r->names, f->ids, &r->ids))
 		return false;
-	*l = (struct links){ (uint32_t)(ids / sizeof(uint32_t)), (uint32_t)subject, (uint16_t)n, (uint16_t)f->subject.n, true, f->reply != 0 };
+	n = buf_len(&r->ids) / sizeof(uint32_t) - at;
+	if (n > UINT16_MAX)
+		return false;
+	*l = (struct links){ (uint32_t)at, subject, (uint16_t)n, true, f->reply != 0 };
 	return true;
 }
 
@@ -210,7 +206,7 @@ recall_thread(struct text *t, struct recalled_thread *out)
 	struct recall *r = recall_of(t->mailbox);
 	const struct links *l;
 
-	if (!r || !buf_ok(&r->pool) || !buf_ok(&r->ids) || !reach(r, t->mailbox, t->uid))
+	if (!r || !buf_ok(&r->ids) || !reach(r, t->mailbox, t->uid))
 		return false;
 	if (!r->links && !(r->links = calloc(r->n, sizeof *r->links)))
 		return false;
@@ -218,7 +214,7 @@ recall_thread(struct text *t, struct recalled_thread *out)
 		return false;
 	l = &r->links[t->uid - r->first];
 	*out = (struct recalled_thread){ .ids = (const uint32_t *)(const void *)buf_span(&r->ids).p + l->ids, .nids = l->nids,
-		.subject = span_sub(buf_span(&r->pool), l->subject, l->subject_n), .reply = l->reply };
+		.subject = l->subject, .reply = l->reply };
 	return true;
 }
 

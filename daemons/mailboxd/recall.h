@@ -19,9 +19,9 @@ struct recalled {
 
 /* For threads (thread.h). */
 struct recalled_thread {
-	const uint32_t *ids; /* Message-ID and references as numbers, the same for the same id; 0 for an empty one */
+	const uint32_t *ids; /* Message-ID and references, each a number, the same for the same id; 0 for an empty one */
 	size_t nids;
-	struct span subject; /* base subject, folded */
+	uint32_t subject;    /* base subject as a number; 0: it is empty */
 	bool reply;
 };
 

@@ -11,14 +11,12 @@ thread_init(struct thread *t, size_t cap)
 {
 	*t = (struct thread){ .all = NULL };
 	arena_init(&t->arena, cap);
-	map_init(&t->ids);
 }
 
 void
 thread_free(struct thread *t)
 {
-	map_free(&t->ids);
-	free(t->numbered);
+	free(t->by_id);
 	arena_free(&t->arena);
 }
 
@@ -37,98 +35,35 @@ new_node(struct thread *t)
 	return n;
 }
 
-static struct thread_node *
-node_of(struct thread *t, struct span id)
-{
-	struct map_node *found = map_get(&t->ids, id);
-	struct thread_node *n;
-
-	if (found)
-		return OWNER_OF(found, struct thread_node, by_id);
-	if (!(n = new_node(t)))
-		return NULL;
-	id = arena_dup(&t->arena, id);
-	if (!id.p || !map_put(&t->ids, &n->by_id, id))
-		t->failed = true;
-	return n;
-}
-
-/* The node of a number, NULL for none or without memory. */
+/* What stands for an id so far is *place_of() it; NULL without memory. */
 static struct thread_node **
-place_of(struct thread *t, uint32_t number)
+place_of(struct thread *t, uint32_t id)
 {
-	size_t size = t->nnumbered ? t->nnumbered : 1024;
+	size_t size = t->nids ? t->nids : 1024;
 	struct thread_node **more;
 
-	while (size <= number)
+	while (size <= id)
 		size *= 2;
-	if (size == t->nnumbered)
-		return &t->numbered[number];
-	if (!(more = realloc(t->numbered, size * sizeof *more))) {
+	if (size == t->nids)
+		return &t->by_id[id];
+	if (!(more = realloc(t->by_id, size * sizeof *more))) {
 		t->failed = true;
 		return NULL;
 	}
-	memset(more + t->nnumbered, 0, (size - t->nnumbered) * sizeof *more);
-	t->numbered = more;
-	t->nnumbered = size;
-	return &t->numbered[number];
+	memset(more + t->nids, 0, (size - t->nids) * sizeof *more);
+	t->by_id = more;
+	t->nids = size;
+	return &t->by_id[id];
 }
 
 static struct thread_node *
-numbered(struct thread *t, uint32_t number)
+node_of(struct thread *t, uint32_t id)
 {
-	struct thread_node **at = place_of(t, number);
+	struct thread_node **at = place_of(t, id);
 
 	if (at && !*at)
 		*at = new_node(t);
 	return at ? *at : NULL;
-}
-
-/* The ids of a message one after the other. */
-struct ids {
-	const struct thread_message *m;
-	struct span rest;
-	size_t at;
-};
-
-/* Whether the next one is there at all, and what stands for it so far; it is taken with take_id(). */
-static struct thread_node *
-known_id(struct thread *t, const struct ids *ids, bool *empty)
-{
-	struct span rest = ids->rest, id;
-	struct map_node *found;
-
-	if (ids->m->numbers) {
-		uint32_t number = ids->m->nnumbers ? ids->m->numbers[0] : 0;
-
-		*empty = number == 0;
-		return number && number < t->nnumbered ? t->numbered[number] : NULL;
-	}
-	id = span_cut(&rest, '\n');
-	*empty = !id.n;
-	found = id.n ? map_get(&t->ids, id) : NULL;
-	return found ? OWNER_OF(found, struct thread_node, by_id) : NULL;
-}
-
-static bool
-more_ids(const struct ids *ids)
-{
-	return ids->m->numbers ? ids->at < ids->m->nnumbers : ids->rest.n > 0;
-}
-
-/* The next one's node, made if need be; NULL: it is empty. */
-static struct thread_node *
-take_id(struct thread *t, struct ids *ids)
-{
-	struct span id;
-
-	if (ids->m->numbers) {
-		uint32_t number = ids->m->numbers[ids->at++];
-
-		return number ? numbered(t, number) : NULL;
-	}
-	id = span_cut(&ids->rest, '\n');
-	return id.n ? node_of(t, id) : NULL;
 }
 
 /* ---- the tree ---- */
@@ -170,15 +105,9 @@ would_loop(const struct thread_node *parent, const struct thread_node *n)
 void
 thread_add(struct thread *t, const struct thread_message *m)
 {
-	struct ids ids = { .m = m, .rest = m->ids };
-	bool empty;
-	const struct thread_node *known = known_id(t, &ids, &empty);
-	struct thread_node *n = NULL, *before = NULL;
+	struct thread_node *n = m->nids && m->ids[0] ? node_of(t, m->ids[0]) : NULL, *before = NULL;
 
-	if (more_ids(&ids))
-		n = take_id(t, &ids);
-	/* (1): no id, or one that another message has: one of its own */
-	if (empty || (known && known->number))
+	if (!n || n->number) /* (1): no id, or one that another message has: one of its own */
 		n = new_node(t);
 	if (!n)
 		return;
@@ -186,9 +115,11 @@ thread_add(struct thread *t, const struct thread_message *m)
 	n->date = m->date;
 	n->received = m->received;
 	n->reply = m->reply;
-	n->subject = m->subject.n ? arena_dup(&t->arena, m->subject) : SPAN_NONE;
-	while (more_ids(&ids) && !t->failed) {
-		struct thread_node *r = take_id(t, &ids);
+	n->subject = m->subject;
+	if (m->subject > t->last_subject)
+		t->last_subject = m->subject;
+	for (size_t i = 1; i < m->nids && !t->failed; i++) {
+		struct thread_node *r = m->ids[i] ? node_of(t, m->ids[i]) : NULL;
 
 		if (!r)
 			continue;
@@ -215,30 +146,60 @@ dated(const struct thread_node *n)
 	return n;
 }
 
-static int
-by_date(const void *a, const void *b)
-{
-	const struct thread_node *x = dated(*(struct thread_node *const *)a), *y = dated(*(struct thread_node *const *)b);
+/* A node with what it is ordered by, so that ordering need not look at it. */
+struct place {
+	int64_t first, date; /* first: 0, or what counts before the date */
+	struct thread_node *node;
+	uint32_t number;
+};
 
+static int
+by_place(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
 	if (x->date != y->date)
 		return x->date < y->date ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+static struct place
+place(struct thread_node *n, int64_t first)
+{
+	const struct thread_node *at = dated(n);
+
+	return (struct place){ first, at->date, n, at->number };
+}
+
+/* Chains them in their order; the first one. */
+static struct thread_node *
+chain(struct place *room, size_t n)
+{
+	size_t sorted = 1;
+
+	while (sorted < n && by_place(&room[sorted - 1], &room[sorted]) <= 0)
+		sorted++;
+	if (sorted < n)
+		qsort(room, n, sizeof *room, by_place);
+	for (size_t i = 0; i + 1 < n; i++)
+		room[i].node->next = room[i + 1].node;
+	if (n)
+		room[n - 1].node->next = NULL;
+	return n ? room[0].node : NULL;
+}
+
 static void
-sort_list(struct thread_node **list, struct thread_node **room, int (*order)(const void *, const void *))
+sort_list(struct thread_node **list, struct place *room, bool latest)
 {
 	size_t n = 0;
 
-	for (struct thread_node *c = *list; c; c = c->next)
-		room[n++] = c;
-	if (n < 2)
+	if (!*list || !(*list)->next)
 		return;
-	qsort(room, n, sizeof *room, order);
-	for (size_t i = 0; i + 1 < n; i++)
-		room[i]->next = room[i + 1];
-	room[n - 1]->next = NULL;
-	*list = room[0];
+	for (struct thread_node *c = *list; c; c = c->next)
+		room[n++] = place(c, latest ? c->received : 0);
+	*list = chain(room, n);
 }
 
 /* ---- REFERENCES ---- */
@@ -281,38 +242,22 @@ prune(struct thread_node *top, struct thread_node **order)
 			link_child(top, order[i]->child->next ? order[i] : order[i]->child);
 }
 
-static struct span
+static uint32_t
 thread_subject(const struct thread_node *n)
 {
 	return dated(n)->subject;
 }
 
-struct subject_row {
-	struct map_node by_subject;
-	struct thread_node *node;
-};
-
 /* (5B): which thread stands for each subject. */
-static bool
-take_subjects(struct thread *t, struct thread_node *top, struct map *table)
+static void
+take_subjects(struct thread_node *top, struct thread_node **table)
 {
 	for (struct thread_node *n = top->child; n; n = n->next) {
-		struct span subject = thread_subject(n);
-		struct map_node *known = subject.n ? map_get(table, subject) : NULL;
-		struct subject_row *row = known ? OWNER_OF(known, struct subject_row, by_subject) : NULL;
+		struct thread_node **of = &table[thread_subject(n)];
 
-		if (!subject.n)
-			continue;
-		if (!row) {
-			row = ARENA_NEW(&t->arena, struct subject_row);
-			if (!row || !map_put(table, &row->by_subject, subject))
-				return false;
-			row->node = n;
-		} else if ((!n->number && row->node->number) || (row->node->number && row->node->reply && n->number && !n->reply)) {
-			row->node = n;
-		}
+		if (!*of || (!n->number && (*of)->number) || ((*of)->number && (*of)->reply && n->number && !n->reply))
+			*of = n;
 	}
-	return true;
 }
 
 static void
@@ -328,9 +273,9 @@ move_children(struct thread_node *from, struct thread_node *to)
 
 /* (5C) for one thread that is not in the list any more: where it goes. */
 static void
-merge(struct thread *t, struct subject_row *row, struct thread_node *n)
+merge(struct thread *t, struct thread_node *with, struct thread_node *n)
 {
-	struct thread_node *with = row->node, *itself;
+	struct thread_node *itself;
 
 	if (!with->number && !n->number) {
 		move_children(n, with);
@@ -351,19 +296,19 @@ merge(struct thread *t, struct subject_row *row, struct thread_node *n)
 static void
 merge_subjects(struct thread *t, struct thread_node *top)
 {
-	struct thread_node *list, *n;
-	struct map table;
-	bool ok;
+	struct thread_node **table = calloc((size_t)t->last_subject + 1, sizeof *table);
+	struct thread_node *list = NULL, **end = &list, *n;
 
-	map_init(&table);
-	ok = take_subjects(t, top, &table);
+	if (!table) {
+		t->failed = true;
+		return;
+	}
+	take_subjects(top, table);
 	/* Those of the table stay in the list, the others are taken out first. */
-	list = NULL;
-	for (struct thread_node **at = &top->child, **end = &list; ok && (n = *at);) {
-		struct span subject = thread_subject(n);
-		struct map_node *known = subject.n ? map_get(&table, subject) : NULL;
+	for (struct thread_node **at = &top->child; (n = *at);) {
+		uint32_t subject = thread_subject(n);
 
-		if (!known || OWNER_OF(known, struct subject_row, by_subject)->node == n) {
+		if (!subject || table[subject] == n) {
 			at = &n->next;
 			continue;
 		}
@@ -375,17 +320,16 @@ merge_subjects(struct thread *t, struct thread_node *top)
 	while ((n = list)) {
 		list = n->next;
 		n->next = NULL;
-		merge(t, OWNER_OF(map_get(&table, thread_subject(n)), struct subject_row, by_subject), n);
+		merge(t, table[thread_subject(n)], n);
 	}
-	t->failed = t->failed || !ok;
-	map_free(&table);
+	free(table);
 }
 
 static void
-sort_tree(struct thread_node *top, struct thread_node **room)
+sort_tree(struct thread_node *top, struct place *room)
 {
 	for (struct thread_node *n = deepest(top); n; n = n == top ? NULL : n->next ? deepest(n->next) : n->parent)
-		sort_list(&n->child, room, by_date);
+		sort_list(&n->child, room, false);
 }
 
 /* Each thread's latest arrival, at its top. */
@@ -397,77 +341,69 @@ find_latest(struct thread_node *top)
 			n->parent->received = n->received;
 }
 
-static int
-by_latest(const void *a, const void *b)
+/* (2) to (4), below top; what room is needed for further on, NULL without memory. */
+static struct place *
+gather(struct thread *t, struct thread_node *top)
 {
-	const struct thread_node *x = *(struct thread_node *const *)a, *y = *(struct thread_node *const *)b;
+	struct thread_node **order = calloc(t->nodes + 1, sizeof *order);
+	struct place *room = calloc(t->nodes * 2 + 1, sizeof *room); /* merging makes more of them */
 
-	if (x->received != y->received)
-		return x->received < y->received ? -1 : 1;
-	return by_date(a, b);
+	t->failed = t->failed || !order || !room;
+	if (t->failed) {
+		free(order);
+		free(room);
+		return NULL;
+	}
+	for (struct thread_node *n = t->all; n; n = n->all)
+		if (!n->parent)
+			link_child(top, n);
+	prune(top, order);
+	free(order);
+	sort_tree(top, room);
+	return room;
+}
+
+static void
+finish(struct thread *t, struct thread_node *top, struct place *room)
+{
+	t->root = top->child;
+	for (struct thread_node *n = t->root; n; n = n->next)
+		n->parent = NULL;
+	free(room);
 }
 
 void
 thread_refs(struct thread *t)
 {
 	struct thread_node top = { .number = 0 };
-	struct thread_node **room = calloc(t->nodes + 1, sizeof *room);
+	struct place *room = gather(t, &top);
 
-	if (!room) {
-		t->failed = true;
+	if (!room)
 		return;
-	}
-	for (struct thread_node *n = t->all; n; n = n->all)
-		if (!n->parent)
-			link_child(&top, n);
-	prune(&top, room);
-	sort_tree(&top, room);
 	find_latest(&top);
-	sort_list(&top.child, room, by_latest);
-	t->root = top.child;
-	for (struct thread_node *n = t->root; n; n = n->next)
-		n->parent = NULL;
-	free(room);
+	sort_list(&top.child, room, true);
+	finish(t, &top, room);
 }
 
 void
 thread_references(struct thread *t)
 {
 	struct thread_node top = { .number = 0 };
-	struct thread_node **room = calloc(t->nodes * 2 + 1, sizeof *room); /* merging makes more of them */
+	struct place *room = gather(t, &top);
 
-	if (!room) {
-		t->failed = true;
+	if (!room)
 		return;
-	}
-	for (struct thread_node *n = t->all; n; n = n->all)
-		if (!n->parent) /* (2) */
-			link_child(&top, n);
-	prune(&top, room);
-	sort_tree(&top, room); /* (4) */
 	merge_subjects(t, &top);
 	sort_tree(&top, room); /* (6) */
-	t->root = top.child;
-	for (struct thread_node *n = t->root; n; n = n->next)
-		n->parent = NULL;
-	free(room);
+	finish(t, &top, room);
 }
 
 /* ---- ORDEREDSUBJECT ---- */
 
-static int
-by_subject(const void *a, const void *b)
-{
-	const struct thread_node *x = *(struct thread_node *const *)a, *y = *(struct thread_node *const *)b;
-	int order = span_cmp(x->subject, y->subject);
-
-	return order ? order : by_date(a, b);
-}
-
 void
 thread_subjects(struct thread *t)
 {
-	struct thread_node **list = calloc(t->nodes + 1, sizeof *list);
+	struct place *list = calloc(t->nodes + 1, sizeof *list);
 	size_t n = 0, heads = 0;
 
 	if (!list) {
@@ -477,25 +413,21 @@ thread_subjects(struct thread *t)
 	for (struct thread_node *m = t->all; m; m = m->all) {
 		m->parent = m->child = m->next = NULL;
 		if (m->number)
-			list[n++] = m;
+			list[n++] = place(m, m->subject);
 	}
-	if (n)
-		qsort(list, n, sizeof *list, by_subject);
+	qsort(list, n, sizeof *list, by_place);
 	for (size_t i = 0; i < n;) {
-		struct thread_node *first = list[i], **end = &first->child;
+		struct thread_node *first = list[i].node, **end = &first->child;
+		int64_t subject = list[i].first;
 
-		for (i++; i < n && span_eq(list[i]->subject, first->subject); i++) {
-			list[i]->parent = first;
-			*end = list[i];
-			end = &list[i]->next;
+		for (i++; i < n && list[i].first == subject; i++) {
+			list[i].node->parent = first;
+			*end = list[i].node;
+			end = &list[i].node->next;
 		}
-		list[heads++] = first;
+		list[heads++] = place(first, 0);
 	}
-	if (heads)
-		qsort(list, heads, sizeof *list, by_date);
-	for (size_t i = 0; i + 1 < heads; i++)
-		list[i]->next = list[i + 1];
-	t->root = heads ? list[0] : NULL;
+	t->root = chain(list, heads);
 	free(list);
 }
 

@@ -1,44 +1,42 @@
 /* SPDX-License-Identifier: ISC
  *
  * thread: messages gathered into threads (RFC 5256 3): REFERENCES, REFS
- * and ORDEREDSUBJECT.  Knows numbers, dates, ids and subjects, no mailbox.
+ * and ORDEREDSUBJECT.  Knows numbers and dates, no mailbox and no text.
  */
 #ifndef MAILBOXD_THREAD_H
 #define MAILBOXD_THREAD_H
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/map.h"
 
 struct thread_node {
-	struct map_node by_id;
 	struct thread_node *parent, *child, *next; /* child: the first one; next: sibling */
 	struct thread_node *all;    /* every node, newest first */
-	struct span subject;        /* base subject, in the arena */
 	int64_t date, received;     /* received: the latest of a thread, when it is finished */
 	uint32_t number;            /* 0: a message that is not there */
+	uint32_t subject;
 	bool reply;
 };
 
 struct thread {
-	struct arena arena; /* of nodes and texts */
-	struct map ids;
-	struct thread_node **numbered; /* owned; by number */
-	size_t nnumbered;
+	struct arena arena; /* of nodes */
+	struct thread_node **by_id; /* owned */
+	size_t nids;
 	struct thread_node *all, *root; /* root: first of the threads, when finished */
 	size_t nodes;
+	uint32_t last_subject; /* none is higher */
 	bool failed; /* out of memory */
 };
 
+/* Ids and base subjects are small numbers from 1 up that stand for them, the same for the same text (ranking.h). */
 struct thread_message {
 	uint32_t number;
+	uint32_t subject;    /* 0: none */
 	int64_t date;
 	int64_t received;    /* for REFS */
-	struct span subject; /* base subject; copied */
 	bool reply;
-	struct span ids;     /* its own Message-ID, then its references, oldest first, each ended by LF; the first may be empty */
-	const uint32_t *numbers; /* NULL, or the same as numbers that stand for ids, 0 for an empty one; */
-	size_t nnumbers;         /* all messages of a thread one way or all the other */
+	const uint32_t *ids; /* its own Message-ID (0: none), then its references, oldest first (0: skipped) */
+	size_t nids;
 };
 
 void thread_init(struct thread *t, size_t cap); /* bytes of memory at most */

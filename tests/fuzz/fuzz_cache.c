@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "crash/memfs.h"
 #include "daemons/mailboxd/keptfield.h"
+#include "daemons/mailboxd/ranking.h"
 #include "daemons/mailboxd/text.h"
 #include "daemons/mailboxd/thread.h"
 #include "store/facts.h"
@@ -51,39 +52,55 @@ put_message(struct facts_file *f, struct span message)
 	arena_free(&arena);
 }
 
+struct use {
+	struct thread thread;
+	struct ranking names, titles;
+	struct buf ids, out;
+};
+
 /* As THREAD, SORT and FETCH do. */
 static void
-use(struct thread *thread, uint32_t number, const struct facts *facts, struct buf *out)
+use(struct use *u, uint32_t number, const struct facts *facts)
 {
-	struct thread_message m = { .number = number, .date = facts->sent, .subject = facts->subject, .reply = facts->reply, .ids = facts->ids };
+	struct thread_message m = { .number = number, .date = facts->sent, .reply = facts->reply };
 
-	thread_add(thread, &m);
-	buf_reset(out);
-	keptfield_put(facts->fields, UINT64_MAX, out);
+	buf_reset(&u->ids);
+	if (!ranking_lines(&u->names, facts->ids, &u->ids) || (facts->subject.n && !(m.subject = ranking_number(&u->titles, facts->subject))))
+		u->thread.failed = true;
+	m.ids = (const uint32_t *)(const void *)buf_span(&u->ids).p;
+	m.nids = buf_len(&u->ids) / sizeof *m.ids;
+	thread_add(&u->thread, &m);
+	buf_reset(&u->out);
+	keptfield_put(facts->fields, UINT64_MAX, &u->out);
 }
 
 static void
 look(struct facts_file *f)
 {
-	struct thread thread;
+	struct use u;
 	struct facts facts;
-	struct buf out;
 	uint32_t n = 0;
 
-	thread_init(&thread, 1 << 22);
-	buf_init(&out, 1 << 20);
+	thread_init(&u.thread, 1 << 22);
+	ranking_init(&u.names, 1 << 22);
+	ranking_init(&u.titles, 1 << 22);
+	buf_init(&u.ids, 1 << 20);
+	buf_init(&u.out, 1 << 20);
 	for (uint32_t where = 0; where < PLACES; where++)
 		for (uint32_t uid = 0; uid < UIDS; uid++)
 			if (text_read_facts(facts_get(f, uid, where), &facts))
-				use(&thread, ++n, &facts, &out);
-	if (!thread.failed)
-		thread_references(&thread);
-	if (!thread.failed) {
-		buf_reset(&out);
-		thread_put(&thread, &out);
+				use(&u, ++n, &facts);
+	if (!u.thread.failed)
+		thread_references(&u.thread);
+	if (!u.thread.failed) {
+		buf_reset(&u.out);
+		thread_put(&u.thread, &u.out);
 	}
-	buf_free(&out);
-	thread_free(&thread);
+	buf_free(&u.out);
+	buf_free(&u.ids);
+	ranking_free(&u.titles);
+	ranking_free(&u.names);
+	thread_free(&u.thread);
 }
 
 int

@@ -20,6 +20,7 @@
 #include "daemons/mailboxd/outq.h"
 #include "daemons/mailboxd/pattern.h"
 #include "daemons/mailboxd/popmail.h"
+#include "daemons/mailboxd/ranking.h"
 #include "daemons/mailboxd/subject.h"
 #include "daemons/mailboxd/thread.h"
 #include "daemons/mailboxd/url.h"
@@ -365,10 +366,9 @@ threads_of_any_depth(void **state)
 	thread_init(&t, 256 << 20);
 	buf_init(&out, 16 << 20);
 	for (uint32_t i = N; i > 0; i--) {
-		char ids[64];
+		const uint32_t ids[] = { i, i > 2 ? i - 2 : 0, i - 1 };
 
-		(void)snprintf(ids, sizeof ids, "%u\n%u\n%u\n", (unsigned)i, (unsigned)i - 2, (unsigned)i - 1);
-		thread_add(&t, &(struct thread_message){ .number = i, .date = i, .subject = SPAN("s"), .reply = i > 1, .ids = span_str(ids) });
+		thread_add(&t, &(struct thread_message){ .number = i, .date = i, .subject = 1, .reply = i > 1, .ids = ids, .nids = 3 });
 	}
 	thread_references(&t);
 	assert_false(t.failed);
@@ -379,42 +379,38 @@ threads_of_any_depth(void **state)
 	buf_free(&out);
 }
 
-/* Ids as numbers make the same threads as ids as text. */
+/* Twice the same Message-ID, none, one that refers to itself, a loop, and parents that are not there. */
 static void
-threads_by_number(void **state)
+threads_of_odd_ids(void **state)
 {
-	static const struct {
-		const char *ids;
-		uint32_t numbers[4];
-		size_t n;
-	} rows[] = {
-		{ "a\n", { 1 }, 1 }, { "b\na\n", { 2, 1 }, 2 }, { "\nb\n", { 0, 2 }, 2 }, { "c\nx\ny\n", { 3, 4, 5 }, 3 }, { "a\nc\n", { 1, 3 }, 2 },
-		{ "d\na\nb\nd\n", { 6, 1, 2, 6 }, 4 }, { "", { 0 }, 0 }, { "y\n", { 5 }, 1 },
-	};
-	struct buf out[2];
+	static const char *const rows[] = { "a\n", "b\na\n", "\nb\n", "c\nx\ny\n", "a\nc\n", "d\na\nb\nd\n", "", "y\n" };
+	struct ranking names;
+	struct buf ids, out;
+	struct thread t;
 
 	(void)state;
-	for (size_t way = 0; way < 2; way++) {
-		struct thread t;
+	ranking_init(&names, 1 << 20);
+	thread_init(&t, 1 << 20);
+	buf_init(&ids, 1 << 16);
+	buf_init(&out, 1 << 16);
+	for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct thread_message m = { .number = i + 1, .date = i, .subject = i % 2 + 1 };
 
-		thread_init(&t, 1 << 20);
-		buf_init(&out[way], 1 << 16);
-		for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-			struct thread_message m = { .number = i + 1, .date = i, .subject = i % 2 ? SPAN("s") : SPAN("t") };
-
-			m.ids = way ? SPAN_NONE : span_str(rows[i].ids);
-			m.numbers = way ? rows[i].numbers : NULL;
-			m.nnumbers = rows[i].n;
-			thread_add(&t, &m);
-		}
-		thread_references(&t);
-		assert_false(t.failed);
-		thread_put(&t, &out[way]);
-		thread_free(&t);
+		buf_reset(&ids);
+		assert_true(ranking_lines(&names, span_str(rows[i]), &ids));
+		m.ids = (const uint32_t *)(const void *)buf_span(&ids).p;
+		m.nids = buf_len(&ids) / sizeof *m.ids;
+		thread_add(&t, &m);
 	}
-	assert_true(buf_len(&out[0]) > 0 && span_eq(buf_span(&out[0]), buf_span(&out[1])));
-	buf_free(&out[0]);
-	buf_free(&out[1]);
+	thread_references(&t);
+	assert_false(t.failed);
+	thread_put(&t, &out);
+	buf_putc(&out, 0);
+	assert_string_equal(buf_span(&out).p, "((1 2 (3)(6))(7))(8 4 5)");
+	thread_free(&t);
+	ranking_free(&names);
+	buf_free(&ids);
+	buf_free(&out);
 }
 
 static void
@@ -524,7 +520,7 @@ main(void)
 		cmocka_unit_test(fetch_items),
 		cmocka_unit_test(base_subjects),
 		cmocka_unit_test(threads_of_any_depth),
-		cmocka_unit_test(threads_by_number),
+		cmocka_unit_test(threads_of_odd_ids),
 		cmocka_unit_test(kept_fields),
 		cmocka_unit_test(digests),
 		cmocka_unit_test(urls),
